@@ -1,0 +1,51 @@
+# Two commands for a fresh machine with Python and a C++ compiler: `make demo` and `make test`.
+# Everything goes into .venv, at the versions in constraints.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# The kernels are built again when one of these changes; the package is installed editable, so Python files take
+# effect by themselves.
+SOURCES := setup.py pyproject.toml $(shell find csrc -type f)
+
+.PHONY: demo test lint bench install clean
+
+demo: install
+	$(BIN)/fastrnn demo --out out/demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/mypy
+
+bench: install $(VENV)/.bench
+	$(BIN)/python -m pytest bench --benchmark-autosave --benchmark-columns=min,median,rounds
+
+install: $(VENV)/.installed
+
+# The build needs the very torch that will run, so its requirements are installed first and isolation is off.
+$(VENV)/.build: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) setuptools wheel ninja pybind11 torch numpy
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.build $(SOURCES)
+	$(INSTALL) --no-build-isolation --editable '.[cli,test]'
+	touch $@
+
+$(VENV)/.lint: $(VENV)/.build
+	$(INSTALL) ruff mypy clang-format
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(INSTALL) onnx onnxruntime openvino
+	touch $@
+
+clean:
+	rm -rf $(VENV) build out fastrnn.egg-info fastrnn/*.so
