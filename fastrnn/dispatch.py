@@ -1,0 +1,147 @@
+"""Who runs a call: the fused kernels, torch's own operator or the plain-torch reference.
+
+The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Anything else runs torch's operator, and a cell
+that torch lacks runs the reference. Nothing is chosen by size or by luck, so a call can be predicted from this page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import _VF, Tensor
+
+from fastrnn import autograd, reference
+from fastrnn.checks import check_sequence, check_step
+from fastrnn.stack import stack
+
+State = Tensor | tuple[Tensor, Tensor]
+
+_KERNEL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_TORCH_OPERATORS: dict[str, Any] = {
+    "rnn_tanh": _VF.rnn_tanh,
+    "rnn_relu": _VF.rnn_relu,
+    "gru": _VF.gru,
+    "lstm": _VF.lstm,
+}
+
+
+def kernels_serve(input: Tensor) -> bool:
+    """Whether the fused kernels run this input: on the CPU (or meta, for shapes alone), in four dtypes."""
+    return (input.is_cpu or input.is_meta) and input.dtype in _KERNEL_DTYPES
+
+
+def sequence(
+    cell: str,
+    input: Tensor,
+    hx: State | None,
+    weights: Sequence[Tensor],
+    *,
+    batch_sizes: Tensor | None = None,
+    num_layers: int = 1,
+    biases: bool = True,
+    dropout: float = 0.0,
+    training: bool = False,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+) -> tuple[Tensor, State]:
+    """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
+    h0, c0 = _states(cell, hx)
+    if input.is_cpu and torch.is_autocast_enabled("cpu"):
+        input, h0, c0, *weights = _autocast(input, h0, c0, *weights)
+    check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
+    output, h_n, c_n = _run(
+        cell,
+        input,
+        h0,
+        c0,
+        weights,
+        batch_sizes=batch_sizes,
+        num_layers=num_layers,
+        biases=biases,
+        dropout=dropout,
+        training=training,
+        bidirectional=bidirectional,
+        batch_first=batch_first,
+    )
+    return output, ((h_n, c_n) if cell == "lstm" else h_n)
+
+
+def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) -> State:
+    """Run one step of any cell: input (B, I), hx (B, H) or a pair of them. It is a sequence of length one."""
+    h0, c0 = _states(cell, hx)
+    if input.is_cpu and torch.is_autocast_enabled("cpu"):
+        input, h0, c0, *weights = _autocast(input, h0, c0, *weights)
+    check_step(cell, input, (h0, c0), weights)
+    _, h_n, c_n = _run(
+        cell,
+        input.unsqueeze(0),
+        None if h0 is None else h0.unsqueeze(0),
+        None if c0 is None else c0.unsqueeze(0),
+        weights,
+        batch_sizes=None,
+        num_layers=1,
+        biases=len(weights) == 4,
+        dropout=0.0,
+        training=False,
+        bidirectional=False,
+        batch_first=False,
+    )
+    return (h_n.squeeze(0), c_n.squeeze(0)) if cell == "lstm" else h_n.squeeze(0)
+
+
+def _states(cell: str, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
+    if hx is None:
+        return None, None
+    if cell != "lstm":
+        return hx, None  # type: ignore[return-value]
+    if len(hx) != 2:
+        # The types torch.nn raises: it misses the second state, but counts the third.
+        raise (IndexError if len(hx) < 2 else RuntimeError)(f"Expected hx to be a pair (h_0, c_0), got {len(hx)}")
+    return hx[0], hx[1]
+
+
+def _autocast(*tensors: Tensor | None) -> list:
+    """To the dtype of torch.autocast, which leaves float64 alone."""
+    dtype = torch.get_autocast_dtype("cpu")
+    return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
+
+
+def _run(
+    cell: str, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor], **options
+) -> tuple[Tensor, Tensor, Tensor]:
+    if kernels_serve(input):
+        return stack(autograd.layer, cell, input, (h0, c0), weights, **options)
+    if cell in _TORCH_OPERATORS:
+        return _torch_operator(cell, input, h0, c0, weights, **options)
+    return stack(reference.layer, cell, input, (h0, c0), weights, **options)
+
+
+def _torch_operator(
+    cell: str,
+    input: Tensor,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[Tensor],
+    *,
+    batch_sizes: Tensor | None,
+    num_layers: int,
+    biases: bool,
+    dropout: float,
+    training: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    if h0 is None:
+        rows = num_layers * (2 if bidirectional else 1)
+        batch = input.size(0 if batch_first else 1) if batch_sizes is None else int(batch_sizes[0])
+        h0 = input.new_zeros(rows, batch, weights[1].size(1))
+        c0 = input.new_zeros(rows, batch, weights[1].size(0) // 4)
+    hx = (h0, c0) if cell == "lstm" else h0
+    operator, options = _TORCH_OPERATORS[cell], (weights, biases, num_layers, dropout, training, bidirectional)
+    if batch_sizes is None:
+        output, h_n, *c_n = operator(input, hx, *options, batch_first)
+    else:
+        output, h_n, *c_n = operator(input, batch_sizes, hx, *options)
+    return output, h_n, c_n[0] if c_n else input.new_empty(0)

@@ -1,0 +1,199 @@
+"""RNN, GRU and LSTM, and their cells, as functions of input, state and weights. The modules of fastrnn.nn do the same.
+
+Which code runs them is decided in :mod:`fastrnn.dispatch`; the equations are in :mod:`fastrnn.reference`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fastrnn.dispatch import sequence, step
+
+__all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]
+
+_RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu", "sigmoid": "rnn_sigmoid"}
+
+
+def rnn(
+    input: Tensor,
+    hx: Tensor | None,
+    weights: Sequence[Tensor],
+    *,
+    nonlinearity: str = "tanh",
+    batch_sizes: Tensor | None = None,
+    num_layers: int = 1,
+    biases: bool = True,
+    dropout: float = 0.0,
+    training: bool = False,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Elman RNN over a sequence: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh).
+
+    T steps, B batch entries, I input features, H hidden features, L layers, D directions.
+
+    Args:
+        input: (T, B, I), or (B, T, I) with ``batch_first``, or packed (sum of ``batch_sizes``, I).
+        hx: h_0 (L D, B, H), or None for zeros.
+        weights: of each layer, and in it of each direction: W_ih (H, I; D H above the first layer), W_hh (H, H),
+            with ``biases`` b_ih and b_hh (H). The order of ``torch.nn.RNN``'s parameters.
+        nonlinearity: f: "tanh", "relu" or "sigmoid".
+        batch_sizes: for packed input, the int64 CPU tensor that a PackedSequence holds.
+        dropout: probability of zeroing an element between layers, if ``training``.
+
+    Returns:
+        output, of the shape of input with D H features; h_n (L D, B, H). Both in the dtype of the input: float32,
+        float64, bfloat16 or float16 (the last two accumulate in float32).
+
+    Raises:
+        ValueError: unknown nonlinearity, or input and weights of different dtypes.
+        RuntimeError: sizes, devices or states that do not fit, or an empty sequence.
+
+    The equation is that of :func:`fastrnn.reference.rnn`.
+    """
+    return sequence(  # type: ignore[return-value]
+        _rnn_name(nonlinearity),
+        input,
+        hx,
+        weights,
+        batch_sizes=batch_sizes,
+        num_layers=num_layers,
+        biases=biases,
+        dropout=dropout,
+        training=training,
+        bidirectional=bidirectional,
+        batch_first=batch_first,
+    )
+
+
+def gru(
+    input: Tensor,
+    hx: Tensor | None,
+    weights: Sequence[Tensor],
+    *,
+    reset_after: bool = True,
+    batch_sizes: Tensor | None = None,
+    num_layers: int = 1,
+    biases: bool = True,
+    dropout: float = 0.0,
+    training: bool = False,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """GRU over a sequence. Arguments, results and errors as :func:`rnn`, with 3 H rows in every weight and bias.
+
+    ``reset_after`` is torch's form (:func:`fastrnn.reference.gru`); False that of Cho et al., 2014
+    (:func:`fastrnn.reference.gru_reset_before`).
+    """
+    return sequence(  # type: ignore[return-value]
+        "gru" if reset_after else "gru_reset_before",
+        input,
+        hx,
+        weights,
+        batch_sizes=batch_sizes,
+        num_layers=num_layers,
+        biases=biases,
+        dropout=dropout,
+        training=training,
+        bidirectional=bidirectional,
+        batch_first=batch_first,
+    )
+
+
+def lstm(
+    input: Tensor,
+    hx: tuple[Tensor, Tensor] | None,
+    weights: Sequence[Tensor],
+    *,
+    batch_sizes: Tensor | None = None,
+    num_layers: int = 1,
+    biases: bool = True,
+    dropout: float = 0.0,
+    training: bool = False,
+    bidirectional: bool = False,
+    batch_first: bool = False,
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """LSTM over a sequence. Arguments, results and errors as :func:`rnn`, with 4 H rows in every weight and bias.
+
+    ``hx`` is (h_0, c_0) and the second result (h_n, c_n). A further weight W_hr (P, H) at the end of each direction's
+    makes it a projected LSTM: outputs and h then have P features, c still H. The equations are those of
+    :func:`fastrnn.reference.lstm`.
+    """
+    return sequence(  # type: ignore[return-value]
+        "lstm",
+        input,
+        hx,
+        weights,
+        batch_sizes=batch_sizes,
+        num_layers=num_layers,
+        biases=biases,
+        dropout=dropout,
+        training=training,
+        bidirectional=bidirectional,
+        batch_first=batch_first,
+    )
+
+
+def rnn_cell(
+    input: Tensor,
+    hx: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    *,
+    nonlinearity: str = "tanh",
+) -> Tensor:
+    """One step of :func:`rnn`: input (B, I), hx (B, H) or None for zeros; returns h' (B, H).
+
+    Raises:
+        ValueError: unknown nonlinearity, or one bias without the other.
+        RuntimeError: sizes, dtypes or devices that do not fit.
+    """
+    return step(_rnn_name(nonlinearity), input, hx, _weights(w_ih, w_hh, b_ih, b_hh))  # type: ignore[return-value]
+
+
+def gru_cell(
+    input: Tensor,
+    hx: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+    *,
+    reset_after: bool = True,
+) -> Tensor:
+    """One step of :func:`gru`: input (B, I), hx (B, H) or None for zeros; returns h' (B, H). Errors as rnn_cell."""
+    cell = "gru" if reset_after else "gru_reset_before"
+    return step(cell, input, hx, _weights(w_ih, w_hh, b_ih, b_hh))  # type: ignore[return-value]
+
+
+def lstm_cell(
+    input: Tensor,
+    hx: tuple[Tensor, Tensor] | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None = None,
+    b_hh: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One step of :func:`lstm`: input (B, I), hx (h, c) of (B, H) or None for zeros; returns (h', c').
+
+    Errors as :func:`rnn_cell`.
+    """
+    return step("lstm", input, hx, _weights(w_ih, w_hh, b_ih, b_hh))  # type: ignore[return-value]
+
+
+def _rnn_name(nonlinearity: str) -> str:
+    if nonlinearity not in _RNN_CELLS:
+        raise ValueError(f"Expected nonlinearity to be one of {', '.join(_RNN_CELLS)}, got {nonlinearity!r}")
+    return _RNN_CELLS[nonlinearity]
+
+
+def _weights(w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> list[Tensor]:
+    if b_ih is None and b_hh is None:
+        return [w_ih, w_hh]
+    if b_ih is None or b_hh is None:
+        raise ValueError("Expected both biases or neither, got one")
+    return [w_ih, w_hh, b_ih, b_hh]

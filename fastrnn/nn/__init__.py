@@ -1,0 +1,10 @@
+"""The modules: drop-in twins of torch.nn's recurrent layers and cells, and the two forms that torch lacks."""
+
+from fastrnn.nn.cells import GRUCell as GRUCell
+from fastrnn.nn.cells import LSTMCell as LSTMCell
+from fastrnn.nn.cells import RNNCell as RNNCell
+from fastrnn.nn.layers import GRU as GRU
+from fastrnn.nn.layers import LSTM as LSTM
+from fastrnn.nn.layers import RNN as RNN
+
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]

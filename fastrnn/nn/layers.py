@@ -1,0 +1,256 @@
+"""RNN, GRU and LSTM with the constructors, parameters, calls and errors of torch.nn's.
+
+They derive from ``torch.nn.RNNBase``, which makes the parameters, and not from ``torch.nn.LSTM`` and its siblings:
+torch.compile refuses to trace those. So ``isinstance(layer, torch.nn.LSTM)`` is false.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from fastrnn.dispatch import State, sequence
+
+# RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
+RNN_MODES = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "sigmoid": "RNN_TANH"}
+
+
+def each(function: Any, hx: State | None) -> Any:
+    """Apply a function to a state: to h, to both of (h, c), or to none."""
+    if hx is None:
+        return None
+    return tuple(map(function, hx)) if isinstance(hx, (tuple, list)) else function(hx)
+
+
+def _check_batch(state: Tensor, batch: int) -> None:
+    if state.dim() != 3 or state.size(1) != batch:
+        raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got {list(state.shape)}")
+
+
+class _Layer(torch.nn.RNNBase):
+    """The forward pass that the three share: it brings every kind of input to the one that functions take."""
+
+    @property
+    def _cell(self) -> str:
+        raise NotImplementedError
+
+    def forward(self, input: Any, hx: Any = None) -> Any:
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx)
+        rank = input.dim()
+        if rank == 3:
+            return self._sequence(input, hx, None, self.batch_first)
+        if rank != 2:
+            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {rank}D instead")
+        return self._unbatched(input, hx)
+
+    def _packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
+        """States come and go in the caller's order; inside, the longest sequence is first."""
+        data, batch_sizes, to_sorted, to_callers = input
+        if to_sorted is not None:
+            each(lambda state: _check_batch(state, to_sorted.numel()), hx)
+            hx = each(lambda state: state.index_select(1, to_sorted), hx)
+        output, hidden = self._sequence(data, hx, batch_sizes, False)
+        if to_callers is not None:
+            hidden = each(lambda state: state.index_select(1, to_callers), hidden)
+        return PackedSequence(output, batch_sizes, to_sorted, to_callers), hidden
+
+    def _unbatched(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
+        """One sequence (T, I), states (L D, H). ``batch_first`` has no meaning here."""
+        for state in hx if isinstance(hx, (tuple, list)) else (hx,):
+            if state is not None and state.dim() != 2:
+                raise RuntimeError(f"Expected states of 2 dimensions for an unbatched 2D input, got {state.dim()}")
+        hx = each(lambda state: state.unsqueeze(1), hx)
+        output, hidden = self._sequence(input.unsqueeze(1), hx, None, False)
+        return output.squeeze(1), each(lambda state: state.squeeze(1), hidden)
+
+    def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, State]:
+        return sequence(
+            self._cell,
+            input,
+            hx,
+            self._weights(),
+            batch_sizes=batch_sizes,
+            num_layers=self.num_layers,
+            biases=self.bias,
+            dropout=self.dropout,
+            training=self.training,
+            bidirectional=self.bidirectional,
+            batch_first=batch_first,
+        )
+
+    def _weights(self) -> list[Tensor]:
+        """The weights under their names, now: parametrizations and functional_call put others in their place.
+
+        The dictionary of parameters is asked first, since an attribute of a module costs ten times as much.
+        """
+        parameters = self._parameters
+        try:
+            return [parameters[name] for name in self._flat_weights_names]  # type: ignore[misc]
+        except KeyError:
+            return [getattr(self, name) for name in self._flat_weights_names]
+
+
+class RNN(_Layer):
+    """Elman RNN layers: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), f = tanh, relu or sigmoid.
+
+    T steps, B batch entries, I = ``input_size``, H = ``hidden_size``, L = ``num_layers``, D = 2 if ``bidirectional``,
+    else 1.
+
+    Args:
+        input_size: features of each step of the input.
+        hidden_size: features of the state.
+        num_layers: layers on top of each other.
+        nonlinearity: "tanh", "relu" or, beyond torch, "sigmoid", the form of Elman, 1990.
+        bias: whether there are b_ih and b_hh.
+        batch_first: input and output are (B, T, ...), not (T, B, ...). States keep their shape.
+        dropout: in training, the probability of zeroing an element of every layer's output but the last's.
+        bidirectional: a second direction reads the sequence backwards; outputs are concatenated.
+        device, dtype: of the parameters: float32, float64, bfloat16 or float16.
+
+    Call:
+        ``output, h_n = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
+        sequence, or a PackedSequence; hx (L D, B, H), for one sequence (L D, H), None for zeros. The output has the
+        kind and shape of the input with D H features; h_n has the shape of hx.
+
+    Parameters, initialisation, state-dict keys and errors are those of ``torch.nn.RNN``: ``weight_ih_l{k}`` (H, I; D H
+    above layer 0), ``weight_hh_l{k}`` (H, H), ``bias_ih_l{k}``, ``bias_hh_l{k}`` (H), with ``_reverse`` for the second
+    direction, all uniform in +-1/sqrt(H).
+
+    Raises:
+        ValueError: arguments out of range; input of another rank, or another dtype than the weights'.
+        TypeError: arguments of another type.
+        RuntimeError: sizes, states or devices that do not fit, or an empty sequence.
+
+    The equation, with its source, is :func:`fastrnn.reference.rnn`.
+    """
+
+    nonlinearity: str
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        proj_size: Any = None,
+    ) -> None:
+        _refuse_projection(proj_size)
+        if nonlinearity not in RNN_MODES:
+            raise ValueError(f"Expected nonlinearity to be one of {', '.join(RNN_MODES)}, got {nonlinearity!r}")
+        mode = RNN_MODES[nonlinearity]
+        super().__init__(
+            mode, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+        )
+        self.nonlinearity = nonlinearity
+
+    @property
+    def _cell(self) -> str:
+        return "rnn_" + self.nonlinearity
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (", nonlinearity=sigmoid" if self.nonlinearity == "sigmoid" else "")
+
+
+class GRU(_Layer):
+    """GRU layers. All but ``reset_after`` is as in :class:`RNN`, with 3 H rows in every weight and bias.
+
+    Args:
+        reset_after: True for torch's and cuDNN's form, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), equation
+            :func:`fastrnn.reference.gru`. False, beyond torch, for that of Cho et al., 2014 and of most textbooks,
+            n = tanh(W_in x + b_in + W_hn (r * h) + b_hn), equation :func:`fastrnn.reference.gru_reset_before`. The
+            parameters have the same names and shapes in both.
+    """
+
+    reset_after: bool
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        reset_after: bool = True,
+        proj_size: Any = None,
+    ) -> None:
+        _refuse_projection(proj_size)
+        if not isinstance(reset_after, bool):
+            raise TypeError(f"Expected reset_after to be a bool, got {type(reset_after).__name__}")
+        super().__init__(
+            "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
+        )
+        self.reset_after = reset_after
+
+    @property
+    def _cell(self) -> str:
+        return "gru" if self.reset_after else "gru_reset_before"
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
+
+
+class LSTM(_Layer):
+    """LSTM layers. All but ``proj_size`` and the state is as in :class:`RNN`, with 4 H rows in every weight and bias.
+
+    Args:
+        proj_size: P; if not 0, h is projected to P < H features by ``weight_hr_l{k}`` (P, H), as in Sak et al., 2014.
+            Then h, the outputs and the columns of ``weight_hh_l{k}`` are P wide, c is still H.
+
+    Call:
+        ``output, (h_n, c_n) = layer(input, (h_0, c_0))``, or without the pair, for zeros. h (L D, B, P), c (L D, B, H).
+
+    The equations, with their sources, are :func:`fastrnn.reference.lstm`.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            "LSTM",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            device,
+            dtype,
+        )
+
+    @property
+    def _cell(self) -> str:
+        return "lstm"
+
+
+def _refuse_projection(proj_size: Any) -> None:
+    """torch.nn takes this argument for the error's sake, so that its type is the same."""
+    if proj_size is not None:
+        raise ValueError(f"Expected proj_size with LSTM only, got proj_size={proj_size}")

@@ -1,0 +1,161 @@
+"""Every cell and layer in plain torch, a line per equation.
+
+This file is the documentation of the mathematics and the oracle of the tests. It is written to be read, not to be
+fast: it runs in any dtype and on any device, and differentiates as often as asked.
+
+Notation: ``x`` the input of a step, ``h`` and ``c`` the state before it, ``w_ih`` and ``w_hh`` the stacked weights of
+all gates, ``b_ih`` and ``b_hh`` their biases (None without). Rows are batch entries, so ``linear(x, w, b)`` is
+x w^T + b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, relu, sigmoid, tanh
+from torch.nn.functional import linear
+
+Bias = Tensor | None
+
+
+def rnn(activation: Callable, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias) -> Tensor:
+    """Elman's simple recurrent network: J. L. Elman, Finding structure in time, 1990.
+
+    Elman's own activation is the logistic sigmoid; tanh and relu came later.
+    """
+    return activation(linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh))
+
+
+def gru(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias) -> Tensor:
+    """The GRU as torch and cuDNN compute it: the reset gate ``r`` acts after the recurrent product.
+
+    Gates in the order r, z, n. Textbooks write h' = (1 - z) h + z n: the same family of functions with z and 1 - z
+    exchanged, that is with the weights and bias of z negated.
+    """
+    x_r, x_z, x_n = linear(x, w_ih, b_ih).chunk(3, dim=1)
+    h_r, h_z, h_n = linear(h, w_hh, b_hh).chunk(3, dim=1)
+    r = sigmoid(x_r + h_r)
+    z = sigmoid(x_z + h_z)
+    n = tanh(x_n + r * h_n)
+    return (1 - z) * n + z * h
+
+
+def gru_reset_before(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias) -> Tensor:
+    """The GRU of K. Cho et al., 2014, arXiv:1406.1078: the reset gate acts on the state, before the product.
+
+    The paper has no biases; its gate z keeps the old state, as here. The weights have the shapes and the order of
+    :func:`gru`, yet the two cells are different functions of them.
+    """
+    w_hr, w_hz, w_hn = w_hh.chunk(3)
+    b_hr, b_hz, b_hn = (None, None, None) if b_hh is None else b_hh.chunk(3)
+    x_r, x_z, x_n = linear(x, w_ih, b_ih).chunk(3, dim=1)
+    r = sigmoid(x_r + linear(h, w_hr, b_hr))
+    z = sigmoid(x_z + linear(h, w_hz, b_hz))
+    n = tanh(x_n + linear(r * h, w_hn, b_hn))
+    return (1 - z) * n + z * h
+
+
+def lstm(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias, w_hr: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """S. Hochreiter and J. Schmidhuber, Long short-term memory, 1997, with the forget gate of Gers et al., 2000.
+
+    Gates in the order i, f, g, o. With ``w_hr`` the new state is projected to fewer features: H. Sak et al., 2014,
+    arXiv:1402.1128.
+    """
+    i, f, g, o = (linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh)).chunk(4, dim=1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    h = sigmoid(o) * tanh(c)
+    return (h if w_hr is None else linear(h, w_hr)), c
+
+
+def step(cell: str, x: Tensor, h: Tensor, c: Tensor | None, w: Sequence) -> tuple[Tensor, Tensor | None]:
+    """One step of any cell: ``w`` is w_ih, w_hh, b_ih, b_hh and, for a projected LSTM, w_hr."""
+    match cell:
+        case "rnn_tanh":
+            return rnn(tanh, x, h, *w), None
+        case "rnn_relu":
+            return rnn(relu, x, h, *w), None
+        case "rnn_sigmoid":
+            return rnn(sigmoid, x, h, *w), None
+        case "gru":
+            return gru(x, h, *w), None
+        case "gru_reset_before":
+            return gru_reset_before(x, h, *w), None
+        case "lstm":
+            return lstm(x, h, c, *w)  # type: ignore[arg-type]
+    raise ValueError(f"unknown cell {cell!r}")
+
+
+def layer(
+    cell: str,
+    input: Tensor,
+    batch_sizes: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[Tensor],
+    biases: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer, all its directions, over a whole sequence.
+
+    T steps, B batch entries, I input features, H hidden features, G gates (1, 3 or 4), D directions,
+    P = H, or the size of the projection.
+
+    Args:
+        cell: "rnn_tanh", "rnn_relu", "rnn_sigmoid", "gru", "gru_reset_before" or "lstm".
+        input: (T, B, I), or (B, T, I) if ``batch_first``, or packed (sum of ``batch_sizes``, I).
+        batch_sizes: None, or how many sequences are still running at each step: int64 (T,), never rising.
+        h0: (D, B, P), or None for zeros.
+        c0: (D, B, H) or None for zeros; LSTM only.
+        weights: of each direction w_ih (G H, I), w_hh (G H, P), then with ``biases`` b_ih and b_hh (G H), then of a
+            projected LSTM w_hr (P, H).
+
+    Returns:
+        output of the shape of the input, with D P features; h_n (D, B, P); c_n (D, B, H), of shape (0,) unless LSTM.
+    """
+    directions = 2 if bidirectional else 1
+    if batch_sizes is None:
+        steps = (input.transpose(0, 1) if batch_first else input).unbind()
+    else:
+        steps = input.split(batch_sizes.tolist())
+    per_direction = len(weights) // directions
+    outputs: list = []
+    h_n: list = []
+    c_n: list = []
+    for d in range(directions):
+        w: list = list(weights[d * per_direction : (d + 1) * per_direction])
+        if not biases:
+            w[2:2] = [None, None]
+        w_ih, w_hh = weights[d * per_direction], weights[d * per_direction + 1]
+        batch = steps[0].size(0)
+        h = input.new_zeros(batch, w_hh.size(1)) if h0 is None else h0[d]
+        c = None
+        if cell == "lstm":
+            c = input.new_zeros(batch, w_ih.size(0) // 4) if c0 is None else c0[d]
+        h_t, h, c = _direction(cell, steps, h, c, w, reverse=d == 1)
+        outputs.append(h_t)
+        h_n.append(h)
+        c_n.append(c)
+    joined = [torch.cat(directions_at_t, 1) for directions_at_t in zip(*outputs, strict=True)]
+    output = torch.cat(joined) if batch_sizes is not None else torch.stack(joined, 1 if batch_first else 0)
+    return output, torch.stack(h_n), torch.stack(c_n) if cell == "lstm" else input.new_empty(0)
+
+
+def _direction(
+    cell: str, steps: Sequence[Tensor], h: Tensor, c: Tensor | None, w: Sequence, reverse: bool
+) -> tuple[list[Tensor], Tensor, Tensor | None]:
+    """The loop over time. A step shorter than the batch moves the first rows on and leaves the others' state alone.
+
+    Forwards the rows drop out as their sequences end and keep their last state; backwards they come in, with their
+    initial state, as their sequences begin. Both are the same line.
+    """
+    output = [h] * len(steps)
+    for t in reversed(range(len(steps))) if reverse else range(len(steps)):
+        n = len(steps[t])
+        output[t], c_t = step(cell, steps[t], h[:n], None if c is None else c[:n], w)
+        h = torch.cat([output[t], h[n:]])
+        c = None if c is None or c_t is None else torch.cat([c_t, c[n:]])
+    return output, h, c
