@@ -71,8 +71,8 @@ def check_batch_sizes(batch_sizes: Tensor, rows: int) -> int:
     sizes = batch_sizes.tolist()
     if not sizes:
         raise IndexError("Expected batch_sizes of at least one step, got none")
-    if sizes[-1] < 0 or any(later > earlier for earlier, later in itertools.pairwise(sizes)):
-        raise RuntimeError(f"Expected batch_sizes that never rise and are not negative, got {sizes}")
+    if sizes[-1] < 1 or any(later > earlier for earlier, later in itertools.pairwise(sizes)):
+        raise RuntimeError(f"Expected batch_sizes that are positive and never rise, got {sizes}")
     if sum(sizes) != rows:
         raise RuntimeError(f"Expected packed data of {sum(sizes)} rows, the sum of batch_sizes, got {rows}")
     return sizes[0]

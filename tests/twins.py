@@ -1,0 +1,144 @@
+"""What the tests share: twin layers of torch.nn and fastrnn, all that a layer computes, and when two of those agree."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+import fastrnn.nn
+from fastrnn import reference
+from fastrnn.stack import stack
+
+# Every cell that torch has too, and those it lacks. A projected LSTM gets half its hidden size as projection.
+TORCH_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rnn_tanh": ("RNN", {"nonlinearity": "tanh"}),
+    "rnn_relu": ("RNN", {"nonlinearity": "relu"}),
+    "gru": ("GRU", {}),
+    "lstm": ("LSTM", {}),
+    "lstm_projected": ("LSTM", {"proj_size": -1}),
+}
+OWN_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "rnn_sigmoid": ("RNN", {"nonlinearity": "sigmoid"}),
+    "gru_reset_before": ("GRU", {"reset_after": False}),
+}
+CELLS = TORCH_CELLS | OWN_CELLS
+
+
+def make(package: Any, cell: str, input_size: int, hidden_size: int, **options: Any) -> Any:
+    """A layer with weights that depend on its sizes alone."""
+    name, fixed = CELLS[cell]
+    if "proj_size" in fixed:
+        fixed = {"proj_size": hidden_size // 2}
+    torch.manual_seed(7)
+    return getattr(package, name)(input_size, hidden_size, **fixed, **options)
+
+
+def twins(cell: str, input_size: int, hidden_size: int, **options: Any) -> tuple[Any, Any]:
+    """torch.nn's layer and fastrnn's, with the same weights."""
+    return tuple(make(package, cell, input_size, hidden_size, **options) for package in (torch.nn, fastrnn.nn))  # type: ignore[return-value]
+
+
+def initial(layer: Any, batch: int | None, dtype: torch.dtype, seed: int = 1) -> Any:
+    """Random initial states of a layer, unbatched if ``batch`` is None."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = layer.num_layers * (2 if layer.bidirectional else 1)
+
+    def state(features: int) -> Tensor:
+        shape = (rows, features) if batch is None else (rows, batch, features)
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    h = state(layer.proj_size or layer.hidden_size)
+    return (h, state(layer.hidden_size)) if layer.mode == "LSTM" else h
+
+
+def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 2) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def by_reference(layer: Any, input: Tensor, hx: Any) -> Any:
+    """What a fastrnn layer would return, from the plain-torch reference; without dropout, for batched tensors."""
+    output, h, c = stack(
+        reference.layer,
+        layer._cell,
+        input,
+        hx,
+        layer._weights(),
+        batch_sizes=None,
+        num_layers=layer.num_layers,
+        biases=layer.bias,
+        dropout=0.0,
+        training=False,
+        bidirectional=layer.bidirectional,
+        batch_first=layer.batch_first,
+    )
+    return output, ((h, c) if layer.mode == "LSTM" else h)
+
+
+def results(
+    layer: Any, x: Tensor, hx: Any, arrange: Callable[[Tensor], Any] = lambda x: x, call: Callable | None = None
+) -> dict[str, Tensor]:
+    """Output, final states and the gradients of input, initial states and every weight, by name.
+
+    ``arrange`` makes the layer's input of the leaf ``x``; ``call`` computes instead of the layer itself.
+    """
+    x = x.detach().requires_grad_()
+    states = () if hx is None else tuple(s.detach().requires_grad_() for s in (hx if isinstance(hx, tuple) else (hx,)))
+    layer.zero_grad()
+    given = None if hx is None else states if isinstance(hx, tuple) else states[0]
+    output, final = (call(layer, arrange(x), given)) if call else layer(arrange(x), given)
+    if isinstance(output, PackedSequence):
+        output = output.data
+    found = {"output": output}
+    found |= dict(zip(("h_n", "c_n"), final if isinstance(final, tuple) else (final,), strict=False))
+    sum((t * random(*t.shape, dtype=t.dtype, seed=i)).sum() for i, t in enumerate(found.values())).backward()
+    found = {name: t.detach() for name, t in found.items()}
+    found |= {f"d_{name}": s.grad for name, s in zip(("h_0", "c_0"), states, strict=False)}
+    found |= {f"d_{name}": p.grad.clone() for name, p in layer.named_parameters()}
+    return found | {"d_input": x.grad}
+
+
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-10) -> None:
+    """Equal to the tolerance, relative to the largest value of each tensor and absolute below 1. For float64."""
+    assert found.keys() == expected.keys()
+    for name, value in found.items():
+        assert value.dtype == expected[name].dtype, name
+        assert value.shape == expected[name].shape, name
+        if value.numel():
+            error = (value - expected[name]).abs().max().item()
+            assert error <= tolerance * max(1.0, expected[name].abs().max().item()), f"{name}: error {error}"
+
+
+def assert_as_accurate(cell: str, dtype: torch.dtype, draws: list[tuple[Tensor, Any]], ours: Any, peer: Any) -> None:
+    """The error against the float64 reference is at most twice the peer's plus one unit in the last place.
+
+    Errors are the worst of all draws (input, initial state), so that a peer's lucky number does not decide.
+    """
+    exact_layer = copy.deepcopy(ours).double()
+    errors: dict[str, list[float]] = {}
+    for x, hx in draws:
+        hx64 = tuple(s.double() for s in hx) if isinstance(hx, tuple) else hx.double()
+        exact = results(exact_layer, x.double(), hx64, call=by_reference)
+        found = results(ours, x, hx)
+        theirs = results(peer, x, hx, call=by_reference if cell in OWN_CELLS else None)
+        assert found.keys() == exact.keys() == theirs.keys()
+        for name, value in exact.items():
+            assert found[name].dtype == dtype
+            if not value.numel():
+                continue
+            largest = value.abs().max().item()
+            ulp = torch.finfo(dtype).eps * 2.0 ** math.floor(math.log2(largest)) if largest else 0.0
+            at = errors.setdefault(name, [0.0, 0.0, 0.0])
+            new = (found[name] - value).abs().max().item(), (theirs[name] - value).abs().max().item(), ulp
+            errors[name] = [max(pair) for pair in zip(at, new, strict=True)]
+    worse = {
+        name: f"error {error:.2e}, the peer's {theirs_error:.2e}, ulp {ulp:.2e}"
+        for name, (error, theirs_error, ulp) in errors.items()
+        if error > 2 * theirs_error + ulp
+    }
+    assert not worse
