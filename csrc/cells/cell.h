@@ -1,0 +1,28 @@
+// What a recurrent cell is to everything that is not a cell.
+//
+// A cell is the pointwise mathematics of one time step, forward and backward (BPTT), written once as templates over V,
+// "a vector of numbers": a SIMD register on the CPU, a single float in a CUDA thread. V brings + - * and the functions
+// sigmoid, tanh and relu. The matrix products, the loop over time, threads, lengths and directions are elsewhere and
+// know nothing about gates: they ask the cell.
+//
+//   slots             numbers per hidden unit that the matrix products deliver to the cell (its pre-activations)
+//   input_slots       where gate g of W_ih·x goes, in the order in which torch stacks the gates in weight_ih
+//   recurrent_slots   where gate g of W_hh·h goes, the first `recurrent_gates` gates of weight_hh
+//   gated             a second product follows in the same step: the rest of weight_hh times gate(h) (the first GRU)
+//   saves             numbers per hidden unit that the forward step leaves for the backward step
+//   carries_c         there is a second state c besides h (LSTM); the forward step saves it last
+//   reads_h           the pointwise part itself reads h_{t-1} (GRU)
+//
+//   forward(a, h_prev, c, h, save)                      a: pre-activations; c: in c_{t-1}, out c_t; h: out h_t
+//   backward(save, h, h_prev, c_prev, dh, dc, da, dh_prev)
+//                                                       dh: dL/dh_t; dc: in dL/dc_t, out dL/dc_{t-1};
+//                                                       da: out dL/da; dh_prev: out the part of dL/dh_{t-1} that
+//                                                       does not pass through weight_hh
+//   gate(a, h_prev), gate_backward(save, h_prev, dgated, da, dh_prev)           only where `gated`
+#pragma once
+
+#if defined(__CUDACC__)
+#define FASTRNN_CELL __host__ __device__ static inline
+#else
+#define FASTRNN_CELL [[gnu::always_inline]] static inline
+#endif

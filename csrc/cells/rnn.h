@@ -1,0 +1,49 @@
+// The simple recurrent network of Elman (1990): h = act(W_ih x + b_ih + W_hh h_prev + b_hh).
+// Each activation's derivative is a function of its value, so nothing is saved beyond the output itself.
+#pragma once
+#include "cell.h"
+
+namespace fastrnn {
+
+struct Tanh {
+  template <class V>
+  FASTRNN_CELL V value(V a) { return tanh(a); }
+  template <class V>
+  FASTRNN_CELL V derivative(V h) { return 1 - h * h; }
+};
+
+struct Sigmoid {
+  template <class V>
+  FASTRNN_CELL V value(V a) { return sigmoid(a); }
+  template <class V>
+  FASTRNN_CELL V derivative(V h) { return h * (1 - h); }
+};
+
+struct Relu {
+  template <class V>
+  FASTRNN_CELL V value(V a) { return relu(a); }
+  template <class V>
+  FASTRNN_CELL V derivative(V h) { return heaviside(h); }
+};
+
+template <class Activation>
+struct RNN {
+  static constexpr int slots = 1;
+  static constexpr int input_gates = 1, recurrent_gates = 1;
+  static constexpr int input_slots[] = {0}, recurrent_slots[] = {0};
+  static constexpr bool gated = false, carries_c = false, reads_h = false;
+  static constexpr int saves = 0;
+
+  template <class V>
+  FASTRNN_CELL void forward(const V* a, V, V&, V& h, V*) {
+    h = Activation::value(a[0]);
+  }
+
+  template <class V>
+  FASTRNN_CELL void backward(const V*, V h, V, V, V dh, V&, V* da, V& dh_prev) {
+    da[0] = dh * Activation::derivative(h);
+    dh_prev = V{};
+  }
+};
+
+}  // namespace fastrnn

@@ -1,0 +1,83 @@
+// sigmoid, tanh and relu of a register, within two units in the last place (tests/test_activations.py measures it).
+//
+// e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln(2)/2. What is computed is e^r - 1, by its Taylor series, so that
+// tanh keeps its relative accuracy at zero: tanh x = -e / (2 + e) with e = exp(-2|x|) - 1.
+// NaN passes through every comparison below unchanged.
+#pragma once
+#include "vec.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+template <class T>
+struct ExpConstants;
+
+template <>
+struct ExpConstants<float> {
+  static constexpr int mantissa = 23, bias = 127, degree = 7;  // next term: 0.35^8/8! = 5e-9
+  static constexpr float limit = 87;
+  static constexpr float round = 0x1.8p23f;                         // adding it rounds to an integer
+  static constexpr float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;  // n * ln2_high is exact
+};
+
+template <>
+struct ExpConstants<double> {
+  static constexpr int mantissa = 52, bias = 1023, degree = 13;  // next term: 0.35^14/14! = 4e-18
+  static constexpr double limit = 708;
+  static constexpr double round = 0x1.8p52;
+  static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
+};
+
+template <class T>
+struct Exponential {
+  Vec<T> scale;     // 2^n
+  Vec<T> fraction;  // e^r - 1
+};
+
+template <class T>
+FASTRNN_INLINE Exponential<T> exponential(Vec<T> x) {
+  using C = ExpConstants<T>;
+  using Register = typename Vec<T>::Register;
+  using Integers = typename VectorTypes<T>::Integers;
+  Register limited = x.v > C::limit ? Register{} + C::limit : x.v;
+  limited = limited < -C::limit ? Register{} - C::limit : limited;
+  Register shifted = limited * T(1.4426950408889634) + C::round;
+  Register n = shifted - C::round;
+  Register r = limited - n * C::ln2_high - n * C::ln2_low;
+  Register series = Register{};
+  T factorial = 1;
+  T coefficient[C::degree + 1];
+  for (int k = 1; k <= C::degree; ++k) coefficient[k] = 1 / (factorial *= k);
+#pragma GCC unroll 16
+  for (int k = C::degree; k >= 1; --k) series = series * r + coefficient[k];
+  Integers power = (Integers)shifted + C::bias;  // the low bits of `shifted` hold n
+  return {Vec<T>((Register)(power << C::mantissa)), Vec<T>(series * r)};
+}
+
+template <class T>
+FASTRNN_INLINE Vec<T> sigmoid(Vec<T> x) {
+  auto e = exponential(Vec<T>(-x.v));
+  return Vec<T>(T(1) / (T(1) + (e.scale.v + e.scale.v * e.fraction.v)));
+}
+
+template <class T>
+FASTRNN_INLINE Vec<T> tanh(Vec<T> x) {
+  auto e = exponential(Vec<T>(x.v < T(0) ? x.v + x.v : x.v * T(-2)));
+  typename Vec<T>::Register m = (e.scale.v - T(1)) + e.scale.v * e.fraction.v;  // exp(-2|x|) - 1
+  typename Vec<T>::Register t = m / (T(2) + m);
+  return Vec<T>(x.v < T(0) ? t : -t);
+}
+
+// As torch's: NaN stays NaN.
+template <class T>
+FASTRNN_INLINE Vec<T> relu(Vec<T> x) {
+  return Vec<T>(x.v < T(0) ? typename Vec<T>::Register{} : x.v);
+}
+
+// 1 where x > 0, else 0: the derivative of relu.
+template <class T>
+FASTRNN_INLINE Vec<T> heaviside(Vec<T> x) {
+  typename Vec<T>::Register zero{};
+  return Vec<T>(x.v > T(0) ? zero + T(1) : zero);
+}
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,0 +1,228 @@
+// The time loop backward: back-propagation through time. A step turns dL/dh_t into dL/d(pre-activations), then into
+// dL/dh_{t-1} through W_hh. What needs no order in time waits until a chunk of steps is done and is then one large
+// product each: dx = dgates · W_ih, dW_ih = dgatesᵀ · x, dW_hh = dgatesᵀ · h_{t-1}.
+#pragma once
+#include "weights.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+template <class Cell, class T>
+class Backward : Sequence<Cell, T> {
+  using S = Sequence<Cell, T>;
+  using V = Vec<T>;
+  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width, S::chunk_rows, S::at;
+  static constexpr int first_slot[] = {0};
+  static constexpr int gated_slots[] = {Cell::slots - 1};
+  const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
+  const int64_t output_width = padded<T>(output);
+
+ public:
+  explicit Backward(const Problem<T>& problem)
+      : S(problem),
+        w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden, p.input_size, Cell::input_slots, width),
+        w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
+        w_hh_gated(plan, Cell::gated ? p.w_hh + gated_weights : nullptr, 1, hidden, output, gated_slots, width),
+        w_hr(plan, p.w_hr, 1, output, hidden, first_slot, width),
+        dgates(chunk_rows() * gates_width), dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
+        dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
+        dunprojected(p.w_hr ? p.batch * width : 0), bias_sums(gates_width),
+        rows_x(plan.threads * chunk_rows()), rows_h(plan.threads * chunk_rows()), rows_saved(plan.threads * chunk_rows()),
+        rows_dx(plan.threads * chunk_rows()), packed(plan.threads * chunk_rows() * max_vectors * V::lanes) {
+    bias_sums.clear(gates_width);
+  }
+
+  void run() {
+    parallel(plan.threads, [this](Team team) { run(team); });
+  }
+
+ private:
+  void run(const Team& team) {
+    w_ih.pack(team, true);
+    w_hh.pack(team, plan.by_rows);
+    w_hh_gated.pack(team, plan.by_rows);
+    w_hr.pack(team, plan.by_rows);
+    Range rows = this->my_rows(team), units = this->my_vectors(team, vectors), outputs = this->my_vectors(team, this->output_vectors);
+    load_state(dh, output_width, p.dhn, output, rows, outputs);
+    if (Cell::carries_c) load_state(dc, width, p.dcn, hidden, rows, units);
+    team.meet();  // each needs what the others have packed
+    for (int64_t n = 0; n < this->chunks(); ++n) {
+      Range times = this->chunk(n, !p.reverse);
+      for (int64_t i = 0; i < times.size(); ++i) {
+        int64_t t = p.reverse ? times.begin + i : times.end - 1 - i;
+        step(team, times, t, this->in_play(rows, t), units, outputs);
+      }
+      team.meet();
+      products_over_time(team, times, n == 0);
+      team.meet();
+    }
+    store_state(dh, output_width, p.dh0, output, rows, outputs);
+    if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, rows, units);
+    store_bias(team.share(hidden));
+  }
+
+  // The rows of a chunk lie one after the other, for they are the depth of the weight gradients' products.
+  FASTRNN_INLINE int64_t row_in_chunk(Range times, int64_t t, int64_t b) const {
+    return p.before[t] - p.before[times.begin] + b;
+  }
+
+  // dh arrives as dL/dh_t from the steps after t, without dy_t; it leaves as the same for t - 1.
+  void step(const Team& team, Range times, int64_t t, Range rows, Range units, Range outputs) {
+    auto dgate_row = [=, this](int64_t i) { return dgates + row_in_chunk(times, t, rows.begin + i) * gates_width; };
+    auto dh_row = [=, this](int64_t i) { return dh + (rows.begin + i) * output_width; };
+    auto no_row = [=, this](int64_t) -> const T* { return zeros; };
+    if (p.w_hr) unproject(team, times, t, rows, units, outputs);
+    for (int64_t i = 0; i < rows.size(); ++i) apply_cell(units, t, rows.begin + i, dgate_row(i));
+    this->meet_others_units(team);
+    if constexpr (Cell::gated) {
+      auto dgated_row = [=, this](int64_t i) { return dgated + (rows.begin + i) * width; };
+      w_hh_gated.times(units, rows.size(), dgate_row, no_row, dgated_row);
+      for (int64_t i = 0; i < rows.size(); ++i) apply_gate(units, t, rows.begin + i, dgate_row(i));
+      this->meet_others_units(team);
+    }
+    if (p.w_hr)
+      w_hh.times(outputs, rows.size(), dgate_row, no_row, dh_row);
+    else
+      w_hh.times(outputs, rows.size(), dgate_row, dh_row, dh_row);
+  }
+
+  // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
+  void unproject(const Team& team, Range times, int64_t t, Range rows, Range units, Range outputs) {
+    auto doutput_row = [=, this](int64_t i) { return doutput + row_in_chunk(times, t, rows.begin + i) * output_width; };
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      const T* dy = p.dy.data ? at(p.dy, t, rows.begin + i) : zeros;
+      for (int64_t u = outputs.begin * V::lanes; u < outputs.end * V::lanes; u += V::lanes)
+        (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u)).store(doutput_row(i) + u);
+    }
+    this->meet_others_units(team);
+    w_hr.times(
+        units, rows.size(), doutput_row, [=, this](int64_t) -> const T* { return zeros; },
+        [=, this](int64_t i) { return dunprojected + (rows.begin + i) * width; });
+  }
+
+  void apply_cell(Range units, int64_t t, int64_t b, T* da_row) {
+    const T* dy = p.dy.data ? at(p.dy, t, b) : zeros;
+    const T* saved = at(p.saved, t, b);
+    const T* h_row = at(p.y, t, b);
+    const T* h_prev_row = Cell::reads_h ? this->previous_h(t, b) : nullptr;
+    const T* c_prev_row = Cell::carries_c ? this->previous_c(t, b) : nullptr;
+    for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+      int n = int(hidden - u);
+      V save[Cell::saves + 1], da[Cell::slots] = {}, dc_value{}, dh_prev;
+      for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved + k * width + u);
+      V dh_value = p.w_hr ? V::load(dunprojected + b * width + u) : V::load(dy + u, n) + V::load(dh + b * width + u);
+      V h = Cell::saves ? V{} : V::load(h_row + u, n);
+      V h_prev = Cell::reads_h ? V::load(h_prev_row + u, n) : V{};
+      V c_prev = Cell::carries_c ? V::load(c_prev_row + u, n) : V{};
+      if (Cell::carries_c) dc_value = V::load(dc + b * width + u);
+      Cell::backward(save, h, h_prev, c_prev, dh_value, dc_value, da, dh_prev);
+      for (int k = 0; k < Cell::slots; ++k) da[k].store(da_row + k * width + u);
+      if (Cell::carries_c) dc_value.store(dc + b * width + u);
+      if (!p.w_hr) dh_prev.store(dh + b * width + u);
+    }
+  }
+
+  void apply_gate(Range units, int64_t t, int64_t b, T* da_row) {
+    const T *saved = at(p.saved, t, b), *h_prev_row = this->previous_h(t, b);
+    for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+      V save[Cell::saves + 1], da[Cell::slots];
+      for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved + k * width + u);
+      for (int k = 0; k < Cell::slots; ++k) da[k] = V::load(da_row + k * width + u);
+      V dh_prev = V::load(dh + b * width + u);
+      if constexpr (Cell::gated)
+        Cell::gate_backward(save, V::load(h_prev_row + u, int(hidden - u)), V::load(dgated + b * width + u), da, dh_prev);
+      for (int k = 0; k < Cell::slots; ++k) da[k].store(da_row + k * width + u);
+      dh_prev.store(dh + b * width + u);
+    }
+  }
+
+  // The products of a chunk that need no order in time. Rows of dx, and hidden units of the weights, are shared out.
+  void products_over_time(const Team& team, Range times, bool first) {
+    const T **x = rows_x + team.rank * chunk_rows(), **h = rows_h + team.rank * chunk_rows();
+    const T** saved = rows_saved + team.rank * chunk_rows();
+    T** dx = rows_dx + team.rank * chunk_rows();
+    int64_t count = 0;
+    for (int64_t t = times.begin; t < times.end; ++t)
+      for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
+        x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
+        saved[count] = at(p.saved, t, b) + (Cell::saves ? Cell::saves - 1 + (p.w_hr != nullptr) : 0) * width;
+        dx[count] = at(p.dx, t, b);
+      }
+    if (p.dx.data) {
+      Range mine = team.share(count);
+      w_ih.times(
+          {0, divide_up(p.input_size, V::lanes)}, mine.size(),
+          [=, this](int64_t i) -> const T* { return dgates + (mine.begin + i) * gates_width; },
+          [=, this](int64_t i) -> const T* { return p.add_to_dx ? dx[mine.begin + i] : zeros; },
+          [=](int64_t i) { return dx[mine.begin + i]; });
+    }
+    Range units = team.share(hidden);
+    T* scratch = packed + team.rank * chunk_rows() * max_vectors * V::lanes;
+    auto gradient = [=, this](const T* left, int64_t leading, Range units, int gates, const int* slots, const T* const* right,
+                        int64_t columns, T* dw) {
+      if (dw) weight_gradient(left, leading, units, gates, slots, right, count, columns, dw, first, scratch);
+    };
+    gradient(dgates, gates_width, units, Cell::input_gates, Cell::input_slots, x, p.input_size, p.dw_ih);
+    gradient(dgates, gates_width, units, Cell::recurrent_gates, Cell::recurrent_slots, h, output, p.dw_hh);
+    if constexpr (Cell::gated)
+      gradient(dgates, gates_width, units, 1, gated_slots, saved, hidden, p.dw_hh ? p.dw_hh + gated_weights : nullptr);
+    if (p.w_hr) gradient(doutput, output_width, team.share(output), 1, first_slot, saved, hidden, p.dw_hr);
+    if (p.db_ih || p.db_hh) sum_bias(team.share(vectors), count);
+  }
+
+  // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other.
+  void weight_gradient(const T* left, int64_t leading, Range units, int gates, const int* slots, const T* const* right,
+                       int64_t rows, int64_t columns, T* dw, bool first, T* scratch) {
+    int64_t column_vectors = divide_up(columns, V::lanes);
+    for (int64_t v = 0; v < column_vectors; v += max_vectors) {
+      int n = int(smaller(max_vectors, column_vectors - v));
+      pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows, scratch, n * V::lanes);
+      Panel<T> panel = column_panel<T>(scratch, n * V::lanes, columns, v, n);
+      for (int g = 0; g < gates; ++g) {
+        const T* a = left + slots[g] * width + units.begin;
+        T* c = dw + (g * hidden + units.begin) * columns;
+        auto c_row = [=](int64_t i) { return c + i * columns; };
+        product(
+            panel, units.size(), rows, [=](int64_t i) { return a + i; }, leading,
+            [=, this](int64_t i) -> const T* { return first ? zeros : c_row(i); }, c_row);
+      }
+    }
+  }
+
+  void sum_bias(Range mine, int64_t rows) {
+    for (int k = 0; k < Cell::slots; ++k)
+      for (int64_t u = k * width + mine.begin * V::lanes; u < k * width + mine.end * V::lanes; u += V::lanes) {
+        V sum = V::load(bias_sums + u);
+        for (int64_t i = 0; i < rows; ++i) sum = sum + V::load(dgates + i * gates_width + u);
+        sum.store(bias_sums + u);
+      }
+  }
+
+  void store_bias(Range units) {
+    auto store = [=, this](T* db, int g, int slot) {
+      for (int64_t u = units.begin; db && u < units.end; ++u) db[g * hidden + u] = bias_sums[slot * width + u];
+    };
+    for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, g, Cell::input_slots[g]);
+    for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, g, Cell::recurrent_slots[g]);
+    if constexpr (Cell::gated) store(p.db_hh, Cell::recurrent_gates, gated_slots[0]);
+  }
+
+  void load_state(T* to, int64_t to_width, const T* from, int64_t size, Range rows, Range mine) {
+    for (int64_t b = rows.begin; b < rows.end; ++b)
+      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
+        V::load(this->initial(from, b, size) + u, int(size - u)).store(to + b * to_width + u);
+  }
+
+  void store_state(const T* from, int64_t from_width, T* to, int64_t size, Range rows, Range mine) {
+    for (int64_t b = rows.begin; to && b < rows.end; ++b)
+      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
+        V::load(from + b * from_width + u).store(to + b * size + u, int(size - u));
+  }
+
+  ColumnWeights<T> w_ih, w_hh, w_hh_gated, w_hr;
+  Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected, bias_sums;
+  Buffer<const T*> rows_x, rows_h, rows_saved;
+  Buffer<T*> rows_dx;
+  Buffer<T> packed;  // a panel of the right-hand side of a weight gradient, for each thread
+};
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,0 +1,175 @@
+// The time loop forward. For each chunk of time: x·W_ih for all its rows in one product; then step by step
+// h_{t-1}·W_hh on top of it, and the cell. A thread does all of it for its own rows, or for its own hidden units.
+#pragma once
+#include "weights.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+template <class Cell, class T>
+class Forward : Sequence<Cell, T> {
+  using S = Sequence<Cell, T>;
+  using V = Vec<T>;
+  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width, S::chunk_rows, S::at;
+  static constexpr int first_slot[] = {0};
+  static constexpr int gated_slots[] = {Cell::slots - 1};
+
+ public:
+  explicit Forward(const Problem<T>& problem)
+      : S(problem),
+        w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
+        w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
+        w_hh_gated(plan, Cell::gated ? p.w_hh + Cell::recurrent_gates * hidden * output : nullptr, hidden, output, gated_slots, width),
+        w_hr(plan, p.w_hr, output, hidden, first_slot, width),
+        bias(gates_width), gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
+        gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
+        x_rows(plan.threads * chunk_rows()), gate_rows(plan.threads * chunk_rows()) {
+    bias.clear(gates_width);
+    add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
+    add_bias(p.b_hh, Cell::recurrent_gates, Cell::recurrent_slots);
+    if constexpr (Cell::gated) add_bias(p.b_hh ? p.b_hh + Cell::recurrent_gates * hidden : nullptr, 1, gated_slots);
+  }
+
+  void run() {
+    parallel(plan.threads, [this](Team team) { run(team); });
+  }
+
+ private:
+  void run(const Team& team) {
+    w_ih.pack(team);
+    w_hh.pack(team);
+    w_hh_gated.pack(team);
+    w_hr.pack(team);
+    if (plan.by_rows) team.meet();  // each needs what the others have packed
+    Range rows = this->my_rows(team), units = this->my_vectors(team, vectors);
+    initial_c(rows, units);
+    for (int64_t n = 0; n < this->chunks(); ++n) {
+      Range times = this->chunk(n, p.reverse);
+      input_product(team, times, rows, units);
+      for (int64_t i = 0; i < times.size(); ++i) {
+        int64_t t = p.reverse ? times.end - 1 - i : times.begin + i;
+        step(team, times, t, this->in_play(rows, t), units);
+        this->meet_others_units(team);
+      }
+    }
+    final_states(team.share(p.batch));
+  }
+
+  // A row has its place whatever the lengths of others, so that a thread may be chunks ahead of one with other rows.
+  FASTRNN_INLINE T* gates_row(Range times, int64_t t, int64_t b) const {
+    return gates + ((t - times.begin) * p.batch + b) * gates_width;
+  }
+
+  // gates = bias + x · W_ihᵀ, for every row of the chunk.
+  void input_product(const Team& team, Range times, Range rows, Range units) {
+    const T** x = x_rows + team.rank * chunk_rows();
+    T** a = gate_rows + team.rank * chunk_rows();
+    int64_t count = 0;
+    for (int64_t t = times.begin; t < times.end; ++t) {
+      Range now = this->in_play(rows, t);
+      for (int64_t b = now.begin; b < now.end; ++b, ++count) {
+        x[count] = at(p.x, t, b);
+        a[count] = gates_row(times, t, b);
+      }
+    }
+    w_ih.times(
+        units, count, false, [=](int64_t i) { return x[i]; }, [&](int64_t) -> const T* { return bias; },
+        [=](int64_t i) { return a[i]; }, [&](Range done) { fill_other_slots(done, a, count); });
+  }
+
+  // A slot that no gate of W_ih fills (GRU's recurrent half of n) starts from its bias.
+  void fill_other_slots(Range units, T* const* rows, int64_t count) {
+    for (int slot = Cell::input_gates; slot < Cell::slots; ++slot)
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t u = slot * width + units.begin * V::lanes; u < slot * width + units.end * V::lanes; u += V::lanes)
+          V::load(bias + u).store(rows[i] + u);
+  }
+
+  // gates += h_{t-1} · W_hhᵀ, then the cell.
+  void step(const Team& team, Range times, int64_t t, Range rows, Range units) {
+    auto gate_row = [=, this](int64_t i) { return gates_row(times, t, rows.begin + i); };
+    auto h_row = [=, this](int64_t i) { return this->previous_h(t, rows.begin + i); };
+    if constexpr (Cell::gated) {
+      auto gated_row = [=, this](int64_t i) -> const T* { return gated + (rows.begin + i) * width; };
+      w_hh.times(units, rows.size(), false, h_row, gate_row, gate_row, [&](Range done) {
+        for (int64_t i = 0; i < rows.size(); ++i) apply_gate(done, gate_row(i), h_row(i), gated + (rows.begin + i) * width);
+      });
+      this->meet_others_units(team);
+      w_hh_gated.times(units, rows.size(), false, gated_row, gate_row, gate_row, [&](Range done) {
+        for (int64_t i = 0; i < rows.size(); ++i) apply_cell(done, t, rows.begin + i, gate_row(i), h_row(i));
+      });
+    } else {
+      w_hh.times(units, rows.size(), false, h_row, gate_row, gate_row, [&](Range done) {
+        for (int64_t i = 0; i < rows.size(); ++i) apply_cell(done, t, rows.begin + i, gate_row(i), h_row(i));
+      });
+    }
+    if (p.w_hr) {
+      this->meet_others_units(team);
+      w_hr.times(
+          this->my_vectors(team, this->output_vectors), rows.size(), true,
+          [=, this](int64_t i) -> const T* { return unprojected + (rows.begin + i) * width; },
+          [=, this](int64_t) -> const T* { return zeros; }, [=, this](int64_t i) { return at(p.y, t, rows.begin + i); },
+          [](Range) {});
+    }
+  }
+
+  void apply_gate(Range units, T* a_row, const T* h_prev, T* gated_row) {
+    for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+      V a[Cell::slots];
+      for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(a_row + k * width + u);
+      if constexpr (Cell::gated) Cell::gate(a, V::load(h_prev + u, int(hidden - u))).store(gated_row + u);
+      for (int k = 0; k < Cell::slots; ++k) a[k].store(a_row + k * width + u);
+    }
+  }
+
+  void apply_cell(Range units, int64_t t, int64_t b, const T* a_row, const T* h_prev_row) {
+    T* h_row = p.w_hr ? unprojected + b * width : at(p.y, t, b);
+    T* c_row = Cell::carries_c ? c + b * width : nullptr;
+    T* saved_row = p.saved.data ? at(p.saved, t, b) : nullptr;
+    for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+      int n = int(hidden - u);
+      V a[Cell::slots], save[Cell::saves + 1], h, state{};
+      for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(a_row + k * width + u);
+      V h_prev = Cell::reads_h ? V::load(h_prev_row + u, n) : V{};
+      if (Cell::carries_c) state = V::load(c_row + u);
+      Cell::forward(a, h_prev, state, h, save);
+      h.store(h_row + u, n);
+      if (Cell::carries_c) state.store(c_row + u);
+      if (saved_row) {
+        for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
+        if (p.w_hr) h.store(saved_row + Cell::saves * width + u);
+      }
+    }
+  }
+
+  void add_bias(const T* b, int count, const int* slots) {
+    for (int g = 0; b && g < count; ++g)
+      for (int64_t u = 0; u < hidden; ++u) bias[slots[g] * width + u] += b[g * hidden + u];
+  }
+
+  void initial_c(Range rows, Range units) {
+    if (!Cell::carries_c) return;
+    for (int64_t b = rows.begin; b < rows.end; ++b)
+      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
+        V::load(this->initial(p.c0, b, hidden) + u, int(hidden - u)).store(c + b * width + u);
+  }
+
+  // Row b's last time is 0 backwards in time, else the last at which it was in play.
+  void final_states(Range rows) {
+    int64_t t = p.times - 1;
+    for (int64_t b = rows.begin; b < rows.end; ++b) {
+      while (t > 0 && b >= p.active[t]) --t;
+      const T* h = at(p.y, p.reverse ? 0 : t, b);
+      for (int64_t u = 0; u < output; ++u) p.hn[b * output + u] = h[u];
+      for (int64_t u = 0; Cell::carries_c && u < hidden; ++u) p.cn[b * hidden + u] = c[b * width + u];
+    }
+  }
+
+  GateWeights<T, Cell::input_gates> w_ih;
+  GateWeights<T, Cell::recurrent_gates> w_hh;
+  GateWeights<T, 1> w_hh_gated, w_hr;
+  Buffer<T> bias, gates, c, gated, unprojected;
+  Buffer<const T*> x_rows;
+  Buffer<T*> gate_rows;
+};
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,0 +1,66 @@
+// Everything above, compiled for one instruction set. Included by the kernels_*.cpp and by nothing else.
+#pragma once
+#include "activations.h"
+// The cells look up sigmoid and tanh of a Vec, so they come after them.
+#include "../cells/gru.h"
+#include "../cells/lstm.h"
+#include "../cells/rnn.h"
+#include "backward.h"
+#include "forward.h"
+
+#define FASTRNN_STRING_(x) #x
+#define FASTRNN_STRING(x) FASTRNN_STRING_(x)
+
+namespace fastrnn::FASTRNN_TARGET {
+
+// Calls run<Cell>() for the cell that the problem names.
+template <template <class, class> class Pass, class T>
+void for_cell(const Problem<T>& p) {
+  switch (p.cell) {
+    case CellKind::rnn_tanh: return Pass<RNN<Tanh>, T>(p).run();
+    case CellKind::rnn_relu: return Pass<RNN<Relu>, T>(p).run();
+    case CellKind::rnn_sigmoid: return Pass<RNN<Sigmoid>, T>(p).run();
+    case CellKind::gru: return Pass<GRU, T>(p).run();
+    case CellKind::gru_reset_before: return Pass<GRUResetBefore, T>(p).run();
+    case CellKind::lstm: return Pass<LSTM, T>(p).run();
+  }
+}
+
+// For the test of the activations' accuracy.
+template <class T>
+void activation(char which, const T* x, T* y, int64_t n) {
+  constexpr int lanes = Vec<T>::lanes;
+  for (int64_t i = 0; i < n; i += lanes) {
+    Vec<T> v = Vec<T>::load(x + i, int(n - i));
+    (which == 's' ? sigmoid(v) : which == 't' ? tanh(v) : relu(v)).store(y + i, int(n - i));
+  }
+}
+
+// The machine's ceiling: multiply-adds on registers alone, in GFLOP/s over all threads.
+inline double fma_gflops(int threads) {
+  constexpr int chains = 12, repeats = 2'000'000;  // enough chains to hide the latency of a multiply-add
+  double best = 0;
+  for (int attempt = 0; attempt < 5; ++attempt) {
+    double start = omp_get_wtime();
+    parallel(threads, [](Team) {
+      Vec<float>::Register sum[chains] = {}, factor = {};
+      asm volatile("" : "+m"(factor));  // the compiler may not know what it multiplies by, nor that nobody reads it
+      for (int k = 0; k < chains; ++k) asm volatile("" : "+m"(sum[k]));
+      for (int i = 0; i < repeats; ++i)
+#pragma GCC unroll 12
+        for (int k = 0; k < chains; ++k) sum[k] = sum[k] * factor + factor;
+      for (int k = 0; k < chains; ++k) asm volatile("" ::"m"(sum[k]));
+    });
+    double rate = 2.0 * threads * chains * Vec<float>::lanes * repeats / (omp_get_wtime() - start) / 1e9;
+    if (rate > best) best = rate;
+  }
+  return best;
+}
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    FASTRNN_STRING(FASTRNN_TARGET), for_cell<Forward, float>, for_cell<Forward, double>, for_cell<Backward, float>,
+    for_cell<Backward, double>,     activation<float>,        activation<double>,        fma_gflops,
+};
+
+}  // namespace fastrnn::FASTRNN_TARGET

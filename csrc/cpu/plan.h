@@ -1,0 +1,40 @@
+// How a sequence is shared out: the cost model. Nothing decided here may change a result by a bit when only the number
+// of threads differs, so `packed` and `times_per_chunk` look at sizes alone.
+#pragma once
+#include "problem.h"
+#include "threads.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+struct Plan {
+  int threads;
+  bool by_rows;             // threads own batch rows and never wait for each other in a step; else hidden units
+  bool packed;              // weights are repacked for the tiles; else read where they lie
+  int64_t times_per_chunk;  // steps whose input product is done in one go
+};
+
+template <class Cell, class T>
+Plan make_plan(const Problem<T>& p) {
+  int64_t output = p.projection_size ? p.projection_size : p.hidden_size;
+  int64_t rows = p.before[p.times];
+  int64_t recurrent_weights = (Cell::recurrent_gates + Cell::gated) * p.hidden_size * output;
+  int64_t weights = recurrent_weights + Cell::input_gates * p.hidden_size * p.input_size;
+  Plan plan;
+
+  // Packing costs about as much as reading the weights for this many rows.
+  plan.packed = rows > 6;
+
+  // Enough rows for full tiles of the input product and a deep weight-gradient product, few enough to stay in cache.
+  plan.times_per_chunk = larger(1, 256 / larger(1, p.batch));
+
+  // A step by hidden units ends at a barrier (about a microsecond); a step by rows has none but reads all weights.
+  double step = 2.0 * (p.batch * recurrent_weights), whole = 2.0 * rows * weights;
+  int64_t vectors = divide_up(p.hidden_size, Vec<T>::lanes);
+  plan.by_rows = p.batch >= 4 * p.threads && recurrent_weights * int64_t(sizeof(T)) <= (1 << 20);
+  plan.threads = int(plan.by_rows ? smaller(p.threads, p.batch / 4) : smaller(p.threads, vectors));
+  if (whole < 2e6 || (!plan.by_rows && step < 1.5e5)) plan.threads = 1;
+  if (plan.threads <= 1) plan.threads = 1, plan.by_rows = true;
+  return plan;
+}
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,0 +1,59 @@
+// What a sequence kernel is asked to do: one direction of one layer, as pointers and sizes. No tensor, no torch.
+#pragma once
+#include <stdint.h>
+
+namespace fastrnn {
+
+// A matrix row for every (time, batch row) of a sequence, wherever it lies. Padded: `step` numbers from one time to
+// the next. Packed (torch's PackedSequence): the rows of a time follow those of the time before, so `packed` numbers
+// for each row that came before it. One of the two is zero. A null `data` means that there is no such matrix.
+template <class T>
+struct Rows {
+  T* data = nullptr;
+  int64_t step = 0, packed = 0, row = 0;
+};
+
+enum class CellKind { rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm };
+
+template <class T>
+struct Problem {
+  CellKind cell;
+  bool reverse;  // from the last time to the first
+  int threads;
+
+  int64_t times, batch, input_size, hidden_size;
+  int64_t projection_size;  // 0: no projection
+  // Lengths: at time t the rows 0 … active[t]-1 are in play (rows sorted by length, longest first), and before[t]
+  // rows were in play at all earlier times. `before` has times + 1 entries.
+  const int64_t *active, *before;
+
+  // Weights as torch lays them out: gates stacked along the first dimension. Biases and w_hr may be null.
+  const T *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+  const T *h0, *c0;  // (batch, output_size), (batch, hidden_size), null for zeros
+
+  Rows<const T> x;
+  Rows<T> y;
+  Rows<T> saved;  // what the backward pass needs of every row (see saved_width); null at inference
+  T *hn, *cn;
+
+  // Backward only. Null: not given (then zero) or not wanted.
+  Rows<const T> dy;
+  const T *dhn, *dcn;
+  Rows<T> dx;
+  bool add_to_dx;  // the other direction has already written its share
+  T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr;
+};
+
+// One per instruction set; dispatch.h chooses.
+struct Kernels {
+  const char* name;
+  void (*forward_float)(const Problem<float>&);
+  void (*forward_double)(const Problem<double>&);
+  void (*backward_float)(const Problem<float>&);
+  void (*backward_double)(const Problem<double>&);
+  void (*activation_float)(char which, const float* x, float* y, int64_t n);
+  void (*activation_double)(char which, const double* x, double* y, int64_t n);
+  double (*fma_gflops)(int threads);
+};
+
+}  // namespace fastrnn

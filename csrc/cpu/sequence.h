@@ -1,0 +1,104 @@
+// What the time loops forward and backward have in common: where rows lie, which rows and units are this thread's,
+// and how the gates of a hidden unit are laid out in memory.
+//
+// Hidden units come in vectors. A row of gates is [slot][unit], each slot padded to whole cache lines, so lanes beyond
+// hidden_size exist in scratch memory, hold nothing of value, and never meet a lane that does.
+#pragma once
+#include <new>
+#include <stdlib.h>
+
+#include "matmul.h"
+#include "plan.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+constexpr int64_t cache_line = 64;
+
+template <class T>
+FASTRNN_INLINE int64_t padded(int64_t n) {
+  constexpr int64_t per_line = cache_line / sizeof(T);
+  return divide_up(n, per_line) * per_line;
+}
+
+// Scratch memory that goes when the call ends. On cache lines, so that no vector straddles two.
+template <class T>
+class Buffer {
+ public:
+  explicit Buffer(int64_t n) : data(nullptr) {
+    if (n > 0 && posix_memalign(reinterpret_cast<void**>(&data), cache_line, n * sizeof(T))) throw std::bad_alloc();
+  }
+  ~Buffer() { free(data); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  FASTRNN_INLINE operator T*() const { return data; }
+  void clear(int64_t n) {
+    for (int64_t i = 0; i < n; ++i) data[i] = 0;
+  }
+
+ private:
+  T* data;
+};
+
+template <class Cell, class T>
+struct Sequence {
+  static constexpr int lanes = Vec<T>::lanes;
+  const Problem<T>& p;
+  const Plan plan;
+  const int64_t hidden = p.hidden_size, output = p.projection_size ? p.projection_size : p.hidden_size;
+  const int64_t width = padded<T>(hidden);  // of a slot
+  const int64_t vectors = divide_up(hidden, lanes), output_vectors = divide_up(output, lanes);
+  // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.
+  const int64_t gates_width = Cell::slots * width + (Cell::slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
+  const int64_t saved_row = (Cell::saves + (p.projection_size > 0)) * width;
+  const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
+  Buffer<T> zeros{longest};
+
+  explicit Sequence(const Problem<T>& problem) : p(problem), plan(make_plan<Cell>(problem)) { zeros.clear(longest); }
+
+  template <class U>
+  FASTRNN_INLINE U* at(const Rows<U>& rows, int64_t t, int64_t b) const {
+    return rows.data + t * rows.step + p.before[t] * rows.packed + b * rows.row;
+  }
+
+  // The time before t in the direction of the loop, if row b has one.
+  FASTRNN_INLINE bool has_previous(int64_t t, int64_t b) const {
+    int64_t before = previous(t);
+    return before >= 0 && before < p.times && b < p.active[before];
+  }
+  FASTRNN_INLINE int64_t previous(int64_t t) const { return p.reverse ? t + 1 : t - 1; }
+
+  FASTRNN_INLINE const T* initial(const T* state, int64_t b, int64_t size) const { return state ? state + b * size : zeros; }
+  FASTRNN_INLINE const T* previous_h(int64_t t, int64_t b) const {
+    return has_previous(t, b) ? at(p.y, previous(t), b) : initial(p.h0, b, output);
+  }
+  FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
+    return has_previous(t, b) ? at(p.saved, previous(t), b) + (Cell::saves - 1) * width : initial(p.c0, b, hidden);
+  }
+
+  // This thread's part of the batch and of n vectors of units: one of them is everything.
+  FASTRNN_INLINE Range my_rows(const Team& team) const { return plan.by_rows ? team.share(p.batch) : Range{0, p.batch}; }
+  FASTRNN_INLINE Range my_vectors(const Team& team, int64_t n) const { return plan.by_rows ? Range{0, n} : team.share(n); }
+  FASTRNN_INLINE Range in_play(Range rows, int64_t t) const { return {rows.begin, smaller(rows.end, p.active[t])}; }
+  FASTRNN_INLINE void meet_others_units(const Team& team) const {
+    if (!plan.by_rows) team.meet();
+  }
+
+  // Chunks of time, and the loop over the times of one, both in the direction of the loop (or against it, for BPTT).
+  FASTRNN_INLINE int64_t chunks() const { return divide_up(p.times, plan.times_per_chunk); }
+  FASTRNN_INLINE Range chunk(int64_t n, bool descending) const {
+    if (descending) n = chunks() - 1 - n;
+    return {n * plan.times_per_chunk, smaller((n + 1) * plan.times_per_chunk, p.times)};
+  }
+  FASTRNN_INLINE int64_t chunk_rows() const { return plan.times_per_chunk * p.batch; }
+};
+
+// Columns [v, v + n) (in vectors) of a matrix that has `columns` of them, at b with `step` numbers from row to row.
+template <class T>
+inline Panel<T> column_panel(const T* b, int64_t step, int64_t columns, int64_t v, int n) {
+  constexpr int lanes = Vec<T>::lanes;
+  Panel<T> panel{b, step, n, int(smaller(lanes, columns - (v + n - 1) * lanes)), {}};
+  for (int j = 0; j < n; ++j) panel.column[j] = (v + j) * lanes;
+  return panel;
+}
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,0 +1,137 @@
+// A weight matrix made ready for the tiles, in the two orientations that a recurrent layer needs: A · Wᵀ on the way
+// forward (GateWeights), A · W on the way back (ColumnWeights). Both are cut into panels of columns; a panel is packed
+// so that the product reads it as one stream.
+#pragma once
+#include "sequence.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+// The vectors of columns a thread packs. Where each thread uses only what it packs, its panels begin where its share
+// does; where all threads use all panels (`shared`), all must agree where panels of `units` vectors begin.
+FASTRNN_INLINE Range panels_to_pack(const Team& team, bool shared, int64_t vectors, int units) {
+  if (!shared) return team.share(vectors);
+  Range panels = team.share(divide_up(vectors, units));
+  return {panels.begin * units, smaller(panels.end * units, vectors)};
+}
+
+// C[i] = init[i] + A[i] · Wᵀ for W of `gates` blocks, each (outputs, depth), stacked; gate g goes to slots[g] of C.
+// A panel is a few vectors of units with all their gates: [k][gate][vector][lane].
+template <class T, int gates>
+class GateWeights {
+  using V = Vec<T>;
+  static constexpr int units = max_vectors / gates;
+
+ public:
+  GateWeights(const Plan& plan, const T* weight, int64_t outputs, int64_t depth, const int* slots, int64_t width)
+      : plan(plan), weight(weight), outputs(outputs), depth(depth), width(width), slots(slots),
+        vectors(divide_up(outputs, V::lanes)), packed(weight && plan.packed ? vectors * gates * depth * V::lanes : 0) {}
+
+  void pack(const Team& team) {
+    if (!weight || !plan.packed) return;
+    Range mine = panels_to_pack(team, plan.by_rows, vectors, units);
+    for (int64_t v = mine.begin; v < mine.end; v += units) {
+      int n = int(smaller(units, mine.end - v));
+      for (int g = 0; g < gates; ++g)
+        for (int j = 0; j < n; ++j) {
+          int64_t unit = (v + j) * V::lanes;
+          pack_transposed(weight + (g * outputs + unit) * depth, depth, int(smaller(V::lanes, outputs - unit)), depth,
+                          packed + (v * gates * depth + g * n + j) * V::lanes, int64_t(gates) * n * V::lanes);
+        }
+    }
+  }
+
+  // For the vectors of units `mine`, panel by panel; `then(vectors)` follows each panel while its part of C is still in
+  // the nearest cache. `exact`: the rows of C end with the last unit, else they are padded to whole vectors.
+  template <class ARow, class InitRow, class CRow, class Then>
+  void times(Range mine, int64_t rows, bool exact, ARow a_row, InitRow init_row, CRow c_row, Then then) const {
+    for (int64_t v = mine.begin; v < mine.end; v += units) {
+      int n = int(smaller(units, mine.end - v));
+      if (plan.packed)
+        product(panel(v, n, exact), rows, depth, a_row, 1, init_row, c_row);
+      else
+        for (int64_t i = 0; i < rows; ++i) dots(v, n, a_row(i), init_row(i), c_row(i));
+      then(Range{v, v + n});
+    }
+  }
+
+ private:
+  Panel<T> panel(int64_t v, int n, bool exact) const {
+    int tail = exact ? int(smaller(V::lanes, outputs - (v + n - 1) * V::lanes)) : V::lanes;
+    Panel<T> panel{packed + v * gates * depth * V::lanes, gates * n * V::lanes, gates * n, tail, {}};
+    for (int g = 0; g < gates; ++g)
+      for (int j = 0; j < n; ++j) panel.column[g * n + j] = slots[g] * width + (v + j) * V::lanes;
+    return panel;
+  }
+
+  void dots(int64_t v, int n, const T* a, const T* init, T* c) const {
+    int64_t unit = v * V::lanes;
+    int count = int(smaller(n * V::lanes, outputs - unit));
+    for (int g = 0; g < gates; ++g) {
+      int64_t column = slots[g] * width + unit;
+      dot_rows(weight + (g * outputs + unit) * depth, depth, count, depth, a, init + column, c + column);
+    }
+  }
+
+  const Plan& plan;
+  const T* weight;
+  const int64_t outputs, depth, width;
+  const int* slots;
+  const int64_t vectors;
+  Buffer<T> packed;
+};
+
+// C[i] = init[i] + sum over gates g of A[i][slots[g]] · W_g for W of `gates` blocks, each (depth, columns), stacked.
+// A panel is four vectors of columns: [gate][k][vector][lane]; without packing it is W itself, unless it ends in the
+// middle of a vector.
+template <class T>
+class ColumnWeights {
+  using V = Vec<T>;
+
+ public:
+  ColumnWeights(const Plan& plan, const T* weight, int gates, int64_t depth, int64_t columns, const int* slots, int64_t width)
+      : plan(plan), weight(weight), gates(gates), depth(depth), columns(columns), width(width), slots(slots),
+        vectors(divide_up(columns, V::lanes)), packed(weight && needs_packing() ? vectors * gates * depth * V::lanes : 0) {}
+
+  void pack(const Team& team, bool shared) {
+    if (!weight || !needs_packing()) return;
+    Range mine = panels_to_pack(team, shared, vectors, max_vectors);
+    for (int64_t v = mine.begin; v < mine.end; v += max_vectors) {
+      int64_t n = smaller(max_vectors, mine.end - v);
+      pack_columns<T>([=, this](int64_t k) { return weight + k * columns + v * V::lanes; }, columns - v * V::lanes,
+                      gates * depth, packed + v * gates * depth * V::lanes, n * V::lanes);
+    }
+  }
+
+  template <class ARow, class InitRow, class CRow>
+  void times(Range mine, int64_t rows, ARow a_row, InitRow init_row, CRow c_row) const {
+    for (int64_t v = mine.begin; v < mine.end; v += max_vectors) {
+      int n = int(smaller(max_vectors, mine.end - v));
+      for (int g = 0; g < gates; ++g) {
+        auto a = [=, this](int64_t i) { return a_row(i) + slots[g] * width; };
+        if (g == 0)
+          product(panel(v, n, g), rows, depth, a, 1, init_row, c_row);
+        else
+          product(panel(v, n, g), rows, depth, a, 1, c_row, c_row);
+      }
+    }
+  }
+
+ private:
+  FASTRNN_INLINE bool needs_packing() const { return plan.packed || columns % V::lanes; }
+
+  Panel<T> panel(int64_t v, int n, int gate) const {
+    int64_t step = needs_packing() ? n * V::lanes : columns;
+    const T* b = needs_packing() ? packed + v * gates * depth * V::lanes : weight + v * V::lanes;
+    return column_panel(b + gate * depth * step, step, columns, v, n);
+  }
+
+  const Plan& plan;
+  const T* weight;
+  const int gates;
+  const int64_t depth, columns, width;
+  const int* slots;
+  const int64_t vectors;
+  Buffer<T> packed;
+};
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,0 +1,84 @@
+// Everything that C++ offers to Python: the operators' schemas, and the module _C.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
+#include <torch/library.h>
+
+#include "cpu/dispatch.h"
+
+// cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
+// forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`).
+// backward returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
+TORCH_LIBRARY(fastrnn, m) {
+  m.def(
+      "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
+      "bool bidirectional, bool batch_first, bool save) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
+      "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
+      "bool[] needs) -> Tensor[]");
+}
+
+// The operators themselves have no derivative (fastrnn/autograd.py ties them together): asking for one is an error, not
+// a silent zero.
+TORCH_LIBRARY_IMPL(fastrnn, Autograd, m) {
+  m.impl("forward", torch::autograd::autogradNotImplementedFallback());
+  m.impl("backward", torch::autograd::autogradNotImplementedFallback());
+}
+
+namespace py = pybind11;
+
+namespace {
+
+// 'sigmoid', 'tanh' or 'relu' of every number, as the kernels compute it.
+template <class T>
+py::array_t<T> activation(const std::string& name, py::array_t<T, py::array::c_style> x,
+                          void (*run)(char, const T*, T*, int64_t)) {
+  if (name != "sigmoid" && name != "tanh" && name != "relu")
+    throw py::value_error("activation must be 'sigmoid', 'tanh' or 'relu', got '" + name + "'");
+  py::array_t<T> y(x.size());
+  run(name[0], x.data(), y.mutable_data(), x.size());
+  return y;
+}
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "gcc " __VERSION__;
+#else
+  return "unknown";
+#endif
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["compiler"] = compiler();
+#ifdef _OPENMP
+  info["openmp"] = _OPENMP;
+#else
+  info["openmp"] = py::none();
+#endif
+#ifdef FASTRNN_WITH_CUDA
+  info["cuda"] = true;
+#else
+  info["cuda"] = false;
+#endif
+  return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.def("instruction_set", [] { return std::string(fastrnn::kernels().name); }, "generic, avx2 or avx512");
+  m.def("build_info", build_info, "compiler, OpenMP version, whether CUDA kernels were built");
+  m.def(
+      "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(threads); }, py::arg("threads"),
+      py::call_guard<py::gil_scoped_release>(), "float32 multiply-adds on registers alone, GFLOP/s over all threads");
+  m.def("activation_float", [](const std::string& name, py::array_t<float, py::array::c_style> x) {
+    return activation<float>(name, x, fastrnn::kernels().activation_float);
+  });
+  m.def("activation_double", [](const std::string& name, py::array_t<double, py::array::c_style> x) {
+    return activation<double>(name, x, fastrnn::kernels().activation_double);
+  });
+}
