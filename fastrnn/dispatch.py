@@ -112,7 +112,9 @@ def _run(
     cell: str, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor], **options
 ) -> tuple[Tensor, Tensor, Tensor]:
     if kernels_serve(input):
-        return stack(autograd.layer, cell, input, (h0, c0), weights, **options)
+        # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
+        layer = autograd.layer if weights[0].numel() else reference.layer
+        return stack(layer, cell, input, (h0, c0), weights, **options)
     if cell in _TORCH_OPERATORS:
         return _torch_operator(cell, input, h0, c0, weights, **options)
     return stack(reference.layer, cell, input, (h0, c0), weights, **options)

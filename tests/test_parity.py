@@ -21,9 +21,6 @@ from twins import (
 
 import fastrnn.nn
 
-# torch.nn's own word on its CPU path, which these tests run beside ours.
-pytestmark = pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-
 F32, F64 = torch.float32, torch.float64
 OPTIONS = [
     dict(zip(("num_layers", "bias", "batch_first", "bidirectional"), values, strict=True))

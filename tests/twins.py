@@ -141,4 +141,4 @@ def assert_as_accurate(cell: str, dtype: torch.dtype, draws: list[tuple[Tensor, 
         for name, (error, theirs_error, ulp) in errors.items()
         if error > 2 * theirs_error + ulp
     }
-    assert not worse
+    assert not worse, worse

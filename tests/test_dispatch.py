@@ -1,0 +1,105 @@
+"""Who runs a call: kernels, torch's operator where they do not serve, the reference where torch has none; autocast."""
+
+import pytest
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence
+from twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
+
+import fastrnn.nn
+from fastrnn import dispatch
+
+
+@pytest.fixture
+def no_kernels(monkeypatch):
+    """As on a device that has none."""
+    monkeypatch.setattr(dispatch, "kernels_serve", lambda input: False)
+    monkeypatch.setattr(dispatch.autograd, "layer", None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_kernels_serve(dtype, device):
+    assert dispatch.kernels_serve(torch.zeros(1, dtype=dtype, device=device))
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.float8_e4m3fn], ids=str)
+def test_kernels_do_not_serve(dtype):
+    assert not dispatch.kernels_serve(torch.zeros(1, dtype=dtype))
+
+
+@pytest.mark.parametrize("arrange", ["time first", "batch first", "packed", "packed unsorted", "unbatched"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_without_kernels(cell, arrange, no_kernels, monkeypatch):
+    options = {"batch_first": arrange == "batch first", "num_layers": 2, "bidirectional": True, "dtype": torch.float64}
+    ours = make(fastrnn.nn, cell, 3, 6, **options)
+    batch = None if arrange == "unbatched" else 4
+    x, hx = random(*((4, 3) if batch is None else (4, 4, 3))), initial(ours, batch, torch.float64)
+
+    def pack(x):
+        if not arrange.startswith("packed"):
+            return x
+        lengths = [2, 4, 1, 1] if arrange == "packed unsorted" else [4, 3, 3, 1]
+        return pack_padded_sequence(x, lengths, enforce_sorted=arrange == "packed")
+
+    for state in (hx, None):
+        found = results(ours, x, state, pack)
+        if cell in TORCH_CELLS:
+            assert_same(found, results(make(torch.nn, cell, 3, 6, **options), x, state, pack))
+        else:
+            with monkeypatch.context() as with_kernels:
+                with_kernels.setattr(dispatch, "kernels_serve", lambda input: True)
+                with_kernels.setattr(dispatch.autograd, "layer", dispatch.reference.layer)
+                assert_same(found, results(ours, x, state, pack))
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])
+def test_cells_without_kernels(name, no_kernels):
+    torch.manual_seed(2)
+    theirs = getattr(torch.nn, name)(3, 4)
+    torch.manual_seed(2)
+    ours = getattr(fastrnn.nn, name)(3, 4)
+    x = random(2, 3, dtype=torch.float32)
+    torch.testing.assert_close(ours(x), theirs(x))
+    torch.testing.assert_close(ours(x, ours(x)), theirs(x, theirs(x)))
+
+
+def test_a_dtype_without_kernels_runs_torchs_operator():
+    theirs, ours = twins("rnn_tanh", 3, 4, dtype=torch.complex64)
+    x = random(5, 2, 3).to(torch.complex64)
+    torch.testing.assert_close(ours(x)[0], theirs(x)[0])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_autocast(cell, dtype):
+    layer = make(fastrnn.nn, cell, 5, 16, num_layers=2)
+    x, hx = random(6, 3, 5, dtype=torch.float32), initial(layer, 3, torch.float32)
+    with torch.autocast("cpu", dtype):
+        output, final = layer(x, hx)
+        same, _ = layer(x.to(dtype), hx)
+    assert output.dtype == dtype
+    assert all(t.dtype == dtype for t in (final if isinstance(final, tuple) else (final,)))
+    assert torch.equal(output, same)
+    torch.testing.assert_close(output.float(), layer(x, hx)[0], rtol=0.05, atol=0.05)
+    assert not torch.equal(output.float(), layer(x, hx)[0])
+    output.float().sum().backward()
+    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in layer.parameters())
+
+
+def test_autocast_leaves_float64_alone():
+    layer = make(fastrnn.nn, "lstm", 5, 16, dtype=torch.float64)
+    x = random(6, 3, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, _ = layer(x)
+    torch.testing.assert_close(output, layer(x)[0], rtol=0, atol=0)
+
+
+def test_autocast_of_a_cell():
+    cell = fastrnn.nn.GRUCell(3, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert cell(torch.zeros(2, 3)).dtype == torch.bfloat16
+
+
+def test_own_cells_are_those_that_torch_lacks():
+    assert set(dispatch._TORCH_OPERATORS) == {"rnn_tanh", "rnn_relu", "gru", "lstm"}
+    assert not set(OWN_CELLS) & set(dispatch._TORCH_OPERATORS)
