@@ -6,7 +6,7 @@ that torch lacks runs the reference. Nothing is chosen by size or by luck, so a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -51,20 +51,25 @@ def sequence(
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
         input, h0, c0, *weights = _autocast(input, h0, c0, *weights)
     check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
-    output, h_n, c_n = _run(
-        cell,
-        input,
-        h0,
-        c0,
-        weights,
-        batch_sizes=batch_sizes,
-        num_layers=num_layers,
-        biases=biases,
-        dropout=dropout,
-        training=training,
-        bidirectional=bidirectional,
-        batch_first=batch_first,
-    )
+    layer = _layer(cell, input, weights)
+    if layer is None:
+        options = (num_layers, biases, dropout, training, bidirectional, batch_first)
+        output, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, batch_sizes, *options)
+    else:
+        output, h_n, c_n = stack(
+            layer,
+            cell,
+            input,
+            (h0, c0),
+            weights,
+            batch_sizes=batch_sizes,
+            num_layers=num_layers,
+            biases=biases,
+            dropout=dropout,
+            training=training,
+            bidirectional=bidirectional,
+            batch_first=batch_first,
+        )
     return output, ((h_n, c_n) if cell == "lstm" else h_n)
 
 
@@ -74,20 +79,15 @@ def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) 
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
         input, h0, c0, *weights = _autocast(input, h0, c0, *weights)
     check_step(cell, input, (h0, c0), weights)
-    _, h_n, c_n = _run(
-        cell,
-        input.unsqueeze(0),
-        None if h0 is None else h0.unsqueeze(0),
-        None if c0 is None else c0.unsqueeze(0),
-        weights,
-        batch_sizes=None,
-        num_layers=1,
-        biases=len(weights) == 4,
-        dropout=0.0,
-        training=False,
-        bidirectional=False,
-        batch_first=False,
-    )
+    input = input.unsqueeze(0)
+    h0 = None if h0 is None else h0.unsqueeze(0)
+    c0 = None if c0 is None else c0.unsqueeze(0)
+    biases = len(weights) == 4
+    layer = _layer(cell, input, weights)
+    if layer is None:
+        _, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, None, 1, biases, 0.0, False, False, False)
+    else:
+        _, h_n, c_n = layer(cell, input, None, h0, c0, weights, biases, False, False)
     return (h_n.squeeze(0), c_n.squeeze(0)) if cell == "lstm" else h_n.squeeze(0)
 
 
@@ -108,16 +108,12 @@ def _autocast(*tensors: Tensor | None) -> list:
     return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
 
 
-def _run(
-    cell: str, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor], **options
-) -> tuple[Tensor, Tensor, Tensor]:
+def _layer(cell: str, input: Tensor, weights: Sequence[Tensor]) -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
+    """What runs one layer, or None where torch's operator runs them all."""
     if kernels_serve(input):
         # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
-        layer = autograd.layer if weights[0].numel() else reference.layer
-        return stack(layer, cell, input, (h0, c0), weights, **options)
-    if cell in _TORCH_OPERATORS:
-        return _torch_operator(cell, input, h0, c0, weights, **options)
-    return stack(reference.layer, cell, input, (h0, c0), weights, **options)
+        return autograd.layer if weights[0].numel() else reference.layer
+    return None if cell in _TORCH_OPERATORS else reference.layer
 
 
 def _torch_operator(
@@ -126,7 +122,6 @@ def _torch_operator(
     h0: Tensor | None,
     c0: Tensor | None,
     weights: Sequence[Tensor],
-    *,
     batch_sizes: Tensor | None,
     num_layers: int,
     biases: bool,

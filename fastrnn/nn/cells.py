@@ -24,8 +24,8 @@ class _Cell(torch.nn.RNNCellBase):
         rank = input.dim()
         if rank not in (1, 2):
             raise ValueError(f"{type(self).__name__}: Expected input to be 1D or 2D, got {rank}D instead")
-        for state in hx if isinstance(hx, (tuple, list)) else (hx,):
-            if state is not None and state.dim() not in (1, 2):
+        for state in () if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,):
+            if state.dim() not in (1, 2):
                 raise ValueError(f"{type(self).__name__}: Expected hx to be 1D or 2D, got {state.dim()}D instead")
         if rank == 2:
             return step(self._cell, input, hx, self._weights())

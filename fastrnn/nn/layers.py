@@ -60,8 +60,8 @@ class _Layer(torch.nn.RNNBase):
 
     def _unbatched(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
         """One sequence (T, I), states (L D, H). ``batch_first`` has no meaning here."""
-        for state in hx if isinstance(hx, (tuple, list)) else (hx,):
-            if state is not None and state.dim() != 2:
+        for state in () if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,):
+            if state.dim() != 2:
                 raise RuntimeError(f"Expected states of 2 dimensions for an unbatched 2D input, got {state.dim()}")
         hx = each(lambda state: state.unsqueeze(1), hx)
         output, hidden = self._sequence(input.unsqueeze(1), hx, None, False)
