@@ -46,8 +46,8 @@ def test_packed_layer_is_torchs(cell, bidirectional):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_differentiable_twice(cell):
-    module = make(fastrnn.nn, cell, 2, 4, dtype=torch.float64)
-    x, hx = random(3, 2, 2), initial(module, 2, torch.float64)
+    module = make(fastrnn.nn, cell, 2, 2, dtype=torch.float64)
+    x, hx = random(2, 2, 2), initial(module, 2, torch.float64)
     leaves = [x, *(hx if isinstance(hx, tuple) else (hx,)), *module.parameters()]
     leaves = [leaf.detach().requires_grad_() for leaf in leaves]
     states = 2 if isinstance(hx, tuple) else 1
