@@ -1,0 +1,140 @@
+"""The measurement: contenders take turns, each in a process of its own, and the least time counts.
+
+- A process each, because the thread pools of several runtimes in one process disturb one another.
+- In turns, so that a change in the machine's speed hits all of them.
+- The least over the rounds of the mean call in a block: whatever else the machine does only ever adds time.
+- Set up afresh three times: where the allocator happens to put things can cost a factor, too.
+- One-thread work is tried on each core, since one of them may be slowed by a neighbour for seconds at a time.
+"""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from fastrnn.bench.work import Work
+
+SETUPS = 3
+WARM_UP = 3
+PAUSE = 0.01  # seconds; the workers of the contender before may spin for a while
+
+
+class Contender:
+    """A process that prepares and times work for one contender."""
+
+    def __init__(self, name: str) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.name = name
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(name, theirs), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.missing: ImportError | None = self.pipe.recv()
+
+    def prepare(self, work: Work) -> float:
+        """Sets the work up and warms it up; returns the seconds of one call."""
+        return self.ask(work)
+
+    def block(self, repeats: int, cores: set[int] | None) -> float:
+        """Returns the mean seconds of a call over `repeats` calls on these cores."""
+        return self.ask((repeats, cores))
+
+    def ask(self, request: Any) -> float:
+        self.pipe.send(request)
+        answer = self.pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+
+
+class Contest:
+    """The contenders that are installed, for as long as the `with` block lasts; `missing` says why others are not."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = tuple(names)
+
+    def __enter__(self) -> "Contest":
+        started = [Contender(name) for name in self.names]
+        self.contenders = {c.name: c for c in started if not c.missing}
+        self.missing = {c.name: str(c.missing) for c in started if c.missing}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for contender in self.contenders.values():
+            contender.close()
+
+    def seconds(self, work: Work, names: Iterable[str], rounds: int = 18, block: float = 0.02) -> dict[str, float]:
+        """Measures seconds per call of the named contenders; `block` is the seconds of a contender's turn."""
+        entered = [self.contenders[name] for name in names if name in self.contenders]
+        times: dict[str, list[float]] = {contender.name: [] for contender in entered}
+        for _ in range(SETUPS):
+            repeats = {c.name: max(1, round(block / c.prepare(work))) for c in entered}
+            for _, cores in zip(range(max(1, rounds // SETUPS)), places(work.threads), strict=False):
+                for contender in entered:
+                    time.sleep(PAUSE)
+                    times[contender.name].append(contender.block(repeats[contender.name], cores))
+        return {name: min(values) for name, values in times.items()}
+
+
+def places(threads: int) -> Iterator[set[int] | None]:
+    """Yields without end the cores to run on: for one thread each in turn, else all; None where none can be chosen."""
+    everywhere = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    while True:
+        if everywhere and threads == 1:
+            yield from ({core} for core in sorted(everywhere))
+        else:
+            yield everywhere
+
+
+def serve(name: str, pipe: Connection) -> None:
+    """The contender's process: answers whether it can be imported, then one request after the other.
+
+    A Work sets up and is answered with the seconds of one call, (repeats, cores) with the mean seconds of a call.
+    """
+    try:
+        __import__(name)
+        if name in ("onnxruntime", "openvino"):
+            __import__("onnx")  # the layer is handed to them as an ONNX model
+    except ImportError as error:
+        pipe.send(error)
+        return
+    pipe.send(None)
+    from fastrnn.bench.contenders import prepare
+
+    run: Any = None
+    while True:
+        try:
+            request = pipe.recv()
+        except EOFError:
+            return
+        try:
+            if isinstance(request, Work):
+                run = None  # gives the memory of the work before back first
+                run = prepare(name, request)
+                for _ in range(WARM_UP):
+                    run()
+                repeats, cores = 1, None
+            else:
+                repeats, cores = request
+                if cores:
+                    move(cores)
+                run()
+            start = time.perf_counter()
+            for _ in range(repeats):
+                run()
+            pipe.send((time.perf_counter() - start) / repeats)
+        except Exception as error:  # not every library's exceptions can be pickled; the parent raises this one
+            pipe.send(RuntimeError(f"{type(error).__name__} in {name}: {error}"))
+
+
+def move(cores: set[int]) -> None:
+    """Moves every thread of this process to these cores."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cores)

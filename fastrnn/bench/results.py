@@ -1,0 +1,94 @@
+"""What a run of the benchmark leaves: a description of the machine, the command, and a row for each piece of work."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from fastrnn.bench.contenders import CONTENDERS
+from fastrnn.bench.measure import Contest
+from fastrnn.bench.work import Shape, Work
+from fastrnn.info import fma_peak, machine
+
+Row = dict[str, Any]
+
+
+def run(
+    works: Sequence[Work],
+    without: Iterable[str] = (),
+    rounds: int = 18,
+    block: float = 0.02,
+    command: str = "",
+    track: Callable[[Sequence[Work]], Iterable[Work]] = iter,
+) -> dict[str, Any]:
+    """Measures every piece of work and returns the results, ready for JSON.
+
+    Args:
+        works: what to measure.
+        without: names of contenders to leave out.
+        rounds: how often each contender takes its turn.
+        block: seconds of one turn.
+        command: the command line, recorded with the results.
+        track: wraps the loop over the works, to show progress.
+
+    Raises:
+        RuntimeError: if a contender fails, or its numbers are not those of torch.nn.
+    """
+    peaks = {threads: fma_peak(threads) for threads in sorted({work.threads for work in works})}
+    names = {mode: [name for name in CONTENDERS[mode] if name not in set(without)] for mode in CONTENDERS}
+    everyone = dict.fromkeys(name for work in works for name in names[work.mode])
+    rows = []
+    with Contest(everyone) as contest:
+        for work in track(works):
+            rows.append(row(work, contest.seconds(work, names[work.mode], rounds, block), peaks[work.threads]))
+    return {
+        "machine": machine() | {"fma_peak": {str(threads): peak for threads, peak in peaks.items()}},
+        "command": command,
+        "left_out": contest.missing,
+        "rows": rows,
+    }
+
+
+def row(work: Work, seconds: dict[str, float], peak: float) -> Row:
+    """Joins a piece of work and its times, with fastrnn's ratios, GFLOP/s and share of the multiply-add peak."""
+    found: Row = {**work._asdict(), "shape": list(work.shape), "seconds": seconds}
+    peers = {name: time for name, time in seconds.items() if name != "fastrnn"}
+    if "fastrnn" in seconds:
+        found["gflops"] = work.flops / seconds["fastrnn"] / 1e9
+        found["peak_share"] = found["gflops"] / peak
+        if peers:
+            found["best_peer"] = min(peers, key=peers.__getitem__)
+            found["ratio"] = peers[found["best_peer"]] / seconds["fastrnn"]
+        if "torch" in peers:
+            found["ratio_torch"] = peers["torch"] / seconds["fastrnn"]
+    return found
+
+
+def work_of(row: Row) -> Work:
+    """Returns the piece of work that a row measured."""
+    return Work(row["mode"], row["cell"], row["threads"], Shape(*row["shape"]))
+
+
+def geometric_mean(values: Sequence[float]) -> float:
+    """The mean for ratios: a factor of two won here and lost there is 1."""
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+class Summary(NamedTuple):
+    """Ratios summed up: the geometric mean, the worst, and in how many of all fastrnn is behind."""
+
+    mean: float
+    worst: float
+    behind: int
+    total: int
+
+
+def summarise(ratios: Sequence[float]) -> Summary:
+    return Summary(geometric_mean(ratios), min(ratios), sum(ratio < 1 for ratio in ratios), len(ratios))
+
+
+def bands(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
+    """Groups rows by mode and thread count."""
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["mode"], row["threads"]), []).append(row)
+    return groups

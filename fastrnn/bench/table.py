@@ -1,0 +1,133 @@
+"""Results as tables: for the terminal with rich, for a page in Markdown."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from fastrnn.bench.results import Row, bands, summarise
+
+LABELS = {"fastrnn": "fastrnn", "torch": "torch.nn", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+MODES = {"infer": "Inference", "train": "Training"}
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+
+
+def tables(results: dict[str, Any]) -> Iterator[Table]:
+    """Yields a table for each mode and thread count, then one of the geometric means."""
+    for section in [*sections(results), summary(results)]:
+        table = Table(title=section.title, title_justify="left", box=SIMPLE_HEAD)
+        for index, column in enumerate(section.columns):
+            table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+        for line in section.lines:
+            table.add_row(*(f"[red]{cell[2:-2]}" if is_loss(cell) else cell for cell in line))
+        if section.lines:
+            yield table
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Returns the summary in full view and the table of each mode and thread count folded."""
+    machine = results["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    head = [machine["processor"], f"{machine['cores']} cores", machine["instruction_set"], machine["date"]]
+    parts = [f"{', '.join(head)}; {versions}.", pipes(summary(results))]
+    for section in sections(results):
+        parts.append(f"<details><summary>{section.title}</summary>\n\n{pipes(section)}\n\n</details>")
+    return "\n\n".join(parts)
+
+
+def insert(text: str, page: Path) -> None:
+    """Replaces what stands between the marks in a page; raises ValueError if the page has none."""
+    content = page.read_text(encoding="utf-8")
+    found, count = re.subn(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{text}\n{END}", content, count=1, flags=re.DOTALL)
+    if not count:
+        raise ValueError(f"{page} has no {BEGIN} … {END}")
+    page.write_text(found, encoding="utf-8")
+
+
+class Section(NamedTuple):
+    """A table before it is drawn; a cell that tells of a loss stands between double asterisks."""
+
+    title: str
+    columns: list[str]
+    lines: list[list[str]]
+
+
+def is_loss(cell: str) -> bool:
+    return cell.startswith("**")
+
+
+def sections(results: dict[str, Any]) -> Iterator[Section]:
+    """Yields the table of each mode and thread count."""
+    for band, rows in bands(results["rows"]).items():
+        names = [name for name in LABELS if any(name in row["seconds"] for row in rows)]
+        columns = ["cell", "T", "B", "I", "H", *(f"{LABELS[name]}, ms" for name in names)]
+        columns += ["× torch.nn", "× best peer", "best peer", "GFLOP/s", "of peak"]
+        yield Section(heading(*band), *without_empty(columns, [line(row, names) for row in rows]))
+
+
+def line(row: Row, names: Sequence[str]) -> list[str]:
+    several = len(names) > 2  # with one peer alone, the best peer is no news
+    return [
+        row["cell"],
+        *map(str, row["shape"]),
+        *(milliseconds(row["seconds"][name]) if name in row["seconds"] else "" for name in names),
+        times(row["ratio_torch"]) if "ratio_torch" in row else "",
+        times(row["ratio"]) if "ratio" in row and several else "",
+        LABELS[row["best_peer"]] if "best_peer" in row and several else "",
+        f"{row['gflops']:.3g}" if "gflops" in row else "",
+        f"{row['peak_share']:.0%}" if "peak_share" in row else "",
+    ]
+
+
+def without_empty(columns: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Drops the columns in which no line has anything."""
+    keep = [i for i in range(len(columns)) if any(line[i] for line in lines)]
+    return [columns[i] for i in keep], [[line[i] for i in keep] for line in lines]
+
+
+def milliseconds(seconds: float) -> str:
+    """Three significant digits."""
+    value = seconds * 1e3
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def heading(mode: str, threads: int) -> str:
+    return f"{MODES[mode]}, {threads} thread{'s' * (threads > 1)}"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 1 else f"**{ratio:.2f}**"
+
+
+def summary(results: dict[str, Any]) -> Section:
+    """Sums up the ratios of each cell and of all, for each mode and thread count."""
+    columns = ["mode", "threads", "cells"]
+    for against in ("torch.nn", "best peer"):
+        columns += [f"× {against}", "worst", "behind in"]
+    lines = []
+    for (mode, threads), rows in bands(results["rows"]).items():
+        cells = dict.fromkeys(row["cell"] for row in rows)
+        several = any(row.get("best_peer", "torch") != "torch" for row in rows)
+        for cell in (*cells, "all"):
+            chosen = [row for row in rows if cell in (row["cell"], "all")]
+            line = [MODES[mode].lower(), str(threads), cell]
+            for key in ("ratio_torch", "ratio"):
+                ratios = [row[key] for row in chosen if key in row and (several or key == "ratio_torch")]
+                line += ratios_line(ratios) if ratios else ["", "", ""]
+            lines.append(line)
+    measured = [line for line in lines if any(line[3:])]
+    return Section("How many times as fast fastrnn is, geometric means", *without_empty(columns, measured))
+
+
+def ratios_line(ratios: Sequence[float]) -> list[str]:
+    found = summarise(ratios)
+    return [times(found.mean), times(found.worst), f"{found.behind} of {found.total}"]
+
+
+def pipes(section: Section) -> str:
+    """A Markdown table, the first column to the left and the others to the right."""
+    rule = [":--", *["--:"] * (len(section.columns) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (section.columns, rule, *section.lines))

@@ -1,0 +1,144 @@
+"""The command line: reads options, calls what does the work, writes what it returns."""
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fastrnn import terminal
+from fastrnn import verify as verification
+from fastrnn.bench.contenders import CONTENDERS
+from fastrnn.bench.work import GATES, GRID, MODES, Work, parse_cells, parse_shapes, parse_threads
+from fastrnn.info import info as facts
+
+app = typer.Typer(
+    help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster.", no_args_is_help=True, add_completion=False
+)
+console = Console()
+Parsed = TypeVar("Parsed")
+
+
+def fail(message: object) -> NoReturn:
+    """Ends the command with a line that says what is wrong."""
+    Console(stderr=True).print(f"fastrnn: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+def parsed(parse: Callable[[str], Parsed], text: str) -> Parsed:
+    try:
+        return parse(text)
+    except ValueError as error:
+        fail(error)
+
+
+def write_json(value: Any, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+@app.command()
+def verify(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the errors of every tensor here.")] = None,
+    device: Annotated[str, typer.Option(help="Where fastrnn and torch compute: cpu, cuda, …")] = "cpu",
+    cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(verification.CELLS),
+    quick: Annotated[bool, typer.Option("--quick", help="Three shapes of nine.")] = False,
+) -> None:
+    """Compare fastrnn's numbers and torch's with the float64 reference.
+
+    Exits with 0 only if no tensor's error is more than twice torch's plus one unit in the last place of the tensor's
+    largest value.
+    """
+    cases = verification.cases(parsed(verification.parse_cells, cells), quick=quick)
+    results = terminal.run_verify(console, cases, device)
+    failed = sum(not result.passed for result in results)
+    if json_file:
+        found = [result.as_json() for result in results]
+        write_json({"machine": facts(), "device": device, "passed": not failed, "results": found}, json_file)
+    if failed:
+        console.print(f"[bold red]{failed} of {len(results)} layers are less accurate than allowed.")
+        raise typer.Exit(1)
+    console.print(f"[bold green]All {len(results)} layers are as accurate as torch's.")
+
+
+@app.command()
+def bench(
+    mode: Annotated[str, typer.Option(help="infer, train or both.")] = "both",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the results into this PNG file.")] = None,
+    threads: Annotated[str, typer.Option(help="Thread counts, comma separated.")] = "1,2",
+    cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(GATES),
+    shapes: Annotated[str, typer.Option(help="TxBxIxH, comma separated.")] = ",".join(map(str, GRID)),
+    without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 18,
+    block: Annotated[float, typer.Option(min=0, help="Seconds of one turn.")] = 0.02,
+    render: Annotated[Path | None, typer.Option(help="Measure nothing; print this JSON file as Markdown.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --render: put it between the marks in this page.")] = None,
+) -> None:
+    """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in turns."""
+    if render:
+        render_markdown(render, into)
+        return
+    if mode not in (*MODES, "both"):
+        fail(f"--mode is infer, train or both; got {mode!r}")
+    left_out = [name for name in without.split(",") if name]
+    if unknown := set(left_out) - set(CONTENDERS["infer"]):
+        fail(f"--without takes {', '.join(CONTENDERS['infer'])}; got {', '.join(sorted(unknown))}")
+    works = [
+        Work(each, cell, count, shape)
+        for each in (MODES if mode == "both" else (mode,))
+        for count in parsed(parse_threads, threads)
+        for cell in parsed(parse_cells, cells)
+        for shape in parsed(parse_shapes, shapes)
+    ]
+    command = shlex.join(["fastrnn", *sys.argv[1:]])
+    results = terminal.run_bench(console, works, without=left_out, rounds=rounds, block=block, command=command)
+    if json_file:
+        write_json(results, json_file)
+    if plot:
+        from fastrnn.bench.plot import plot as draw
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        draw(results, plot)
+
+
+def render_markdown(file: Path, page: Path | None) -> None:
+    """Prints a file of results as Markdown, or puts it into a page."""
+    from fastrnn.bench.table import insert, markdown
+
+    text = markdown(json.loads(file.read_text(encoding="utf-8")))
+    if page is None:
+        print(text)
+        return
+    try:
+        insert(text, page)
+    except ValueError as error:
+        fail(error)
+
+
+@app.command()
+def info() -> None:
+    """Show which kernels serve which device, the instruction set, threads, build and versions."""
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold")
+    for key, value in facts().items():
+        lines = [f"{name}: {each}" for name, each in value.items()] if isinstance(value, dict) else [str(value)]
+        table.add_row(key.replace("_", " "), "\n".join(lines))
+    console.print(table)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for report.md, speed.png and loss.png.")] = Path("out/demo"),
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 6,
+) -> None:
+    """Verify, measure, and train a character language model on the documentation that ships with Python."""
+    from fastrnn.demo import run
+
+    if not run(out, epochs, console):
+        raise typer.Exit(1)

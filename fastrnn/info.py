@@ -1,0 +1,84 @@
+"""What is installed and what serves which device: the facts behind `fastrnn info`, and the machine in every result."""
+
+import importlib.metadata
+import os
+import platform
+from datetime import date
+from typing import Any
+
+import torch
+
+from fastrnn import _C
+from fastrnn._built import torch_version
+
+OWN_KERNELS = ("cpu",)
+OTHER_DEVICES = ("cuda", "mps", "xpu")
+
+
+def info() -> dict[str, Any]:
+    """Returns which kernels serve which device, with the instruction set, threads, build and versions.
+
+    Keys: `kernels` (device type to description), `instruction_set` ("generic", "avx2" or "avx512"), `threads` (the
+    intra-op threads that torch will use), `build` (torch, compiler, OpenMP, CUDA), `processor`, `cores`, `versions`.
+    """
+    return {
+        "kernels": kernels(),
+        "instruction_set": _C.instruction_set(),
+        "threads": torch.get_num_threads(),
+        "build": {"torch": torch_version} | _C.build_info(),
+        "processor": processor(),
+        "cores": cores(),
+        "versions": versions(),
+    }
+
+
+def kernels() -> dict[str, str]:
+    """Maps each device type to what computes there."""
+    own = {device: f"fastrnn's kernels ({_C.instruction_set()})" for device in OWN_KERNELS}
+    return own | dict.fromkeys(OTHER_DEVICES, "torch's own operator")
+
+
+def versions() -> dict[str, str]:
+    """Maps Python, fastrnn, torch and the peers that are installed to their versions."""
+    found = {"python": platform.python_version()}
+    for name in ("fastrnn", "torch", "onnxruntime", "openvino"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def cores() -> int:
+    """Returns how many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Returns the processor's name, as its maker gives it where the system tells."""
+    try:
+        with open("/proc/cpuinfo") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def fma_peak(threads: int) -> float:
+    """Measures the machine's peak of float32 multiply-adds on so many threads, in GFLOP/s: the best of three."""
+    return max(_C.fma_peak(threads) for _ in range(3))
+
+
+def machine() -> dict[str, Any]:
+    """Describes the machine and the software, for the head of a file of results."""
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "instruction_set": _C.instruction_set(),
+        "date": date.today().isoformat(),
+        "versions": versions(),
+    }

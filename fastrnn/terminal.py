@@ -1,0 +1,68 @@
+"""The long commands with something to look at: a progress bar while they run, a table of what they found."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from fastrnn import bench, verify
+from fastrnn.bench.table import tables
+from fastrnn.verify.table import table
+
+
+def run_verify(console: Console, cases: Sequence[verify.Case], device: str = "cpu") -> list[verify.Result]:
+    """Verifies; prints the table of each cell when it is done."""
+    results: list[verify.Result] = []
+    with progress(console) as bar:
+        task = bar.add_task("", total=len(cases))
+        for name, group in groupby(cases, key=lambda case: case.name):
+            bar.update(task, description=name)
+            found = []
+            for result in verify.verify(list(group), device):
+                found.append(result)
+                bar.advance(task)
+            show(console, table(found))
+            results += found
+    console.print(
+        "Errors are the largest absolute differences from the reference in float64. The torch column is torch.nn's or, "
+        "where torch lacks the cell, the reference's in that dtype. In float64 the reference rounds as torch does, so "
+        "what is allowed there follows from torch's errors in float32.",
+        style="dim",
+    )
+    return results
+
+
+def run_bench(console: Console, works: Sequence[bench.Work], **options: Any) -> dict[str, Any]:
+    """Measures; prints the tables at the end. The options are those of `fastrnn.bench.run`."""
+    with progress(console) as bar:
+        task = bar.add_task("", total=len(works))
+
+        def track(works: Sequence[bench.Work]) -> Iterator[bench.Work]:
+            for work in works:
+                bar.update(task, description=str(work))
+                yield work
+                bar.advance(task)
+
+        results = bench.run(works, track=track, **options)
+    for name, reason in results["left_out"].items():
+        console.print(f"left out: {name} ({reason})", style="yellow", markup=False)
+    for each in tables(results):
+        show(console, each)
+    return results
+
+
+def progress(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True)
+
+
+def show(console: Console, table: Table) -> None:
+    """Prints a table at its full width: lines that a narrow terminal wraps are better than columns cut off."""
+    before = console.width
+    console.width = max(before, console.measure(table, options=console.options.update(width=1000)).maximum)
+    console.print(table)
+    console.print()
+    console.width = before

@@ -1,0 +1,18 @@
+"""What `fastrnn verify` runs: the errors of fastrnn's layers beside those of torch.nn's, against the float64 reference.
+
+Every layer gets inputs and weights rounded to its dtype; the reference gets the same rounded numbers in float64. The
+error of a tensor (the output, a final state, a gradient) is the largest absolute difference. fastrnn passes if no
+tensor's error is more than twice torch's plus one unit in the last place of the tensor's largest value.
+
+In float64 the oracle has no more digits than the layers and makes torch's very roundings, so a comparison with it says
+little about torch's error. Rounding errors scale with the precision, though: torch's are taken to be at least those
+that the same layer makes in float32, scaled down. Where torch lacks the cell (the sigmoid RNN, the GRU that resets
+before the product) its column is the reference in the layer's dtype.
+"""
+
+from fastrnn.verify.cases import CELLS as CELLS
+from fastrnn.verify.cases import Case as Case
+from fastrnn.verify.cases import cases as cases
+from fastrnn.verify.cases import parse_cells as parse_cells
+from fastrnn.verify.errors import Result as Result
+from fastrnn.verify.errors import verify as verify

@@ -1,0 +1,93 @@
+"""What is verified: every cell in every dtype, on sizes chosen to be awkward."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+CELLS = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "gru", "gru_reset_before", "lstm")
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """T steps, B rows, I inputs, H hidden units; `ragged` rows differ in length and are packed.
+
+    The error of a tensor of few numbers is a matter of luck, torch's as well as fastrnn's, so a small shape is drawn
+    several times and the largest errors count.
+    """
+
+    T: int
+    B: int
+    I: int
+    H: int
+    num_layers: int = 1
+    bidirectional: bool = False
+    ragged: bool = False
+    draws: int = 1
+
+
+# Together: one and many of everything, sizes that no vector width divides, sizes that spill over a block.
+SHAPES = (
+    Shape(1, 1, 16, 16, draws=8),
+    Shape(1, 33, 129, 17, num_layers=2),
+    Shape(2, 33, 3, 17, num_layers=2, bidirectional=True),
+    Shape(2, 5, 1, 1, bidirectional=True, draws=8),
+    Shape(5, 1, 17, 3, draws=8),
+    Shape(151, 1, 16, 17, draws=2),
+    Shape(20, 33, 129, 129),
+    Shape(33, 5, 64, 32, bidirectional=True, ragged=True),
+    Shape(151, 33, 3, 17, ragged=True),
+    Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True, draws=3),
+)
+QUICK = (SHAPES[2], SHAPES[6], SHAPES[7])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer to verify; `proj_size` as in torch.nn.LSTM, 0 for none."""
+
+    cell: str
+    dtype: torch.dtype
+    shape: Shape
+    proj_size: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.cell}, projected" if self.proj_size else self.cell
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of the layer's constructor that torch.nn knows, too."""
+        shape = self.shape
+        options = {
+            "input_size": shape.I,
+            "hidden_size": shape.H,
+            "num_layers": shape.num_layers,
+            "bidirectional": shape.bidirectional,
+            "dtype": self.dtype,
+        }
+        return options | ({"proj_size": self.proj_size} if self.cell == "lstm" else {})
+
+
+def cases(cells: Sequence[str] = CELLS, dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False) -> list[Case]:
+    """Lists what to verify, cell by cell; the LSTM also with a projection to about half its size."""
+    found = []
+    for cell in cells:
+        for projected in (False, True) if cell == "lstm" else (False,):
+            for dtype in dtypes:
+                for shape in QUICK if quick else SHAPES:
+                    proj_size = (shape.H + 1) // 2 if projected else 0
+                    if proj_size < shape.H:
+                        found.append(Case(cell, dtype, shape, proj_size))
+    return found
+
+
+def parse_cells(text: str) -> list[str]:
+    """Reads "gru,lstm"; raises ValueError with the part that is no cell."""
+    cells = [part.strip() for part in text.split(",")]
+    for cell in cells:
+        if cell not in CELLS:
+            raise ValueError(f"a cell is one of {', '.join(CELLS)}; got {cell!r}")
+    return cells

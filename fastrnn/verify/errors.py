@@ -1,0 +1,117 @@
+"""The verdict: how far each tensor is from the oracle, and how far it may be."""
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from fastrnn.verify.cases import Case
+from fastrnn.verify.problem import Problem, Tensors, fastrnn_layer, random_problem, torch_layer
+
+EPS_RATIO = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
+KINDS = {"output": "output", "h_n": "state", "c_n": "state"}  # all else is a gradient
+
+
+@dataclass(frozen=True)
+class TensorError:
+    """The largest errors of one tensor, and how large fastrnn's may be."""
+
+    tensor: str
+    fastrnn: float
+    torch: float
+    allowed: float
+
+    @property
+    def kind(self) -> str:
+        return KINDS.get(self.tensor, "gradient")
+
+    @property
+    def share(self) -> float:
+        """fastrnn's error as a share of what is allowed."""
+        return self.fastrnn / self.allowed
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found for one case."""
+
+    case: Case
+    errors: tuple[TensorError, ...]
+
+    @property
+    def worst(self) -> TensorError:
+        return max(self.errors, key=lambda error: error.share)
+
+    @property
+    def passed(self) -> bool:
+        return self.worst.share <= 1
+
+    def largest(self, who: str, kind: str) -> float:
+        """Returns the largest error of "fastrnn" or "torch" in the tensors of a kind: output, state or gradient."""
+        return max(getattr(error, who) for error in self.errors if error.kind == kind)
+
+    def as_json(self) -> dict[str, Any]:
+        dtype = str(self.case.dtype).removeprefix("torch.")
+        return asdict(self.case) | {"dtype": dtype, "passed": self.passed, "errors": list(map(asdict, self.errors))}
+
+
+def verify(cases: Sequence[Case], device: str = "cpu") -> Iterator[Result]:
+    """Runs the cases one by one on a device and yields what was found for each."""
+    for case in cases:
+        drawn = [draw(case, seed, torch.device(device)) for seed in range(case.shape.draws)]
+        yield Result(case, tuple(largest([errors[name] for errors in drawn]) for name in drawn[0]))
+
+
+def draw(case: Case, seed: int, device: torch.device) -> dict[str, TensorError]:
+    """Runs fastrnn, torch and the reference on one problem and compares every tensor with the float64 reference."""
+    problem, oracle, theirs = torch_errors(case, seed, device)
+    own = distances(problem.by_module(fastrnn_layer(case), device), oracle)
+    rounding = theirs
+    if case.dtype == torch.float64:
+        single = torch_errors(replace(case, dtype=torch.float32), seed, device)[2]
+        rounding = {name: error * EPS_RATIO for name, error in single.items()}
+    errors = {}
+    for name, true in oracle.items():
+        unit = unit_in_last_place(float(true.abs().max()), case.dtype)
+        errors[name] = TensorError(name, own[name], theirs[name], 2 * max(theirs[name], rounding[name]) + unit)
+    return errors
+
+
+@lru_cache(maxsize=64)  # what was found in float32 is asked for again in float64
+def torch_errors(case: Case, seed: int, device: torch.device) -> tuple[Problem, Tensors, dict[str, float]]:
+    """Draws a problem and solves it in float64; returns both, and the errors of torch.nn's layer.
+
+    Where torch lacks the cell, the reference in the layer's dtype stands in for it.
+    """
+    problem = random_problem(case, seed)
+    oracle = problem.by_reference(torch.float64)
+    layer = torch_layer(case)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+        found = problem.by_reference(case.dtype) if layer is None else problem.by_module(layer, device)
+    return problem, oracle, distances(found, oracle)
+
+
+def distances(found: Tensors, true: Tensors) -> dict[str, float]:
+    """The largest absolute difference in each tensor; infinite where there is one that is not a number."""
+    return {name: float((found[name].double() - true[name]).abs().nan_to_num(math.inf).max()) for name in true}
+
+
+def largest(errors: Sequence[TensorError]) -> TensorError:
+    """The errors of one tensor over several draws."""
+    return TensorError(
+        errors[0].tensor,
+        max(e.fastrnn for e in errors),
+        max(e.torch for e in errors),
+        max(e.allowed for e in errors),
+    )
+
+
+def unit_in_last_place(value: float, dtype: torch.dtype) -> float:
+    """Returns the distance from a positive value to the next larger one of this dtype."""
+    info = torch.finfo(dtype)
+    return info.eps * 2.0 ** math.floor(math.log2(max(value, info.tiny)))
