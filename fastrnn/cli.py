@@ -54,7 +54,7 @@ def verify(
     Exits with 0 only if no tensor's error is more than twice torch's plus one unit in the last place of the tensor's
     largest value.
     """
-    cases = verification.cases(parsed(verification.parse_cells, cells), quick=quick)
+    cases = verification.all_cases(parsed(verification.parse_cells, cells), quick=quick)
     results = terminal.run_verify(console, cases, device)
     failed = sum(not result.passed for result in results)
     if json_file:

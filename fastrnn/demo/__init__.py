@@ -21,7 +21,7 @@ def run(out: Path, epochs: int, console: Console) -> bool:
     """Runs it all and leaves report.md, speed.png and loss.png in a folder; returns whether verify was content."""
     out.mkdir(parents=True, exist_ok=True)
     console.rule("Numbers")
-    verified = terminal.run_verify(console, verify.cases(quick=True))
+    verified = terminal.run_verify(console, verify.all_cases(quick=True))
     console.rule("Speed")
     threads = torch.get_num_threads()
     works = [Work(mode, cell, threads, shape) for mode in MODES for cell in GATES for shape in SHAPES]

@@ -12,7 +12,7 @@ before the product) its column is the reference in the layer's dtype.
 
 from fastrnn.verify.cases import CELLS as CELLS
 from fastrnn.verify.cases import Case as Case
-from fastrnn.verify.cases import cases as cases
+from fastrnn.verify.cases import all_cases as all_cases
 from fastrnn.verify.cases import parse_cells as parse_cells
 from fastrnn.verify.errors import Result as Result
 from fastrnn.verify.errors import verify as verify

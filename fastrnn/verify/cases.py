@@ -71,7 +71,7 @@ class Case:
         return options | ({"proj_size": self.proj_size} if self.cell == "lstm" else {})
 
 
-def cases(cells: Sequence[str] = CELLS, dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False) -> list[Case]:
+def all_cases(cells: Sequence[str] = CELLS, dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False) -> list[Case]:
     """Lists what to verify, cell by cell; the LSTM also with a projection to about half its size."""
     found = []
     for cell in cells:

@@ -1,0 +1,158 @@
+"""The console command: every subcommand, its files and its exit status."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import fastrnn
+from fastrnn import autograd, demo
+from fastrnn.bench.table import BEGIN, END
+from fastrnn.bench.work import Shape
+from fastrnn.cli import app
+from fastrnn.verify import cases
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def few_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """verify, on one shape."""
+    monkeypatch.setattr(cases, "QUICK", (cases.Shape(4, 3, 5, 7),))
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_verify_writes_every_error_and_exits_with_its_verdict(tmp_path: Path) -> None:
+    file = tmp_path / "sub" / "verify.json"
+    result = call("verify", "--quick", "--cells", "gru,lstm", "--json", file)
+    found = json.loads(file.read_text())
+    assert result.exit_code == (0 if found["passed"] else 1)
+    assert found["device"] == "cpu"
+    assert found["machine"]["versions"]["torch"]
+    assert len(found["results"]) == 12  # gru, lstm, lstm projected; four dtypes
+    first = found["results"][0]
+    assert (first["cell"], first["dtype"], first["shape"]["H"]) == ("gru", "float32", 7)
+    assert {"tensor", "fastrnn", "torch", "allowed"} == set(first["errors"][0])
+    assert "lstm, projected" in result.output
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_verify_fails_when_a_kernel_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = autograd.layer
+
+    def wrong(*arguments: Any) -> Any:
+        output, h_n, c_n = right(*arguments)
+        return output * 1.01, h_n, c_n
+
+    monkeypatch.setattr(autograd, "layer", wrong)
+    result = call("verify", "--quick", "--cells", "gru")
+    assert result.exit_code == 1
+    assert "less accurate than allowed" in result.output
+
+
+def test_bench_measures_writes_and_draws(tmp_path: Path) -> None:
+    options = [
+        "--mode",
+        "both",
+        "--cells",
+        "gru",
+        "--threads",
+        "1",
+        "--shapes",
+        "2x2x4x5",
+        "--rounds",
+        3,
+        "--block",
+        0.001,
+    ]
+    file, picture = tmp_path / "bench.json", tmp_path / "speed.png"
+    result = call("bench", *options, "--without", "onnxruntime,openvino", "--json", file, "--plot", picture)
+    assert result.exit_code == 0
+    found = json.loads(file.read_text())
+    assert [(row["mode"], row["cell"], row["shape"]) for row in found["rows"]] == [
+        ("infer", "GRU", [2, 2, 4, 5]),
+        ("train", "GRU", [2, 2, 4, 5]),
+    ]
+    assert "geometric means" in result.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+    printed = call("bench", "--render", file)
+    page = tmp_path / "README.md"
+    page.write_text(f"{BEGIN}{END}")
+    assert call("bench", "--render", file, "--into", page).exit_code == 0
+    assert page.read_text() == f"{BEGIN}\n{printed.output.rstrip()}\n{END}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["bench", "--mode", "play"], "--mode is infer, train or both; got 'play'"),
+        (["bench", "--shapes", "1x2x3"], "a shape is TxBxIxH"),
+        (["bench", "--cells", "MLP"], "a cell is one of RNN, GRU, LSTM; got 'MLP'"),
+        (["bench", "--threads", "0"], "got '0'"),
+        (["bench", "--without", "tensorflow"], "got tensorflow"),
+        (["verify", "--cells", "mlp"], "got 'mlp'"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_a_line(arguments: list[str], message: str) -> None:
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
+    file, page = tmp_path / "bench.json", tmp_path / "page.md"
+    machine = {"processor": "", "cores": 1, "instruction_set": "", "date": "", "versions": {}}
+    file.write_text(json.dumps({"machine": machine, "rows": []}))
+    page.write_text("nothing")
+    result = call("bench", "--render", file, "--into", page)
+    assert result.exit_code == 2
+    assert BEGIN in result.output
+
+
+def test_info_shows_what_info_returns() -> None:
+    facts = fastrnn.info()
+    assert {"kernels", "instruction_set", "threads", "build", "versions", "processor", "cores"} == set(facts)
+    assert set(facts["kernels"]) == {"cpu", "cuda", "mps", "xpu"}
+    assert facts["instruction_set"] in facts["kernels"]["cpu"]
+    result = call("info")
+    assert result.exit_code == 0
+    assert facts["versions"]["torch"] in result.output
+    assert facts["build"]["compiler"] in result.output
+
+
+@pytest.mark.usefixtures("few_cases")
+def test_demo_leaves_a_report_and_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = demo.load_text()
+    small = whole._replace(train=whole.train[:20_000], validation=whole.validation[:10_000])
+    monkeypatch.setattr(demo, "load_text", lambda: small)
+    monkeypatch.setattr(demo, "SHAPES", (Shape(2, 2, 4, 5),))
+    result = call("demo", "--out", tmp_path / "demo", "--epochs", 1)
+    report = (tmp_path / "demo" / "report.md").read_text()
+    assert result.exit_code == (0 if "All" in report else 1)
+    for picture in ("speed.png", "loss.png"):
+        assert (tmp_path / "demo" / picture).read_bytes().startswith(b"\x89PNG")
+        assert picture in report
+    losses = {line.split("|")[1].strip(): line.split("|")[3] for line in report.splitlines() if line.startswith("| ")}
+    assert float(losses["the model after training"]) < float(losses["the model before training"]) - 0.5
+    assert "torch.nn.LSTM" in report
+    assert "The " in result.output
+
+
+def test_without_its_packages_the_command_says_how_to_get_them() -> None:
+    script = "import sys; sys.modules['typer'] = None; from fastrnn.__main__ import main; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines() == ["fastrnn: the command line needs typer: pip install 'fastrnn[cli]'"]
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "fastrnn", "--help"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert all(command in done.stdout for command in ("verify", "bench", "info", "demo"))

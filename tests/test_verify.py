@@ -1,0 +1,105 @@
+"""`fastrnn verify` finds what is wrong: it covers what it should, and an error planted anywhere makes it fail."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fastrnn import autograd, ops
+from fastrnn.verify import CELLS, Case, all_cases, parse_cells, verify
+from fastrnn.verify.cases import DTYPES, SHAPES, Shape
+from fastrnn.verify.errors import TensorError, unit_in_last_place
+
+PLAIN = Shape(4, 3, 5, 7, num_layers=2, bidirectional=True)
+RAGGED = Shape(4, 3, 5, 7, ragged=True)
+
+
+def test_the_cases_cover_every_cell_dtype_and_awkward_size() -> None:
+    found = all_cases()
+    assert {(case.cell, case.dtype) for case in found} == {(cell, dtype) for cell in CELLS for dtype in DTYPES}
+    assert {case.shape for case in found} == set(SHAPES)
+    assert any(case.proj_size for case in found)
+    for name, sizes in {"T": {1, 2, 151}, "B": {1, 33}, "H": {1, 3, 17, 129}}.items():
+        assert sizes <= {getattr(shape, name) for shape in SHAPES}
+    assert {(shape.bidirectional, shape.ragged) for shape in SHAPES} == {(a, b) for a in (0, 1) for b in (0, 1)}
+    assert {case.shape for case in all_cases(quick=True)} < set(SHAPES)
+
+
+def test_cells_are_read_and_refused() -> None:
+    assert parse_cells("gru, lstm") == ["gru", "lstm"]
+    with pytest.raises(ValueError, match="got 'mlp'"):
+        parse_cells("mlp")
+
+
+@pytest.mark.parametrize("shape", [PLAIN, RAGGED])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_tensor_is_compared(cell: str, shape: Shape) -> None:
+    (result,) = verify([Case(cell, torch.float32, shape)])
+    states = {"h_n", "c_n"} if cell == "lstm" else {"h_n"}
+    suffixes = [f"l{i}{way}" for i in range(shape.num_layers) for way in ("", "_reverse")[: 1 + shape.bidirectional]]
+    weights = {
+        f"grad {kind}_{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") for suffix in suffixes
+    }
+    expected = {"output", "grad input", *weights} | states | {f"grad {state[0]}_0" for state in states}
+    assert {error.tensor for error in result.errors} == expected
+    assert all(0 < error.fastrnn < 1e-4 and error.allowed < 1e-4 for error in result.errors)
+
+
+def test_a_projection_is_compared_too() -> None:
+    (result,) = verify([Case("lstm", torch.float32, RAGGED, proj_size=3)])
+    assert "grad weight_hr_l0" in {error.tensor for error in result.errors}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("planted", [1.1, float("nan")])
+@pytest.mark.parametrize("which", range(3))
+def test_a_wrong_forward_pass_is_found(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, planted: float, which: int
+) -> None:
+    right = autograd.layer
+
+    def wrong(*arguments: Any) -> tuple[torch.Tensor, ...]:
+        found = list(right(*arguments))
+        factor = torch.ones_like(found[which])
+        factor.view(-1)[found[which].abs().argmax()] = planted
+        found[which] = found[which] * factor
+        return tuple(found)
+
+    monkeypatch.setattr(autograd, "layer", wrong)
+    (result,) = verify([Case("lstm", dtype, RAGGED)])
+    assert not result.passed
+    assert result.worst.tensor == ("output", "h_n", "c_n")[which]
+
+
+@pytest.mark.parametrize("which", range(7))
+def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch, which: int) -> None:
+    right = ops.backward
+
+    def wrong(*arguments: Any) -> list[torch.Tensor]:
+        found = list(right(*arguments))
+        found[which] = found[which] * 1.0001
+        return found
+
+    monkeypatch.setattr(ops, "backward", wrong)
+    (result,) = verify([Case("lstm", torch.float32, RAGGED)])
+    names = ["input", "h_0", "c_0", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
+    assert not result.passed
+    assert result.worst.tensor == f"grad {names[which]}"
+
+
+def test_the_limit_is_twice_torch_plus_a_unit_in_the_last_place() -> None:
+    assert unit_in_last_place(1.0, torch.float32) == 2.0**-23
+    assert unit_in_last_place(1.999, torch.float32) == 2.0**-23
+    assert unit_in_last_place(4.0, torch.bfloat16) == 2.0**-5
+    assert unit_in_last_place(0.0, torch.float16) > 0
+    assert TensorError("output", fastrnn=3.0, torch=1.0, allowed=3.0).share == 1
+    (result,) = verify([Case("gru", torch.float32, PLAIN)])
+    for error in result.errors:
+        unit = error.allowed - 2 * error.torch
+        assert 0 < unit <= 2.0**-23 * 16
+
+
+def test_the_same_case_gives_the_same_errors() -> None:
+    case = Case("gru_reset_before", torch.float32, RAGGED)
+    first, second = verify([case, case])
+    assert first == second
