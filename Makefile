@@ -8,9 +8,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 
 # The kernels are built again when one of these changes; the package is installed editable, so Python files take
 # effect by themselves.
-SOURCES := setup.py pyproject.toml $(shell find csrc -type f)
+CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+SOURCES := setup.py pyproject.toml $(CPP)
 
-.PHONY: demo test lint bench install clean
+.PHONY: demo test lint format bench install clean
 
 demo: install
 	$(BIN)/fastrnn demo --out out/demo
@@ -21,8 +22,13 @@ test: install
 lint: install $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
+
+format: install $(VENV)/.lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
 
 bench: install
 	$(BIN)/python -m pytest bench --benchmark-autosave --benchmark-max-time=0.2 --benchmark-columns=min,median,rounds
