@@ -4,10 +4,13 @@ Every layer gets inputs and weights rounded to its dtype; the reference gets the
 error of a tensor (the output, a final state, a gradient) is the largest absolute difference. fastrnn passes if no
 tensor's error is more than twice torch's plus one unit in the last place of the tensor's largest value.
 
-In float64 the oracle has no more digits than the layers and makes torch's very roundings, so a comparison with it says
-little about torch's error. Rounding errors scale with the precision, though: torch's are taken to be at least those
-that the same layer makes in float32, scaled down. Where torch lacks the cell (the sigmoid RNN, the GRU that resets
-before the product) its column is the reference in the layer's dtype.
+In float64 the oracle has no more digits than the layers and makes torch's very roundings, so the distance from it says
+little about torch's error. Rounding errors scale with the precision, though: torch's, and the oracle's own, are taken
+to be those that the same layer makes in float32, scaled down. fastrnn may differ from the oracle by twice the one plus
+once the other, plus the unit in the last place.
+
+Where torch lacks the cell (the sigmoid RNN, the GRU that resets before the product) its column is the reference in the
+layer's dtype.
 """
 
 from fastrnn.verify.cases import CELLS as CELLS

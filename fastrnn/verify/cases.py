@@ -15,7 +15,7 @@ class Shape:
     """T steps, B rows, I inputs, H hidden units; `ragged` rows differ in length and are packed.
 
     The error of a tensor of few numbers is a matter of luck, torch's as well as fastrnn's, so a small shape is drawn
-    several times and the largest errors count.
+    several times and the means of the errors count.
     """
 
     T: int
@@ -32,14 +32,14 @@ class Shape:
 SHAPES = (
     Shape(1, 1, 16, 16, draws=8),
     Shape(1, 33, 129, 17, num_layers=2),
-    Shape(2, 33, 3, 17, num_layers=2, bidirectional=True),
-    Shape(2, 5, 1, 1, bidirectional=True, draws=8),
+    Shape(2, 33, 3, 17, num_layers=2, bidirectional=True, draws=3),
+    Shape(2, 5, 1, 1, bidirectional=True, draws=12),
     Shape(5, 1, 17, 3, draws=8),
     Shape(151, 1, 16, 17, draws=2),
     Shape(20, 33, 129, 129),
-    Shape(33, 5, 64, 32, bidirectional=True, ragged=True),
+    Shape(33, 5, 64, 32, bidirectional=True, ragged=True, draws=2),
     Shape(151, 33, 3, 17, ragged=True),
-    Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True, draws=3),
+    Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True, draws=2),
 )
 QUICK = (SHAPES[2], SHAPES[6], SHAPES[7])
 

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ KINDS = {"output": "output", "h_n": "state", "c_n": "state"}  # all else is a gr
 
 @dataclass(frozen=True)
 class TensorError:
-    """The largest errors of one tensor, and how large fastrnn's may be."""
+    """The largest errors in one tensor, and how large fastrnn's may be."""
 
     tensor: str
     fastrnn: float
@@ -63,25 +64,26 @@ def verify(cases: Sequence[Case], device: str = "cpu") -> Iterator[Result]:
     """Runs the cases one by one on a device and yields what was found for each."""
     for case in cases:
         drawn = [draw(case, seed, torch.device(device)) for seed in range(case.shape.draws)]
-        yield Result(case, tuple(largest([errors[name] for errors in drawn]) for name in drawn[0]))
+        yield Result(case, tuple(average([errors[name] for errors in drawn]) for name in drawn[0]))
 
 
 def draw(case: Case, seed: int, device: torch.device) -> dict[str, TensorError]:
     """Runs fastrnn, torch and the reference on one problem and compares every tensor with the float64 reference."""
     problem, oracle, theirs = torch_errors(case, seed, device)
     own = distances(problem.by_module(fastrnn_layer(case), device), oracle)
-    rounding = theirs
+    allowed = {name: 2 * error for name, error in theirs.items()}
     if case.dtype == torch.float64:
+        # Twice what torch's error must be like, and once more for the oracle's own.
         single = torch_errors(replace(case, dtype=torch.float32), seed, device)[2]
-        rounding = {name: error * EPS_RATIO for name, error in single.items()}
+        allowed = {name: max(allowed[name], 3 * EPS_RATIO * single[name]) for name in single}
     errors = {}
     for name, true in oracle.items():
         unit = unit_in_last_place(float(true.abs().max()), case.dtype)
-        errors[name] = TensorError(name, own[name], theirs[name], 2 * max(theirs[name], rounding[name]) + unit)
+        errors[name] = TensorError(name, own[name], theirs[name], allowed[name] + unit)
     return errors
 
 
-@lru_cache(maxsize=64)  # what was found in float32 is asked for again in float64
+@lru_cache(maxsize=256)  # what was found in float32 is asked for again in float64
 def torch_errors(case: Case, seed: int, device: torch.device) -> tuple[Problem, Tensors, dict[str, float]]:
     """Draws a problem and solves it in float64; returns both, and the errors of torch.nn's layer.
 
@@ -101,13 +103,13 @@ def distances(found: Tensors, true: Tensors) -> dict[str, float]:
     return {name: float((found[name].double() - true[name]).abs().nan_to_num(math.inf).max()) for name in true}
 
 
-def largest(errors: Sequence[TensorError]) -> TensorError:
-    """The errors of one tensor over several draws."""
+def average(errors: Sequence[TensorError]) -> TensorError:
+    """The mean errors of one tensor over several draws, and the mean of what they may be."""
     return TensorError(
         errors[0].tensor,
-        max(e.fastrnn for e in errors),
-        max(e.torch for e in errors),
-        max(e.allowed for e in errors),
+        fmean(error.fastrnn for error in errors),
+        fmean(error.torch for error in errors),
+        fmean(error.allowed for error in errors),
     )
 
 
