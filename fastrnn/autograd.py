@@ -46,6 +46,8 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, d_output, d_hn, d_cn):
         batch_sizes, input, h0, c0, output, saved, *weights = ctx.saved_tensors
         needs = list(ctx.needs_input_grad[5:])
+        if ctx.cell != "lstm":
+            d_cn = None
         if torch.is_grad_enabled():  # create_graph=True: the gradient itself is to be differentiated
             grads = _by_reference(ctx, (d_output, d_hn, d_cn), batch_sizes, [input, h0, c0, *weights], needs)
         else:
@@ -62,7 +64,9 @@ def _by_reference(ctx: Any, incoming, batch_sizes, operands, needs) -> list[Tens
     pairs = [(out, d) for out, d in zip(outputs, incoming, strict=True) if d is not None]
     wanted = [t for t, need in zip(operands, needs, strict=True) if need]
     grads = iter(
-        torch.autograd.grad([out for out, _ in pairs], wanted, [d for _, d in pairs], create_graph=True, allow_unused=True)
+        torch.autograd.grad(
+            [out for out, _ in pairs], wanted, [d for _, d in pairs], create_graph=True, allow_unused=True
+        )
         if pairs
         else [None] * len(wanted)
     )

@@ -48,9 +48,9 @@ FASTRNN_INLINE Exponential<T> exponential(Vec<T> x) {
   T coefficient[C::degree + 1];
   for (int k = 1; k <= C::degree; ++k) coefficient[k] = 1 / (factorial *= k);
 #pragma GCC unroll 16
-  for (int k = C::degree; k >= 1; --k) series = series * r + coefficient[k];
+  for (int k = C::degree; k >= 2; --k) series = series * r + coefficient[k];
   Integers power = (Integers)shifted + C::bias;  // the low bits of `shifted` hold n
-  return {Vec<T>((Register)(power << C::mantissa)), Vec<T>(series * r)};
+  return {Vec<T>((Register)(power << C::mantissa)), Vec<T>(r + r * r * series)};
 }
 
 template <class T>

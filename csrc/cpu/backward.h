@@ -188,12 +188,18 @@ class Backward : Sequence<Cell, T> {
     }
   }
 
+  // In blocks of blocks, for a bias sums over every row there is.
   void sum_bias(Range mine, int64_t rows) {
+    constexpr int64_t block = 16;
     for (int k = 0; k < Cell::slots; ++k)
       for (int64_t u = k * width + mine.begin * V::lanes; u < k * width + mine.end * V::lanes; u += V::lanes) {
-        V sum = V::load(bias_sums + u);
-        for (int64_t i = 0; i < rows; ++i) sum = sum + V::load(dgates + i * gates_width + u);
-        sum.store(bias_sums + u);
+        V total{};
+        for (int64_t top = 0; top < rows; top += block) {
+          V sum{};
+          for (int64_t i = top; i < smaller(top + block, rows); ++i) sum = sum + V::load(dgates + i * gates_width + u);
+          total = total + sum;
+        }
+        (V::load(bias_sums + u) + total).store(bias_sums + u);
       }
   }
 

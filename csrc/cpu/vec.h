@@ -61,10 +61,34 @@ struct Vec {
   friend FASTRNN_INLINE Vec operator-(int a, Vec b) { return T(a) - b.v; }
 
   FASTRNN_INLINE T sum() const {
-    T total = 0;
-    for (int i = 0; i < lanes; ++i) total += v[i];
-    return total;
+    Register total = v;
+#pragma GCC unroll 4
+    for (int distance = lanes / 2; distance > 0; distance /= 2) {
+      typename VectorTypes<T>::Integers partner;
+      for (int i = 0; i < lanes; ++i) partner[i] = i ^ distance;
+      total += __builtin_shuffle(total, partner);
+    }
+    return total[0];
   }
 };
+
+// rows[i][j] <-> rows[j][i]. Interleaving row i with row i + lanes/2, log2(lanes) times over, transposes.
+template <class T>
+FASTRNN_INLINE void transpose(typename Vec<T>::Register (&rows)[Vec<T>::lanes]) {
+  constexpr int lanes = Vec<T>::lanes, half = lanes / 2;
+  typename VectorTypes<T>::Integers low, high;
+  for (int i = 0; i < lanes; ++i) low[i] = i / 2 + i % 2 * lanes, high[i] = half + low[i];
+#pragma GCC unroll 4
+  for (int stage = 1; stage < lanes; stage *= 2) {
+    typename Vec<T>::Register next[lanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i) {
+      next[2 * i] = __builtin_shuffle(rows[i], rows[i + half], low);
+      next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + half], high);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) rows[i] = next[i];
+  }
+}
 
 }  // namespace fastrnn::FASTRNN_TARGET

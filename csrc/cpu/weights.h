@@ -49,7 +49,7 @@ class GateWeights {
       if (plan.packed)
         product(panel(v, n, exact), rows, depth, a_row, 1, init_row, c_row);
       else
-        for (int64_t i = 0; i < rows; ++i) dots(v, n, a_row(i), init_row(i), c_row(i));
+        for (int64_t i = 0; i < rows; ++i) dots(v, n, exact, a_row(i), init_row(i), c_row(i));
       then(Range{v, v + n});
     }
   }
@@ -63,12 +63,14 @@ class GateWeights {
     return panel;
   }
 
-  void dots(int64_t v, int n, const T* a, const T* init, T* c) const {
+  void dots(int64_t v, int n, bool exact, const T* a, const T* init, T* c) const {
     int64_t unit = v * V::lanes;
     int count = int(smaller(n * V::lanes, outputs - unit));
     for (int g = 0; g < gates; ++g) {
       int64_t column = slots[g] * width + unit;
       dot_rows(weight + (g * outputs + unit) * depth, depth, count, depth, a, init + column, c + column);
+      if (!exact)
+        for (int64_t j = count; j < n * V::lanes; ++j) c[column + j] = 0;
     }
   }
 

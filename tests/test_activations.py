@@ -1,0 +1,50 @@
+"""sigmoid, tanh and relu as the kernels compute them, against float64 or better, in units in the last place."""
+
+import numpy as np
+import pytest
+import torch
+
+from fastrnn import _C
+
+
+def _points(dtype):
+    generator = np.random.default_rng(0)
+    ends = 80 if dtype == np.float32 else 700
+    small = 10.0 ** generator.uniform(-30, 0, 200_000)
+    return np.concatenate(
+        [generator.uniform(-ends, ends, 200_000), generator.uniform(-9, 9, 400_000), small, -small]
+    ).astype(dtype)
+
+
+def _ulps(got, exact):
+    """Distance in units in the last place of got's type at the exact value."""
+    return np.abs((got.astype(exact.dtype) - exact) / np.spacing(np.abs(exact).astype(got.dtype)).astype(exact.dtype))
+
+
+@pytest.mark.parametrize(("dtype", "wide", "run"), [
+    (np.float32, np.float64, _C.activation_float),
+    (np.float64, np.longdouble, _C.activation_double),
+])  # fmt: skip
+@pytest.mark.parametrize(("name", "exact"), [
+    ("sigmoid", lambda x: 1 / (1 + np.exp(-x))),
+    ("tanh", np.tanh),
+])  # fmt: skip
+def test_within_units_in_the_last_place(name, exact, dtype, wide, run):
+    x = _points(dtype)
+    assert _ulps(run(name, x), exact(x.astype(wide))).max() <= 2.5
+
+
+@pytest.mark.parametrize("run", [_C.activation_float, _C.activation_double])
+def test_ends_and_nan(run):
+    dtype = np.float32 if run is _C.activation_float else np.float64
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, 1e4, -1e4], dtype)
+    np.testing.assert_array_equal(run("tanh", x), np.array([np.nan, 1, -1, 0, 1, -1], dtype))
+    sigmoid = run("sigmoid", x)
+    np.testing.assert_array_equal(sigmoid[[0, 1, 3, 4]], np.array([np.nan, 1, 0.5, 1], dtype))
+    assert (sigmoid[[2, 5]] < 1e-37).all()
+    np.testing.assert_array_equal(run("relu", x), torch.relu(torch.from_numpy(x)).numpy())
+
+
+def test_unknown_name():
+    with pytest.raises(ValueError, match="must be 'sigmoid', 'tanh' or 'relu', got 'gelu'"):
+        _C.activation_float("gelu", np.zeros(1, np.float32))

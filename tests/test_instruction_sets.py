@@ -1,0 +1,70 @@
+"""The same layers on every instruction set this processor has, each forced in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import fastrnn
+
+SETS = ["generic", "avx2", "avx512"]
+
+# Prints, for a choice of awkward shapes, the largest relative error against the float64 reference.
+PROGRAM = """
+import json, torch
+import fastrnn.nn
+from fastrnn import _C
+from tests.twins import CELLS, by_reference, initial, make, random
+
+errors = {}
+for dtype in (torch.float32, torch.float64):
+    for cell in CELLS:
+        for shape in [(1, 1, 3, 2), (2, 5, 17, 3), (5, 33, 16, 129), (151, 1, 1, 16), (9, 7, 64, 64)]:
+            times, batch, inputs, hidden = shape
+            layer = make(fastrnn.nn, cell, inputs, hidden, bidirectional=True, dtype=dtype)
+            x, hx = random(times, batch, inputs, dtype=dtype).requires_grad_(), initial(layer, batch, dtype)
+            ours = layer(x, hx)
+            ours = [ours[0], *(ours[1] if isinstance(ours[1], tuple) else ours[1:])]
+            ours += torch.autograd.grad(ours[0].sum(), [x, *layer.parameters()])
+            layer.double()
+            x = x.detach().double().requires_grad_()
+            hx = tuple(h.double() for h in hx) if isinstance(hx, tuple) else hx.double()
+            truth = by_reference(layer, x, hx if isinstance(hx, tuple) else (hx, None))
+            truth = [truth[0], *(truth[1] if isinstance(truth[1], tuple) else truth[1:])]
+            truth += torch.autograd.grad(truth[0].sum(), [x, *layer.parameters()])
+            error = max(float((a.double() - b).abs().max() / b.abs().max().clamp(min=1e-3)) for a, b in zip(ours, truth))
+            errors[f"{cell} {shape} {dtype}"] = error
+print(json.dumps({"set": _C.instruction_set(), "errors": errors}))
+"""
+
+
+def _run(program, isa):
+    environment = os.environ | {"FASTRNN_ISA": isa}
+    return subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=300)
+
+
+def _has(isa):
+    return SETS.index(isa) <= SETS.index(fastrnn.info()["instruction_set"])
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_forced(isa):
+    if not _has(isa):
+        pytest.skip(f"this processor has no {isa}")
+    done = _run(PROGRAM, isa)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["set"] == isa
+    worst32 = max(e for name, e in result["errors"].items() if name.endswith("float32"))
+    worst64 = max(e for name, e in result["errors"].items() if name.endswith("float64"))
+    assert worst32 < 1e-5
+    assert worst64 < 1e-13
+
+
+def test_unknown_set_is_an_error_that_names_the_known():
+    done = _run("import fastrnn; fastrnn._C.instruction_set()", "sse9")
+    assert done.returncode != 0
+    assert "FASTRNN_ISA is 'sse9'" in done.stderr
+    assert "generic" in done.stderr

@@ -1,0 +1,127 @@
+"""The operators as torch's compiler sees them: opcheck, torch.compile in one graph, torch.export, and their own checks."""
+
+import pytest
+import torch
+
+import fastrnn.nn
+from fastrnn import ops
+from tests.twins import CELLS, initial, make, random
+
+# Dynamo itself does what this warns of when it traces an autograd.Function.
+pytestmark = pytest.mark.filterwarnings("ignore:.* should not be instantiated:DeprecationWarning")
+
+NAMES = {cell: cell.removesuffix("_projected") for cell in CELLS}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch._dynamo.reset()
+
+
+def _arguments(cell, *, bidirectional=False, batch_first=False, packed=False, dtype=torch.float32):
+    """Arguments of the forward operator, without `save`."""
+    layer = make(fastrnn.nn, cell, 5, 6, bidirectional=bidirectional, dtype=dtype)
+    hx = initial(layer, 3, dtype)
+    h0, c0 = hx if isinstance(hx, tuple) else (hx, None)
+    shape, sizes = ((4, 3, 5), None) if not packed else ((6, 5), torch.tensor([3, 2, 1]))
+    weights = [w.detach() for w in layer._flat_weights]
+    return NAMES[cell], random(*shape, dtype=dtype), sizes, h0, c0, weights, True, bidirectional, batch_first
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "batch_first": True}, {"packed": True}], ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_opcheck(cell, options):
+    if options.get("batch_first"):
+        options = options | {"packed": False}
+    arguments = _arguments(cell, **options)
+    name, input, sizes, h0, c0, weights, biases, bidirectional, batch_first = arguments
+    if batch_first:  # (B, T, I) with the batch of the states
+        input = random(3, 4, 5, dtype=torch.float32)
+        arguments = (name, input, *arguments[2:])
+    for save in (False, True):
+        torch.library.opcheck(ops.forward, (*arguments, save))
+    output, hn, cn, saved = ops.forward(*arguments, True)
+    incoming = (torch.ones_like(output), None, torch.ones_like(cn) if c0 is not None else None)
+    needs = [True, True, c0 is not None, *([True] * len(weights))]
+    torch.library.opcheck(
+        ops.backward,
+        (name, *incoming, input, sizes, h0, c0, weights, output, saved, biases, bidirectional, batch_first, needs),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_opcheck_dtypes(dtype):
+    torch.library.opcheck(ops.forward, (*_arguments("lstm", dtype=dtype), True))
+
+
+def test_operator_alone_refuses_a_gradient():
+    name, input, *rest = _arguments("gru")
+    output = ops.forward(name, input.requires_grad_(), *rest, False)[0]
+    with pytest.raises(RuntimeError, match="not implemented"):
+        output.sum().backward()
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_compile_in_one_graph(cell, training):
+    layer = make(fastrnn.nn, cell, 5, 6, num_layers=2, bidirectional=True)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    results = []
+    for run in (layer, compiled):
+        x = random(4, 3, 5, dtype=torch.float32).requires_grad_(training)
+        with torch.set_grad_enabled(training):
+            output, _ = run(x)
+        grads = torch.autograd.grad(output.square().sum(), [x, *layer.parameters()]) if training else ()
+        results.append([output, *grads])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.* is deprecated:DeprecationWarning")
+def test_compile_with_inductor():
+    """The whole way down, once: between two operations that inductor fuses around the layer."""
+    layer = make(fastrnn.nn, "lstm", 5, 6)
+
+    def model(x):
+        return torch.relu(layer(x * 2)[0] + 1).sum()
+
+    x = random(4, 3, 5, dtype=torch.float32).requires_grad_()
+    expected = model(x)
+    (expected_grad,) = torch.autograd.grad(expected, x)
+    actual = torch.compile(model, fullgraph=True)(x)
+    (grad,) = torch.autograd.grad(actual, x)
+    torch.testing.assert_close(actual, expected)
+    torch.testing.assert_close(grad, expected_grad)
+
+
+@pytest.mark.parametrize("cell", ["rnn_sigmoid", "gru", "lstm"])
+def test_export(cell):
+    layer = make(fastrnn.nn, cell, 5, 6, batch_first=True).eval()
+    x = random(3, 4, 5, dtype=torch.float32)
+    batch, times = torch.export.Dim("batch", min=2, max=64), torch.export.Dim("times", min=2, max=256)
+    program = torch.export.export(layer, (x,), dynamic_shapes=({0: batch, 1: times},))
+    assert any(node.target is ops.forward for node in program.graph.nodes)
+    other = random(7, 9, 5, dtype=torch.float32)
+    assert torch.equal(program.module()(other)[0], layer(other)[0])
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda a: a | {"cell": "gru2"}, "cell must be .* got gru2"),
+    (lambda a: a | {"input": a["input"].int()}, "Expected input dtype float32, float64, bfloat16 or float16, got Int"),
+    (lambda a: a | {"input": a["input"][0]}, "Expected input to have 3 dimensions, got 2"),
+    (lambda a: a | {"input": a["input"][:, :, :4]}, "Expected 5, got 4"),
+    (lambda a: a | {"input": a["input"][:0]}, "larger than 0"),
+    (lambda a: a | {"h0": a["h0"][:, :2]}, r"Expected h0 size \[1, 3, 6\], got \[1, 2, 6\]"),
+    (lambda a: a | {"h0": a["h0"].double()}, "Expected h0 dtype Float, got Double"),
+    (lambda a: a | {"weights": a["weights"][:3]}, "Expected 4 weights per direction"),
+    (lambda a: a | {"weights": [a["weights"][0][:, :3], *a["weights"][1:]]}, "Expected 3, got 5"),
+    (lambda a: a | {"weights": [a["weights"][0], a["weights"][1][:5], *a["weights"][2:]]}, "Expected weight_hh size"),
+    (lambda a: a | {"input": a["input"][0], "batch_sizes": torch.tensor([2, 3])}, "not to increase, got 3 at 1"),
+    (lambda a: a | {"input": a["input"][0], "batch_sizes": torch.tensor([3, 2])}, "packed input of 5 rows .* got 3"),
+    (lambda a: a | {"input": a["input"][0], "batch_sizes": torch.tensor([3.0])}, "int64"),
+])  # fmt: skip
+def test_called_directly_with_bad_arguments(change, message):
+    """The operators guard themselves: nothing reads out of bounds whoever calls them."""
+    names = ["cell", "input", "batch_sizes", "h0", "c0", "weights", "biases", "bidirectional", "batch_first"]
+    arguments = change(dict(zip(names, _arguments("gru"), strict=True)))
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        ops.forward(*arguments.values(), False)

@@ -1,0 +1,131 @@
+"""Threads change how long a layer takes, and nothing else."""
+
+import multiprocessing
+import os
+import threading
+
+import pytest
+import torch
+
+import fastrnn.nn
+from tests.twins import CELLS, make, random
+
+# T, B, I, H: few rows and many, so that threads share out hidden units in some and rows in others
+SHAPES = [(40, 1, 64, 256), (30, 5, 40, 129), (24, 40, 48, 96), (7, 33, 200, 300)]
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_they_were():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def _everything(cell, shape, **options):
+    """Outputs, final states and all gradients of one call."""
+    times, batch, input_size, hidden_size = shape
+    layer = make(fastrnn.nn, cell, input_size, hidden_size, **options)
+    input = random(times, batch, input_size, dtype=torch.float32).requires_grad_()
+    output, state = layer(input)
+    results = [output, *(state if isinstance(state, tuple) else (state,))]
+    loss = sum((r * random(*r.shape, dtype=torch.float32, seed=5)).sum() for r in results)
+    return [*results, *torch.autograd.grad(loss, [input, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_same_bits_for_any_number_of_threads(cell, shape):
+    results = {}
+    for threads in (1, 2, 8):
+        torch.set_num_threads(threads)
+        results[threads] = _everything(cell, shape)
+    for threads in (2, 8):
+        assert all(torch.equal(a, b) for a, b in zip(results[1], results[threads], strict=True))
+
+
+@pytest.mark.parametrize("cell", ["gru_reset_before", "lstm", "lstm_projected"])
+def test_same_bits_for_ragged_batches(cell):
+    lengths = torch.tensor([50, 44, 44, 31, 30, 29, 12, 9, 9, 3, 2, 1])
+    padded = random(50, 12, 24, dtype=torch.float32)
+    packed = torch.nn.utils.rnn.pack_padded_sequence(padded, lengths)
+    layer = make(fastrnn.nn, cell, 24, 200, bidirectional=True)
+    results = []
+    for threads in (1, 2, 8):
+        torch.set_num_threads(threads)
+        results.append(layer(packed)[0].data)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
+def test_two_threads_really_run():
+    """A build without OpenMP would be right and single-threaded: count who burns processor time during a call."""
+    torch.set_num_threads(2)
+    layer = make(fastrnn.nn, "lstm", 512, 512)
+    input = random(64, 64, 512, dtype=torch.float32)
+
+    def processor_times():
+        times = {}
+        for task in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{task}/stat") as f:
+                fields = f.read().rpartition(")")[2].split()
+            times[task] = int(fields[11]) + int(fields[12])
+        return times
+
+    with torch.no_grad():
+        layer(input)
+        before = processor_times()
+        for _ in range(5):
+            layer(input)
+        after = processor_times()
+    busy = sorted((after[t] - before.get(t, 0) for t in after), reverse=True)
+    assert busy[1] > 0.3 * busy[0] > 0
+
+
+def test_two_python_threads_at_once():
+    layer = make(fastrnn.nn, "gru", 48, 130)
+    inputs = [random(30, 6, 48, dtype=torch.float32, seed=s) for s in range(2)]
+    expected = [layer(x)[0].detach() for x in inputs]
+    wrong = []
+
+    def work(n):
+        for _ in range(20):
+            x = inputs[n].clone().requires_grad_()
+            output = layer(x)[0]
+            torch.autograd.grad(output.sum(), x)
+            if not torch.equal(output, expected[n]):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(timeout=120)
+        assert not t.is_alive()
+    assert not wrong
+
+
+def _in_a_child(layer, input, queue):
+    output, _ = layer(input.requires_grad_())
+    (grad,) = torch.autograd.grad(output, input, torch.ones(()).expand_as(output))
+    queue.put((output.detach().numpy(), grad.numpy()))
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_after_fork():
+    """A child has none of its parent's OpenMP threads: it must not wait for them.
+
+    torch's own operators do wait, so the tensors are small enough for those to stay on one thread.
+    """
+    torch.set_num_threads(2)
+    layer = make(fastrnn.nn, "lstm", 64, 300)
+    input = random(10, 5, 64, dtype=torch.float32)
+    expected = layer(input)[0].detach()  # the parent's threads are running now
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_in_a_child, args=(layer, input, queue), daemon=True)
+    child.start()
+    try:
+        output, _ = queue.get(timeout=60)
+    finally:
+        child.kill()
+    assert torch.equal(torch.from_numpy(output), expected)
