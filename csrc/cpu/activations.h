@@ -1,7 +1,8 @@
 // sigmoid, tanh and relu of a register, within two units in the last place (tests/test_activations.py measures it).
 //
-// e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln(2)/2. What is computed is e^r - 1, by its Taylor series, so that
-// tanh keeps its relative accuracy at zero: tanh x = -e / (2 + e) with e = exp(-2|x|) - 1.
+// e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln(2)/2. What is computed is e^r - 1, by its Taylor series. With
+// q = exp(2|x|) - 1, tanh |x| is q / (q + 2), which keeps its relative accuracy at zero, and 1 - 2 / (q + 2), which keeps
+// the accuracy of 1 - tanh² where tanh saturates: gradients are made of that.
 // NaN passes through every comparison below unchanged.
 #pragma once
 #include "vec.h"
@@ -61,10 +62,15 @@ FASTRNN_INLINE Vec<T> sigmoid(Vec<T> x) {
 
 template <class T>
 FASTRNN_INLINE Vec<T> tanh(Vec<T> x) {
-  auto e = exponential(Vec<T>(x.v < T(0) ? x.v + x.v : x.v * T(-2)));
-  typename Vec<T>::Register m = (e.scale.v - T(1)) + e.scale.v * e.fraction.v;  // exp(-2|x|) - 1
-  typename Vec<T>::Register t = m / (T(2) + m);
-  return Vec<T>(x.v < T(0) ? t : -t);
+  using Register = typename Vec<T>::Register;
+  constexpr T half_way = T(0.55);  // tanh is 1/2 there, so both forms add errors of one size
+  Register magnitude = x.v < T(0) ? -x.v : x.v;
+  auto e = exponential(Vec<T>(magnitude + magnitude));
+  Register q = (e.scale.v - T(1)) + e.scale.v * e.fraction.v;
+  auto small = magnitude < half_way;
+  Register t = (small ? q : Register{} - T(2)) / (q + T(2));
+  t = small ? t : t + T(1);
+  return Vec<T>(x.v < T(0) ? -t : t);
 }
 
 // As torch's: NaN stays NaN.
