@@ -7,23 +7,35 @@ namespace fastrnn {
 
 struct Tanh {
   template <class V>
-  FASTRNN_CELL V value(V a) { return tanh(a); }
+  FASTRNN_CELL V value(V a) {
+    return tanh(a);
+  }
   template <class V>
-  FASTRNN_CELL V derivative(V h) { return 1 - h * h; }
+  FASTRNN_CELL V derivative(V h) {
+    return 1 - h * h;
+  }
 };
 
 struct Sigmoid {
   template <class V>
-  FASTRNN_CELL V value(V a) { return sigmoid(a); }
+  FASTRNN_CELL V value(V a) {
+    return sigmoid(a);
+  }
   template <class V>
-  FASTRNN_CELL V derivative(V h) { return h * (1 - h); }
+  FASTRNN_CELL V derivative(V h) {
+    return h * (1 - h);
+  }
 };
 
 struct Relu {
   template <class V>
-  FASTRNN_CELL V value(V a) { return relu(a); }
+  FASTRNN_CELL V value(V a) {
+    return relu(a);
+  }
   template <class V>
-  FASTRNN_CELL V derivative(V h) { return heaviside(h); }
+  FASTRNN_CELL V derivative(V h) {
+    return heaviside(h);
+  }
 };
 
 template <class Activation>

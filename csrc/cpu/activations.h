@@ -1,9 +1,9 @@
 // sigmoid, tanh and relu of a register, within two units in the last place (tests/test_activations.py measures it).
 //
 // e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln(2)/2. What is computed is e^r - 1, by its Taylor series. With
-// q = exp(2|x|) - 1, tanh |x| is q / (q + 2), which keeps its relative accuracy at zero, and 1 - 2 / (q + 2), which keeps
-// the accuracy of 1 - tanh² where tanh saturates: gradients are made of that.
-// NaN passes through every comparison below unchanged.
+// q = exp(2|x|) - 1, tanh |x| is q / (q + 2), which keeps its relative accuracy at zero, and 1 - 2 / (q + 2), which
+// keeps the accuracy of 1 - tanh² where tanh saturates: gradients are made of that. NaN passes through every comparison
+// below unchanged.
 #pragma once
 #include "vec.h"
 
@@ -16,7 +16,7 @@ template <>
 struct ExpConstants<float> {
   static constexpr int mantissa = 23, bias = 127, degree = 7;  // next term: 0.35^8/8! = 5e-9
   static constexpr float limit = 87;
-  static constexpr float round = 0x1.8p23f;                         // adding it rounds to an integer
+  static constexpr float round = 0x1.8p23f;                                  // adding it rounds to an integer
   static constexpr float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;  // n * ln2_high is exact
 };
 

@@ -22,12 +22,14 @@ class Backward : Sequence<Cell, T> {
         w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
         w_hh_gated(plan, Cell::gated ? p.w_hh + gated_weights : nullptr, 1, hidden, output, gated_slots, width),
-        w_hr(plan, p.w_hr, 1, output, hidden, first_slot, width),
-        dgates(chunk_rows() * gates_width), dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
+        w_hr(plan, p.w_hr, 1, output, hidden, first_slot, width), dgates(chunk_rows() * gates_width),
+        dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
         dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
-        dunprojected(p.w_hr ? p.batch * width : 0), bias_sums(gates_width),
-        rows_x(plan.threads * chunk_rows()), rows_h(plan.threads * chunk_rows()), rows_saved(plan.threads * chunk_rows()),
-        rows_dx(plan.threads * chunk_rows()), packed(plan.threads * chunk_rows() * max_vectors * V::lanes) {
+        dunprojected(p.w_hr ? p.batch * width : 0), bias_sums(gates_width), rows_x(plan.threads * chunk_rows()),
+        rows_h(plan.threads * chunk_rows()), rows_saved(plan.threads * chunk_rows()),
+        rows_dx(plan.threads * chunk_rows()),
+        right_panels(chunk_rows() * larger(padded<T>(p.input_size), larger(width, output_width))),
+        left_blocks(plan.threads * chunk_rows() * block_rows) {
     bias_sums.clear(gates_width);
   }
 
@@ -41,7 +43,8 @@ class Backward : Sequence<Cell, T> {
     w_hh.pack(team, plan.by_rows);
     w_hh_gated.pack(team, plan.by_rows);
     w_hr.pack(team, plan.by_rows);
-    Range rows = this->my_rows(team), units = this->my_vectors(team, vectors), outputs = this->my_vectors(team, this->output_vectors);
+    Range rows = this->my_rows(team), units = this->my_vectors(team, vectors),
+          outputs = this->my_vectors(team, this->output_vectors);
     load_state(dh, output_width, p.dhn, output, rows, outputs);
     if (Cell::carries_c) load_state(dc, width, p.dcn, hidden, rows, units);
     team.meet();  // each needs what the others have packed
@@ -91,7 +94,8 @@ class Backward : Sequence<Cell, T> {
     for (int64_t i = 0; i < rows.size(); ++i) {
       const T* dy = p.dy.data ? at(p.dy, t, rows.begin + i) : zeros;
       for (int64_t u = outputs.begin * V::lanes; u < outputs.end * V::lanes; u += V::lanes)
-        (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u)).store(doutput_row(i) + u);
+        (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u))
+            .store(doutput_row(i) + u);
     }
     this->meet_others_units(team);
     w_hr.times(
@@ -129,7 +133,8 @@ class Backward : Sequence<Cell, T> {
       for (int k = 0; k < Cell::slots; ++k) da[k] = V::load(da_row + k * width + u);
       V dh_prev = V::load(dh + b * width + u);
       if constexpr (Cell::gated)
-        Cell::gate_backward(save, V::load(h_prev_row + u, int(hidden - u)), V::load(dgated + b * width + u), da, dh_prev);
+        Cell::gate_backward(save, V::load(h_prev_row + u, int(hidden - u)), V::load(dgated + b * width + u), da,
+                            dh_prev);
       for (int k = 0; k < Cell::slots; ++k) da[k].store(da_row + k * width + u);
       dh_prev.store(dh + b * width + u);
     }
@@ -155,37 +160,47 @@ class Backward : Sequence<Cell, T> {
           [=, this](int64_t i) -> const T* { return p.add_to_dx ? dx[mine.begin + i] : zeros; },
           [=](int64_t i) { return dx[mine.begin + i]; });
     }
-    Range units = team.share(hidden);
-    T* scratch = packed + team.rank * chunk_rows() * max_vectors * V::lanes;
-    auto gradient = [=, this](const T* left, int64_t leading, Range units, int gates, const int* slots, const T* const* right,
-                        int64_t columns, T* dw) {
-      if (dw) weight_gradient(left, leading, units, gates, slots, right, count, columns, dw, first, scratch);
+    auto gradient = [=, this, &team](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
+                                     const T* const* right, int64_t columns, T* dw) {
+      if (dw) weight_gradient(team, left, leading, units, gates, slots, right, count, columns, dw, first);
     };
-    gradient(dgates, gates_width, units, Cell::input_gates, Cell::input_slots, x, p.input_size, p.dw_ih);
-    gradient(dgates, gates_width, units, Cell::recurrent_gates, Cell::recurrent_slots, h, output, p.dw_hh);
+    gradient(dgates, gates_width, hidden, Cell::input_gates, Cell::input_slots, x, p.input_size, p.dw_ih);
+    gradient(dgates, gates_width, hidden, Cell::recurrent_gates, Cell::recurrent_slots, h, output, p.dw_hh);
     if constexpr (Cell::gated)
-      gradient(dgates, gates_width, units, 1, gated_slots, saved, hidden, p.dw_hh ? p.dw_hh + gated_weights : nullptr);
-    if (p.w_hr) gradient(doutput, output_width, team.share(output), 1, first_slot, saved, hidden, p.dw_hr);
+      gradient(dgates, gates_width, hidden, 1, gated_slots, saved, hidden, p.dw_hh ? p.dw_hh + gated_weights : nullptr);
+    if (p.w_hr) gradient(doutput, output_width, output, 1, first_slot, saved, hidden, p.dw_hr);
     if (p.db_ih || p.db_hh) sum_bias(team.share(vectors), count);
   }
 
-  // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other.
-  void weight_gradient(const T* left, int64_t leading, Range units, int gates, const int* slots, const T* const* right,
-                       int64_t rows, int64_t columns, T* dw, bool first, T* scratch) {
+  // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other. The right side is
+  // packed once for all, the left side by blocks of this thread's units.
+  void weight_gradient(const Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
+                       const T* const* right, int64_t rows, int64_t columns, T* dw, bool first) {
     int64_t column_vectors = divide_up(columns, V::lanes);
-    for (int64_t v = 0; v < column_vectors; v += max_vectors) {
-      int n = int(smaller(max_vectors, column_vectors - v));
-      pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows, scratch, n * V::lanes);
-      Panel<T> panel = column_panel<T>(scratch, n * V::lanes, columns, v, n);
-      for (int g = 0; g < gates; ++g) {
-        const T* a = left + slots[g] * width + units.begin;
-        T* c = dw + (g * hidden + units.begin) * columns;
+    T* left_block = left_blocks + team.rank * chunk_rows() * block_rows;
+    auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
+    team.meet();  // all are done with what is in right_panels
+    Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
+    for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
+      pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
+                      right_panels + v * rows * V::lanes, panel_vectors(v) * V::lanes);
+    team.meet();
+    Range own = team.share(units);
+    for (int g = 0; g < gates; ++g)
+      for (int64_t unit = own.begin; unit < own.end; unit += block_rows) {
+        int64_t height = smaller(block_rows, own.end - unit);
+        const T* a = left + slots[g] * width + unit;
+        pack_columns<T>([=](int64_t k) { return a + k * leading; }, height, rows, left_block, block_rows);
+        T* c = dw + (g * hidden + unit) * columns;
         auto c_row = [=](int64_t i) { return c + i * columns; };
-        product(
-            panel, units.size(), rows, [=](int64_t i) { return a + i; }, leading,
-            [=, this](int64_t i) -> const T* { return first ? zeros : c_row(i); }, c_row);
+        for (int64_t v = 0; v < column_vectors; v += max_vectors) {
+          int n = panel_vectors(v);
+          product(
+              column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
+              [=](int64_t i) -> const T* { return left_block + i; }, block_rows,
+              [=, this](int64_t i) -> const T* { return first ? zeros : c_row(i); }, c_row);
+        }
       }
-    }
   }
 
   // In blocks of blocks, for a bias sums over every row there is.
@@ -228,7 +243,7 @@ class Backward : Sequence<Cell, T> {
   Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected, bias_sums;
   Buffer<const T*> rows_x, rows_h, rows_saved;
   Buffer<T*> rows_dx;
-  Buffer<T> packed;  // a panel of the right-hand side of a weight gradient, for each thread
+  Buffer<T> right_panels, left_blocks;  // of a weight gradient's product
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

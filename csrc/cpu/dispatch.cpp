@@ -55,10 +55,14 @@ int64_t saved_width(CellKind cell, int64_t hidden_size, bool projected, int64_t 
   int64_t per_line = 64 / number_size;
   int64_t width = (hidden_size + per_line - 1) / per_line * per_line;
   switch (cell) {
-    case CellKind::lstm: return (LSTM::saves + projected) * width;
-    case CellKind::gru: return GRU::saves * width;
-    case CellKind::gru_reset_before: return GRUResetBefore::saves * width;
-    default: return 0;
+    case CellKind::lstm:
+      return (LSTM::saves + projected) * width;
+    case CellKind::gru:
+      return GRU::saves * width;
+    case CellKind::gru_reset_before:
+      return GRUResetBefore::saves * width;
+    default:
+      return 0;
   }
 }
 

@@ -15,14 +15,14 @@ class Forward : Sequence<Cell, T> {
 
  public:
   explicit Forward(const Problem<T>& problem)
-      : S(problem),
-        w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
+      : S(problem), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
-        w_hh_gated(plan, Cell::gated ? p.w_hh + Cell::recurrent_gates * hidden * output : nullptr, hidden, output, gated_slots, width),
-        w_hr(plan, p.w_hr, output, hidden, first_slot, width),
-        bias(gates_width), gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
-        gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
-        x_rows(plan.threads * chunk_rows()), gate_rows(plan.threads * chunk_rows()) {
+        w_hh_gated(plan, Cell::gated ? p.w_hh + Cell::recurrent_gates * hidden * output : nullptr, hidden, output,
+                   gated_slots, width),
+        w_hr(plan, p.w_hr, output, hidden, first_slot, width), bias(gates_width), gates(chunk_rows() * gates_width),
+        c(Cell::carries_c ? p.batch * width : 0), gated(Cell::gated ? p.batch * width : 0),
+        unprojected(p.w_hr ? p.batch * width : 0), x_rows(plan.threads * chunk_rows()),
+        gate_rows(plan.threads * chunk_rows()) {
     bias.clear(gates_width);
     add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
     add_bias(p.b_hh, Cell::recurrent_gates, Cell::recurrent_slots);
@@ -91,7 +91,8 @@ class Forward : Sequence<Cell, T> {
     if constexpr (Cell::gated) {
       auto gated_row = [=, this](int64_t i) -> const T* { return gated + (rows.begin + i) * width; };
       w_hh.times(units, rows.size(), false, h_row, gate_row, gate_row, [&](Range done) {
-        for (int64_t i = 0; i < rows.size(); ++i) apply_gate(done, gate_row(i), h_row(i), gated + (rows.begin + i) * width);
+        for (int64_t i = 0; i < rows.size(); ++i)
+          apply_gate(done, gate_row(i), h_row(i), gated + (rows.begin + i) * width);
       });
       this->meet_others_units(team);
       w_hh_gated.times(units, rows.size(), false, gated_row, gate_row, gate_row, [&](Range done) {

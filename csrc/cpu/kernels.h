@@ -17,12 +17,18 @@ namespace fastrnn::FASTRNN_TARGET {
 template <template <class, class> class Pass, class T>
 void for_cell(const Problem<T>& p) {
   switch (p.cell) {
-    case CellKind::rnn_tanh: return Pass<RNN<Tanh>, T>(p).run();
-    case CellKind::rnn_relu: return Pass<RNN<Relu>, T>(p).run();
-    case CellKind::rnn_sigmoid: return Pass<RNN<Sigmoid>, T>(p).run();
-    case CellKind::gru: return Pass<GRU, T>(p).run();
-    case CellKind::gru_reset_before: return Pass<GRUResetBefore, T>(p).run();
-    case CellKind::lstm: return Pass<LSTM, T>(p).run();
+    case CellKind::rnn_tanh:
+      return Pass<RNN<Tanh>, T>(p).run();
+    case CellKind::rnn_relu:
+      return Pass<RNN<Relu>, T>(p).run();
+    case CellKind::rnn_sigmoid:
+      return Pass<RNN<Sigmoid>, T>(p).run();
+    case CellKind::gru:
+      return Pass<GRU, T>(p).run();
+    case CellKind::gru_reset_before:
+      return Pass<GRUResetBefore, T>(p).run();
+    case CellKind::lstm:
+      return Pass<LSTM, T>(p).run();
   }
 }
 

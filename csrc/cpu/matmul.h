@@ -16,8 +16,9 @@ namespace fastrnn::FASTRNN_TARGET {
 
 constexpr int max_vectors = 4;  // columns of a tile, in registers
 
-// A panel's 4 vectors x 128 are 32 KiB, which stay in the first-level cache while the tiles of a block go by.
-constexpr int64_t block_depth = 128;
+// A panel's 4 vectors x 128 are 32 KiB: with the rows of A and C for 48 rows, what the first two caches hold while the
+// tiles of a block go by.
+constexpr int64_t block_depth = 128, block_rows = 48;
 
 // Rows of a tile: as many accumulators as leave room for a row of B and a broadcast of A.
 constexpr int tile_rows(int vectors) {
@@ -37,19 +38,30 @@ struct Panel {
   int64_t column[max_vectors];
 };
 
+// One tile's work: `rows` rows of C over `depth` rows of the panel from `first` on. `fetch` is what will be needed
+// next.
+template <class T>
+struct Tile {
+  int rows;
+  int64_t first, depth, a_step;
+  const T* fetch;
+  const T *a[8], *init[8];
+  T* c[8];
+};
+
 template <class T, int M, int N>
-void tile(int64_t depth, const T* const* a_rows, int64_t a_step, const Panel<T>& panel, int64_t first,
-          const T* const* init, T* const* c) {
+void multiply(const Panel<T>& panel, const Tile<T>& tile) {
   using V = Vec<T>;
   typename V::Register sum[M][N] = {};
   const T* a[M];
-  for (int i = 0; i < M; ++i) a[i] = a_rows[i] + first * a_step;
-  int64_t step = panel.step;
-  const T* b = panel.b + first * step;
-  for (int64_t k = 0, ka = 0; k < depth; ++k, ka += a_step, b += step) {
+  for (int i = 0; i < M; ++i) a[i] = tile.a[i] + tile.first * tile.a_step;
+  const int64_t depth = tile.depth, a_step = tile.a_step, b_step = panel.step;
+  const T *b = panel.b + tile.first * b_step, *fetch = tile.fetch;
+  for (int64_t k = 0, ka = 0; k < depth; ++k, ka += a_step, b += b_step, fetch += V::lanes) {
     typename V::Register row[N];
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) row[j] = V::load(b + j * V::lanes).v;
+    if constexpr (M > 2) __builtin_prefetch(fetch, 0, 2);  // fewer rows wait for the weights anyway
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 8
@@ -62,50 +74,49 @@ void tile(int64_t depth, const T* const* a_rows, int64_t a_step, const Panel<T>&
     for (int j = 0; j < N; ++j) {
       int64_t column = panel.column[j];
       int n = j == N - 1 ? panel.tail : V::lanes;
-      (V::load(init[i] + column, n) + V(sum[i][j])).store(c[i] + column, n);
+      (V::load(tile.init[i] + column, n) + V(sum[i][j])).store(tile.c[i] + column, n);
     }
   }
 }
 
-template <class T, int N>
-void tile_of_rows(int rows, int64_t depth, const T* const* a, int64_t a_step, const Panel<T>& panel, int64_t first,
-                  const T* const* init, T* const* c) {
-  constexpr int most = tile_rows(N);
-  switch (rows) {
-    case 1: return tile<T, 1, N>(depth, a, a_step, panel, first, init, c);
-    case 2: return tile<T, 2, N>(depth, a, a_step, panel, first, init, c);
-    case 3: return tile<T, most < 3 ? 1 : 3, N>(depth, a, a_step, panel, first, init, c);
-    case 4: return tile<T, most < 4 ? 1 : 4, N>(depth, a, a_step, panel, first, init, c);
-    case 5: return tile<T, most < 5 ? 1 : 5, N>(depth, a, a_step, panel, first, init, c);
-    case 6: return tile<T, most < 6 ? 1 : 6, N>(depth, a, a_step, panel, first, init, c);
-    case 7: return tile<T, most < 7 ? 1 : 7, N>(depth, a, a_step, panel, first, init, c);
-    case 8: return tile<T, most < 8 ? 1 : 8, N>(depth, a, a_step, panel, first, init, c);
+// multiply() for the tile's number of rows and the panel's number of vectors.
+template <class T, int N = max_vectors, int M = tile_rows(N)>
+void multiply_any(const Panel<T>& panel, const Tile<T>& tile) {
+  if (panel.vectors != N) {
+    if constexpr (N > 1) multiply_any<T, N - 1>(panel, tile);
+  } else if (tile.rows != M) {
+    if constexpr (M > 1) multiply_any<T, N, M - 1>(panel, tile);
+  } else {
+    multiply<T, M, N>(panel, tile);
   }
 }
 
 // One panel's columns for rows 0 … rows-1. `a_row`, `init_row` and `c_row` give the pointer of row i. Element k of row
 // i of A is a_row(i)[k * a_step].
+//
+// While the tiles of a block of the panel go by, each fetches a part of the block after it: weights that come from the
+// third-level cache arrive while there is work (H 512, B 32: see docs/adr/0003).
 template <class T, class ARow, class InitRow, class CRow>
-void product(const Panel<T>& panel, int64_t rows, int64_t depth, ARow a_row, int64_t a_step,
-                            InitRow init_row, CRow c_row) {
-  if (rows <= 0) return;
-  int64_t tiles = divide_up(rows, tile_rows(panel.vectors));
-  const T *a[8], *init[8];
-  T* c[8];
-  for (int64_t first = 0; first < depth; first += block_depth) {
-    int64_t block = smaller(block_depth, depth - first);
-    for (int64_t n = 0; n < tiles; ++n) {  // of nearly equal height: 8 rows are 4 + 4, not 6 + 2
-      int64_t top = rows * n / tiles;
-      int height = int(rows * (n + 1) / tiles - top);
-      for (int i = 0; i < height; ++i) {
-        a[i] = a_row(top + i), c[i] = c_row(top + i);
-        init[i] = first ? c[i] : init_row(top + i);
-      }
-      switch (panel.vectors) {
-        case 1: tile_of_rows<T, 1>(height, block, a, a_step, panel, first, init, c); break;
-        case 2: tile_of_rows<T, 2>(height, block, a, a_step, panel, first, init, c); break;
-        case 3: tile_of_rows<T, 3>(height, block, a, a_step, panel, first, init, c); break;
-        case 4: tile_of_rows<T, 4>(height, block, a, a_step, panel, first, init, c); break;
+void product(const Panel<T>& panel, int64_t rows, int64_t depth, ARow a_row, int64_t a_step, InitRow init_row,
+             CRow c_row) {
+  Tile<T> tile;
+  tile.a_step = a_step;
+  const int64_t blocks = divide_up(rows, block_rows), depths = divide_up(depth, block_depth);
+  for (int64_t i = 0; i < blocks; ++i) {
+    int64_t block = rows * i / blocks, count = rows * (i + 1) / blocks - block;
+    int64_t tiles = divide_up(count, tile_rows(panel.vectors));
+    for (int64_t d = 0; d < depths; ++d) {  // of nearly equal depth: 129 are 64 + 65, not 128 + 1
+      tile.first = depth * d / depths, tile.depth = depth * (d + 1) / depths - tile.first;
+      tile.fetch = panel.b + (tile.first + tile.depth) * panel.step;
+      for (int64_t n = 0; n < tiles; ++n) {  // of nearly equal height: 8 rows are 4 + 4, not 6 + 2
+        int64_t top = block + count * n / tiles;
+        tile.rows = int(block + count * (n + 1) / tiles - top);
+        for (int m = 0; m < tile.rows; ++m) {
+          tile.a[m] = a_row(top + m), tile.c[m] = c_row(top + m);
+          tile.init[m] = tile.first ? tile.c[m] : init_row(top + m);
+        }
+        multiply_any(panel, tile);
+        if (n + 1 < panel.vectors) tile.fetch += tile.depth * Vec<T>::lanes;
       }
     }
   }

@@ -1,5 +1,5 @@
-// Tensors in, Problem out: the only CPU file that sees at::Tensor. Checks everything a kernel relies on, so that no call,
-// however wrong, reads out of bounds.
+// Tensors in, Problem out: the only CPU file that sees at::Tensor. Checks everything a kernel relies on, so that no
+// call, however wrong, reads out of bounds.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -29,10 +29,13 @@ CellKind cell_kind(c10::string_view name) {
 
 int64_t gate_count(CellKind cell) {
   switch (cell) {
-    case CellKind::lstm: return 4;
+    case CellKind::lstm:
+      return 4;
     case CellKind::gru:
-    case CellKind::gru_reset_before: return 3;
-    default: return 1;
+    case CellKind::gru_reset_before:
+      return 3;
+    default:
+      return 1;
   }
 }
 
@@ -59,18 +62,19 @@ struct Layer {
 
   Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& batch_sizes, const OptionalTensor& h0_,
         const OptionalTensor& c0_, at::TensorList weights_, bool biases, bool bidirectional, bool batch_first)
-      : cell(cell_kind(name)), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
-        directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()) {
+      : cell(cell_kind(name)), biases(biases), batch_first(batch_first && !batch_sizes),
+        packed(batch_sizes.has_value()), directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()) {
     TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf,
                 "Expected input dtype float32, float64, bfloat16 or float16, got ", dtype);
     compute_dtype = dtype == at::kDouble ? at::kDouble : at::kFloat;
-    TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ", input_.dim());
+    TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
+                input_.dim());
     read_weights(weights_);
     input = operand(input_, "input");
     if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
     read_lengths(batch_sizes);
-    TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size, ", got ",
-                input.size(-1));
+    TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
+                ", got ", input.size(-1));
     if (h0_) h0 = state(*h0_, output_size, "h0");
     if (c0_) {
       TORCH_CHECK(cell == CellKind::lstm, "c0 is for lstm only, got one for ", name);
@@ -86,7 +90,8 @@ struct Layer {
   Tensor empty_output() const {
     int64_t features = directions * output_size;
     if (packed) return at::empty({rows, features}, options());
-    return batch_first ? at::empty({batch, times, features}, options()) : at::empty({times, batch, features}, options());
+    return batch_first ? at::empty({batch, times, features}, options())
+                       : at::empty({times, batch, features}, options());
   }
 
   template <class T>
@@ -127,17 +132,19 @@ struct Layer {
     int64_t plain = biases ? 4 : 2;
     per_direction = int64_t(given.size()) / directions;
     bool has_projection = per_direction == plain + 1;
-    TORCH_CHECK(int64_t(given.size()) == directions * per_direction && (per_direction == plain || has_projection), "Expected ",
-                plain, " weights per direction, or ", plain + 1, " with a projection, got ", given.size(), " for ", directions,
-                " direction(s)");
+    TORCH_CHECK(int64_t(given.size()) == directions * per_direction && (per_direction == plain || has_projection),
+                "Expected ", plain, " weights per direction, or ", plain + 1, " with a projection, got ", given.size(),
+                " for ", directions, " direction(s)");
     TORCH_CHECK(!has_projection || cell == CellKind::lstm, "a projection is for lstm only");
-    TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
-                given[0].dim(), " and ", given[1].dim());
+    TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2,
+                "Expected weight_ih and weight_hh to have 2 dimensions, got ", given[0].dim(), " and ", given[1].dim());
     int64_t gates = gate_count(cell);
     input_size = given[0].size(1), hidden_size = given[0].size(0) / gates, output_size = given[1].size(1);
-    TORCH_CHECK(hidden_size > 0 && input_size > 0, "Expected sizes greater than zero, got weight_ih of size ", given[0].sizes());
+    TORCH_CHECK(hidden_size > 0 && input_size > 0, "Expected sizes greater than zero, got weight_ih of size ",
+                given[0].sizes());
     TORCH_CHECK(has_projection ? output_size > 0 && output_size < hidden_size : output_size == hidden_size,
-                "Expected weight_hh size ", at::IntArrayRef{gates * hidden_size, hidden_size}, ", got ", given[1].sizes());
+                "Expected weight_hh size ", at::IntArrayRef{gates * hidden_size, hidden_size}, ", got ",
+                given[1].sizes());
     for (int64_t i = 0; i < int64_t(given.size()); ++i) {
       int64_t kind = i % per_direction;
       const Tensor& w = given[i];
@@ -156,9 +163,10 @@ struct Layer {
   void read_lengths(const OptionalTensor& batch_sizes) {
     if (packed) {
       const Tensor& sizes = *batch_sizes;
-      TORCH_CHECK(sizes.dim() == 1 && sizes.scalar_type() == at::kLong && sizes.device().is_cpu() && sizes.is_contiguous(),
-                  "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, got ", sizes.dim(), "-D ",
-                  sizes.scalar_type(), " on ", sizes.device());
+      TORCH_CHECK(
+          sizes.dim() == 1 && sizes.scalar_type() == at::kLong && sizes.device().is_cpu() && sizes.is_contiguous(),
+          "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, got ", sizes.dim(), "-D ",
+          sizes.scalar_type(), " on ", sizes.device());
       const int64_t* n = sizes.const_data_ptr<int64_t>();
       active.assign(n, n + sizes.numel());
     } else {
@@ -174,8 +182,8 @@ struct Layer {
       before[t + 1] = before[t] + active[t];
     }
     rows = before[times];
-    TORCH_CHECK(!packed || input.size(0) == rows, "Expected packed input of ", rows, " rows (the sum of batch_sizes), got ",
-                input.size(0));
+    TORCH_CHECK(!packed || input.size(0) == rows, "Expected packed input of ", rows,
+                " rows (the sum of batch_sizes), got ", input.size(0));
   }
 
   Tensor state(const Tensor& t, int64_t size, const char* name) const {
@@ -185,7 +193,9 @@ struct Layer {
 };
 
 void run(const Problem<float>& p, bool forward) { forward ? kernels().forward_float(p) : kernels().backward_float(p); }
-void run(const Problem<double>& p, bool forward) { forward ? kernels().forward_double(p) : kernels().backward_double(p); }
+void run(const Problem<double>& p, bool forward) {
+  forward ? kernels().forward_double(p) : kernels().backward_double(p);
+}
 
 template <class T>
 void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved) {
@@ -197,9 +207,10 @@ void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, con
   }
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> forward(c10::string_view cell, const Tensor& input, const OptionalTensor& batch_sizes,
-                                                   const OptionalTensor& h0, const OptionalTensor& c0, at::TensorList weights,
-                                                   bool biases, bool bidirectional, bool batch_first, bool save) {
+std::tuple<Tensor, Tensor, Tensor, Tensor> forward(c10::string_view cell, const Tensor& input,
+                                                   const OptionalTensor& batch_sizes, const OptionalTensor& h0,
+                                                   const OptionalTensor& c0, at::TensorList weights, bool biases,
+                                                   bool bidirectional, bool batch_first, bool save) {
   Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
   auto options = layer.options();
   Tensor output = layer.empty_output();
@@ -248,11 +259,12 @@ void run_backward(const Layer& layer, const Tensor& dy, const Tensor& dhn, const
 
 std::vector<Tensor> backward(c10::string_view cell, const OptionalTensor& d_output, const OptionalTensor& d_hn,
                              const OptionalTensor& d_cn, const Tensor& input, const OptionalTensor& batch_sizes,
-                             const OptionalTensor& h0, const OptionalTensor& c0, at::TensorList weights, const Tensor& output_,
-                             const Tensor& saved, bool biases, bool bidirectional, bool batch_first, c10::List<bool> needs) {
+                             const OptionalTensor& h0, const OptionalTensor& c0, at::TensorList weights,
+                             const Tensor& output_, const Tensor& saved, bool biases, bool bidirectional,
+                             bool batch_first, c10::List<bool> needs) {
   Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
-  TORCH_CHECK(needs.size() == 3 + weights.size(), "Expected needs for input, h0, c0 and ", weights.size(), " weights, got ",
-              needs.size());
+  TORCH_CHECK(needs.size() == 3 + weights.size(), "Expected needs for input, h0, c0 and ", weights.size(),
+              " weights, got ", needs.size());
   auto options = layer.options();
   Tensor blank = layer.empty_output();
   auto incoming = [&](const OptionalTensor& t, at::IntArrayRef sizes, const char* name) {
@@ -269,7 +281,8 @@ std::vector<Tensor> backward(c10::string_view cell, const OptionalTensor& d_outp
   if (dhn.defined()) dhn = dhn.contiguous();
   if (dcn.defined()) dcn = dcn.contiguous();
   check_sizes(saved, {layer.directions, layer.rows, layer.saved_row()}, "saved");
-  TORCH_CHECK(saved.scalar_type() == layer.compute_dtype && saved.is_contiguous(), "Expected saved as forward returned it");
+  TORCH_CHECK(saved.scalar_type() == layer.compute_dtype && saved.is_contiguous(),
+              "Expected saved as forward returned it");
 
   auto wanted = [&](int64_t i, at::IntArrayRef sizes) {
     if (!needs.get(i)) return Tensor();
@@ -287,7 +300,9 @@ std::vector<Tensor> backward(c10::string_view cell, const OptionalTensor& d_outp
       run_backward<float>(layer, dy, dhn, dcn, output, saved, grads);
   }
   std::vector<Tensor> result;
-  auto hand_out = [&](const Tensor& t) { result.push_back(t.defined() ? t.to(layer.dtype) : at::empty({0}, options.dtype(layer.dtype))); };
+  auto hand_out = [&](const Tensor& t) {
+    result.push_back(t.defined() ? t.to(layer.dtype) : at::empty({0}, options.dtype(layer.dtype)));
+  };
   hand_out(grads.input), hand_out(grads.h0), hand_out(grads.c0);
   for (const Tensor& t : grads.weights) hand_out(t);
   return result;

@@ -4,8 +4,9 @@
 // Hidden units come in vectors. A row of gates is [slot][unit], each slot padded to whole cache lines, so lanes beyond
 // hidden_size exist in scratch memory, hold nothing of value, and never meet a lane that does.
 #pragma once
-#include <new>
 #include <stdlib.h>
+
+#include <new>
 
 #include "matmul.h"
 #include "plan.h"
@@ -67,7 +68,9 @@ struct Sequence {
   }
   FASTRNN_INLINE int64_t previous(int64_t t) const { return p.reverse ? t + 1 : t - 1; }
 
-  FASTRNN_INLINE const T* initial(const T* state, int64_t b, int64_t size) const { return state ? state + b * size : zeros; }
+  FASTRNN_INLINE const T* initial(const T* state, int64_t b, int64_t size) const {
+    return state ? state + b * size : zeros;
+  }
   FASTRNN_INLINE const T* previous_h(int64_t t, int64_t b) const {
     return has_previous(t, b) ? at(p.y, previous(t), b) : initial(p.h0, b, output);
   }
@@ -76,8 +79,12 @@ struct Sequence {
   }
 
   // This thread's part of the batch and of n vectors of units: one of them is everything.
-  FASTRNN_INLINE Range my_rows(const Team& team) const { return plan.by_rows ? team.share(p.batch) : Range{0, p.batch}; }
-  FASTRNN_INLINE Range my_vectors(const Team& team, int64_t n) const { return plan.by_rows ? Range{0, n} : team.share(n); }
+  FASTRNN_INLINE Range my_rows(const Team& team) const {
+    return plan.by_rows ? team.share(p.batch) : Range{0, p.batch};
+  }
+  FASTRNN_INLINE Range my_vectors(const Team& team, int64_t n) const {
+    return plan.by_rows ? Range{0, n} : team.share(n);
+  }
   FASTRNN_INLINE Range in_play(Range rows, int64_t t) const { return {rows.begin, smaller(rows.end, p.active[t])}; }
   FASTRNN_INLINE void meet_others_units(const Team& team) const {
     if (!plan.by_rows) team.meet();

@@ -90,9 +90,11 @@ class ColumnWeights {
   using V = Vec<T>;
 
  public:
-  ColumnWeights(const Plan& plan, const T* weight, int gates, int64_t depth, int64_t columns, const int* slots, int64_t width)
+  ColumnWeights(const Plan& plan, const T* weight, int gates, int64_t depth, int64_t columns, const int* slots,
+                int64_t width)
       : plan(plan), weight(weight), gates(gates), depth(depth), columns(columns), width(width), slots(slots),
-        vectors(divide_up(columns, V::lanes)), packed(weight && needs_packing() ? vectors * gates * depth * V::lanes : 0) {}
+        vectors(divide_up(columns, V::lanes)),
+        packed(weight && needs_packing() ? vectors * gates * depth * V::lanes : 0) {}
 
   void pack(const Team& team, bool shared) {
     if (!weight || !needs_packing()) return;
