@@ -1,6 +1,6 @@
 """Builds fastrnn._C, the C++ (and, on a machine with a CUDA torch and nvcc, CUDA) core.
 
-FASTRNN_CUDA=0|1 overrides the choice. An nvcc alone is not enough: it may stand beside a torch that is for the CPU only.
+FASTRNN_CUDA=0|1 overrides the choice. An nvcc alone is not enough: it may stand beside a torch for the CPU only.
 """
 
 import os
@@ -21,7 +21,8 @@ def with_cuda() -> bool:
     possible = torch.version.cuda is not None and CUDA_HOME is not None
     if forced == "1" and not possible:
         raise SystemExit(
-            f"FASTRNN_CUDA=1, but torch {torch.__version__} is built for CUDA {torch.version.cuda} and nvcc is at {CUDA_HOME}"
+            f"FASTRNN_CUDA=1, but torch {torch.__version__} is built for CUDA {torch.version.cuda} "
+            f"and nvcc is at {CUDA_HOME}"
         )
     return possible if forced == "" else forced == "1"
 

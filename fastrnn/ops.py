@@ -1,7 +1,7 @@
 """The operators of the C++ core, and the shapes of what they return.
 
-``torch.ops.fastrnn.forward`` and ``.backward`` are declared in csrc/ops.cpp. The shape functions here let torch.compile,
-torch.export and the meta device work with them without running a kernel.
+``torch.ops.fastrnn.forward`` and ``.backward`` are declared in csrc/ops.cpp. The shape functions here let
+torch.compile, torch.export and the meta device work with them without running a kernel.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ def _forward_shapes(
     output_size = weights[1].size(1)
     hidden_size = weights[per_direction - 1].size(1) if per_direction % 2 else output_size
     if batch_sizes is None:
-        rows = input.size(0) * input.size(1)
-        batch = input.size(0 if batch_first else 1)
+        rows: int | torch.SymInt = input.size(0) * input.size(1)
+        batch: int | torch.SymInt = input.size(0 if batch_first else 1)
     else:
         rows = input.size(0)
         # The longest batch is a number inside a tensor: known when there is data, else a size of its own.

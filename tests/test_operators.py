@@ -1,4 +1,4 @@
-"""The operators as torch's compiler sees them: opcheck, torch.compile in one graph, torch.export, and their own checks."""
+"""The operators as torch's compiler sees them: opcheck, torch.compile in one graph, torch.export; their own checks."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_opcheck(cell, options):
         arguments = (name, input, *arguments[2:])
     for save in (False, True):
         torch.library.opcheck(ops.forward, (*arguments, save))
-    output, hn, cn, saved = ops.forward(*arguments, True)
+    output, _, cn, saved = ops.forward(*arguments, True)
     incoming = (torch.ones_like(output), None, torch.ones_like(cn) if c0 is not None else None)
     needs = [True, True, c0 is not None, *([True] * len(weights))]
     torch.library.opcheck(

@@ -68,7 +68,7 @@ def test_every_option(cell, options):
 @pytest.mark.parametrize("dtype", [F32, torch.bfloat16, torch.float16], ids=str)
 def test_every_option_in_lower_precision(cell, dtype, options):
     theirs, ours, x, _ = case(cell, 5, 3, 7, 6, dtype, **options)
-    draws = [(random(*x.shape, dtype=dtype, seed=i), initial(ours, 3, dtype, seed=i)) for i in range(4)]
+    draws = [(random(*x.shape, dtype=dtype, seed=i), initial(ours, 3, dtype, seed=i)) for i in range(12)]
     assert_as_accurate(cell, dtype, draws, ours, theirs)
 
 
@@ -96,7 +96,7 @@ def test_awkward_sizes_in_float32(cell, sizes):
     peer = make(torch.nn if cell in TORCH_CELLS else fastrnn.nn, cell, input_size, hidden_size)
     draws = [
         (random(steps, batch, input_size, dtype=F32, seed=i), initial(ours, batch, F32, seed=i))
-        for i in range(2 if steps == 151 else 5)
+        for i in range(4 if steps == 151 else 12)
     ]
     assert_as_accurate(cell, F32, draws, ours, peer)
 

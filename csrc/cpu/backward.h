@@ -25,12 +25,13 @@ class Backward : Sequence<Cell, T> {
         w_hr(plan, p.w_hr, 1, output, hidden, first_slot, width), dgates(chunk_rows() * gates_width),
         dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
         dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
-        dunprojected(p.w_hr ? p.batch * width : 0), bias_sums(gates_width), rows_x(plan.threads * chunk_rows()),
-        rows_h(plan.threads * chunk_rows()), rows_saved(plan.threads * chunk_rows()),
-        rows_dx(plan.threads * chunk_rows()),
+        dunprojected(p.w_hr ? p.batch * width : 0), bias_sums(gates_width), bias_errors(gates_width),
+        rows_x(plan.threads * chunk_rows()), rows_h(plan.threads * chunk_rows()),
+        rows_saved(plan.threads * chunk_rows()), rows_dx(plan.threads * chunk_rows()),
         right_panels(chunk_rows() * larger(padded<T>(p.input_size), larger(width, output_width))),
         left_blocks(plan.threads * chunk_rows() * block_rows) {
     bias_sums.clear(gates_width);
+    bias_errors.clear(gates_width);
   }
 
   void run() {
@@ -203,18 +204,21 @@ class Backward : Sequence<Cell, T> {
       }
   }
 
-  // In blocks of blocks, for a bias sums over every row there is.
+  // In blocks, and with the rounding error of adding up the chunks carried along (Kahan): a bias sums over every row
+  // there is.
   void sum_bias(Range mine, int64_t rows) {
     constexpr int64_t block = 16;
     for (int k = 0; k < Cell::slots; ++k)
       for (int64_t u = k * width + mine.begin * V::lanes; u < k * width + mine.end * V::lanes; u += V::lanes) {
-        V total{};
+        V chunk{};
         for (int64_t top = 0; top < rows; top += block) {
           V sum{};
           for (int64_t i = top; i < smaller(top + block, rows); ++i) sum = sum + V::load(dgates + i * gates_width + u);
-          total = total + sum;
+          chunk = chunk + sum;
         }
-        (V::load(bias_sums + u) + total).store(bias_sums + u);
+        V before = V::load(bias_sums + u), step = chunk - V::load(bias_errors + u), after = before + step;
+        after.store(bias_sums + u);
+        ((after - before) - step).store(bias_errors + u);
       }
   }
 
@@ -240,7 +244,7 @@ class Backward : Sequence<Cell, T> {
   }
 
   ColumnWeights<T> w_ih, w_hh, w_hh_gated, w_hr;
-  Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected, bias_sums;
+  Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected, bias_sums, bias_errors;
   Buffer<const T*> rows_x, rows_h, rows_saved;
   Buffer<T*> rows_dx;
   Buffer<T> right_panels, left_blocks;  // of a weight gradient's product

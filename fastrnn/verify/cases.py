@@ -38,8 +38,8 @@ SHAPES = (
     Shape(151, 1, 16, 17, draws=2),
     Shape(20, 33, 129, 129),
     Shape(33, 5, 64, 32, bidirectional=True, ragged=True, draws=2),
-    Shape(151, 33, 3, 17, ragged=True),
-    Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True, draws=2),
+    Shape(151, 33, 3, 17, ragged=True, draws=3),
+    Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True, draws=8),
 )
 QUICK = (SHAPES[2], SHAPES[6], SHAPES[7])
 
