@@ -74,19 +74,20 @@ class Backward : Sequence<Cell, T> {
     auto dgate_row = [=, this](int64_t i) { return dgates + row_in_chunk(times, t, rows.begin + i) * gates_width; };
     auto dh_row = [=, this](int64_t i) { return dh + (rows.begin + i) * output_width; };
     auto no_row = [=, this](int64_t) -> const T* { return zeros; };
+    const bool from_end = turns_round(t, rows.size());
     if (p.w_hr) unproject(team, times, t, rows, units, outputs);
     for (int64_t i = 0; i < rows.size(); ++i) apply_cell(units, t, rows.begin + i, dgate_row(i));
     this->meet_others_units(team);
     if constexpr (Cell::gated) {
       auto dgated_row = [=, this](int64_t i) { return dgated + (rows.begin + i) * width; };
-      w_hh_gated.times(units, rows.size(), dgate_row, no_row, dgated_row);
+      w_hh_gated.times(units, rows.size(), from_end, dgate_row, no_row, dgated_row);
       for (int64_t i = 0; i < rows.size(); ++i) apply_gate(units, t, rows.begin + i, dgate_row(i));
       this->meet_others_units(team);
     }
     if (p.w_hr)
-      w_hh.times(outputs, rows.size(), dgate_row, no_row, dh_row);
+      w_hh.times(outputs, rows.size(), from_end, dgate_row, no_row, dh_row);
     else
-      w_hh.times(outputs, rows.size(), dgate_row, dh_row, dh_row);
+      w_hh.times(outputs, rows.size(), from_end, dgate_row, dh_row, dh_row);
   }
 
   // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
@@ -100,7 +101,7 @@ class Backward : Sequence<Cell, T> {
     }
     this->meet_others_units(team);
     w_hr.times(
-        units, rows.size(), doutput_row, [=, this](int64_t) -> const T* { return zeros; },
+        units, rows.size(), turns_round(t, rows.size()), doutput_row, [=, this](int64_t) -> const T* { return zeros; },
         [=, this](int64_t i) { return dunprojected + (rows.begin + i) * width; });
   }
 
@@ -156,7 +157,7 @@ class Backward : Sequence<Cell, T> {
     if (p.dx.data) {
       Range mine = team.share(count);
       w_ih.times(
-          {0, divide_up(p.input_size, V::lanes)}, mine.size(),
+          {0, divide_up(p.input_size, V::lanes)}, mine.size(), false,
           [=, this](int64_t i) -> const T* { return dgates + (mine.begin + i) * gates_width; },
           [=, this](int64_t i) -> const T* { return p.add_to_dx ? dx[mine.begin + i] : zeros; },
           [=](int64_t i) { return dx[mine.begin + i]; });

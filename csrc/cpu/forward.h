@@ -72,8 +72,8 @@ class Forward : Sequence<Cell, T> {
       }
     }
     w_ih.times(
-        units, count, false, [=](int64_t i) { return x[i]; }, [&](int64_t) -> const T* { return bias; },
-        [=](int64_t i) { return a[i]; }, [&](Range done) { fill_other_slots(done, a, count); });
+        units, count, false, false, [=](int64_t i) { return x[i]; }, [&](int64_t) -> const T* { return bias; },
+        [=](int64_t i) { return a[i]; }, [&](Range vectors) { fill_other_slots(vectors, a, count); });
   }
 
   // A slot that no gate of W_ih fills (GRU's recurrent half of n) starts from its bias.
@@ -88,25 +88,25 @@ class Forward : Sequence<Cell, T> {
   void step(const Team& team, Range times, int64_t t, Range rows, Range units) {
     auto gate_row = [=, this](int64_t i) { return gates_row(times, t, rows.begin + i); };
     auto h_row = [=, this](int64_t i) { return this->previous_h(t, rows.begin + i); };
+    auto cell = [&](Range vectors) {
+      for (int64_t i = 0; i < rows.size(); ++i) apply_cell(vectors, t, rows.begin + i, gate_row(i), h_row(i));
+    };
+    const bool from_end = turns_round(t, rows.size());
     if constexpr (Cell::gated) {
-      auto gated_row = [=, this](int64_t i) -> const T* { return gated + (rows.begin + i) * width; };
-      w_hh.times(units, rows.size(), false, h_row, gate_row, gate_row, [&](Range done) {
-        for (int64_t i = 0; i < rows.size(); ++i)
-          apply_gate(done, gate_row(i), h_row(i), gated + (rows.begin + i) * width);
-      });
+      auto gated_row = [=, this](int64_t i) { return gated + (rows.begin + i) * width; };
+      auto gate = [&](Range vectors) {
+        for (int64_t i = 0; i < rows.size(); ++i) apply_gate(vectors, gate_row(i), h_row(i), gated_row(i));
+      };
+      w_hh.times(units, rows.size(), false, from_end, h_row, gate_row, gate_row, gate);
       this->meet_others_units(team);
-      w_hh_gated.times(units, rows.size(), false, gated_row, gate_row, gate_row, [&](Range done) {
-        for (int64_t i = 0; i < rows.size(); ++i) apply_cell(done, t, rows.begin + i, gate_row(i), h_row(i));
-      });
+      w_hh_gated.times(units, rows.size(), false, from_end, gated_row, gate_row, gate_row, cell);
     } else {
-      w_hh.times(units, rows.size(), false, h_row, gate_row, gate_row, [&](Range done) {
-        for (int64_t i = 0; i < rows.size(); ++i) apply_cell(done, t, rows.begin + i, gate_row(i), h_row(i));
-      });
+      w_hh.times(units, rows.size(), false, from_end, h_row, gate_row, gate_row, cell);
     }
     if (p.w_hr) {
       this->meet_others_units(team);
       w_hr.times(
-          this->my_vectors(team, this->output_vectors), rows.size(), true,
+          this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
           [=, this](int64_t i) -> const T* { return unprojected + (rows.begin + i) * width; },
           [=, this](int64_t) -> const T* { return zeros; }, [=, this](int64_t i) { return at(p.y, t, rows.begin + i); },
           [](Range) {});

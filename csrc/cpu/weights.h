@@ -14,6 +14,21 @@ FASTRNN_INLINE Range panels_to_pack(const Team& team, bool shared, int64_t vecto
   return {panels.begin * units, smaller(panels.end * units, vectors)};
 }
 
+// Calls visit(first vector, count) for each panel of up to `units` of the vectors `mine`.
+template <class Visit>
+void sweep(Range mine, int units, bool from_end, Visit visit) {
+  const int64_t panels = divide_up(mine.size(), units);
+  for (int64_t i = 0; i < panels; ++i) {
+    int64_t v = mine.begin + (from_end ? panels - 1 - i : i) * units;
+    visit(v, int(smaller(units, mine.end - v)));
+  }
+}
+
+// Whether step t should go through the weights from their end. Where they are more than a cache holds, those that the
+// step before read last are still there: T100 B1 H512, two threads, 1.34 times torch's speed instead of 1.06. With more
+// rows it costs more than it gains, for it spoils the fetching of the next panel: T128 B32 H128, 1.04 instead of 1.26.
+FASTRNN_INLINE bool turns_round(int64_t t, int64_t rows) { return rows <= 2 && t % 2; }
+
 // C[i] = init[i] + A[i] · Wᵀ for W of `gates` blocks, each (outputs, depth), stacked; gate g goes to slots[g] of C.
 // A panel is a few vectors of units with all their gates: [k][gate][vector][lane].
 template <class T, int gates>
@@ -42,16 +57,17 @@ class GateWeights {
 
   // For the vectors of units `mine`, panel by panel; `then(vectors)` follows each panel while its part of C is still in
   // the nearest cache. `exact`: the rows of C end with the last unit, else they are padded to whole vectors.
+  // `from_end`: see sweep().
   template <class ARow, class InitRow, class CRow, class Then>
-  void times(Range mine, int64_t rows, bool exact, ARow a_row, InitRow init_row, CRow c_row, Then then) const {
-    for (int64_t v = mine.begin; v < mine.end; v += units) {
-      int n = int(smaller(units, mine.end - v));
+  void times(Range mine, int64_t rows, bool exact, bool from_end, ARow a_row, InitRow init_row, CRow c_row,
+             Then then) const {
+    sweep(mine, units, from_end, [&](int64_t v, int n) {
       if (plan.packed)
         product(panel(v, n, exact), rows, depth, a_row, 1, init_row, c_row);
       else
         for (int64_t i = 0; i < rows; ++i) dots(v, n, exact, a_row(i), init_row(i), c_row(i));
       then(Range{v, v + n});
-    }
+    });
   }
 
  private:
@@ -107,9 +123,8 @@ class ColumnWeights {
   }
 
   template <class ARow, class InitRow, class CRow>
-  void times(Range mine, int64_t rows, ARow a_row, InitRow init_row, CRow c_row) const {
-    for (int64_t v = mine.begin; v < mine.end; v += max_vectors) {
-      int n = int(smaller(max_vectors, mine.end - v));
+  void times(Range mine, int64_t rows, bool from_end, ARow a_row, InitRow init_row, CRow c_row) const {
+    sweep(mine, max_vectors, from_end, [&](int64_t v, int n) {
       for (int g = 0; g < gates; ++g) {
         auto a = [=, this](int64_t i) { return a_row(i) + slots[g] * width; };
         if (g == 0)
@@ -117,7 +132,7 @@ class ColumnWeights {
         else
           product(panel(v, n, g), rows, depth, a, 1, c_row, c_row);
       }
-    }
+    });
   }
 
  private:
