@@ -29,66 +29,60 @@ struct ExpConstants<double> {
   static constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
 };
 
+// e^x = scale * (1 + r + r² * series), for |x| <= limit.
 template <class T>
 struct Exponential {
-  Vec<T> scale;     // 2^n
-  Vec<T> fraction;  // e^r - 1
+  typename Vec<T>::Register scale, r, series;
 };
 
 template <class T>
-FASTRNN_INLINE Exponential<T> exponential(Vec<T> x) {
+FASTRNN_INLINE Exponential<T> exponential(typename Vec<T>::Register x) {
   using C = ExpConstants<T>;
   using Register = typename Vec<T>::Register;
   using Integers = typename VectorTypes<T>::Integers;
-  Register limited = x.v > C::limit ? Register{} + C::limit : x.v;
-  limited = limited < -C::limit ? Register{} - C::limit : limited;
-  Register shifted = limited * T(1.4426950408889634) + C::round;
-  Register n = shifted - C::round;
-  Register r = limited - n * C::ln2_high - n * C::ln2_low;
-  Register series = Register{};
+  Register shifted = x * T(1.4426950408889634) + (C::round + C::bias);  // the low bits of `shifted` hold n + bias
+  Register n = shifted - (C::round + C::bias);
+  Register r = x - n * C::ln2_high - n * C::ln2_low;
   T factorial = 1;
   T coefficient[C::degree + 1];
   for (int k = 1; k <= C::degree; ++k) coefficient[k] = 1 / (factorial *= k);
+  Register series = Register{} + coefficient[C::degree];
 #pragma GCC unroll 16
-  for (int k = C::degree; k >= 2; --k) series = series * r + coefficient[k];
-  Integers power = (Integers)shifted + C::bias;  // the low bits of `shifted` hold n
-  return {Vec<T>((Register)(power << C::mantissa)), Vec<T>(r + r * r * series)};
+  for (int k = C::degree - 1; k >= 2; --k) series = series * r + coefficient[k];
+  return {(Register)((Integers)shifted << C::mantissa), r, series};
 }
 
-// a / b. A division of 16 floats is slow and an LSTM step has five; the processor's 14-bit reciprocal, one
-// Newton step and one correction of the quotient do the same within the bounds above (tests/test_activations.py).
+// 1 / x. A division of 16 floats is slow and an LSTM step has five: the processor's 14-bit reciprocal and one Newton
+// step do the same within the bounds above.
 template <class Register>
-FASTRNN_INLINE Register quotient(Register a, Register b) {
-  return a / b;
+FASTRNN_INLINE Register reciprocal(Register x) {
+  return 1 / x;
 }
 
 #if FASTRNN_VECTOR_BYTES == 64
-FASTRNN_INLINE Vec<float>::Register quotient(Vec<float>::Register a, Vec<float>::Register b) {
-  Vec<float>::Register zero{}, r = __builtin_ia32_rcp14ps512_mask(b, zero, -1);
-  r = r + r * (1.0f - b * r);
-  Vec<float>::Register q = a * r;
-  return q + r * (a - b * q);
+FASTRNN_INLINE Vec<float>::Register reciprocal(Vec<float>::Register x) {
+  Vec<float>::Register zero{}, r = __builtin_ia32_rcp14ps512_mask(x, zero, -1);
+  return r + r * (1 - x * r);
 }
 #endif
 
 template <class T>
 FASTRNN_INLINE Vec<T> sigmoid(Vec<T> x) {
-  auto e = exponential(Vec<T>(-x.v));
-  typename Vec<T>::Register one = typename Vec<T>::Register{} + T(1);
-  return Vec<T>(quotient(one, one + (e.scale.v + e.scale.v * e.fraction.v)));
+  constexpr T limit = ExpConstants<T>::limit;
+  auto e = exponential<T>(-at_most<T>(at_least<T>(x.v, -limit), limit));
+  return Vec<T>(reciprocal(e.scale * (e.r * (e.r * e.series + 1) + 1) + 1));
 }
 
 template <class T>
 FASTRNN_INLINE Vec<T> tanh(Vec<T> x) {
   using Register = typename Vec<T>::Register;
   constexpr T half_way = T(0.55);  // tanh is 1/2 there, so both forms add errors of one size
-  Register magnitude = x.v < T(0) ? -x.v : x.v;
-  auto e = exponential(Vec<T>(magnitude + magnitude));
-  Register q = (e.scale.v - T(1)) + e.scale.v * e.fraction.v;
-  auto small = magnitude < half_way;
-  Register t = quotient(small ? q : Register{} - T(2), q + T(2));
-  t = small ? t : t + T(1);
-  return Vec<T>(x.v < T(0) ? -t : t);
+  Register magnitude = absolute<T>(x.v);
+  auto e = exponential<T>(at_most<T>(magnitude + magnitude, ExpConstants<T>::limit));
+  Register q = e.scale * (e.r * (e.r * e.series) + e.r) + (e.scale - 1), r = reciprocal(q + 2);
+  Register ratio = q * r, t = ratio + r * (q - (q + 2) * ratio);  // the second term: one ulp less at worst
+  t = magnitude < half_way ? t : 1 - (r + r);
+  return Vec<T>(with_sign_of<T>(t, x.v));
 }
 
 // As torch's: NaN stays NaN.

@@ -26,8 +26,8 @@ class Backward : Sequence<Cell, T> {
         dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
         dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
         dunprojected(p.w_hr ? p.batch * width : 0), bias_sums(gates_width), bias_errors(gates_width),
-        rows_x(plan.threads * chunk_rows()), rows_h(plan.threads * chunk_rows()),
-        rows_saved(plan.threads * chunk_rows()), rows_dx(plan.threads * chunk_rows()),
+        left_rows(plan.threads, this->operand_rows()), result_rows(plan.threads, this->operand_rows()),
+        x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()), saved_rows(plan.threads, chunk_rows()),
         right_panels(chunk_rows() * larger(padded<T>(p.input_size), larger(width, output_width))),
         left_blocks(plan.threads * chunk_rows() * block_rows) {
     bias_sums.clear(gates_width);
@@ -71,38 +71,42 @@ class Backward : Sequence<Cell, T> {
 
   // dh arrives as dL/dh_t from the steps after t, without dy_t; it leaves as the same for t - 1.
   void step(const Team& team, Range times, int64_t t, Range rows, Range units, Range outputs) {
-    auto dgate_row = [=, this](int64_t i) { return dgates + row_in_chunk(times, t, rows.begin + i) * gates_width; };
-    auto dh_row = [=, this](int64_t i) { return dh + (rows.begin + i) * output_width; };
-    auto no_row = [=, this](int64_t) -> const T* { return zeros; };
+    const T** da = left_rows.of(team);
+    T** result = result_rows.of(team);
     const bool from_end = turns_round(t, rows.size());
     if (p.w_hr) unproject(team, times, t, rows, units, outputs);
-    for (int64_t i = 0; i < rows.size(); ++i) apply_cell(units, t, rows.begin + i, dgate_row(i));
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      T* row = dgates + row_in_chunk(times, t, rows.begin + i) * gates_width;
+      apply_cell(units, t, rows.begin + i, row);
+      da[i] = row;
+    }
     this->meet_others_units(team);
     if constexpr (Cell::gated) {
-      auto dgated_row = [=, this](int64_t i) { return dgated + (rows.begin + i) * width; };
-      w_hh_gated.times(units, rows.size(), from_end, dgate_row, no_row, dgated_row);
-      for (int64_t i = 0; i < rows.size(); ++i) apply_gate(units, t, rows.begin + i, dgate_row(i));
+      for (int64_t i = 0; i < rows.size(); ++i) result[i] = dgated + (rows.begin + i) * width;
+      w_hh_gated.times(units, rows.size(), from_end, {da, this->zero_rows, result});
+      for (int64_t i = 0; i < rows.size(); ++i)
+        apply_gate(units, t, rows.begin + i, dgates + row_in_chunk(times, t, rows.begin + i) * gates_width);
       this->meet_others_units(team);
     }
-    if (p.w_hr)
-      w_hh.times(outputs, rows.size(), from_end, dgate_row, no_row, dh_row);
-    else
-      w_hh.times(outputs, rows.size(), from_end, dgate_row, dh_row, dh_row);
+    for (int64_t i = 0; i < rows.size(); ++i) result[i] = dh + (rows.begin + i) * output_width;
+    const T* const* init = result;
+    if (p.w_hr) init = this->zero_rows;
+    w_hh.times(outputs, rows.size(), from_end, {da, init, result});
   }
 
   // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
   void unproject(const Team& team, Range times, int64_t t, Range rows, Range units, Range outputs) {
-    auto doutput_row = [=, this](int64_t i) { return doutput + row_in_chunk(times, t, rows.begin + i) * output_width; };
+    const T** sum = left_rows.of(team);
+    T** dm = result_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
       const T* dy = p.dy.data ? at(p.dy, t, rows.begin + i) : zeros;
+      T* row = doutput + row_in_chunk(times, t, rows.begin + i) * output_width;
       for (int64_t u = outputs.begin * V::lanes; u < outputs.end * V::lanes; u += V::lanes)
-        (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u))
-            .store(doutput_row(i) + u);
+        (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u)).store(row + u);
+      sum[i] = row, dm[i] = dunprojected + (rows.begin + i) * width;
     }
     this->meet_others_units(team);
-    w_hr.times(
-        units, rows.size(), turns_round(t, rows.size()), doutput_row, [=, this](int64_t) -> const T* { return zeros; },
-        [=, this](int64_t i) { return dunprojected + (rows.begin + i) * width; });
+    w_hr.times(units, rows.size(), turns_round(t, rows.size()), {sum, this->zero_rows, dm});
   }
 
   void apply_cell(Range units, int64_t t, int64_t b, T* da_row) {
@@ -144,23 +148,20 @@ class Backward : Sequence<Cell, T> {
 
   // The products of a chunk that need no order in time. Rows of dx, and hidden units of the weights, are shared out.
   void products_over_time(const Team& team, Range times, bool first) {
-    const T **x = rows_x + team.rank * chunk_rows(), **h = rows_h + team.rank * chunk_rows();
-    const T** saved = rows_saved + team.rank * chunk_rows();
-    T** dx = rows_dx + team.rank * chunk_rows();
+    const T **x = x_rows.of(team), **h = h_rows.of(team), **saved = saved_rows.of(team), **da = left_rows.of(team);
+    T** dx = result_rows.of(team);
     int64_t count = 0;
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
         saved[count] = at(p.saved, t, b) + (Cell::saves ? Cell::saves - 1 + (p.w_hr != nullptr) : 0) * width;
-        dx[count] = at(p.dx, t, b);
+        da[count] = dgates + count * gates_width, dx[count] = at(p.dx, t, b);
       }
     if (p.dx.data) {
       Range mine = team.share(count);
-      w_ih.times(
-          {0, divide_up(p.input_size, V::lanes)}, mine.size(), false,
-          [=, this](int64_t i) -> const T* { return dgates + (mine.begin + i) * gates_width; },
-          [=, this](int64_t i) -> const T* { return p.add_to_dx ? dx[mine.begin + i] : zeros; },
-          [=](int64_t i) { return dx[mine.begin + i]; });
+      const T* const* init = this->zero_rows;
+      if (p.add_to_dx) init = dx + mine.begin;
+      w_ih.times({0, divide_up(p.input_size, V::lanes)}, mine.size(), false, {da + mine.begin, init, dx + mine.begin});
     }
     auto gradient = [=, this, &team](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
                                      const T* const* right, int64_t columns, T* dw) {
@@ -181,26 +182,28 @@ class Backward : Sequence<Cell, T> {
     int64_t column_vectors = divide_up(columns, V::lanes);
     T* left_block = left_blocks + team.rank * chunk_rows() * block_rows;
     auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
+    const T** left_columns = left_rows.of(team);
+    T** result = result_rows.of(team);
     team.meet();  // all are done with what is in right_panels
     Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
       pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
                       right_panels + v * rows * V::lanes, panel_vectors(v) * V::lanes);
     team.meet();
+    for (int64_t i = 0; i < block_rows; ++i) left_columns[i] = left_block + i;
     Range own = team.share(units);
     for (int g = 0; g < gates; ++g)
       for (int64_t unit = own.begin; unit < own.end; unit += block_rows) {
         int64_t height = smaller(block_rows, own.end - unit);
         const T* a = left + slots[g] * width + unit;
         pack_columns<T>([=](int64_t k) { return a + k * leading; }, height, rows, left_block, block_rows);
-        T* c = dw + (g * hidden + unit) * columns;
-        auto c_row = [=](int64_t i) { return c + i * columns; };
+        for (int64_t i = 0; i < height; ++i) result[i] = dw + (g * hidden + unit + i) * columns;
+        const T* const* init = result;
+        if (first) init = this->zero_rows;
         for (int64_t v = 0; v < column_vectors; v += max_vectors) {
           int n = panel_vectors(v);
-          product(
-              column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
-              [=](int64_t i) -> const T* { return left_block + i; }, block_rows,
-              [=, this](int64_t i) -> const T* { return first ? zeros : c_row(i); }, c_row);
+          product(column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
+                  {left_columns, init, result, 0, block_rows});
         }
       }
   }
@@ -246,9 +249,10 @@ class Backward : Sequence<Cell, T> {
 
   ColumnWeights<T> w_ih, w_hh, w_hh_gated, w_hr;
   Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected, bias_sums, bias_errors;
-  Buffer<const T*> rows_x, rows_h, rows_saved;
-  Buffer<T*> rows_dx;
-  Buffer<T> right_panels, left_blocks;  // of a weight gradient's product
+  RowPointers<const T*> left_rows;  // operands of the product at hand
+  RowPointers<T*> result_rows;
+  RowPointers<const T*> x_rows, h_rows, saved_rows;  // of a chunk
+  Buffer<T> right_panels, left_blocks;               // of a weight gradient's product
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

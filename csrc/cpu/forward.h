@@ -9,7 +9,7 @@ template <class Cell, class T>
 class Forward : Sequence<Cell, T> {
   using S = Sequence<Cell, T>;
   using V = Vec<T>;
-  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width, S::chunk_rows, S::at;
+  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
 
@@ -21,9 +21,10 @@ class Forward : Sequence<Cell, T> {
                    gated_slots, width),
         w_hr(plan, p.w_hr, output, hidden, first_slot, width), bias(gates_width), gates(chunk_rows() * gates_width),
         c(Cell::carries_c ? p.batch * width : 0), gated(Cell::gated ? p.batch * width : 0),
-        unprojected(p.w_hr ? p.batch * width : 0), x_rows(plan.threads * chunk_rows()),
-        gate_rows(plan.threads * chunk_rows()) {
+        unprojected(p.w_hr ? p.batch * width : 0), bias_rows(1, chunk_rows()), left_rows(plan.threads, chunk_rows()),
+        gate_rows(plan.threads, chunk_rows()), other_rows(plan.threads, p.batch) {
     bias.clear(gates_width);
+    bias_rows.fill(bias);
     add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
     add_bias(p.b_hh, Cell::recurrent_gates, Cell::recurrent_slots);
     if constexpr (Cell::gated) add_bias(p.b_hh ? p.b_hh + Cell::recurrent_gates * hidden : nullptr, 1, gated_slots);
@@ -61,19 +62,16 @@ class Forward : Sequence<Cell, T> {
 
   // gates = bias + x · W_ihᵀ, for every row of the chunk.
   void input_product(const Team& team, Range times, Range rows, Range units) {
-    const T** x = x_rows + team.rank * chunk_rows();
-    T** a = gate_rows + team.rank * chunk_rows();
+    const T** x = left_rows.of(team);
+    T** a = gate_rows.of(team);
     int64_t count = 0;
     for (int64_t t = times.begin; t < times.end; ++t) {
       Range now = this->in_play(rows, t);
-      for (int64_t b = now.begin; b < now.end; ++b, ++count) {
-        x[count] = at(p.x, t, b);
-        a[count] = gates_row(times, t, b);
-      }
+      for (int64_t b = now.begin; b < now.end; ++b, ++count)
+        x[count] = at(p.x, t, b), a[count] = gates_row(times, t, b);
     }
-    w_ih.times(
-        units, count, false, false, [=](int64_t i) { return x[i]; }, [&](int64_t) -> const T* { return bias; },
-        [=](int64_t i) { return a[i]; }, [&](Range vectors) { fill_other_slots(vectors, a, count); });
+    w_ih.times(units, count, false, false, {x, bias_rows, a},
+               [&](Range vectors) { fill_other_slots(vectors, a, count); });
   }
 
   // A slot that no gate of W_ih fills (GRU's recurrent half of n) starts from its bias.
@@ -86,58 +84,65 @@ class Forward : Sequence<Cell, T> {
 
   // gates += h_{t-1} · W_hhᵀ, then the cell.
   void step(const Team& team, Range times, int64_t t, Range rows, Range units) {
-    auto gate_row = [=, this](int64_t i) { return gates_row(times, t, rows.begin + i); };
-    auto h_row = [=, this](int64_t i) { return this->previous_h(t, rows.begin + i); };
-    auto cell = [&](Range vectors) {
-      for (int64_t i = 0; i < rows.size(); ++i) apply_cell(vectors, t, rows.begin + i, gate_row(i), h_row(i));
-    };
+    const T** h = left_rows.of(team);
+    T** a = gate_rows.of(team);
+    for (int64_t i = 0; i < rows.size(); ++i)
+      h[i] = this->previous_h(t, rows.begin + i), a[i] = gates_row(times, t, rows.begin + i);
+    auto cell = [&](Range vectors) { apply_cell(vectors, t, rows, a, h); };
     const bool from_end = turns_round(t, rows.size());
     if constexpr (Cell::gated) {
-      auto gated_row = [=, this](int64_t i) { return gated + (rows.begin + i) * width; };
-      auto gate = [&](Range vectors) {
-        for (int64_t i = 0; i < rows.size(); ++i) apply_gate(vectors, gate_row(i), h_row(i), gated_row(i));
-      };
-      w_hh.times(units, rows.size(), false, from_end, h_row, gate_row, gate_row, gate);
+      T** g = other_rows.of(team);
+      for (int64_t i = 0; i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
+      w_hh.times(units, rows.size(), false, from_end, {h, a, a},
+                 [&](Range vectors) { apply_gate(vectors, rows.size(), a, h, g); });
       this->meet_others_units(team);
-      w_hh_gated.times(units, rows.size(), false, from_end, gated_row, gate_row, gate_row, cell);
+      w_hh_gated.times(units, rows.size(), false, from_end, {g, a, a}, cell);
     } else {
-      w_hh.times(units, rows.size(), false, from_end, h_row, gate_row, gate_row, cell);
+      w_hh.times(units, rows.size(), false, from_end, {h, a, a}, cell);
     }
-    if (p.w_hr) {
-      this->meet_others_units(team);
-      w_hr.times(
-          this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
-          [=, this](int64_t i) -> const T* { return unprojected + (rows.begin + i) * width; },
-          [=, this](int64_t) -> const T* { return zeros; }, [=, this](int64_t i) { return at(p.y, t, rows.begin + i); },
-          [](Range) {});
-    }
+    if (p.w_hr) project(team, t, rows, from_end);
   }
 
-  void apply_gate(Range units, T* a_row, const T* h_prev, T* gated_row) {
-    for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
-      V a[Cell::slots];
-      for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(a_row + k * width + u);
-      if constexpr (Cell::gated) Cell::gate(a, V::load(h_prev + u, int(hidden - u))).store(gated_row + u);
-      for (int k = 0; k < Cell::slots; ++k) a[k].store(a_row + k * width + u);
-    }
+  // h = W_hr m, of LSTM with a projection.
+  void project(const Team& team, int64_t t, Range rows, bool from_end) {
+    const T** m = left_rows.of(team);
+    T** h = other_rows.of(team);
+    for (int64_t i = 0; i < rows.size(); ++i)
+      m[i] = unprojected + (rows.begin + i) * width, h[i] = at(p.y, t, rows.begin + i);
+    this->meet_others_units(team);
+    w_hr.times(this->my_vectors(team, this->output_vectors), rows.size(), true, from_end, {m, this->zero_rows, h},
+               [](Range) {});
   }
 
-  void apply_cell(Range units, int64_t t, int64_t b, const T* a_row, const T* h_prev_row) {
-    T* h_row = p.w_hr ? unprojected + b * width : at(p.y, t, b);
-    T* c_row = Cell::carries_c ? c + b * width : nullptr;
-    T* saved_row = p.saved.data ? at(p.saved, t, b) : nullptr;
-    for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
-      int n = int(hidden - u);
-      V a[Cell::slots], save[Cell::saves + 1], h, state{};
-      for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(a_row + k * width + u);
-      V h_prev = Cell::reads_h ? V::load(h_prev_row + u, n) : V{};
-      if (Cell::carries_c) state = V::load(c_row + u);
-      Cell::forward(a, h_prev, state, h, save);
-      h.store(h_row + u, n);
-      if (Cell::carries_c) state.store(c_row + u);
-      if (saved_row) {
-        for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
-        if (p.w_hr) h.store(saved_row + Cell::saves * width + u);
+  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows, T* const* gated_rows) {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+        V a[Cell::slots];
+        for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(gate_rows[i] + k * width + u);
+        if constexpr (Cell::gated) Cell::gate(a, V::load(h_prev_rows[i] + u, int(hidden - u))).store(gated_rows[i] + u);
+        for (int k = 0; k < Cell::slots; ++k) a[k].store(gate_rows[i] + k * width + u);
+      }
+  }
+
+  void apply_cell(Range units, int64_t t, Range rows, const T* const* gate_rows, const T* const* h_prev_rows) {
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      const int64_t b = rows.begin + i;
+      T* h_row = p.w_hr ? unprojected + b * width : at(p.y, t, b);
+      T* c_row = Cell::carries_c ? c + b * width : nullptr;
+      T* saved_row = p.saved.data ? at(p.saved, t, b) : nullptr;
+      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+        int n = int(hidden - u);
+        V a[Cell::slots], save[Cell::saves + 1], h, state{};
+        for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(gate_rows[i] + k * width + u);
+        V h_prev = Cell::reads_h ? V::load(h_prev_rows[i] + u, n) : V{};
+        if (Cell::carries_c) state = V::load(c_row + u);
+        Cell::forward(a, h_prev, state, h, save);
+        h.store(h_row + u, n);
+        if (Cell::carries_c) state.store(c_row + u);
+        if (saved_row) {
+          for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
+          if (p.w_hr) h.store(saved_row + Cell::saves * width + u);
+        }
       }
     }
   }
@@ -169,8 +174,8 @@ class Forward : Sequence<Cell, T> {
   GateWeights<T, Cell::recurrent_gates> w_hh;
   GateWeights<T, 1> w_hh_gated, w_hr;
   Buffer<T> bias, gates, c, gated, unprojected;
-  Buffer<const T*> x_rows;
-  Buffer<T*> gate_rows;
+  RowPointers<const T*> bias_rows, left_rows;  // left: what a product multiplies by the weights
+  RowPointers<T*> gate_rows, other_rows;
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

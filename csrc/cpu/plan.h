@@ -25,7 +25,7 @@ Plan make_plan(const Problem<T>& p) {
   plan.packed = rows > 6 && p.hidden_size >= 8;
 
   // Enough rows for full tiles of the input product and a deep weight-gradient product, few enough to stay in cache.
-  plan.times_per_chunk = larger(1, 256 / larger(1, p.batch));
+  plan.times_per_chunk = smaller(p.times, larger(1, 256 / larger(1, p.batch)));
 
   // A step by hidden units ends at a barrier (about a microsecond); a step by rows has none, but each thread reads all
   // weights: they should fit a core's second-level cache (LSTM T64 B128 H256, which just

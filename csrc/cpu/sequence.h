@@ -4,16 +4,11 @@
 // Hidden units come in vectors. A row of gates is [slot][unit], each slot padded to whole cache lines, so lanes beyond
 // hidden_size exist in scratch memory, hold nothing of value, and never meet a lane that does.
 #pragma once
-#include <stdlib.h>
-
-#include <new>
-
 #include "matmul.h"
 #include "plan.h"
+#include "scratch.h"
 
 namespace fastrnn::FASTRNN_TARGET {
-
-constexpr int64_t cache_line = 64;
 
 template <class T>
 FASTRNN_INLINE int64_t padded(int64_t n) {
@@ -21,23 +16,20 @@ FASTRNN_INLINE int64_t padded(int64_t n) {
   return divide_up(n, per_line) * per_line;
 }
 
-// Scratch memory that goes when the call ends. On cache lines, so that no vector straddles two.
-template <class T>
-class Buffer {
+// One pointer per row of a chunk, for each thread or for all: the operands of products.
+template <class P>
+class RowPointers {
  public:
-  explicit Buffer(int64_t n) : data(nullptr) {
-    if (n > 0 && posix_memalign(reinterpret_cast<void**>(&data), cache_line, n * sizeof(T))) throw std::bad_alloc();
+  RowPointers(int threads, int64_t rows) : rows(rows), all(threads * rows) {}
+  FASTRNN_INLINE P* of(const Team& team) const { return all + team.rank * rows; }
+  void fill(P pointer) {
+    for (int64_t i = 0; i < rows; ++i) all[i] = pointer;
   }
-  ~Buffer() { free(data); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  FASTRNN_INLINE operator T*() const { return data; }
-  void clear(int64_t n) {
-    for (int64_t i = 0; i < n; ++i) data[i] = 0;
-  }
+  FASTRNN_INLINE operator P*() const { return all; }
 
  private:
-  T* data;
+  const int64_t rows;
+  Buffer<P> all;
 };
 
 template <class Cell, class T>
@@ -53,8 +45,12 @@ struct Sequence {
   const int64_t saved_row = (Cell::saves + (p.projection_size > 0)) * width;
   const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
   Buffer<T> zeros{longest};
+  RowPointers<const T*> zero_rows{1, operand_rows()};
 
-  explicit Sequence(const Problem<T>& problem) : p(problem), plan(make_plan<Cell>(problem)) { zeros.clear(longest); }
+  explicit Sequence(const Problem<T>& problem) : p(problem), plan(make_plan<Cell>(problem)) {
+    zeros.clear(longest);
+    zero_rows.fill(zeros);
+  }
 
   template <class U>
   FASTRNN_INLINE U* at(const Rows<U>& rows, int64_t t, int64_t b) const {
@@ -97,6 +93,8 @@ struct Sequence {
     return {n * plan.times_per_chunk, smaller((n + 1) * plan.times_per_chunk, p.times)};
   }
   FASTRNN_INLINE int64_t chunk_rows() const { return plan.times_per_chunk * p.batch; }
+  // Of any product: a chunk's, or a weight gradient's.
+  FASTRNN_INLINE int64_t operand_rows() const { return larger(chunk_rows(), block_rows); }
 };
 
 // Columns [v, v + n) (in vectors) of a matrix that has `columns` of them, at b with `step` numbers from row to row.

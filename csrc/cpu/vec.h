@@ -59,18 +59,58 @@ struct Vec {
   friend FASTRNN_INLINE Vec operator*(Vec a, Vec b) { return a.v * b.v; }
   friend FASTRNN_INLINE Vec operator/(Vec a, Vec b) { return a.v / b.v; }
   friend FASTRNN_INLINE Vec operator-(int a, Vec b) { return T(a) - b.v; }
-
-  FASTRNN_INLINE T sum() const {
-    Register total = v;
-#pragma GCC unroll 4
-    for (int distance = lanes / 2; distance > 0; distance /= 2) {
-      typename VectorTypes<T>::Integers partner;
-      for (int i = 0; i < lanes; ++i) partner[i] = i ^ distance;
-      total += __builtin_shuffle(total, partner);
-    }
-    return total[0];
-  }
 };
+
+// The smaller of x and a limit, the larger, both; NaN stays NaN. AVX-512 has one instruction for it, which the compiler
+// does not find by itself.
+template <class T>
+FASTRNN_INLINE typename Vec<T>::Register at_most(typename Vec<T>::Register x, T limit) {
+  typename Vec<T>::Register bound = typename Vec<T>::Register{} + limit;
+#if FASTRNN_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) return __builtin_ia32_minps512_mask(bound, x, bound, -1, 4);
+#endif
+  return bound < x ? bound : x;
+}
+
+template <class T>
+FASTRNN_INLINE typename Vec<T>::Register at_least(typename Vec<T>::Register x, T limit) {
+  typename Vec<T>::Register bound = typename Vec<T>::Register{} + limit;
+#if FASTRNN_VECTOR_BYTES == 64
+  if constexpr (sizeof(T) == 4) return __builtin_ia32_maxps512_mask(bound, x, bound, -1, 4);
+#endif
+  return bound > x ? bound : x;
+}
+
+template <class T>
+FASTRNN_INLINE typename Vec<T>::Register absolute(typename Vec<T>::Register x) {
+  using Integers = typename VectorTypes<T>::Integers;
+  const Integers sign_bits = ~Integers{} << (8 * sizeof(T) - 1);
+  return (typename Vec<T>::Register)((Integers)x & ~sign_bits);
+}
+
+template <class T>
+FASTRNN_INLINE typename Vec<T>::Register with_sign_of(typename Vec<T>::Register positive, typename Vec<T>::Register x) {
+  using Integers = typename VectorTypes<T>::Integers;
+  const Integers sign_bits = ~Integers{} << (8 * sizeof(T) - 1);
+  return (typename Vec<T>::Register)((Integers)positive | ((Integers)x & sign_bits));
+}
+
+// Lane i of the result is the sum over the lanes of v[i]: neighbours are added, two registers into one, until one is
+// left.
+template <class T>
+FASTRNN_INLINE Vec<T> sum_each(Vec<T> (&v)[Vec<T>::lanes]) {
+  constexpr int lanes = Vec<T>::lanes;
+  typename VectorTypes<T>::Integers even, odd;
+  for (int i = 0; i < lanes; ++i) even[i] = 2 * i, odd[i] = 2 * i + 1;
+#pragma GCC unroll 4
+  for (int count = lanes / 2; count > 0; count /= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < count; ++i)
+      v[i] = Vec<T>(__builtin_shuffle(v[2 * i].v, v[2 * i + 1].v, even) +
+                    __builtin_shuffle(v[2 * i].v, v[2 * i + 1].v, odd));
+  }
+  return v[0];
+}
 
 // rows[i][j] <-> rows[j][i]. Interleaving row i with row i + lanes/2, log2(lanes) times over, transposes.
 template <class T>

@@ -58,14 +58,13 @@ class GateWeights {
   // For the vectors of units `mine`, panel by panel; `then(vectors)` follows each panel while its part of C is still in
   // the nearest cache. `exact`: the rows of C end with the last unit, else they are padded to whole vectors.
   // `from_end`: see sweep().
-  template <class ARow, class InitRow, class CRow, class Then>
-  void times(Range mine, int64_t rows, bool exact, bool from_end, ARow a_row, InitRow init_row, CRow c_row,
-             Then then) const {
+  template <class Then>
+  void times(Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows, Then then) const {
     sweep(mine, units, from_end, [&](int64_t v, int n) {
       if (plan.packed)
-        product(panel(v, n, exact), rows, depth, a_row, 1, init_row, c_row);
+        product(panel(v, n, exact), count, depth, rows);
       else
-        for (int64_t i = 0; i < rows; ++i) dots(v, n, exact, a_row(i), init_row(i), c_row(i));
+        for (int64_t i = 0; i < count; ++i) dots(v, n, exact, rows.a[i], rows.init[i], rows.c[i]);
       then(Range{v, v + n});
     });
   }
@@ -79,15 +78,14 @@ class GateWeights {
     return panel;
   }
 
-  void dots(int64_t v, int n, bool exact, const T* a, const T* init, T* c) const {
-    int64_t unit = v * V::lanes;
-    int count = int(smaller(n * V::lanes, outputs - unit));
-    for (int g = 0; g < gates; ++g) {
-      int64_t column = slots[g] * width + unit;
-      dot_rows(weight + (g * outputs + unit) * depth, depth, count, depth, a, init + column, c + column);
-      if (!exact)
-        for (int64_t j = count; j < n * V::lanes; ++j) c[column + j] = 0;
-    }
+  void dots(int64_t first, int n, bool exact, const T* a, const T* init, T* c) const {
+    for (int g = 0; g < gates; ++g)
+      for (int64_t v = first; v < first + n; ++v) {
+        int64_t unit = v * V::lanes, column = slots[g] * width + unit;
+        int count = int(smaller(V::lanes, outputs - unit)), stored = exact ? count : V::lanes;
+        V dot = dot_rows(weight + (g * outputs + unit) * depth, depth, count, depth, a);
+        (V::load(init + column, stored) + dot).store(c + column, stored);
+      }
   }
 
   const Plan& plan;
@@ -122,16 +120,10 @@ class ColumnWeights {
     }
   }
 
-  template <class ARow, class InitRow, class CRow>
-  void times(Range mine, int64_t rows, bool from_end, ARow a_row, InitRow init_row, CRow c_row) const {
+  void times(Range mine, int64_t count, bool from_end, const Operands<T>& rows) const {
     sweep(mine, max_vectors, from_end, [&](int64_t v, int n) {
-      for (int g = 0; g < gates; ++g) {
-        auto a = [=, this](int64_t i) { return a_row(i) + slots[g] * width; };
-        if (g == 0)
-          product(panel(v, n, g), rows, depth, a, 1, init_row, c_row);
-        else
-          product(panel(v, n, g), rows, depth, a, 1, c_row, c_row);
-      }
+      for (int g = 0; g < gates; ++g)
+        product(panel(v, n, g), count, depth, {rows.a, g ? rows.c : rows.init, rows.c, slots[g] * width});
     });
   }
 
