@@ -10,7 +10,8 @@ template <class Cell, class T>
 class Backward : Sequence<Cell, T> {
   using S = Sequence<Cell, T>;
   using V = Vec<T>;
-  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width, S::chunk_rows, S::at;
+  using S::left_width, S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width,
+      S::chunk_rows, S::at;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
   const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
@@ -29,7 +30,7 @@ class Backward : Sequence<Cell, T> {
         left_rows(plan.threads, this->operand_rows()), result_rows(plan.threads, this->operand_rows()),
         x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()), saved_rows(plan.threads, chunk_rows()),
         right_panels(chunk_rows() * larger(padded<T>(p.input_size), larger(width, output_width))),
-        left_blocks(plan.threads * chunk_rows() * block_rows) {
+        left_blocks(plan.threads * chunk_rows() * left_width) {
     bias_sums.clear(gates_width);
     bias_errors.clear(gates_width);
   }
@@ -180,7 +181,7 @@ class Backward : Sequence<Cell, T> {
   void weight_gradient(const Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
                        const T* const* right, int64_t rows, int64_t columns, T* dw, bool first) {
     int64_t column_vectors = divide_up(columns, V::lanes);
-    T* left_block = left_blocks + team.rank * chunk_rows() * block_rows;
+    T* left_block = left_blocks + team.rank * chunk_rows() * left_width;
     auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
     const T** left_columns = left_rows.of(team);
     T** result = result_rows.of(team);
@@ -190,20 +191,20 @@ class Backward : Sequence<Cell, T> {
       pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
                       right_panels + v * rows * V::lanes, panel_vectors(v) * V::lanes);
     team.meet();
-    for (int64_t i = 0; i < block_rows; ++i) left_columns[i] = left_block + i;
+    for (int64_t i = 0; i < left_width; ++i) left_columns[i] = left_block + i;
     Range own = team.share(units);
     for (int g = 0; g < gates; ++g)
-      for (int64_t unit = own.begin; unit < own.end; unit += block_rows) {
-        int64_t height = smaller(block_rows, own.end - unit);
+      for (int64_t unit = own.begin; unit < own.end; unit += left_width) {
+        int64_t height = smaller(left_width, own.end - unit);
         const T* a = left + slots[g] * width + unit;
-        pack_columns<T>([=](int64_t k) { return a + k * leading; }, height, rows, left_block, block_rows);
+        pack_columns<T>([=](int64_t k) { return a + k * leading; }, height, rows, left_block, left_width);
         for (int64_t i = 0; i < height; ++i) result[i] = dw + (g * hidden + unit + i) * columns;
         const T* const* init = result;
         if (first) init = this->zero_rows;
         for (int64_t v = 0; v < column_vectors; v += max_vectors) {
           int n = panel_vectors(v);
           product(column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
-                  {left_columns, init, result, 0, block_rows});
+                  {left_columns, init, result, 0, left_width});
         }
       }
   }

@@ -16,9 +16,9 @@ namespace fastrnn::FASTRNN_TARGET {
 
 constexpr int max_vectors = 4;  // columns of a tile, in registers
 
-// A panel's 4 vectors x 128 are 32 KiB: with the rows of A and C for 48 rows, what the first two caches hold while the
-// tiles of a block go by.
-constexpr int64_t block_depth = 128, block_rows = 48;
+// A panel's 4 vectors x 128 are 32 KiB: with the rows of A and C for 96 rows, what the first two caches hold while the
+// tiles of a block go by. (Blocks of 48 rows: a tenth slower where the weights are 16 MiB, no difference elsewhere.)
+constexpr int64_t block_depth = 128, block_rows = 96;
 
 // Rows of a tile: as many accumulators as leave room for a row of B and a broadcast of A.
 constexpr int tile_rows(int vectors) {
@@ -47,25 +47,26 @@ struct Operands {
   int64_t a_offset = 0, a_step = 1;
 };
 
-// One tile's work: rows `top` … `top + rows - 1` of C over `depth` rows of the panel from `first` on. `fetch` is what
-// will be needed next.
+// One tile's work: rows `top` … `top + rows - 1` of C over `depth` rows of the panel from `first` on. Meanwhile it
+// fetches what will be needed next, `fetch_step` numbers a row of the panel.
 template <class T>
 struct Tile {
   int64_t top;
   int rows;
   int64_t first, depth;
   const T* fetch;
+  int64_t fetch_step;
 };
 
 template <class T, int M, int N>
 void multiply(const Panel<T>& panel, const Operands<T>& rows, const Tile<T>& tile) {
   using V = Vec<T>;
   typename V::Register sum[M][N] = {};
-  const int64_t depth = tile.depth, a_step = rows.a_step, b_step = panel.step;
+  const int64_t depth = tile.depth, a_step = rows.a_step, b_step = panel.step, fetch_step = tile.fetch_step;
   const T* a[M];
   for (int i = 0; i < M; ++i) a[i] = rows.a[tile.top + i] + rows.a_offset + tile.first * a_step;
   const T *b = panel.b + tile.first * b_step, *fetch = tile.fetch;
-  for (int64_t k = 0, ka = 0; k < depth; ++k, ka += a_step, b += b_step, fetch += V::lanes) {
+  for (int64_t k = 0, ka = 0; k < depth; ++k, ka += a_step, b += b_step, fetch += fetch_step) {
     typename V::Register row[N];
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) row[j] = V::load(b + j * V::lanes).v;
@@ -103,8 +104,8 @@ void multiply_any(const Panel<T>& panel, const Operands<T>& rows, const Tile<T>&
 
 // One panel's columns for rows 0 … count-1.
 //
-// While the tiles of a block of the panel go by, each fetches a part of the block after it: weights that come from the
-// third-level cache arrive while there is work (H 512, B 32: see docs/adr/0003).
+// While the tiles of a block of the panel go by, each fetches an equal part of the block after it: weights that come
+// from the third-level cache arrive while there is work (see docs/adr/0003).
 template <class T>
 void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands<T>& rows) {
   Tile<T> tile;
@@ -115,27 +116,39 @@ void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands
     for (int64_t d = 0; d < depths; ++d) {  // of nearly equal depth: 129 are 64 + 65, not 128 + 1
       tile.first = depth * d / depths, tile.depth = depth * (d + 1) / depths - tile.first;
       tile.fetch = panel.b + (tile.first + tile.depth) * panel.step;
+      tile.fetch_step = divide_up(panel.vectors * Vec<T>::lanes, tiles);
       for (int64_t n = 0; n < tiles; ++n) {  // of nearly equal height: 8 rows are 4 + 4, not 6 + 2
         tile.top = block + height * n / tiles;
         tile.rows = int(block + height * (n + 1) / tiles - tile.top);
         multiply_any(panel, rows, tile);
-        if (n + 1 < panel.vectors) tile.fetch += tile.depth * Vec<T>::lanes;
+        tile.fetch += tile.depth * tile.fetch_step;
       }
     }
   }
 }
 
-// A panel's vector of columns from rows of a matrix: packed[k][lane] = rows[lane][k], for n rows, zero beyond.
+// A square of a panel from a square of a matrix: packed[i][lane] = rows[lane][i] for i < count. All loops have fixed
+// bounds, so that the square stays in registers.
+template <class T>
+FASTRNN_INLINE void pack_square(const T* rows, int64_t leading, int n, int count, T* packed, int64_t step) {
+  constexpr int lanes = Vec<T>::lanes;
+  typename Vec<T>::Register square[lanes];
+#pragma GCC unroll 16
+  for (int lane = 0; lane < lanes; ++lane)
+    square[lane] = Vec<T>::load(rows + (lane < n ? lane : n - 1) * leading, count).v;
+  transpose<T>(square);
+#pragma GCC unroll 16
+  for (int i = 0; i < lanes; ++i)
+    if (i < count) Vec<T>(square[i]).store(packed + i * step);
+}
+
+// A panel's vector of columns from n rows of a matrix: packed[k][lane] = rows[lane][k]. Lanes beyond n repeat the last.
 template <class T>
 void pack_transposed(const T* rows, int64_t leading, int n, int64_t depth, T* packed, int64_t step) {
   constexpr int lanes = Vec<T>::lanes;
-  for (int64_t k = 0; k < depth; k += lanes) {
-    int count = int(smaller(lanes, depth - k));
-    typename Vec<T>::Register square[lanes] = {};
-    for (int lane = 0; lane < n; ++lane) square[lane] = Vec<T>::load(rows + lane * leading + k, count).v;
-    transpose<T>(square);
-    for (int i = 0; i < count; ++i) Vec<T>(square[i]).store(packed + (k + i) * step);
-  }
+  int64_t k = 0;
+  for (; k + lanes <= depth; k += lanes) pack_square(rows + k, leading, n, lanes, packed + k * step, step);
+  if (k < depth) pack_square(rows + k, leading, n, int(depth - k), packed + k * step, step);
 }
 
 // A panel's columns from columns of a matrix: packed[k][lane] = row(k)[lane], for n lanes, zero up to `width`.

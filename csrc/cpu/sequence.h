@@ -35,6 +35,8 @@ class RowPointers {
 template <class Cell, class T>
 struct Sequence {
   static constexpr int lanes = Vec<T>::lanes;
+  // Units whose gate gradients a weight gradient packs at a time: whole vectors, few enough for the first-level cache.
+  static constexpr int64_t left_width = 48;
   const Problem<T>& p;
   const Plan plan;
   const int64_t hidden = p.hidden_size, output = p.projection_size ? p.projection_size : p.hidden_size;
@@ -94,7 +96,7 @@ struct Sequence {
   }
   FASTRNN_INLINE int64_t chunk_rows() const { return plan.times_per_chunk * p.batch; }
   // Of any product: a chunk's, or a weight gradient's.
-  FASTRNN_INLINE int64_t operand_rows() const { return larger(chunk_rows(), block_rows); }
+  FASTRNN_INLINE int64_t operand_rows() const { return larger(chunk_rows(), left_width); }
 };
 
 // Columns [v, v + n) (in vectors) of a matrix that has `columns` of them, at b with `step` numbers from row to row.

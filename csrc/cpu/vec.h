@@ -45,14 +45,29 @@ struct Vec {
   // The first n lanes only, where a row ends: the others read as zero and are not written.
   static FASTRNN_INLINE Vec load(const T* p, int n) {
     if (n >= lanes) return load(p);
+#if FASTRNN_VECTOR_BYTES == 64
+    if constexpr (sizeof(T) == 4)
+      return __builtin_ia32_loadups512_mask(p, Register{}, first(n));
+    else
+      return __builtin_ia32_loadupd512_mask(p, Register{}, first(n));
+#else
     T padded[lanes] = {};
     for (int i = 0; i < n; ++i) padded[i] = p[i];
     return load(padded);
+#endif
   }
   FASTRNN_INLINE void store(T* p, int n) const {
     if (n >= lanes) return store(p);
+#if FASTRNN_VECTOR_BYTES == 64
+    if constexpr (sizeof(T) == 4)
+      __builtin_ia32_storeups512_mask(p, v, first(n));
+    else
+      __builtin_ia32_storeupd512_mask(p, v, first(n));
+#else
     for (int i = 0; i < n; ++i) p[i] = v[i];
+#endif
   }
+  static FASTRNN_INLINE unsigned first(int n) { return n > 0 ? (1u << n) - 1 : 0; }  // as a mask
 
   friend FASTRNN_INLINE Vec operator+(Vec a, Vec b) { return a.v + b.v; }
   friend FASTRNN_INLINE Vec operator-(Vec a, Vec b) { return a.v - b.v; }
