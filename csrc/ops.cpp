@@ -1,13 +1,12 @@
 // Everything that C++ offers to Python: the operators' schemas, and the module _C.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
-#include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/library.h>
 
 #include "cpu/dispatch.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
-// forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`).
+// forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
 // backward returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
 TORCH_LIBRARY(fastrnn, m) {
   m.def(
@@ -17,13 +16,6 @@ TORCH_LIBRARY(fastrnn, m) {
       "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
       "bool[] needs) -> Tensor[]");
-}
-
-// The operators themselves have no derivative (fastrnn/autograd.py ties them together): asking for one is an error, not
-// a silent zero.
-TORCH_LIBRARY_IMPL(fastrnn, Autograd, m) {
-  m.impl("forward", torch::autograd::autogradNotImplementedFallback());
-  m.impl("backward", torch::autograd::autogradNotImplementedFallback());
 }
 
 namespace py = pybind11;

@@ -1,4 +1,8 @@
-"""Forward and backward tied together; nothing else."""
+"""One layer with its derivatives.
+
+The derivative of the forward operator is the backward operator, tied together in csrc/autograd.cpp. The derivative of the
+backward operator, for gradient penalties and the like, goes through the plain-torch reference: here.
+"""
 
 from __future__ import annotations
 
@@ -23,51 +27,52 @@ def layer(
     batch_first: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer, all its directions, by the fused kernels: arguments and results as :func:`fastrnn.reference.layer`."""
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (input, h0, c0, *weights)):
-        return _Layer.apply(cell, biases, bidirectional, batch_first, batch_sizes, input, h0, c0, *weights)
     return ops.forward(cell, input, batch_sizes, h0, c0, list(weights), biases, bidirectional, batch_first, False)[:3]
 
 
-class _Layer(torch.autograd.Function):
-    """The fused forward pass, and back-propagation through time by the fused backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, cell, biases, bidirectional, batch_first, batch_sizes, input, h0, c0, *weights):
-        options = (biases, bidirectional, batch_first)
-        output, hn, cn, saved = ops.forward(cell, input, batch_sizes, h0, c0, list(weights), *options, True)
-        ctx.save_for_backward(batch_sizes, input, h0, c0, output, saved, *weights)
-        ctx.cell, ctx.options = cell, options
-        ctx.set_materialize_grads(False)
-        if cell != "lstm":
-            ctx.mark_non_differentiable(cn)
-        return output, hn, cn
-
-    @staticmethod
-    def backward(ctx: Any, d_output, d_hn, d_cn):
-        batch_sizes, input, h0, c0, output, saved, *weights = ctx.saved_tensors
-        needs = list(ctx.needs_input_grad[5:])
-        if ctx.cell != "lstm":
-            d_cn = None
-        if torch.is_grad_enabled():  # create_graph=True: the gradient itself is to be differentiated
-            grads = _by_reference(ctx, (d_output, d_hn, d_cn), batch_sizes, [input, h0, c0, *weights], needs)
-        else:
-            grads = ops.backward(
-                ctx.cell, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weights, output, saved, *ctx.options, needs
-            )
-        return (None, None, None, None, None, *(g if need else None for g, need in zip(grads, needs, strict=True)))
+def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
+    cell, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weights, _, _, *options, needs = inputs
+    ctx.cell, ctx.options, ctx.needs = cell, options, needs
+    ctx.save_for_backward(d_output, d_hn, d_cn, batch_sizes, input, h0, c0, *weights)
 
 
-def _by_reference(ctx: Any, incoming, batch_sizes, operands, needs) -> list[Tensor | None]:
-    """The same gradients through the plain-torch reference, as functions that can be differentiated again."""
-    input, h0, c0, *weights = operands
-    outputs = reference.layer(ctx.cell, input, batch_sizes, h0, c0, weights, *ctx.options)
-    pairs = [(out, d) for out, d in zip(outputs, incoming, strict=True) if d is not None]
-    wanted = [t for t, need in zip(operands, needs, strict=True) if need]
-    grads = iter(
-        torch.autograd.grad(
+def _second_derivative(ctx: Any, grads_of_grads: Sequence[Tensor | None]) -> tuple:
+    """Differentiate what the backward operator computes, written as a function of the operands and incoming gradients.
+
+    `output` and `saved` are functions of the operands too, so they count as constants.
+    """
+    d_output, d_hn, d_cn, batch_sizes, *operands = ctx.saved_tensors
+    create_graph = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # As leaves of their own: one operand may be a function of another.
+        operands = [_alias(t) for t in operands]
+        incoming = [_alias(t) for t in (d_output, d_hn, d_cn)]
+        input, h0, c0, *weights = operands
+        outputs = reference.layer(ctx.cell, input, batch_sizes, h0, c0, weights, *ctx.options)
+        pairs = [(out, d) for out, d in zip(outputs, incoming, strict=True) if d is not None]
+        wanted = [t for t, need in zip(operands, ctx.needs, strict=True) if need]
+        grads = torch.autograd.grad(
             [out for out, _ in pairs], wanted, [d for _, d in pairs], create_graph=True, allow_unused=True
         )
-        if pairs
-        else [None] * len(wanted)
+    again = [gg for gg, need in zip(grads_of_grads, ctx.needs, strict=True) if need]
+    graded = [(g, gg) for g, gg in zip(grads, again, strict=True) if g is not None and g.requires_grad and gg is not None]
+    variables = [t for t in (*incoming, *operands) if t is not None]
+    found = iter(
+        torch.autograd.grad(
+            [g for g, _ in graded], variables, [gg for _, gg in graded], create_graph=create_graph, allow_unused=True
+        )
     )
-    return [next(grads) if need else None for need in needs]
+    d2_output, d2_hn, d2_cn, d_input, d_h0, d_c0, *d_weights = (
+        None if t is None else next(found) for t in (*incoming, *operands)
+    )
+    return (
+        *(None, d2_output, d2_hn, d2_cn, d_input, None, d_h0, d_c0, d_weights),  # cell … weights
+        *(None, None, None, None, None, None),  # output, saved, the three options, needs
+    )
+
+
+def _alias(t: Tensor | None) -> Tensor | None:
+    return None if t is None else t.view_as(t) if t.requires_grad else t.detach().requires_grad_()
+
+
+torch.library.register_autograd("fastrnn::backward", _second_derivative, setup_context=_setup)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from fastrnn import reference
 from tests.twins import CELLS, initial, make, random
 
 
@@ -47,6 +48,24 @@ def test_gradient_penalty_trains():
     (slope,) = torch.autograd.grad(run(*operands)[0].sum(), operands[0], create_graph=True)
     slope.square().sum().backward()
     assert all(t.grad is not None and t.grad.isfinite().all() and t.grad.abs().sum() > 0 for t in operands[1:4])
+
+
+def test_second_derivative_where_a_weight_depends_on_the_input():
+    """As in a network that makes another's weights: what goes through both ways must not be counted twice."""
+    layer, run = _as_function("gru", 3, 3)
+    input, *rest = _operands(layer, 3, 3)
+
+    def penalty(compute):
+        made = rest[1] * (1 + input.sum())  # weight_ih
+        output = compute(input, rest[0], made, *rest[2:])[0]
+        (slope,) = torch.autograd.grad(output.square().sum(), input, create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), [input, *rest])
+
+    def by_reference(input, h0, *weights):
+        return reference.layer("gru", input, None, h0, None, weights, True, False, False)
+
+    for found, expected in zip(penalty(run), penalty(by_reference), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_backward_twice_over_a_retained_graph():

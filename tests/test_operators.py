@@ -7,9 +7,6 @@ import fastrnn.nn
 from fastrnn import ops
 from tests.twins import CELLS, initial, make, random
 
-# Dynamo itself does what this warns of when it traces an autograd.Function.
-pytestmark = pytest.mark.filterwarnings("ignore:.* should not be instantiated:DeprecationWarning")
-
 NAMES = {cell: cell.removesuffix("_projected") for cell in CELLS}
 
 
@@ -54,11 +51,11 @@ def test_opcheck_dtypes(dtype):
     torch.library.opcheck(ops.forward, (*_arguments("lstm", dtype=dtype), True))
 
 
-def test_operator_alone_refuses_a_gradient():
-    name, input, *rest = _arguments("gru")
-    output = ops.forward(name, input.requires_grad_(), *rest, False)[0]
-    with pytest.raises(RuntimeError, match="not implemented"):
-        output.sum().backward()
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_opcheck_with_gradients(cell):
+    name, input, sizes, h0, c0, weights, *options = _arguments(cell)
+    weights = [w.requires_grad_() for w in weights]
+    torch.library.opcheck(ops.forward, (name, input.requires_grad_(), sizes, h0, c0, weights, *options, False))
 
 
 @pytest.mark.parametrize("training", [False, True])
