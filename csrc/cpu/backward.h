@@ -89,6 +89,7 @@ class Backward : Sequence<Cell, T> {
         apply_gate(units, t, rows.begin + i, dgates + row_in_chunk(times, t, rows.begin + i) * gates_width);
       this->meet_others_units(team);
     }
+    if (!p.dh0 && (this->previous(t) < 0 || this->previous(t) >= p.times)) return;  // nobody asks for dL/dh_0
     for (int64_t i = 0; i < rows.size(); ++i) result[i] = dh + (rows.begin + i) * output_width;
     const T* const* init = result;
     if (p.w_hr) init = this->zero_rows;
