@@ -3,6 +3,7 @@
 // took 2.7 ms with malloc and free, 1.9 ms without those faults.
 #pragma once
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include <new>
 
@@ -10,7 +11,7 @@
 
 namespace fastrnn::FASTRNN_TARGET {
 
-constexpr int64_t cache_line = 64;
+constexpr int64_t cache_line = 64, huge_page = 2 << 20;
 
 // Hands out one block from its beginning on; what does not fit comes from the system. When all is given back, the
 // block grows to what the call would have needed. A thread keeps `limit` bytes at most: a call that needs more does
@@ -49,9 +50,17 @@ class Scratch {
   }
 
  private:
+  // Large blocks on huge pages, where the system has them: fewer misses of the address cache on the way through packed
+  // weights (LSTM T128 B32 H512: a tenth; T128 B32 H128: nothing). Only for memory that stays, for they cost more to
+  // get.
   static void* allocate(int64_t bytes) {
+    const bool large = bytes >= huge_page;
     void* memory = nullptr;
-    return posix_memalign(&memory, cache_line, bytes) ? nullptr : memory;
+    if (posix_memalign(&memory, large ? huge_page : cache_line, bytes)) return nullptr;
+#if defined(MADV_HUGEPAGE)
+    if (large) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
+    return memory;
   }
 
   char* block = nullptr;
