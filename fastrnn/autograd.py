@@ -55,7 +55,9 @@ def _second_derivative(ctx: Any, grads_of_grads: Sequence[Tensor | None]) -> tup
             [out for out, _ in pairs], wanted, [d for _, d in pairs], create_graph=True, allow_unused=True
         )
     again = [gg for gg, need in zip(grads_of_grads, ctx.needs, strict=True) if need]
-    graded = [(g, gg) for g, gg in zip(grads, again, strict=True) if g is not None and g.requires_grad and gg is not None]
+    graded = [
+        (g, gg) for g, gg in zip(grads, again, strict=True) if g is not None and g.requires_grad and gg is not None
+    ]
     variables = [t for t in (*incoming, *operands) if t is not None]
     found = iter(
         torch.autograd.grad(

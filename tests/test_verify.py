@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastrnn import autograd, ops
+from fastrnn import autograd
 from fastrnn.verify import CELLS, Case, all_cases, parse_cells, verify
 from fastrnn.verify.cases import DTYPES, SHAPES, Shape
 from fastrnn.verify.errors import TensorError, unit_in_last_place
@@ -73,14 +73,16 @@ def test_a_wrong_forward_pass_is_found(
 
 @pytest.mark.parametrize("which", range(7))
 def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch, which: int) -> None:
-    right = ops.backward
+    right = autograd.layer
 
-    def wrong(*arguments: Any) -> list[torch.Tensor]:
-        found = list(right(*arguments))
-        found[which] = found[which] * 1.0001
-        return found
+    def wrong(cell: str, input: Any, batch_sizes: Any, h0: Any, c0: Any, weights: Any, *options: Any) -> Any:
+        operands = [input, h0, c0, *weights]
+        operands[which] = operands[which].view_as(operands[which])
+        operands[which].register_hook(lambda gradient: gradient * 1.0001)
+        input, h0, c0, *weights = operands
+        return right(cell, input, batch_sizes, h0, c0, weights, *options)
 
-    monkeypatch.setattr(ops, "backward", wrong)
+    monkeypatch.setattr(autograd, "layer", wrong)
     (result,) = verify([Case("lstm", torch.float32, RAGGED)])
     names = ["input", "h_0", "c_0", "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
     assert not result.passed
