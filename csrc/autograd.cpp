@@ -2,6 +2,7 @@
 // in Python takes longer than a small layer (docs/adr/0001). The derivative of fastrnn::backward itself, for those who
 // differentiate twice, is in fastrnn/autograd.py.
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/csrc/autograd/functions/utils.h>
 #include <torch/library.h>
 
 namespace fastrnn {
@@ -90,9 +91,14 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(string_view cell, const Tenso
                                                    const OptionalTensor& batch_sizes, const OptionalTensor& h0,
                                                    const OptionalTensor& c0, TensorList weights, bool biases,
                                                    bool bidirectional, bool batch_first, bool save) {
-  auto wants_gradient = [](const OptionalTensor& t) { return t && t->requires_grad(); };
-  bool recorded = wants_gradient(input) || wants_gradient(h0) || wants_gradient(c0);
-  for (const Tensor& w : weights) recorded = recorded || w.requires_grad();
+  auto wants_gradient = [](const OptionalTensor& t) {
+    TORCH_CHECK_NOT_IMPLEMENTED(!torch::autograd::isFwGradDefined(t),
+                                "fastrnn has no forward-mode derivatives; use backward mode, or fastrnn.reference");
+    return t && t->requires_grad();
+  };
+  bool recorded = false;  // every tensor is looked at, for the check's sake
+  for (const OptionalTensor& t : {OptionalTensor(input), h0, c0}) recorded |= wants_gradient(t);
+  for (const Tensor& w : weights) recorded |= wants_gradient(w);
   if (!recorded || !at::GradMode::is_enabled()) {
     at::AutoDispatchBelowADInplaceOrView guard;
     return call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save);

@@ -57,6 +57,17 @@ def test_same_bits_for_ragged_batches(cell):
     assert torch.equal(results[0], results[2])
 
 
+def test_scratch_memory_grows_and_is_used_again():
+    """Calls that need more than the ones before, less, and more than a thread keeps (64 MiB), in one thread."""
+    sizes = [(9, 2, 3, 20), (9, 2, 300, 400), (9, 2, 3, 20), (9, 1, 1536, 1536), (9, 2, 300, 400)]
+    found: dict = {}
+    for shape in sizes:
+        results = _everything("lstm", shape)
+        expected = found.setdefault(shape, results)
+        assert all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))
+        assert all(r.isfinite().all() for r in results)
+
+
 def test_two_threads_really_run():
     """A build without OpenMP would be right and single-threaded: count who burns processor time during a call."""
     torch.set_num_threads(2)

@@ -12,6 +12,8 @@ class Backward : Sequence<Cell, T> {
   using V = Vec<T>;
   using S::left_width, S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width,
       S::chunk_rows, S::at;
+  // The depth of the weight gradients' products. With 64 the backward pass of LSTM T128 B32 H512 is 8 % slower.
+  static constexpr int64_t rows_per_chunk = 256;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
   const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
@@ -19,7 +21,7 @@ class Backward : Sequence<Cell, T> {
 
  public:
   explicit Backward(const Problem<T>& problem)
-      : S(problem),
+      : S(problem, rows_per_chunk),
         w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
         w_hh_gated(plan, Cell::gated ? p.w_hh + gated_weights : nullptr, 1, hidden, output, gated_slots, width),

