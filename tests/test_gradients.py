@@ -68,7 +68,7 @@ def test_second_derivative_where_a_weight_depends_on_the_input():
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
-@pytest.mark.filterwarnings("ignore:.*script_method.* is deprecated:DeprecationWarning")  # torch's own
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.* is deprecated:DeprecationWarning")  # torch's own
 @pytest.mark.parametrize("training", [False, True])
 def test_forward_mode_is_refused(training):
     """A tangent that vanished on the way would be a wrong derivative."""
