@@ -10,8 +10,8 @@ class Forward : Sequence<Cell, T> {
   using S = Sequence<Cell, T>;
   using V = Vec<T>;
   using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at;
-  // Enough for full tiles of the input product, few enough that the gates stay in the second-level cache until the steps
-  // want them: 1 to 5 % faster than 256 for batches (LSTM and GRU, H 128 to 1024), no difference for one row.
+  // Enough for full tiles of the input product, few enough that the gates stay in the second-level cache until the
+  // steps want them: 1 to 5 % faster than 256 for batches (LSTM and GRU, H 128 to 1024), no difference for one row.
   static constexpr int64_t rows_per_chunk = 64;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
