@@ -2,6 +2,9 @@
 
 The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Anything else runs torch's operator, and a cell
 that torch lacks runs the reference. Nothing is chosen by size or by luck, so a call can be predicted from this page.
+
+The kernels compute in float32 and float64. What is given in bfloat16 or float16 is widened on its way in, and only the
+results of the last layer are rounded: the numbers between layers and steps, and their gradients, are float32.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from fastrnn.stack import stack
 
 State = Tensor | tuple[Tensor, Tensor]
 
-_KERNEL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_NARROW_DTYPES = (torch.bfloat16, torch.float16)
+_KERNEL_DTYPES = (torch.float32, torch.float64, *_NARROW_DTYPES)
 _TORCH_OPERATORS: dict[str, Any] = {
     "rnn_tanh": _VF.rnn_tanh,
     "rnn_relu": _VF.rnn_relu,
@@ -49,9 +53,11 @@ def sequence(
     """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
     h0, c0 = _states(cell, hx)
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
-        input, h0, c0, *weights = _autocast(input, h0, c0, *weights)
+        input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)
     check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
-    layer = _layer(cell, input, weights)
+    layer, dtype = _layer(cell, input, weights), input.dtype
+    if layer is autograd.layer and dtype in _NARROW_DTYPES:
+        input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
     if layer is None:
         options = (num_layers, biases, dropout, training, bidirectional, batch_first)
         output, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, batch_sizes, *options)
@@ -70,6 +76,8 @@ def sequence(
             bidirectional=bidirectional,
             batch_first=batch_first,
         )
+    if output.dtype != dtype:
+        output, h_n, c_n = _cast(dtype, output, h_n, c_n)
     return output, ((h_n, c_n) if cell == "lstm" else h_n)
 
 
@@ -77,17 +85,21 @@ def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) 
     """Run one step of any cell: input (B, I), hx (B, H) or a pair of them. It is a sequence of length one."""
     h0, c0 = _states(cell, hx)
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
-        input, h0, c0, *weights = _autocast(input, h0, c0, *weights)
+        input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)
     check_step(cell, input, (h0, c0), weights)
+    layer, dtype = _layer(cell, input, weights), input.dtype
+    if layer is autograd.layer and dtype in _NARROW_DTYPES:
+        input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
     input = input.unsqueeze(0)
     h0 = None if h0 is None else h0.unsqueeze(0)
     c0 = None if c0 is None else c0.unsqueeze(0)
     biases = len(weights) == 4
-    layer = _layer(cell, input, weights)
     if layer is None:
         _, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, None, 1, biases, 0.0, False, False, False)
     else:
         _, h_n, c_n = layer(cell, input, None, h0, c0, weights, biases, False, False)
+    if h_n.dtype != dtype:
+        h_n, c_n = _cast(dtype, h_n, c_n)
     return (h_n.squeeze(0), c_n.squeeze(0)) if cell == "lstm" else h_n.squeeze(0)
 
 
@@ -102,9 +114,8 @@ def _states(cell: str, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
     return hx[0], hx[1]
 
 
-def _autocast(*tensors: Tensor | None) -> list:
-    """To the dtype of torch.autocast, which leaves float64 alone."""
-    dtype = torch.get_autocast_dtype("cpu")
+def _cast(dtype: torch.dtype, *tensors: Tensor | None) -> list:
+    """To another dtype, but for float64: torch.autocast leaves that alone."""
     return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
 
 

@@ -46,11 +46,11 @@ def _forward_shapes(
     hn = input.new_empty(directions, batch, output_size)
     cn = input.new_empty(directions, batch, hidden_size) if cell == "lstm" else input.new_empty(0)
     if not save:
-        return output, hn, cn, input.new_empty(0, dtype=_compute_dtype(input))
-    per_line = _CACHE_LINE // _compute_dtype(input).itemsize
+        return output, hn, cn, input.new_empty(0)
+    per_line = _CACHE_LINE // input.dtype.itemsize
     width = (hidden_size + per_line - 1) // per_line * per_line
     numbers = (_SAVES[cell] + per_direction % 2) * width
-    return output, hn, cn, input.new_empty(directions, rows, numbers, dtype=_compute_dtype(input))
+    return output, hn, cn, input.new_empty(directions, rows, numbers)
 
 
 @torch.library.register_fake("fastrnn::backward")
@@ -76,8 +76,3 @@ def _backward_shapes(
         t.new_empty(t.shape) if t is not None and need else input.new_empty(0)
         for t, need in zip(operands, needs, strict=True)
     ]
-
-
-def _compute_dtype(input: Tensor) -> torch.dtype:
-    """What the kernels compute and save in: low precision is for what goes in and comes out."""
-    return torch.float64 if input.dtype == torch.float64 else torch.float32

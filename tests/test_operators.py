@@ -46,9 +46,8 @@ def test_opcheck(cell, options):
     )
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
-def test_opcheck_dtypes(dtype):
-    torch.library.opcheck(ops.forward, (*_arguments("lstm", dtype=dtype), True))
+def test_opcheck_in_float64():
+    torch.library.opcheck(ops.forward, (*_arguments("lstm", dtype=torch.float64), True))
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])
@@ -103,7 +102,7 @@ def test_export(cell):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda a: a | {"cell": "gru2"}, "cell must be .* got gru2"),
-    (lambda a: a | {"input": a["input"].int()}, "Expected input dtype float32, float64, bfloat16 or float16, got Int"),
+    (lambda a: a | {"input": a["input"].int()}, "Expected input dtype float32 or float64, got Int"),
     (lambda a: a | {"input": a["input"][0]}, "Expected input to have 3 dimensions, got 2"),
     (lambda a: a | {"input": a["input"][:, :, :4]}, "Expected 5, got 4"),
     (lambda a: a | {"input": a["input"][:0]}, "larger than 0"),

@@ -14,6 +14,8 @@ class Backward : Sequence<Cell, T> {
       S::chunk_rows, S::at;
   // The depth of the weight gradients' products. With 64 the backward pass of LSTM T128 B32 H512 is 8 % slower.
   static constexpr int64_t rows_per_chunk = 256;
+  // And that of their chains of additions, which are shorter where there are few rows: see docs/adr/0003.
+  static constexpr int64_t longest_chain = 64;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
   const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
@@ -188,6 +190,7 @@ class Backward : Sequence<Cell, T> {
     auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
     const T** left_columns = left_rows.of(team);
     T** result = result_rows.of(team);
+    const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)));
     team.meet();  // all are done with what is in right_panels
     Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
@@ -207,7 +210,7 @@ class Backward : Sequence<Cell, T> {
         for (int64_t v = 0; v < column_vectors; v += max_vectors) {
           int n = panel_vectors(v);
           product(column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
-                  {left_columns, init, result, 0, left_width});
+                  {left_columns, init, result, 0, left_width, chain});
         }
       }
   }

@@ -13,6 +13,9 @@ class Forward : Sequence<Cell, T> {
   // Enough for full tiles of the input product, few enough that the gates stay in the second-level cache until the
   // steps want them: 1 to 5 % faster than 256 for batches (LSTM and GRU, H 128 to 1024), no difference for one row.
   static constexpr int64_t rows_per_chunk = 64;
+  // Nothing squashes the rounding error of h = W_hr m, so its sums are kept shorter than the gates'. With 128 the error
+  // is 1.45 times that of torch.
+  static constexpr int64_t projection_chain = 32;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
 
@@ -113,8 +116,8 @@ class Forward : Sequence<Cell, T> {
     for (int64_t i = 0; i < rows.size(); ++i)
       m[i] = unprojected + (rows.begin + i) * width, h[i] = at(p.y, t, rows.begin + i);
     this->meet_others_units(team);
-    w_hr.times(this->my_vectors(team, this->output_vectors), rows.size(), true, from_end, {m, this->zero_rows, h},
-               [](Range) {});
+    w_hr.times(this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
+               {m, this->zero_rows, h, 0, 1, projection_chain}, [](Range) {});
   }
 
   void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows, T* const* gated_rows) {

@@ -4,9 +4,9 @@
 // pointer each (Operands): a time step's rows may be strided, packed or ragged, and the first step's come from h0.
 //
 // Every number of C is summed in the same order whatever the tile it falls into: chains of `block_depth` multiply-adds
-// from zero, one added to C after the other. So results are the same to the last bit however rows and columns are
-// shared out among threads; and short chains keep the rounding error down (one chain over 151 steps: ten times that of
-// torch, see docs/adr/0003).
+// or fewer from zero, one added to C after the other. So results are the same to the last bit however rows and columns
+// are shared out among threads; and short chains keep the rounding error down (one chain over 151 steps: ten times that
+// of torch, see docs/adr/0003).
 #pragma once
 #include <string.h>
 
@@ -39,12 +39,12 @@ struct Panel {
 };
 
 // Element k of row i of A is a[i][a_offset + k * a_step]. The pointers are found once for all panels: finding them anew
-// for each took 4 % of LSTM T128 B32 H128.
+// for each took 4 % of LSTM T128 B32 H128. No more than `chain` products are added up before they are added to C.
 template <class T>
 struct Operands {
   const T *const *a, *const *init;
   T* const* c;
-  int64_t a_offset = 0, a_step = 1;
+  int64_t a_offset = 0, a_step = 1, chain = block_depth;
 };
 
 // One tile's work: rows `top` … `top + rows - 1` of C over `depth` rows of the panel from `first` on. Meanwhile it
@@ -109,7 +109,7 @@ void multiply_any(const Panel<T>& panel, const Operands<T>& rows, const Tile<T>&
 template <class T>
 void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands<T>& rows) {
   Tile<T> tile;
-  const int64_t blocks = divide_up(count, block_rows), depths = divide_up(depth, block_depth);
+  const int64_t blocks = divide_up(count, block_rows), depths = divide_up(depth, rows.chain);
   for (int64_t i = 0; i < blocks; ++i) {
     int64_t block = count * i / blocks, height = count * (i + 1) / blocks - block;
     int64_t tiles = divide_up(height, tile_rows(panel.vectors));

@@ -1,5 +1,6 @@
 """What is verified: every cell in every dtype, on sizes chosen to be awkward."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True)
 class Shape:
-    """T steps, B rows, I inputs, H hidden units; `ragged` rows differ in length and are packed.
-
-    The error of a tensor of few numbers is a matter of luck, torch's as well as fastrnn's, so a small shape is drawn
-    several times and the means of the errors count.
-    """
+    """T steps, B rows, I inputs, H hidden units; `ragged` rows differ in length and are packed."""
 
     T: int
     B: int
@@ -25,23 +22,27 @@ class Shape:
     num_layers: int = 1
     bidirectional: bool = False
     ragged: bool = False
-    draws: int = 1
 
 
 # Together: one and many of everything, sizes that no vector width divides, sizes that spill over a block.
 SHAPES = (
-    Shape(1, 1, 16, 16, draws=8),
+    Shape(1, 1, 16, 16),
     Shape(1, 33, 129, 17, num_layers=2),
-    Shape(2, 33, 3, 17, num_layers=2, bidirectional=True, draws=3),
-    Shape(2, 5, 1, 1, bidirectional=True, draws=12),
-    Shape(5, 1, 17, 3, draws=8),
-    Shape(151, 1, 16, 17, draws=2),
+    Shape(2, 33, 3, 17, num_layers=2, bidirectional=True),
+    Shape(2, 5, 1, 16, bidirectional=True),
+    Shape(5, 1, 17, 33),
+    Shape(5, 33, 17, 3),
+    Shape(151, 5, 16, 17),
     Shape(20, 33, 129, 129),
-    Shape(33, 5, 64, 32, bidirectional=True, ragged=True, draws=2),
-    Shape(151, 33, 3, 17, ragged=True, draws=3),
-    Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True, draws=8),
+    Shape(33, 5, 64, 32, bidirectional=True, ragged=True),
+    Shape(151, 33, 3, 17, ragged=True),
+    Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True),
 )
-QUICK = (SHAPES[2], SHAPES[6], SHAPES[7])
+# The worst error of a few numbers is a matter of luck, torch's as well as fastrnn's, so at least so many numbers of the
+# smallest tensor are looked at. With 1 hidden unit luck decides even over 768 draws (docs/adr/0003): that size is left
+# to the tests, which hold it to 1e-10 in float64.
+NUMBERS = 64
+QUICK = (SHAPES[2], SHAPES[7], SHAPES[8])
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,13 @@ class Case:
     @property
     def name(self) -> str:
         return f"{self.cell}, projected" if self.proj_size else self.cell
+
+    @property
+    def draws(self) -> int:
+        """How many random problems are solved: the fewer numbers a final state or a bias has, the more."""
+        shape = self.shape
+        states = shape.B * shape.num_layers * (2 if shape.bidirectional else 1) * (self.proj_size or shape.H)
+        return math.ceil(NUMBERS / min(states, shape.H))
 
     @property
     def options(self) -> dict[str, Any]:
