@@ -14,8 +14,12 @@ from rich.table import Table
 from fastrnn import terminal
 from fastrnn import verify as verification
 from fastrnn.bench.contenders import CONTENDERS
+from fastrnn.bench.table import markdown as bench_markdown
 from fastrnn.bench.work import GATES, GRID, MODES, Work, parse_cells, parse_shapes, parse_threads
 from fastrnn.info import info as facts
+from fastrnn.info import machine
+from fastrnn.page import insert
+from fastrnn.verify.table import markdown as verification_markdown
 
 app = typer.Typer(
     help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster.", no_args_is_help=True, add_completion=False
@@ -47,19 +51,24 @@ def verify(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the errors of every tensor here.")] = None,
     device: Annotated[str, typer.Option(help="Where fastrnn and torch compute: cpu, cuda, …")] = "cpu",
     cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(verification.CELLS),
-    quick: Annotated[bool, typer.Option("--quick", help="Three shapes of nine.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Three shapes of all.")] = False,
+    render: Annotated[Path | None, typer.Option(help="Compute nothing; print this JSON file as Markdown.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --render: put it between the marks in this page.")] = None,
 ) -> None:
     """Compare fastrnn's numbers and torch's with the float64 reference.
 
     Exits with 0 only if no tensor's error is more than twice torch's plus one unit in the last place of the tensor's
     largest value.
     """
+    if render:
+        render_markdown("verify", verification_markdown, render, into)
+        return
     cases = verification.all_cases(parsed(verification.parse_cells, cells), quick=quick)
     results = terminal.run_verify(console, cases, device)
     failed = sum(not result.passed for result in results)
     if json_file:
         found = [result.as_json() for result in results]
-        write_json({"machine": facts(), "device": device, "passed": not failed, "results": found}, json_file)
+        write_json({"machine": machine(), "device": device, "passed": not failed, "results": found}, json_file)
     if failed:
         console.print(f"[bold red]{failed} of {len(results)} layers are less accurate than allowed.")
         raise typer.Exit(1)
@@ -82,7 +91,7 @@ def bench(
 ) -> None:
     """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in turns."""
     if render:
-        render_markdown(render, into)
+        render_markdown("bench", bench_markdown, render, into)
         return
     if mode not in (*MODES, "both"):
         fail(f"--mode is infer, train or both; got {mode!r}")
@@ -107,16 +116,14 @@ def bench(
         draw(results, plot)
 
 
-def render_markdown(file: Path, page: Path | None) -> None:
+def render_markdown(topic: str, markdown: Callable[[Any], str], file: Path, page: Path | None) -> None:
     """Prints a file of results as Markdown, or puts it into a page."""
-    from fastrnn.bench.table import insert, markdown
-
     text = markdown(json.loads(file.read_text(encoding="utf-8")))
     if page is None:
         print(text)
         return
     try:
-        insert(text, page)
+        insert(text, topic, page)
     except ValueError as error:
         fail(error)
 

@@ -10,6 +10,7 @@ import pytest
 from fastrnn.bench import contenders, measure, results, table
 from fastrnn.bench.plot import plot
 from fastrnn.bench.work import GATES, GRID, Shape, Work, parse_cells, parse_shapes, parse_threads
+from fastrnn.page import insert, marks
 
 TINY = Shape(3, 2, 4, 5)
 
@@ -157,17 +158,18 @@ def test_the_summary_is_the_geometric_mean_with_its_losses() -> None:
 
 def test_markdown_goes_between_the_marks_of_a_page(tmp_path: Path) -> None:
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    begin, end = marks("bench")
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     text = table.markdown(some_results())
-    table.insert(text, page)
-    table.insert(text, page)
-    assert page.read_text() == f"before\n{table.BEGIN}\n{text}\n{table.END}\nafter\n"
+    insert(text, "bench", page)
+    insert(text, "bench", page)
+    assert page.read_text() == f"before\n{begin}\n{text}\n{end}\nafter\n"
     assert "| GRU | 3 | 2 | 4 | 5 | 2 | 4 | 1 | 2.00 | **0.50** | ONNX Runtime |" in text
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.count("|") for line in rows[:6]}) == 1
     page.write_text("no marks")
     with pytest.raises(ValueError, match="has no"):
-        table.insert(text, page)
+        insert(text, "bench", page)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from typer.testing import CliRunner, Result
 
 import fastrnn
 from fastrnn import autograd, demo
-from fastrnn.bench.table import BEGIN, END
 from fastrnn.bench.work import Shape
 from fastrnn.cli import app
+from fastrnn.page import marks
 from fastrnn.verify import cases
 
 
@@ -40,6 +40,14 @@ def test_verify_writes_every_error_and_exits_with_its_verdict(tmp_path: Path) ->
     assert (first["cell"], first["dtype"], first["shape"]["H"]) == ("gru", "float32", 7)
     assert {"tensor", "fastrnn", "torch", "allowed"} == set(first["errors"][0])
     assert "lstm, projected" in result.output
+
+    page = tmp_path / "README.md"
+    page.write_text("".join(marks("verify")))
+    assert call("verify", "--render", file, "--into", page).exit_code == 0
+    lines = [line.split(" | ") for line in page.read_text().splitlines() if line.startswith("| gru")]
+    assert [line[1] for line in lines] == ["float32", "float64", "bfloat16", "float16"]
+    largest = max(error["fastrnn"] for error in first["errors"] if error["tensor"].startswith("grad"))
+    assert float(lines[0][7]) == pytest.approx(largest, rel=0.05)
 
 
 @pytest.mark.usefixtures("few_cases")
@@ -84,9 +92,10 @@ def test_bench_measures_writes_and_draws(tmp_path: Path) -> None:
 
     printed = call("bench", "--render", file)
     page = tmp_path / "README.md"
-    page.write_text(f"{BEGIN}{END}")
+    begin, end = marks("bench")
+    page.write_text(begin + end)
     assert call("bench", "--render", file, "--into", page).exit_code == 0
-    assert page.read_text() == f"{BEGIN}\n{printed.output.rstrip()}\n{END}"
+    assert page.read_text() == f"{begin}\n{printed.output.rstrip()}\n{end}"
 
 
 @pytest.mark.parametrize(
@@ -113,7 +122,7 @@ def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
     page.write_text("nothing")
     result = call("bench", "--render", file, "--into", page)
     assert result.exit_code == 2
-    assert BEGIN in result.output
+    assert marks("bench")[0] in result.output
 
 
 def test_info_shows_what_info_returns() -> None:

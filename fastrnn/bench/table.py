@@ -1,18 +1,16 @@
 """Results as tables: for the terminal with rich, for a page in Markdown."""
 
-import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from fastrnn import page
 from fastrnn.bench.results import Row, bands, summarise
 
 LABELS = {"fastrnn": "fastrnn", "torch": "torch.nn", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 MODES = {"infer": "Inference", "train": "Training"}
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 
 def tables(results: dict[str, Any]) -> Iterator[Table]:
@@ -29,22 +27,11 @@ def tables(results: dict[str, Any]) -> Iterator[Table]:
 
 def markdown(results: dict[str, Any]) -> str:
     """Returns the summary in full view and the table of each mode and thread count folded."""
-    machine = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    head = [machine["processor"], f"{machine['cores']} cores", machine["instruction_set"], machine["date"]]
-    parts = [f"{', '.join(head)}; {versions}.", pipes(summary(results))]
-    for section in sections(results):
-        parts.append(f"<details><summary>{section.title}</summary>\n\n{pipes(section)}\n\n</details>")
+    whole = summary(results)
+    parts = [page.about(results["machine"]), page.pipes(whole.columns, whole.lines)]
+    for title, columns, lines in sections(results):
+        parts.append(f"<details><summary>{title}</summary>\n\n{page.pipes(columns, lines)}\n\n</details>")
     return "\n\n".join(parts)
-
-
-def insert(text: str, page: Path) -> None:
-    """Replaces what stands between the marks in a page; raises ValueError if the page has none."""
-    content = page.read_text(encoding="utf-8")
-    found, count = re.subn(f"{BEGIN}.*?{END}", lambda _: f"{BEGIN}\n{text}\n{END}", content, count=1, flags=re.DOTALL)
-    if not count:
-        raise ValueError(f"{page} has no {BEGIN} … {END}")
-    page.write_text(found, encoding="utf-8")
 
 
 class Section(NamedTuple):
@@ -125,9 +112,3 @@ def summary(results: dict[str, Any]) -> Section:
 def ratios_line(ratios: Sequence[float]) -> list[str]:
     found = summarise(ratios)
     return [times(found.mean), times(found.worst), f"{found.behind} of {found.total}"]
-
-
-def pipes(section: Section) -> str:
-    """A Markdown table, the first column to the left and the others to the right."""
-    rule = [":--", *["--:"] * (len(section.columns) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (section.columns, rule, *section.lines))

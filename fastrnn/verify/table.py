@@ -1,12 +1,14 @@
-"""What was found, for the terminal: a table for each cell, a line for each case."""
+"""What was found: for the terminal a table for each cell, a line for each case; for a page a line for each dtype."""
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import groupby, product
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from fastrnn.verify.errors import Result
+from fastrnn import page
+from fastrnn.verify.errors import KINDS, Result
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -33,3 +35,23 @@ def table(results: Sequence[Result]) -> Table:
             style=None if result.passed else "bold red",
         )
     return shown
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """Sums up a file of results: the largest errors over all layers of a cell in a dtype."""
+    columns = ["cell", "dtype", "layers", "output", "torch", "state", "torch", "gradient", "torch", "of allowed"]
+    lines = []
+    for (cell, dtype), layers in groupby(results["results"], key=lambda layer: (name(layer), layer["dtype"])):
+        found = list(layers)
+        errors = [error for layer in found for error in layer["errors"]]
+        largest = [
+            f"{max(error[who] for error in errors if KINDS.get(error['tensor'], 'gradient') == kind):.1e}"
+            for kind, who in product(("output", "state", "gradient"), ("fastrnn", "torch"))
+        ]
+        share = max(error["fastrnn"] / error["allowed"] for error in errors)
+        lines.append([cell, dtype, str(len(found)), *largest, f"{share:.0%}" if share <= 1 else f"**{share:.0%}**"])
+    return f"{page.about(results['machine'])}\n\n{page.pipes(columns, lines)}"
+
+
+def name(layer: dict[str, Any]) -> str:
+    return f"{layer['cell']}, projected" if layer["proj_size"] else layer["cell"]

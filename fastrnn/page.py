@@ -1,0 +1,34 @@
+"""Results on a page in Markdown: what machine they are of, tables, and the marks between which they are put."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+
+def about(machine: dict[str, Any]) -> str:
+    """Says in a line what :func:`fastrnn.info.machine` found."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    head = [machine["processor"], f"{machine['cores']} cores", machine["instruction_set"], machine["date"]]
+    return f"{', '.join(head)}; {versions}."
+
+
+def pipes(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Returns a table, the first column to the left and the others to the right."""
+    rule = [":--", *["--:"] * (len(columns) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *lines))
+
+
+def marks(topic: str) -> tuple[str, str]:
+    """Returns what begins and ends a topic's place on a page."""
+    return f"<!-- {topic}:begin -->", f"<!-- {topic}:end -->"
+
+
+def insert(text: str, topic: str, page: Path) -> None:
+    """Replaces what stands between the topic's marks; raises ValueError if the page has none."""
+    begin, end = marks(topic)
+    content = page.read_text(encoding="utf-8")
+    found, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", content, count=1, flags=re.DOTALL)
+    if not count:
+        raise ValueError(f"{page} has no {begin} … {end}")
+    page.write_text(found, encoding="utf-8")
