@@ -10,9 +10,10 @@ from twins import CELLS, TORCH_CELLS, assert_same, initial, make, random, result
 import fastrnn.nn
 
 F64 = torch.float64
+MANY = [i % 7 + 1 for i in range(130)]  # more rows than one thread takes at a time
 
 
-@pytest.mark.parametrize("lengths", [[5, 3, 3, 1], [1, 5, 2, 5], [4], [2, 2, 2], [1, 1]], ids=str)
+@pytest.mark.parametrize("lengths", [[5, 3, 3, 1], [1, 5, 2, 5], [4], [2, 2, 2], [1, 1], MANY], ids=len)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", TORCH_CELLS)

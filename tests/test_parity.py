@@ -41,6 +41,7 @@ SIZES = [
     (151, 1, 1, 16),
     (151, 5, 1, 17),
     (151, 33, 3, 1),
+    (3, 130, 5, 17),  # more rows than one thread takes at a time
 ]
 
 

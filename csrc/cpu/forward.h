@@ -13,6 +13,8 @@ class Forward : Sequence<Cell, T> {
   // Enough for full tiles of the input product, few enough that the gates stay in the second-level cache until the
   // steps want them: 1 to 5 % faster than 256 for batches (LSTM and GRU, H 128 to 1024), no difference for one row.
   static constexpr int64_t rows_per_chunk = 64;
+  // As many, for the same reason, of a larger batch: LSTM T32 B512 H200 9 to 15 % faster, T64 B128 H256 1 to 4 %.
+  static constexpr int64_t rows_together = 64;
   // Nothing squashes the rounding error of h = W_hr m, so its sums are kept shorter than the gates'. With 128 the error
   // is 1.45 times that of torch.
   static constexpr int64_t projection_chain = 32;
@@ -48,6 +50,14 @@ class Forward : Sequence<Cell, T> {
     w_hr.pack(team);
     if (plan.by_rows) team.meet();  // each needs what the others have packed
     Range rows = this->my_rows(team), units = this->my_vectors(team, vectors);
+    // Rows are strangers to each other: a thread that owns rows takes some through all times before the next.
+    const int64_t groups = plan.by_rows ? divide_up(rows.size(), rows_together) : 1;
+    for (int64_t g = 0; g < groups; ++g)
+      run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups}, units);
+    final_states(team.share(p.batch));
+  }
+
+  void run(const Team& team, Range rows, Range units) {
     initial_c(rows, units);
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, p.reverse);
@@ -58,7 +68,6 @@ class Forward : Sequence<Cell, T> {
         this->meet_others_units(team);
       }
     }
-    final_states(team.share(p.batch));
   }
 
   // A row has its place whatever the lengths of others, so that a thread may be chunks ahead of one with other rows.
