@@ -32,17 +32,17 @@ SHAPES = (
     Shape(2, 5, 1, 16, bidirectional=True),
     Shape(5, 1, 17, 33),
     Shape(5, 33, 17, 3),
+    Shape(9, 33, 16, 1),
     Shape(151, 5, 16, 17),
     Shape(20, 33, 129, 129),
     Shape(33, 5, 64, 32, bidirectional=True, ragged=True),
     Shape(151, 33, 3, 17, ragged=True),
     Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True),
 )
-# The worst error of a few numbers is a matter of luck, torch's as well as fastrnn's, so at least so many numbers of the
-# smallest tensor are looked at. With 1 hidden unit luck decides even over 768 draws (docs/adr/0003): that size is left
-# to the tests, which hold it to 1e-10 in float64.
+# The worst error of a few numbers is a matter of luck, torch's as well as fastrnn's (docs/adr/0003), so at least so
+# many numbers of the smallest tensor are looked at, and layers of 1 or 3 hidden units have many rows.
 NUMBERS = 64
-QUICK = (SHAPES[2], SHAPES[7], SHAPES[8])
+QUICK = (SHAPES[2], SHAPES[8], SHAPES[9])
 
 
 @dataclass(frozen=True)
