@@ -12,6 +12,9 @@ namespace fastrnn {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
+// For tests: how many cores there are to be, 0 for those that there are.
+void assume_cores(int cores);
+
 void check_sizes(const at::Tensor& t, at::IntArrayRef expected, const char* name);
 void check_dtype(const at::Tensor& t, at::ScalarType expected, const char* name);
 
