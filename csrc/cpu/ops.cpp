@@ -88,6 +88,14 @@ struct Layer {
   bool projected() const { return output_size != hidden_size; }
   int64_t saved_row() const { return saved_width(cell, hidden_size, projected(), c10::elementSize(dtype)); }
 
+  // With `recompute` the checkpoints, as many as there can be. A cell that saves nothing anyway has nothing to
+  // recompute.
+  std::vector<int64_t> saved_sizes(bool recompute) const {
+    if (!recompute || saved_row() == 0) return {directions, rows, saved_row()};
+    const int64_t checkpoints = (times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint;
+    return {directions, checkpoints, batch, checkpoint_width(cell, hidden_size, c10::elementSize(dtype))};
+  }
+
   // Not through the dispatcher: it takes 0.3 us, as long as a step of a small layer.
   Tensor empty(at::IntArrayRef sizes) const { return at::detail::empty_cpu(sizes, dtype); }
 
@@ -120,7 +128,9 @@ struct Layer {
     p.x = rows_of<const T>(input);
     p.y = rows_of<T>(output, d * output_size);
     int64_t width = saved_row();
-    if (saved.numel()) p.saved = {saved.mutable_data_ptr<T>() + d * rows * width, 0, width, width};
+    p.recompute = saved.dim() == 4;
+    if (saved.numel() && p.recompute) p.checkpoints = saved.mutable_data_ptr<T>() + d * saved.stride(0);
+    if (saved.numel() && !p.recompute) p.saved = {saved.mutable_data_ptr<T>() + d * rows * width, 0, width, width};
     return p;
   }
 
@@ -213,13 +223,13 @@ void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, con
 std::tuple<Tensor, Tensor, Tensor, Tensor> forward(c10::string_view cell, const Tensor& input,
                                                    const OptionalTensor& batch_sizes, const OptionalTensor& h0,
                                                    const OptionalTensor& c0, at::TensorList weights, bool biases,
-                                                   bool bidirectional, bool batch_first, bool save) {
+                                                   bool bidirectional, bool batch_first, bool save, bool recompute) {
   Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
   Tensor output = layer.empty_output();
   Tensor hn = layer.empty({layer.directions, layer.batch, layer.output_size});
   Tensor cn = layer.empty({0}), saved = layer.empty({0});
   if (layer.cell == CellKind::lstm) cn = layer.empty({layer.directions, layer.batch, layer.hidden_size});
-  if (save) saved = layer.empty({layer.directions, layer.rows, layer.saved_row()});
+  if (save) saved = layer.empty(layer.saved_sizes(recompute));
   if (layer.rows > 0) {
     if (layer.dtype == at::kDouble)
       run_forward<double>(layer, output, hn, cn, saved);
@@ -281,7 +291,7 @@ std::vector<Tensor> backward(c10::string_view cell, const OptionalTensor& d_outp
   Tensor dcn = incoming(d_cn, {layer.directions, layer.batch, layer.hidden_size}, "d_cn");
   if (dhn.defined()) dhn = dhn.contiguous();
   if (dcn.defined()) dcn = dcn.contiguous();
-  check_sizes(saved, {layer.directions, layer.rows, layer.saved_row()}, "saved");
+  check_sizes(saved, layer.saved_sizes(saved.dim() == 4), "saved");
   TORCH_CHECK(saved.scalar_type() == layer.dtype && saved.is_contiguous(), "Expected saved as forward returned it");
 
   auto wanted = [&](int64_t i, at::IntArrayRef sizes) {

@@ -13,6 +13,16 @@ struct Plan {
   int64_t times_per_chunk;  // steps whose input product is done in one go
 };
 
+// Of a chunk of the backward pass: the depth of the weight gradients' products. With 64 the backward pass of LSTM T128
+// B32 H512 is 8 % slower.
+constexpr int64_t backward_rows_per_chunk = 256;
+
+// Steps of a segment of recompute.h: whole chunks of the backward pass.
+inline int64_t steps_per_checkpoint(int64_t batch) {
+  int64_t chunk = larger(1, backward_rows_per_chunk / batch);
+  return divide_up(least_steps_per_checkpoint, chunk) * chunk;
+}
+
 template <class Cell, class T>
 Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   int64_t output = p.projection_size ? p.projection_size : p.hidden_size;
