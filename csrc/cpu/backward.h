@@ -83,6 +83,7 @@ class Backward : Sequence<Cell, T> {
 
   // What the forward pass left of a row, or would have left.
   FASTRNN_INLINE const T* saved(int64_t t, int64_t b) const {
+    if (Cell::saves == 0) return nullptr;
     return recomputed ? recomputed->row(t, b) : at(p.saved, t, b);
   }
   FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
@@ -177,7 +178,7 @@ class Backward : Sequence<Cell, T> {
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
-        kept[count] = saved(t, b) + (Cell::saves ? Cell::saves - 1 + (p.w_hr != nullptr) : 0) * width;
+        if (Cell::saves) kept[count] = saved(t, b) + (Cell::saves - 1 + (p.w_hr != nullptr)) * width;
         da[count] = dgates + count * gates_width, dx[count] = at(p.dx, t, b);
       }
     if (p.dx.data) {

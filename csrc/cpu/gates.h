@@ -1,14 +1,7 @@
 // What one row asks of a layer: gates = bias + x · W_ihᵀ + h_{t-1} · W_hhᵀ, then the cell. The forward loop runs it,
-// and recompute.h runs it again where the forward pass saved nothing: the same machine code, and so the same bits.
+// and recompute.h runs it again where the forward pass saved nothing: the same operations in the same order, so the same bits.
 #pragma once
 #include "weights.h"
-
-// One copy for all callers: two might be compiled to other multiply-adds, and differ in the last bit.
-#if defined(__clang__)
-#define FASTRNN_ONE_COPY [[gnu::noinline]]
-#else
-#define FASTRNN_ONE_COPY [[gnu::noinline, gnu::noclone]]
-#endif
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -70,7 +63,7 @@ class Gates : protected Sequence<Cell, T> {
     int64_t h_step, saved_step;
   };
 
-  FASTRNN_ONE_COPY void apply_cell(Range units, int64_t count, const CellRows& rows) {
+  void apply_cell(Range units, int64_t count, const CellRows& rows) {
     for (int64_t i = 0; i < count; ++i) {
       T* c_row = Cell::carries_c ? rows.c + i * width : nullptr;
       T* h_row = rows.h ? rows.h + i * rows.h_step : nullptr;
@@ -101,7 +94,7 @@ class Gates : protected Sequence<Cell, T> {
           V::load(bias + u).store(rows[i] + u);
   }
 
-  FASTRNN_ONE_COPY void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows,
+  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows,
                                    T* const* gated_rows) {
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
