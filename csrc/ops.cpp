@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include "cpu/dispatch.h"
+#include "direct.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
 // forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
@@ -68,6 +69,7 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(threads); }, py::arg("threads"),
       py::call_guard<py::gil_scoped_release>(), "float32 multiply-adds on registers alone, GFLOP/s over all threads");
+  m.def("infer", fastrnn::infer, "a stack of layers at inference, or None where the call is not plain (direct.cpp)");
   m.def("activation_float", [](const std::string& name, py::array_t<float, py::array::c_style> x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);
   });

@@ -17,7 +17,7 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn import autograd, reference
+from fastrnn import _C, autograd, reference
 from fastrnn.checks import check_sequence, check_step
 from fastrnn.stack import stack
 
@@ -54,6 +54,10 @@ def sequence(
     recompute: bool = False,
 ) -> tuple[Tensor, State]:
     """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
+    if batch_sizes is None and not (dropout and training) and not torch.compiler.is_compiling():
+        result = _C.infer(cell, input, hx, weights, num_layers, biases, bidirectional, batch_first)
+        if result is not None:
+            return result
     h0, c0 = _states(cell, hx)
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
         input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)

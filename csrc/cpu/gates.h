@@ -1,5 +1,6 @@
 // What one row asks of a layer: gates = bias + x · W_ihᵀ + h_{t-1} · W_hhᵀ, then the cell. The forward loop runs it,
-// and recompute.h runs it again where the forward pass saved nothing: the same operations in the same order, so the same bits.
+// and recompute.h runs it again where the forward pass saved nothing: the same operations in the same order, and so
+// the same bits.
 #pragma once
 #include "weights.h"
 
@@ -94,8 +95,7 @@ class Gates : protected Sequence<Cell, T> {
           V::load(bias + u).store(rows[i] + u);
   }
 
-  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows,
-                                   T* const* gated_rows) {
+  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows, T* const* gated_rows) {
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
         V a[Cell::slots];

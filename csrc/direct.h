@@ -1,0 +1,11 @@
+// The short way from Python to the kernels, for inference.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace fastrnn {
+
+// What fastrnn.dispatch.sequence returns, or None where the call is anything but plain: see direct.cpp.
+pybind11::object infer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::sequence weights,
+                       int64_t num_layers, bool biases, bool bidirectional, bool batch_first);
+
+}  // namespace fastrnn
