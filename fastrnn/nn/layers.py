@@ -117,7 +117,7 @@ class RNN(_Layer):
         bidirectional: a second direction reads the sequence backwards; outputs are concatenated.
         device, dtype: of the parameters: float32, float64, bfloat16 or float16.
         recompute: beyond torch: save next to nothing for the backward pass, which computes it again: less memory, more
-            time, the same numbers (docs/adr/0004). Of the layers by the fused kernels and of all others alike.
+            time, the same numbers (docs/adr/0004).
 
     Call:
         ``output, h_n = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
