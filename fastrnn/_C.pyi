@@ -21,3 +21,6 @@ def infer(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, Any] | None: ...
+def infer_step(
+    cell: str, input: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None, weights: Sequence[Tensor]
+) -> Any: ...

@@ -54,10 +54,6 @@ def sequence(
     recompute: bool = False,
 ) -> tuple[Tensor, State]:
     """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
-    if batch_sizes is None and not (dropout and training) and not torch.compiler.is_compiling():
-        result = _C.infer(cell, input, hx, weights, num_layers, biases, bidirectional, batch_first)
-        if result is not None:
-            return result
     h0, c0 = _states(cell, hx)
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
         input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)
@@ -92,6 +88,10 @@ def sequence(
 
 def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) -> State:
     """Run one step of any cell: input (B, I), hx (B, H) or a pair of them. It is a sequence of length one."""
+    if not torch.compiler.is_compiling():
+        result = _C.infer_step(cell, input, hx, weights)
+        if result is not None:
+            return result
     h0, c0 = _states(cell, hx)
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
         input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)

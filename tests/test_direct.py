@@ -205,5 +205,42 @@ def test_vmap_and_inference_mode():
 def test_weights_may_be_any_sequence():
     layer, input = fastrnn.GRU(I, H), torch.randn(4, 3, I)
     with torch.no_grad():
-        expected = layer(input)[0]
-        assert torch.equal(fastrnn.functional.gru(input, None, tuple(layer._weights()))[0], expected)
+        output, _ = _C.infer("gru", input, None, tuple(layer._weights()), 1, True, False, False)
+        assert torch.equal(output, layer(input)[0])
+
+
+@pytest.mark.parametrize("given_state", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("cell", [fastrnn.RNNCell, fastrnn.GRUCell, fastrnn.LSTMCell])
+def test_cells_have_the_same_bits_as_the_long_way(cell, bias, given_state):
+    torch.manual_seed(2)
+    cell, input = cell(I, H, bias=bias), torch.randn(3, I)
+    hx = torch.randn(3, H) if given_state else None
+    if given_state and isinstance(cell, fastrnn.LSTMCell):
+        hx = (hx, torch.randn(3, H))
+    expected = cell(input, hx)
+    with torch.no_grad():
+        found = cell(input, hx)
+        weights = list(cell.parameters())
+        name = {fastrnn.RNNCell: "rnn_tanh", fastrnn.GRUCell: "gru", fastrnn.LSTMCell: "lstm"}[type(cell)]
+        direct = _C.infer_step(name, input, hx, weights)
+        assert _C.infer_step(name, input[0], None, weights) is None
+    for result, want in zip(*map(states, (found, expected)), strict=True):
+        assert want.requires_grad
+        assert torch.equal(result, want)
+    for result, want in zip(*map(states, (direct, found)), strict=True):
+        assert torch.equal(result, want)
+
+
+def states(result):
+    return result if isinstance(result, tuple) else (result,)
+
+
+@pytest.mark.parametrize("cell", [fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM])
+def test_the_way_through_the_weights_changes_nothing(cell):
+    """Every other call of one step goes through the weights from their end."""
+    layer, input = cell(48, 80), torch.randn(1, 1, 48)
+    with torch.no_grad():
+        first, second, third = (layer(input)[0] for _ in range(3))
+    assert torch.equal(first, second)
+    assert torch.equal(first, third)

@@ -39,7 +39,7 @@ class Forward : Gates<Cell, T> {
     if (plan.by_rows) team.meet();  // each needs what the others have packed
     Range rows = this->my_rows(team), units = this->my_vectors(team, vectors);
     // Rows are strangers to each other: a thread that owns rows takes some through all times before the next.
-    const int64_t groups = plan.by_rows ? divide_up(rows.size(), rows_together) : 1;
+    const int64_t groups = plan.by_rows && p.times > 1 ? divide_up(rows.size(), rows_together) : 1;
     for (int64_t g = 0; g < groups; ++g)
       run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups}, units);
     final_states(team.share(p.batch));
@@ -47,6 +47,7 @@ class Forward : Gates<Cell, T> {
 
   void run(const Team& team, Range rows, Range units) {
     initial_c(rows, units);
+    if (p.times == 1 && !Cell::gated && !p.w_hr) return only_step(team, rows, units);
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, p.reverse);
       input_product(team, times, rows, units);
@@ -57,6 +58,17 @@ class Forward : Gates<Cell, T> {
         this->meet_others_units(team);
       }
     }
+  }
+
+  // One step reads every weight once. So both products and the cell of some units come before those of the next: the
+  // weights are one stream, and what it leaves in the cache can be met from the other end by the next call.
+  void only_step(const Team& team, Range rows, Range units) {
+    if (p.checkpoints) keep_c(0, rows, units);
+    sweep(units, G::recurrent_units, plan.from_end, [&](int64_t v, int n) {
+      input_product(team, {0, 1}, rows, {v, v + n});
+      step(team, {0, 1}, 0, rows, {v, v + n});
+    });
+    this->meet_others_units(team);
   }
 
   // A row has its place whatever the lengths of others, so that a thread may be chunks ahead of one with other rows.
@@ -74,7 +86,7 @@ class Forward : Gates<Cell, T> {
       for (int64_t b = now.begin; b < now.end; ++b, ++count)
         x[count] = at(p.x, t, b), a[count] = gates_row(times, t, b);
     }
-    G::input_product(units, count, x, a);
+    G::input_product(team, units, count, x, a);
   }
 
   // gates += h_{t-1} · W_hhᵀ, then the cell.
@@ -99,7 +111,7 @@ class Forward : Gates<Cell, T> {
     for (int64_t i = 0; i < rows.size(); ++i)
       m[i] = unprojected + (rows.begin + i) * width, h[i] = at(p.y, t, rows.begin + i);
     this->meet_others_units(team);
-    w_hr.times(this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
+    w_hr.times(team, this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
                {m, this->zero_rows, h, 0, 1, projection_chain}, [](Range) {});
   }
 

@@ -15,6 +15,7 @@ class Gates : protected Sequence<Cell, T> {
   using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
+  static constexpr int recurrent_units = GateWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
 
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
       : S(problem, rows_per_chunk), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
@@ -36,8 +37,8 @@ class Gates : protected Sequence<Cell, T> {
   }
 
   // gates = bias + x · W_ihᵀ
-  void input_product(Range units, int64_t count, const T* const* x, T* const* gates) {
-    w_ih.times(units, count, false, false, {x, bias_rows, gates},
+  void input_product(const Team& team, Range units, int64_t count, const T* const* x, T* const* gates) {
+    w_ih.times(team, units, count, false, false, {x, bias_rows, gates},
                [&](Range vectors) { fill_other_slots(vectors, gates, count); });
   }
 
@@ -46,12 +47,12 @@ class Gates : protected Sequence<Cell, T> {
   void recurrent_product(const Team& team, Range units, int64_t count, bool from_end, const T* const* h_prev,
                          T* const* gates, T* const* gated, Then then) {
     if constexpr (Cell::gated) {
-      w_hh.times(units, count, false, from_end, {h_prev, gates, gates},
+      w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates},
                  [&](Range vectors) { apply_gate(vectors, count, gates, h_prev, gated); });
       this->meet_others_units(team);
-      w_hh_gated.times(units, count, false, from_end, {gated, gates, gates}, then);
+      w_hh_gated.times(team, units, count, false, from_end, {gated, gates, gates}, then);
     } else {
-      w_hh.times(units, count, false, from_end, {h_prev, gates, gates}, then);
+      w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates}, then);
     }
   }
 

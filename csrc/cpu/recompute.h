@@ -65,7 +65,7 @@ class Recompute : Gates<Cell, T> {
     for (int64_t b = rows.begin; Cell::carries_c && b < rows.end; ++b)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
         V::load(checkpoint(segment.begin / plan.times_per_chunk, b) + u).store(c + b * width + u);
-    this->input_product(units, count, x, gates);
+    this->input_product(team, units, count, x, gates);
     this->recurrent_product(team, units, count, false, h, gates, g, [&](Range vectors) {
       int64_t first = 0;
       each_time(segment, [&](int64_t t) {

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from fastrnn import _C
 from fastrnn.dispatch import State, sequence
 
 # RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
@@ -40,6 +41,12 @@ class _Layer(torch.nn.RNNBase):
         raise NotImplementedError
 
     def forward(self, input: Any, hx: Any = None) -> Any:
+        # At inference first the short way, which says None where a call needs more care.
+        if not torch.compiler.is_compiling() and not (self.dropout and self.training):
+            options = self.num_layers, self.bias, self.bidirectional, self.batch_first
+            result = _C.infer(self._cell, input, hx, self._weights(), *options)
+            if result is not None:
+                return result
         if isinstance(input, PackedSequence):
             return self._packed(input, hx)
         rank = input.dim()
