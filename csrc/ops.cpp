@@ -9,11 +9,12 @@
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
 // forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
+// With `recompute` saved holds only what backward cannot find again, in 4 dimensions instead of 3.
 // backward returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
 TORCH_LIBRARY(fastrnn, m) {
   m.def(
       "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
-      "bool bidirectional, bool batch_first, bool save) -> (Tensor, Tensor, Tensor, Tensor)");
+      "bool bidirectional, bool batch_first, bool save, bool recompute=False) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "

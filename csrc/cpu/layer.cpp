@@ -91,6 +91,12 @@ Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& 
   }
 }
 
+std::vector<int64_t> Layer::saved_sizes(bool recompute) const {
+  if (!recompute || saved_row() == 0) return {directions, rows, saved_row()};
+  const int64_t checkpoints = (times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint;
+  return {directions, checkpoints, batch, checkpoint_width(cell, hidden_size, c10::elementSize(dtype))};
+}
+
 // Not through the dispatcher: it takes 0.3 us, as long as a step of a small layer.
 Tensor Layer::empty(at::IntArrayRef sizes) const { return at::detail::empty_cpu(sizes, dtype); }
 
@@ -123,8 +129,13 @@ Problem<T> Layer::problem(int64_t d, const Tensor& output, const Tensor& saved) 
   if (c0) p.c0 = c0->const_data_ptr<T>() + d * batch * hidden_size;
   p.x = rows_of<const T>(input);
   p.y = rows_of<T>(output, d * output_size);
-  int64_t width = saved_row();
-  if (saved.defined() && saved.numel()) p.saved = {saved.mutable_data_ptr<T>() + d * rows * width, 0, width, width};
+  p.recompute = saved.defined() && saved.dim() == 4;
+  if (!saved.defined() || !saved.numel()) return p;
+  T* of_direction = saved.mutable_data_ptr<T>() + d * saved.stride(0);
+  if (p.recompute)
+    p.checkpoints = of_direction;
+  else
+    p.saved = {of_direction, 0, saved_row(), saved_row()};
   return p;
 }
 

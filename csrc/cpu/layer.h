@@ -36,6 +36,8 @@ struct Layer {
   const at::Tensor& weight(int64_t direction, int64_t i) const { return weights[direction * per_direction + i]; }
   bool projected() const { return output_size != hidden_size; }
   int64_t saved_row() const { return saved_width(cell, hidden_size, projected(), c10::elementSize(dtype)); }
+  // With `recompute` only checkpoints, in 4 dimensions; a cell that saves nothing anyway has nothing to recompute.
+  std::vector<int64_t> saved_sizes(bool recompute) const;
 
   at::Tensor empty(at::IntArrayRef sizes) const;
   at::Tensor empty_output() const;

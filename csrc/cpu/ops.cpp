@@ -12,13 +12,13 @@ using at::Tensor;
 std::tuple<Tensor, Tensor, Tensor, Tensor> forward(c10::string_view cell, const Tensor& input,
                                                    const OptionalTensor& batch_sizes, const OptionalTensor& h0,
                                                    const OptionalTensor& c0, at::TensorList weights, bool biases,
-                                                   bool bidirectional, bool batch_first, bool save) {
+                                                   bool bidirectional, bool batch_first, bool save, bool recompute) {
   Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
   Tensor output = layer.empty_output();
   Tensor hn = layer.empty({layer.directions, layer.batch, layer.output_size});
   Tensor cn = layer.empty({0}), saved = layer.empty({0});
   if (layer.cell == CellKind::lstm) cn = layer.empty({layer.directions, layer.batch, layer.hidden_size});
-  if (save) saved = layer.empty({layer.directions, layer.rows, layer.saved_row()});
+  if (save) saved = layer.empty(layer.saved_sizes(recompute));
   layer.forward(output, hn, cn, 0, saved);
   return {output, hn, cn, saved};
 }
@@ -75,7 +75,7 @@ std::vector<Tensor> backward(c10::string_view cell, const OptionalTensor& d_outp
   Tensor dcn = incoming(d_cn, {layer.directions, layer.batch, layer.hidden_size}, "d_cn");
   if (dhn.defined()) dhn = dhn.contiguous();
   if (dcn.defined()) dcn = dcn.contiguous();
-  check_sizes(saved, {layer.directions, layer.rows, layer.saved_row()}, "saved");
+  check_sizes(saved, layer.saved_sizes(saved.dim() == 4), "saved");
   TORCH_CHECK(saved.scalar_type() == layer.dtype && saved.is_contiguous(), "Expected saved as forward returned it");
 
   auto wanted = [&](int64_t i, at::IntArrayRef sizes) {
