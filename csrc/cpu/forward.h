@@ -32,6 +32,11 @@ class Forward : Gates<Cell, T> {
     parallel(plan.threads, [this](Team team) { run(team); });
   }
 
+  // Two directions of a layer at a time.
+  void run_beside(Forward& other) {
+    parallel(plan.threads, [this](Team team) { run(team); }, other.plan.threads, [&](Team team) { other.run(team); });
+  }
+
  private:
   void run(const Team& team) {
     this->pack(team);

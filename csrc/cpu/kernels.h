@@ -13,23 +13,48 @@
 
 namespace fastrnn::FASTRNN_TARGET {
 
-// Calls run<Cell>() for the cell that the problem names.
-template <template <class, class> class Pass, class T>
-void for_cell(const Problem<T>& p) {
-  switch (p.cell) {
+// Calls run<Cell>() for the cell.
+template <class Run>
+void for_cell(CellKind cell, Run run) {
+  switch (cell) {
     case CellKind::rnn_tanh:
-      return Pass<RNN<Tanh>, T>(p).run();
+      return run.template operator()<RNN<Tanh>>();
     case CellKind::rnn_relu:
-      return Pass<RNN<Relu>, T>(p).run();
+      return run.template operator()<RNN<Relu>>();
     case CellKind::rnn_sigmoid:
-      return Pass<RNN<Sigmoid>, T>(p).run();
+      return run.template operator()<RNN<Sigmoid>>();
     case CellKind::gru:
-      return Pass<GRU, T>(p).run();
+      return run.template operator()<GRU>();
     case CellKind::gru_reset_before:
-      return Pass<GRUResetBefore, T>(p).run();
+      return run.template operator()<GRUResetBefore>();
     case CellKind::lstm:
-      return Pass<LSTM, T>(p).run();
+      return run.template operator()<LSTM>();
   }
+}
+
+template <class T>
+void forward(const Problem<T>& p) {
+  for_cell(p.cell, [&]<class Cell>() { Forward<Cell, T>(p).run(); });
+}
+
+template <class T>
+void forward_both(const Problem<T>& one, const Problem<T>& other) {
+  for_cell(one.cell, [&]<class Cell>() {
+    if (!side_by_side<Cell>(one)) {
+      Forward<Cell, T>(one).run();
+      Forward<Cell, T>(other).run();
+      return;
+    }
+    Problem<T> first = one, second = other;
+    first.threads = one.threads / 2, second.threads = one.threads - first.threads;
+    Forward<Cell, T> forward(first), beside(second);
+    forward.run_beside(beside);
+  });
+}
+
+template <class T>
+void backward(const Problem<T>& p) {
+  for_cell(p.cell, [&]<class Cell>() { Backward<Cell, T>(p).run(); });
 }
 
 // For the test of the activations' accuracy.
@@ -65,8 +90,12 @@ inline double fma_gflops(int threads) {
 
 extern const Kernels kernels;
 const Kernels kernels = {
-    FASTRNN_STRING(FASTRNN_TARGET), for_cell<Forward, float>, for_cell<Forward, double>, for_cell<Backward, float>,
-    for_cell<Backward, double>,     activation<float>,        activation<double>,        fma_gflops,
+    FASTRNN_STRING(FASTRNN_TARGET),
+    {forward<float>, forward_both<float>, backward<float>},
+    {forward<double>, forward_both<double>, backward<double>},
+    activation<float>,
+    activation<double>,
+    fma_gflops,
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

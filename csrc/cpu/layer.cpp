@@ -50,13 +50,17 @@ int usable_threads() {
 
 template <class T>
 void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
-         const Tensor& saved, void (*kernel)(const Problem<T>&)) {
+         const Tensor& saved, const Passes<T>& passes) {
+  Problem<T> problems[2];
   for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<T> p = layer.problem<T>(d, output, saved);
+    Problem<T>& p = problems[d] = layer.problem<T>(d, output, saved);
     p.hn = hn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.output_size;
     if (cn.defined() && cn.numel()) p.cn = cn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.hidden_size;
-    kernel(p);
   }
+  if (layer.directions == 2)
+    passes.forward_both(problems[0], problems[1]);
+  else
+    passes.forward(problems[0]);
 }
 
 }  // namespace
@@ -110,9 +114,9 @@ void Layer::forward(const Tensor& output, const Tensor& hn, const Tensor& cn, in
                     const Tensor& saved) const {
   if (rows == 0) return;
   if (dtype == at::kDouble)
-    run<double>(*this, output, hn, cn, first, saved, kernels().forward_double);
+    run<double>(*this, output, hn, cn, first, saved, kernels().of_double);
   else
-    run<float>(*this, output, hn, cn, first, saved, kernels().forward_float);
+    run<float>(*this, output, hn, cn, first, saved, kernels().of_float);
 }
 
 template <class T>

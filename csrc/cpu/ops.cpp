@@ -89,9 +89,9 @@ std::vector<Tensor> backward(c10::string_view cell, const OptionalTensor& d_outp
   for (size_t i = 0; i < weights.size(); ++i) grads.weights.push_back(wanted(3 + i, layer.weights[i].sizes()));
   if (layer.rows > 0) {
     if (layer.dtype == at::kDouble)
-      run_backward<double>(layer, dy, dhn, dcn, output, saved, grads, kernels().backward_double);
+      run_backward<double>(layer, dy, dhn, dcn, output, saved, grads, kernels().of_double.backward);
     else
-      run_backward<float>(layer, dy, dhn, dcn, output, saved, grads, kernels().backward_float);
+      run_backward<float>(layer, dy, dhn, dcn, output, saved, grads, kernels().of_float.backward);
   }
   std::vector<Tensor> result;
   auto hand_out = [&](const Tensor& t) { result.push_back(t.defined() ? t : layer.empty({0})); };

@@ -52,13 +52,18 @@ struct Problem {
   T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr;
 };
 
+template <class T>
+struct Passes {
+  void (*forward)(const Problem<T>&);
+  void (*forward_both)(const Problem<T>&, const Problem<T>&);  // the two directions of a layer
+  void (*backward)(const Problem<T>&);
+};
+
 // One per instruction set; dispatch.h chooses.
 struct Kernels {
   const char* name;
-  void (*forward_float)(const Problem<float>&);
-  void (*forward_double)(const Problem<double>&);
-  void (*backward_float)(const Problem<float>&);
-  void (*backward_double)(const Problem<double>&);
+  Passes<float> of_float;
+  Passes<double> of_double;
   void (*activation_float)(char which, const float* x, float* y, int64_t n);
   void (*activation_double)(char which, const double* x, double* y, int64_t n);
   double (*fma_gflops)(int threads);

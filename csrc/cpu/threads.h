@@ -60,4 +60,23 @@ inline void parallel(int threads, Work work) {
   work(Team{omp_get_thread_num(), omp_get_num_threads(), &barrier});  // may be fewer than asked for
 }
 
+// Two works at a time, each by a team of its own.
+template <class First, class Second>
+inline void parallel(int first_threads, First first, int second_threads, Second second) {
+  Barrier barriers[2];
+#pragma omp parallel num_threads(first_threads + second_threads)
+  {
+    const int rank = omp_get_thread_num(), all = omp_get_num_threads();
+    const int ours = int(smaller(first_threads, all - 1));
+    if (all == 1) {
+      first(Team{0, 1, &barriers[0]});
+      second(Team{0, 1, &barriers[1]});
+    } else if (rank < ours) {
+      first(Team{rank, ours, &barriers[0]});
+    } else {
+      second(Team{rank - ours, all - ours, &barriers[1]});
+    }
+  }
+}
+
 }  // namespace fastrnn::FASTRNN_TARGET
