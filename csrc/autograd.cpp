@@ -15,10 +15,11 @@ using OptionalTensor = std::optional<Tensor>;
 std::tuple<Tensor, Tensor, Tensor, Tensor> call_forward(string_view cell, const Tensor& input,
                                                         const OptionalTensor& batch_sizes, const OptionalTensor& h0,
                                                         const OptionalTensor& c0, TensorList weights, bool biases,
-                                                        bool bidirectional, bool batch_first, bool save) {
+                                                        bool bidirectional, bool batch_first, bool save,
+                                                        bool recompute) {
   static const auto op =
       c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::forward", "").typed<decltype(call_forward)>();
-  return op.call(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save);
+  return op.call(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save, recompute);
 }
 
 std::vector<Tensor> call_backward(string_view cell, const OptionalTensor& d_output, const OptionalTensor& d_hn,
@@ -37,10 +38,10 @@ OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor
 struct Layer : torch::autograd::Function<Layer> {
   static variable_list forward(AutogradContext* ctx, string_view cell, const Tensor& input,
                                const OptionalTensor& batch_sizes, const OptionalTensor& h0, const OptionalTensor& c0,
-                               TensorList weights, bool biases, bool bidirectional, bool batch_first) {
+                               TensorList weights, bool biases, bool bidirectional, bool batch_first, bool recompute) {
     at::AutoDispatchBelowADInplaceOrView guard;
     auto [output, hn, cn, saved] =
-        call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, true);
+        call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, true, recompute);
     variable_list kept{input, batch_sizes.value_or(Tensor()), h0.value_or(Tensor()), c0.value_or(Tensor()), output,
                        saved};
     kept.insert(kept.end(), weights.begin(), weights.end());
@@ -82,7 +83,7 @@ struct Layer : torch::autograd::Function<Layer> {
 
     variable_list result{Tensor(), grads[0], Tensor(), grads[1], grads[2]};  // cell, input, batch_sizes, h0, c0
     result.insert(result.end(), grads.begin() + 3, grads.end());
-    result.resize(result.size() + 3);  // biases, bidirectional, batch_first
+    result.resize(result.size() + 4);  // biases, bidirectional, batch_first, recompute
     return result;
   }
 };
@@ -90,7 +91,7 @@ struct Layer : torch::autograd::Function<Layer> {
 std::tuple<Tensor, Tensor, Tensor, Tensor> forward(string_view cell, const Tensor& input,
                                                    const OptionalTensor& batch_sizes, const OptionalTensor& h0,
                                                    const OptionalTensor& c0, TensorList weights, bool biases,
-                                                   bool bidirectional, bool batch_first, bool save) {
+                                                   bool bidirectional, bool batch_first, bool save, bool recompute) {
   auto wants_gradient = [](const OptionalTensor& t) {
     TORCH_CHECK_NOT_IMPLEMENTED(!torch::autograd::isFwGradDefined(t),
                                 "fastrnn has no forward-mode derivatives; use backward mode, or fastrnn.reference");
@@ -101,9 +102,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(string_view cell, const Tenso
   for (const Tensor& w : weights) recorded |= wants_gradient(w);
   if (!recorded || !at::GradMode::is_enabled()) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    return call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save);
+    return call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save, recompute);
   }
-  variable_list result = Layer::apply(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
+  variable_list result =
+      Layer::apply(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, recompute);
   return {result[0], result[1], result[2], result[3]};
 }
 

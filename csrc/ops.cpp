@@ -4,14 +4,17 @@
 #include <torch/library.h>
 
 #include "cpu/dispatch.h"
+#include "cpu/layer.h"
+#include "direct.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
 // forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
+// With `recompute` saved holds only what backward cannot find again, in 4 dimensions instead of 3.
 // backward returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
 TORCH_LIBRARY(fastrnn, m) {
   m.def(
       "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
-      "bool bidirectional, bool batch_first, bool save) -> (Tensor, Tensor, Tensor, Tensor)");
+      "bool bidirectional, bool batch_first, bool save, bool recompute=False) -> (Tensor, Tensor, Tensor, Tensor)");
   m.def(
       "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
@@ -67,6 +70,9 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(threads); }, py::arg("threads"),
       py::call_guard<py::gil_scoped_release>(), "float32 multiply-adds on registers alone, GFLOP/s over all threads");
+  m.def("assume_cores", fastrnn::assume_cores, "for tests: use as many threads as if there were so many cores");
+  m.def("infer", fastrnn::infer, "a stack of layers at inference, or None where the call is not plain (direct.cpp)");
+  m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");
   m.def("activation_float", [](const std::string& name, py::array_t<float, py::array::c_style> x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);
   });

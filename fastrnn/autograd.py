@@ -25,9 +25,14 @@ def layer(
     biases: bool,
     bidirectional: bool,
     batch_first: bool,
+    recompute: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer, all its directions, by the fused kernels: arguments and results as :func:`fastrnn.reference.layer`."""
-    return ops.forward(cell, input, batch_sizes, h0, c0, list(weights), biases, bidirectional, batch_first, False)[:3]
+    """One layer, all its directions, by the fused kernels: arguments and results as :func:`fastrnn.reference.layer`.
+
+    With ``recompute`` next to nothing is saved for the backward pass, which computes it again; see docs/adr/0004.
+    """
+    options = (biases, bidirectional, batch_first, False, recompute)
+    return ops.forward(cell, input, batch_sizes, h0, c0, list(weights), *options)[:3]
 
 
 def _setup(ctx: Any, inputs: tuple, output: Any) -> None:

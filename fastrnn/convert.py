@@ -51,7 +51,7 @@ def convert(model: torch.nn.Module) -> torch.nn.Module:
 def to_torch(model: torch.nn.Module) -> torch.nn.Module:
     """Turn every fastrnn layer and cell in ``model``, or it itself, into torch.nn's: the way back of :func:`convert`.
 
-    In place and with the same exceptions.
+    In place and with the same exceptions. ``recompute`` is forgotten: it changes no number.
 
     Raises:
         ValueError: a module has no twin in torch.nn: ``nonlinearity="sigmoid"`` or ``reset_after=False``. The message
@@ -65,7 +65,8 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
         raise ValueError("Expected modules that torch.nn has, got " + ", ".join(alone))
     for module in modules:
         module.__class__ = _TO_TORCH[type(module)]
-        module.__dict__.pop("reset_after", None)
+        for ours in ("reset_after", "recompute"):
+            module.__dict__.pop(ours, None)
     return model
 
 

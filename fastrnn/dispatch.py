@@ -10,12 +10,14 @@ results of the last layer are rounded: the numbers between layers and steps, and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import _VF, Tensor
+from torch.utils.checkpoint import checkpoint
 
-from fastrnn import autograd, reference
+from fastrnn import _C, autograd, reference
 from fastrnn.checks import check_sequence, check_step
 from fastrnn.stack import stack
 
@@ -49,6 +51,7 @@ def sequence(
     training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
+    recompute: bool = False,
 ) -> tuple[Tensor, State]:
     """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
     h0, c0 = _states(cell, hx)
@@ -58,6 +61,8 @@ def sequence(
     layer, dtype = _layer(cell, input, weights), input.dtype
     if layer is autograd.layer and dtype in _NARROW_DTYPES:
         input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
+    if recompute:
+        layer = _recomputing(layer, training)
     if layer is None:
         options = (num_layers, biases, dropout, training, bidirectional, batch_first)
         output, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, batch_sizes, *options)
@@ -83,6 +88,10 @@ def sequence(
 
 def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) -> State:
     """Run one step of any cell: input (B, I), hx (B, H) or a pair of them. It is a sequence of length one."""
+    if not torch.compiler.is_compiling():
+        result = _C.infer_step(cell, input, hx, weights)
+        if result is not None:
+            return result
     h0, c0 = _states(cell, hx)
     if input.is_cpu and torch.is_autocast_enabled("cpu"):
         input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)
@@ -125,6 +134,30 @@ def _layer(cell: str, input: Tensor, weights: Sequence[Tensor]) -> Callable[...,
         # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
         return autograd.layer if weights[0].numel() else reference.layer
     return None if cell in _TORCH_OPERATORS else reference.layer
+
+
+def _recomputing(layer: Callable | None, training: bool) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+    """What runs one layer and saves nothing that can be computed again. Where there are no kernels, all of it is."""
+    if layer is autograd.layer:
+        return partial(autograd.layer, recompute=True)
+    return partial(checkpoint, layer or partial(_torch_layer, training), use_reentrant=False)
+
+
+def _torch_layer(
+    training: bool,
+    cell: str,
+    input: Tensor,
+    batch_sizes: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[Tensor],
+    *options: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer by torch's operator. Dropout is left to others: cuDNN would not draw the same mask a second time."""
+    biases, bidirectional, batch_first = options
+    return _torch_operator(
+        cell, input, h0, c0, weights, batch_sizes, 1, biases, 0.0, training, bidirectional, batch_first
+    )
 
 
 def _torch_operator(

@@ -29,6 +29,7 @@ def rnn(
     training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
+    recompute: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Elman RNN over a sequence: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh).
 
@@ -42,6 +43,7 @@ def rnn(
         nonlinearity: f: "tanh", "relu" or "sigmoid".
         batch_sizes: for packed input, the int64 CPU tensor that a PackedSequence holds.
         dropout: probability of zeroing an element between layers, if ``training``.
+        recompute: save next to nothing for the backward pass, which computes it again. The same numbers, later.
 
     Returns:
         output, of the shape of input with D H features; h_n (L D, B, H). Both in the dtype of the input: float32,
@@ -65,6 +67,7 @@ def rnn(
         training=training,
         bidirectional=bidirectional,
         batch_first=batch_first,
+        recompute=recompute,
     )
 
 
@@ -81,6 +84,7 @@ def gru(
     training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
+    recompute: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """GRU over a sequence. Arguments, results and errors as :func:`rnn`, with 3 H rows in every weight and bias.
 
@@ -99,6 +103,7 @@ def gru(
         training=training,
         bidirectional=bidirectional,
         batch_first=batch_first,
+        recompute=recompute,
     )
 
 
@@ -114,6 +119,7 @@ def lstm(
     training: bool = False,
     bidirectional: bool = False,
     batch_first: bool = False,
+    recompute: bool = False,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """LSTM over a sequence. Arguments, results and errors as :func:`rnn`, with 4 H rows in every weight and bias.
 
@@ -133,6 +139,7 @@ def lstm(
         training=training,
         bidirectional=bidirectional,
         batch_first=batch_first,
+        recompute=recompute,
     )
 
 

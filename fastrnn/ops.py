@@ -16,6 +16,7 @@ backward = torch.ops.fastrnn.backward.default
 
 _SAVES = {"rnn_tanh": 0, "rnn_relu": 0, "rnn_sigmoid": 0, "gru": 4, "gru_reset_before": 4, "lstm": 5}
 _CACHE_LINE = 64
+_LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/cpu/problem.h
 
 
 @torch.library.register_fake("fastrnn::forward")
@@ -30,6 +31,7 @@ def _forward_shapes(
     bidirectional: bool,
     batch_first: bool,
     save: bool,
+    recompute: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     directions = 2 if bidirectional else 1
     per_direction = len(weights) // directions
@@ -49,6 +51,10 @@ def _forward_shapes(
         return output, hn, cn, input.new_empty(0)
     per_line = _CACHE_LINE // input.dtype.itemsize
     width = (hidden_size + per_line - 1) // per_line * per_line
+    if recompute and _SAVES[cell]:
+        times = input.size(1 if batch_first else 0) if batch_sizes is None else batch_sizes.size(0)
+        checkpoints = (times + _LEAST_STEPS_PER_CHECKPOINT - 1) // _LEAST_STEPS_PER_CHECKPOINT
+        return output, hn, cn, input.new_empty(directions, checkpoints, batch, width if cell == "lstm" else 0)
     numbers = (_SAVES[cell] + per_direction % 2) * width
     return output, hn, cn, input.new_empty(directions, rows, numbers)
 

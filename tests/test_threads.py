@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import fastrnn.nn
+from fastrnn import _C
 from tests.twins import CELLS, make, random
 
 # T, B, I, H: few rows and many, so that threads share out hidden units in some and rows in others
@@ -17,7 +18,9 @@ SHAPES = [(40, 1, 64, 256), (30, 5, 40, 129), (24, 40, 48, 96), (7, 33, 200, 300
 @pytest.fixture(autouse=True)
 def _threads_as_they_were():
     before = torch.get_num_threads()
+    _C.assume_cores(8)  # no more threads are used than there are cores
     yield
+    _C.assume_cores(0)
     torch.set_num_threads(before)
 
 
@@ -68,13 +71,10 @@ def test_scratch_memory_grows_and_is_used_again():
         assert all(r.isfinite().all() for r in results)
 
 
-def test_two_threads_really_run():
-    """A build without OpenMP would be right and single-threaded: count who burns processor time during a call."""
-    torch.set_num_threads(2)
-    layer = make(fastrnn.nn, "lstm", 512, 512)
-    input = random(64, 64, 512, dtype=torch.float32)
+def _processor_times_of_a_call(layer, input):
+    """Ticks of processor time that each thread of this process spends in a few calls, busiest first."""
 
-    def processor_times():
+    def so_far():
         times = {}
         for task in os.listdir("/proc/self/task"):
             with open(f"/proc/self/task/{task}/stat") as f:
@@ -84,12 +84,27 @@ def test_two_threads_really_run():
 
     with torch.no_grad():
         layer(input)
-        before = processor_times()
+        before = so_far()
         for _ in range(5):
             layer(input)
-        after = processor_times()
-    busy = sorted((after[t] - before.get(t, 0) for t in after), reverse=True)
+        after = so_far()
+    return sorted((after[t] - before.get(t, 0) for t in after), reverse=True)
+
+
+def test_two_threads_really_run():
+    """A build without OpenMP would be right and single-threaded: count who burns processor time during a call."""
+    torch.set_num_threads(2)
+    busy = _processor_times_of_a_call(make(fastrnn.nn, "lstm", 512, 512), random(64, 64, 512, dtype=torch.float32))
     assert busy[1] > 0.3 * busy[0] > 0
+
+
+def test_no_more_threads_than_cores():
+    """They would wait for each other, and for a core, once a step."""
+    _C.assume_cores(0)
+    cores = len(os.sched_getaffinity(0))
+    torch.set_num_threads(4 * cores)
+    busy = _processor_times_of_a_call(make(fastrnn.nn, "lstm", 512, 512), random(64, 64, 512, dtype=torch.float32))
+    assert sum(ticks > 0.1 * busy[0] for ticks in busy) <= cores
 
 
 def test_two_python_threads_at_once():

@@ -2,7 +2,7 @@
 // dL/dh_{t-1} through W_hh. What needs no order in time waits until a chunk of steps is done and is then one large
 // product each: dx = dgates · W_ih, dW_ih = dgatesᵀ · x, dW_hh = dgatesᵀ · h_{t-1}.
 #pragma once
-#include "weights.h"
+#include "recompute.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -12,9 +12,7 @@ class Backward : Sequence<Cell, T> {
   using V = Vec<T>;
   using S::left_width, S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width,
       S::chunk_rows, S::at;
-  // The depth of the weight gradients' products. With 64 the backward pass of LSTM T128 B32 H512 is 8 % slower.
-  static constexpr int64_t rows_per_chunk = 256;
-  // And that of their chains of additions, which are shorter where there are few rows: see docs/adr/0003.
+  // The chains of additions of the weight gradients. They are shorter where there are few rows: see docs/adr/0003.
   static constexpr int64_t longest_chain = 64;
   static constexpr int first_slot[] = {0};
   static constexpr int gated_slots[] = {Cell::slots - 1};
@@ -23,7 +21,7 @@ class Backward : Sequence<Cell, T> {
 
  public:
   explicit Backward(const Problem<T>& problem)
-      : S(problem, rows_per_chunk),
+      : S(problem, backward_rows_per_chunk),
         w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
         w_hh_gated(plan, Cell::gated ? p.w_hh + gated_weights : nullptr, 1, hidden, output, gated_slots, width),
@@ -40,11 +38,19 @@ class Backward : Sequence<Cell, T> {
   }
 
   void run() {
-    parallel(plan.threads, [this](Team team) { run(team); });
+    if (!p.recompute) return run_all();
+    Recompute<Cell, T> again(p);
+    recomputed = &again;
+    run_all();
   }
 
  private:
+  void run_all() {
+    parallel(plan.threads, [this](Team team) { run(team); });
+  }
+
   void run(const Team& team) {
+    if (recomputed) recomputed->pack(team);
     w_ih.pack(team, true);
     w_hh.pack(team, plan.by_rows);
     w_hh_gated.pack(team, plan.by_rows);
@@ -56,6 +62,7 @@ class Backward : Sequence<Cell, T> {
     team.meet();  // each needs what the others have packed
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, !p.reverse);
+      if (recomputed) recomputed->reach(team, times);
       for (int64_t i = 0; i < times.size(); ++i) {
         int64_t t = p.reverse ? times.begin + i : times.end - 1 - i;
         step(team, times, t, this->in_play(rows, t), units, outputs);
@@ -72,6 +79,17 @@ class Backward : Sequence<Cell, T> {
   // The rows of a chunk lie one after the other, for they are the depth of the weight gradients' products.
   FASTRNN_INLINE int64_t row_in_chunk(Range times, int64_t t, int64_t b) const {
     return p.before[t] - p.before[times.begin] + b;
+  }
+
+  // What the forward pass left of a row, or would have left.
+  FASTRNN_INLINE const T* saved(int64_t t, int64_t b) const {
+    if (Cell::saves == 0) return nullptr;
+    return recomputed ? recomputed->row(t, b) : at(p.saved, t, b);
+  }
+  FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
+    if (recomputed) return recomputed->previous_c(t, b);
+    if (!this->has_previous(t, b)) return this->initial(p.c0, b, hidden);
+    return at(p.saved, this->previous(t), b) + (Cell::saves - 1) * width;
   }
 
   // dh arrives as dL/dh_t from the steps after t, without dy_t; it leaves as the same for t - 1.
@@ -117,14 +135,14 @@ class Backward : Sequence<Cell, T> {
 
   void apply_cell(Range units, int64_t t, int64_t b, T* da_row) {
     const T* dy = p.dy.data ? at(p.dy, t, b) : zeros;
-    const T* saved = at(p.saved, t, b);
+    const T* saved_row = saved(t, b);
     const T* h_row = at(p.y, t, b);
     const T* h_prev_row = Cell::reads_h ? this->previous_h(t, b) : nullptr;
-    const T* c_prev_row = Cell::carries_c ? this->previous_c(t, b) : nullptr;
+    const T* c_prev_row = Cell::carries_c ? previous_c(t, b) : nullptr;
     for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
       int n = int(hidden - u);
       V save[Cell::saves + 1], da[Cell::slots] = {}, dc_value{}, dh_prev;
-      for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved + k * width + u);
+      for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved_row + k * width + u);
       V dh_value = p.w_hr ? V::load(dunprojected + b * width + u) : V::load(dy + u, n) + V::load(dh + b * width + u);
       V h = Cell::saves ? V{} : V::load(h_row + u, n);
       V h_prev = Cell::reads_h ? V::load(h_prev_row + u, n) : V{};
@@ -138,10 +156,10 @@ class Backward : Sequence<Cell, T> {
   }
 
   void apply_gate(Range units, int64_t t, int64_t b, T* da_row) {
-    const T *saved = at(p.saved, t, b), *h_prev_row = this->previous_h(t, b);
+    const T *saved_row = saved(t, b), *h_prev_row = this->previous_h(t, b);
     for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
       V save[Cell::saves + 1], da[Cell::slots];
-      for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved + k * width + u);
+      for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved_row + k * width + u);
       for (int k = 0; k < Cell::slots; ++k) da[k] = V::load(da_row + k * width + u);
       V dh_prev = V::load(dh + b * width + u);
       if constexpr (Cell::gated)
@@ -154,13 +172,13 @@ class Backward : Sequence<Cell, T> {
 
   // The products of a chunk that need no order in time. Rows of dx, and hidden units of the weights, are shared out.
   void products_over_time(const Team& team, Range times, bool first) {
-    const T **x = x_rows.of(team), **h = h_rows.of(team), **saved = saved_rows.of(team), **da = left_rows.of(team);
+    const T **x = x_rows.of(team), **h = h_rows.of(team), **kept = saved_rows.of(team), **da = left_rows.of(team);
     T** dx = result_rows.of(team);
     int64_t count = 0;
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
-        saved[count] = at(p.saved, t, b) + (Cell::saves ? Cell::saves - 1 + (p.w_hr != nullptr) : 0) * width;
+        if (Cell::saves) kept[count] = saved(t, b) + (Cell::saves - 1 + (p.w_hr != nullptr)) * width;
         da[count] = dgates + count * gates_width, dx[count] = at(p.dx, t, b);
       }
     if (p.dx.data) {
@@ -176,8 +194,8 @@ class Backward : Sequence<Cell, T> {
     gradient(dgates, gates_width, hidden, Cell::input_gates, Cell::input_slots, x, p.input_size, p.dw_ih);
     gradient(dgates, gates_width, hidden, Cell::recurrent_gates, Cell::recurrent_slots, h, output, p.dw_hh);
     if constexpr (Cell::gated)
-      gradient(dgates, gates_width, hidden, 1, gated_slots, saved, hidden, p.dw_hh ? p.dw_hh + gated_weights : nullptr);
-    if (p.w_hr) gradient(doutput, output_width, output, 1, first_slot, saved, hidden, p.dw_hr);
+      gradient(dgates, gates_width, hidden, 1, gated_slots, kept, hidden, p.dw_hh ? p.dw_hh + gated_weights : nullptr);
+    if (p.w_hr) gradient(doutput, output_width, output, 1, first_slot, kept, hidden, p.dw_hr);
     if (p.db_ih || p.db_hh) sum_bias(team.share(vectors), count);
   }
 
@@ -254,6 +272,7 @@ class Backward : Sequence<Cell, T> {
         V::load(from + b * from_width + u).store(to + b * size + u, int(size - u));
   }
 
+  Recompute<Cell, T>* recomputed = nullptr;  // where the forward pass saved nothing
   ColumnWeights<T> w_ih, w_hh, w_hh_gated, w_hr;
   Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected, bias_sums, bias_errors;
   RowPointers<const T*> left_rows;  // operands of the product at hand

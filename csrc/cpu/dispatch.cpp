@@ -44,6 +44,12 @@ const Kernels& choose() {
   throw std::runtime_error(std::string("FASTRNN_ISA is '") + forced + "', but this processor offers: " + available);
 }
 
+// To whole cache lines.
+int64_t padded(int64_t numbers, int64_t number_size) {
+  const int64_t per_line = 64 / number_size;
+  return (numbers + per_line - 1) / per_line * per_line;
+}
+
 }  // namespace
 
 const Kernels& kernels() {
@@ -52,8 +58,7 @@ const Kernels& kernels() {
 }
 
 int64_t saved_width(CellKind cell, int64_t hidden_size, bool projected, int64_t number_size) {
-  int64_t per_line = 64 / number_size;
-  int64_t width = (hidden_size + per_line - 1) / per_line * per_line;
+  const int64_t width = padded(hidden_size, number_size);
   switch (cell) {
     case CellKind::lstm:
       return (LSTM::saves + projected) * width;
@@ -64,6 +69,10 @@ int64_t saved_width(CellKind cell, int64_t hidden_size, bool projected, int64_t 
     default:
       return 0;
   }
+}
+
+int64_t checkpoint_width(CellKind cell, int64_t hidden_size, int64_t number_size) {
+  return cell == CellKind::lstm ? padded(hidden_size, number_size) : 0;
 }
 
 }  // namespace fastrnn

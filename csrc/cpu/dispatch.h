@@ -11,4 +11,7 @@ const Kernels& kernels();
 // Numbers per row in Problem::saved. The same for every instruction set.
 int64_t saved_width(CellKind cell, int64_t hidden_size, bool projected, int64_t number_size);
 
+// Numbers per row in Problem::checkpoints, likewise.
+int64_t checkpoint_width(CellKind cell, int64_t hidden_size, int64_t number_size);
+
 }  // namespace fastrnn

@@ -1,15 +1,15 @@
 // The time loop forward. For each chunk of time: x·W_ih for all its rows in one product; then step by step
 // h_{t-1}·W_hh on top of it, and the cell. A thread does all of it for its own rows, or for its own hidden units.
 #pragma once
-#include "weights.h"
+#include "gates.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
 template <class Cell, class T>
-class Forward : Sequence<Cell, T> {
-  using S = Sequence<Cell, T>;
+class Forward : Gates<Cell, T> {
+  using G = Gates<Cell, T>;
   using V = Vec<T>;
-  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at;
+  using G::p, G::plan, G::hidden, G::output, G::width, G::vectors, G::gates_width, G::chunk_rows, G::at;
   // Enough for full tiles of the input product, few enough that the gates stay in the second-level cache until the
   // steps want them: 1 to 5 % faster than 256 for batches (LSTM and GRU, H 128 to 1024), no difference for one row.
   static constexpr int64_t rows_per_chunk = 64;
@@ -18,25 +18,15 @@ class Forward : Sequence<Cell, T> {
   // Nothing squashes the rounding error of h = W_hr m, so its sums are kept shorter than the gates'. With 128 the error
   // is 1.45 times that of torch.
   static constexpr int64_t projection_chain = 32;
-  static constexpr int first_slot[] = {0};
-  static constexpr int gated_slots[] = {Cell::slots - 1};
+  const int64_t steps_per_segment = steps_per_checkpoint(p.batch);
 
  public:
   explicit Forward(const Problem<T>& problem)
-      : S(problem, rows_per_chunk), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
-        w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
-        w_hh_gated(plan, Cell::gated ? p.w_hh + Cell::recurrent_gates * hidden * output : nullptr, hidden, output,
-                   gated_slots, width),
-        w_hr(plan, p.w_hr, output, hidden, first_slot, width), bias(gates_width), gates(chunk_rows() * gates_width),
-        c(Cell::carries_c ? p.batch * width : 0), gated(Cell::gated ? p.batch * width : 0),
-        unprojected(p.w_hr ? p.batch * width : 0), bias_rows(1, chunk_rows()), left_rows(plan.threads, chunk_rows()),
-        gate_rows(plan.threads, chunk_rows()), other_rows(plan.threads, p.batch) {
-    bias.clear(gates_width);
-    bias_rows.fill(bias);
-    add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
-    add_bias(p.b_hh, Cell::recurrent_gates, Cell::recurrent_slots);
-    if constexpr (Cell::gated) add_bias(p.b_hh ? p.b_hh + Cell::recurrent_gates * hidden : nullptr, 1, gated_slots);
-  }
+      : G(problem, rows_per_chunk), w_hr(plan, p.w_hr, output, hidden, G::first_slot, width),
+        gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
+        gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
+        left_rows(plan.threads, chunk_rows()), gate_rows(plan.threads, chunk_rows()),
+        other_rows(plan.threads, p.batch) {}
 
   void run() {
     parallel(plan.threads, [this](Team team) { run(team); });
@@ -44,14 +34,12 @@ class Forward : Sequence<Cell, T> {
 
  private:
   void run(const Team& team) {
-    w_ih.pack(team);
-    w_hh.pack(team);
-    w_hh_gated.pack(team);
+    this->pack(team);
     w_hr.pack(team);
     if (plan.by_rows) team.meet();  // each needs what the others have packed
     Range rows = this->my_rows(team), units = this->my_vectors(team, vectors);
     // Rows are strangers to each other: a thread that owns rows takes some through all times before the next.
-    const int64_t groups = plan.by_rows ? divide_up(rows.size(), rows_together) : 1;
+    const int64_t groups = plan.by_rows && p.times > 1 ? divide_up(rows.size(), rows_together) : 1;
     for (int64_t g = 0; g < groups; ++g)
       run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups}, units);
     final_states(team.share(p.batch));
@@ -59,15 +47,28 @@ class Forward : Sequence<Cell, T> {
 
   void run(const Team& team, Range rows, Range units) {
     initial_c(rows, units);
+    if (p.times == 1 && !Cell::gated && !p.w_hr) return only_step(team, rows, units);
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, p.reverse);
       input_product(team, times, rows, units);
       for (int64_t i = 0; i < times.size(); ++i) {
         int64_t t = p.reverse ? times.end - 1 - i : times.begin + i;
+        if (p.checkpoints && enters_segment(t)) keep_c(t / steps_per_segment, rows, units);
         step(team, times, t, this->in_play(rows, t), units);
         this->meet_others_units(team);
       }
     }
+  }
+
+  // One step reads every weight once. So both products and the cell of some units come before those of the next: the
+  // weights are one stream, and what it leaves in the cache can be met from the other end by the next call.
+  void only_step(const Team& team, Range rows, Range units) {
+    if (p.checkpoints) keep_c(0, rows, units);
+    sweep(units, G::recurrent_units, plan.from_end, [&](int64_t v, int n) {
+      input_product(team, {0, 1}, rows, {v, v + n});
+      step(team, {0, 1}, 0, rows, {v, v + n});
+    });
+    this->meet_others_units(team);
   }
 
   // A row has its place whatever the lengths of others, so that a thread may be chunks ahead of one with other rows.
@@ -85,16 +86,7 @@ class Forward : Sequence<Cell, T> {
       for (int64_t b = now.begin; b < now.end; ++b, ++count)
         x[count] = at(p.x, t, b), a[count] = gates_row(times, t, b);
     }
-    w_ih.times(units, count, false, false, {x, bias_rows, a},
-               [&](Range vectors) { fill_other_slots(vectors, a, count); });
-  }
-
-  // A slot that no gate of W_ih fills (GRU's recurrent half of n) starts from its bias.
-  void fill_other_slots(Range units, T* const* rows, int64_t count) {
-    for (int slot = Cell::input_gates; slot < Cell::slots; ++slot)
-      for (int64_t i = 0; i < count; ++i)
-        for (int64_t u = slot * width + units.begin * V::lanes; u < slot * width + units.end * V::lanes; u += V::lanes)
-          V::load(bias + u).store(rows[i] + u);
+    G::input_product(team, units, count, x, a);
   }
 
   // gates += h_{t-1} · W_hhᵀ, then the cell.
@@ -103,18 +95,12 @@ class Forward : Sequence<Cell, T> {
     T** a = gate_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i)
       h[i] = this->previous_h(t, rows.begin + i), a[i] = gates_row(times, t, rows.begin + i);
-    auto cell = [&](Range vectors) { apply_cell(vectors, t, rows, a, h); };
+    T** g = other_rows.of(team);
+    for (int64_t i = 0; Cell::gated && i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
+    const typename G::CellRows now = cell_rows(t, rows.begin, a, h);
     const bool from_end = turns_round(t, rows.size());
-    if constexpr (Cell::gated) {
-      T** g = other_rows.of(team);
-      for (int64_t i = 0; i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
-      w_hh.times(units, rows.size(), false, from_end, {h, a, a},
-                 [&](Range vectors) { apply_gate(vectors, rows.size(), a, h, g); });
-      this->meet_others_units(team);
-      w_hh_gated.times(units, rows.size(), false, from_end, {g, a, a}, cell);
-    } else {
-      w_hh.times(units, rows.size(), false, from_end, {h, a, a}, cell);
-    }
+    this->recurrent_product(team, units, rows.size(), from_end, h, a, g,
+                            [&](Range vectors) { this->apply_cell(vectors, rows.size(), now); });
     if (p.w_hr) project(team, t, rows, from_end);
   }
 
@@ -125,46 +111,30 @@ class Forward : Sequence<Cell, T> {
     for (int64_t i = 0; i < rows.size(); ++i)
       m[i] = unprojected + (rows.begin + i) * width, h[i] = at(p.y, t, rows.begin + i);
     this->meet_others_units(team);
-    w_hr.times(this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
+    w_hr.times(team, this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
                {m, this->zero_rows, h, 0, 1, projection_chain}, [](Range) {});
   }
 
-  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows, T* const* gated_rows) {
-    for (int64_t i = 0; i < rows; ++i)
-      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
-        V a[Cell::slots];
-        for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(gate_rows[i] + k * width + u);
-        if constexpr (Cell::gated) Cell::gate(a, V::load(h_prev_rows[i] + u, int(hidden - u))).store(gated_rows[i] + u);
-        for (int k = 0; k < Cell::slots; ++k) a[k].store(gate_rows[i] + k * width + u);
-      }
+  // From row b on.
+  typename G::CellRows cell_rows(int64_t t, int64_t b, T* const* gates, const T* const* h_prev) const {
+    return {gates,
+            h_prev,
+            Cell::carries_c ? c + b * width : nullptr,
+            p.w_hr ? unprojected + b * width : at(p.y, t, b),
+            p.saved.data ? at(p.saved, t, b) : nullptr,
+            p.w_hr ? width : p.y.row,
+            p.saved.row};
   }
 
-  void apply_cell(Range units, int64_t t, Range rows, const T* const* gate_rows, const T* const* h_prev_rows) {
-    for (int64_t i = 0; i < rows.size(); ++i) {
-      const int64_t b = rows.begin + i;
-      T* h_row = p.w_hr ? unprojected + b * width : at(p.y, t, b);
-      T* c_row = Cell::carries_c ? c + b * width : nullptr;
-      T* saved_row = p.saved.data ? at(p.saved, t, b) : nullptr;
-      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
-        int n = int(hidden - u);
-        V a[Cell::slots], save[Cell::saves + 1], h, state{};
-        for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(gate_rows[i] + k * width + u);
-        V h_prev = Cell::reads_h ? V::load(h_prev_rows[i] + u, n) : V{};
-        if (Cell::carries_c) state = V::load(c_row + u);
-        Cell::forward(a, h_prev, state, h, save);
-        h.store(h_row + u, n);
-        if (Cell::carries_c) state.store(c_row + u);
-        if (saved_row) {
-          for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
-          if (p.w_hr) h.store(saved_row + Cell::saves * width + u);
-        }
-      }
-    }
+  FASTRNN_INLINE bool enters_segment(int64_t t) const {
+    return p.reverse ? t == p.times - 1 || (t + 1) % steps_per_segment == 0 : t % steps_per_segment == 0;
   }
 
-  void add_bias(const T* b, int count, const int* slots) {
-    for (int g = 0; b && g < count; ++g)
-      for (int64_t u = 0; u < hidden; ++u) bias[slots[g] * width + u] += b[g * hidden + u];
+  // For recompute.h.
+  void keep_c(int64_t segment, Range rows, Range units) {
+    for (int64_t b = rows.begin; b < rows.end; ++b)
+      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
+        V::load(c + b * width + u).store(p.checkpoints + (segment * p.batch + b) * width + u);
   }
 
   void initial_c(Range rows, Range units) {
@@ -185,11 +155,9 @@ class Forward : Sequence<Cell, T> {
     }
   }
 
-  GateWeights<T, Cell::input_gates> w_ih;
-  GateWeights<T, Cell::recurrent_gates> w_hh;
-  GateWeights<T, 1> w_hh_gated, w_hr;
-  Buffer<T> bias, gates, c, gated, unprojected;
-  RowPointers<const T*> bias_rows, left_rows;  // left: what a product multiplies by the weights
+  GateWeights<T, 1> w_hr;
+  Buffer<T> gates, c, gated, unprojected;
+  RowPointers<const T*> left_rows;  // what a product multiplies by the weights
   RowPointers<T*> gate_rows, other_rows;
 };
 

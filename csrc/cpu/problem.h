@@ -13,6 +13,10 @@ struct Rows {
   int64_t step = 0, packed = 0, row = 0;
 };
 
+// A checkpoint is followed by this many steps or more: a number of the row where an LSTM would save 40, and what is
+// computed again at a time stays small too (T steps keep T/8 + 5 * 8 rows, least where the 8 is the root of T/5).
+constexpr int64_t least_steps_per_checkpoint = 8;
+
 enum class CellKind { rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm };
 
 template <class T>
@@ -34,6 +38,10 @@ struct Problem {
   Rows<const T> x;
   Rows<T> y;
   Rows<T> saved;  // what the backward pass needs of every row (see saved_width); null at inference
+  // Or next to nothing is saved and the backward pass computes it again: from c before the first step of every segment
+  // (see steps_per_checkpoint), (segment, batch, padded hidden_size). Null but for an LSTM.
+  T* checkpoints;
+  bool recompute;  // backward only
   T *hn, *cn;
 
   // Backward only. Null: not given (then zero) or not wanted.

@@ -73,9 +73,6 @@ struct Sequence {
   FASTRNN_INLINE const T* previous_h(int64_t t, int64_t b) const {
     return has_previous(t, b) ? at(p.y, previous(t), b) : initial(p.h0, b, output);
   }
-  FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
-    return has_previous(t, b) ? at(p.saved, previous(t), b) + (Cell::saves - 1) * width : initial(p.c0, b, hidden);
-  }
 
   // This thread's part of the batch and of n vectors of units: one of them is everything.
   FASTRNN_INLINE Range my_rows(const Team& team) const {

@@ -34,45 +34,56 @@ FASTRNN_INLINE bool turns_round(int64_t t, int64_t rows) { return rows <= 2 && t
 template <class T, int gates>
 class GateWeights {
   using V = Vec<T>;
-  static constexpr int units = max_vectors / gates;
 
  public:
+  static constexpr int units = max_vectors / gates;  // vectors of them in a panel
+
   GateWeights(const Plan& plan, const T* weight, int64_t outputs, int64_t depth, const int* slots, int64_t width)
       : plan(plan), weight(weight), outputs(outputs), depth(depth), width(width), slots(slots),
-        vectors(divide_up(outputs, V::lanes)), packed(weight && plan.packed ? vectors * gates * depth * V::lanes : 0) {}
+        vectors(divide_up(outputs, V::lanes)), packed(weight ? packed_vectors() * gates * depth * V::lanes : 0) {}
 
   void pack(const Team& team) {
-    if (!weight || !plan.packed) return;
-    Range mine = panels_to_pack(team, plan.by_rows, vectors, units);
-    for (int64_t v = mine.begin; v < mine.end; v += units) {
-      int n = int(smaller(units, mine.end - v));
-      for (int g = 0; g < gates; ++g)
-        for (int j = 0; j < n; ++j) {
-          int64_t unit = (v + j) * V::lanes;
-          pack_transposed(weight + (g * outputs + unit) * depth, depth, int(smaller(V::lanes, outputs - unit)), depth,
-                          packed + (v * gates * depth + g * n + j) * V::lanes, int64_t(gates) * n * V::lanes);
-        }
-    }
+    if (!weight || plan.packing != Packing::ahead) return;
+    sweep(panels_to_pack(team, plan.by_rows, vectors, units), units, false,
+          [this](int64_t v, int n) { pack_panel(v, n, packed + v * gates * depth * V::lanes); });
   }
 
   // For the vectors of units `mine`, panel by panel; `then(vectors)` follows each panel while its part of C is still in
   // the nearest cache. `exact`: the rows of C end with the last unit, else they are padded to whole vectors.
   // `from_end`: see sweep().
   template <class Then>
-  void times(Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows, Then then) const {
+  void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows,
+             Then then) const {
     sweep(mine, units, from_end, [&](int64_t v, int n) {
-      if (plan.packed)
-        product(panel(v, n, exact), count, depth, rows);
-      else
+      if (plan.packing == Packing::none) {
         for (int64_t i = 0; i < count; ++i) dots(v, n, exact, rows.a[i], rows.init[i], rows.c[i]);
+      } else {
+        const bool at_use = plan.packing == Packing::at_use;
+        T* place = packed + (at_use ? team.rank * units : v) * gates * depth * V::lanes;
+        if (at_use) pack_panel(v, n, place);
+        product(panel(place, v, n, exact), count, depth, rows);
+      }
       then(Range{v, v + n});
     });
   }
 
  private:
-  Panel<T> panel(int64_t v, int n, bool exact) const {
+  int64_t packed_vectors() const {
+    return plan.packing == Packing::none ? 0 : plan.packing == Packing::ahead ? vectors : plan.threads * units;
+  }
+
+  void pack_panel(int64_t v, int n, T* place) const {
+    for (int g = 0; g < gates; ++g)
+      for (int j = 0; j < n; ++j) {
+        int64_t unit = (v + j) * V::lanes;
+        pack_transposed(weight + (g * outputs + unit) * depth, depth, int(smaller(V::lanes, outputs - unit)), depth,
+                        place + (g * n + j) * V::lanes, int64_t(gates) * n * V::lanes);
+      }
+  }
+
+  Panel<T> panel(const T* place, int64_t v, int n, bool exact) const {
     int tail = exact ? int(smaller(V::lanes, outputs - (v + n - 1) * V::lanes)) : V::lanes;
-    Panel<T> panel{packed + v * gates * depth * V::lanes, gates * n * V::lanes, gates * n, tail, {}};
+    Panel<T> panel{place, gates * n * V::lanes, gates * n, tail, {}};
     for (int g = 0; g < gates; ++g)
       for (int j = 0; j < n; ++j) panel.column[g * n + j] = slots[g] * width + (v + j) * V::lanes;
     return panel;
@@ -128,7 +139,7 @@ class ColumnWeights {
   }
 
  private:
-  FASTRNN_INLINE bool needs_packing() const { return plan.packed || columns % V::lanes; }
+  FASTRNN_INLINE bool needs_packing() const { return plan.packing != Packing::none || columns % V::lanes; }
 
   Panel<T> panel(int64_t v, int n, int gate) const {
     int64_t step = needs_packing() ? n * V::lanes : columns;

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
+from fastrnn import _C
 from fastrnn.dispatch import State, sequence
 
 # RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
@@ -33,11 +34,19 @@ def _check_batch(state: Tensor, batch: int) -> None:
 class _Layer(torch.nn.RNNBase):
     """The forward pass that the three share: it brings every kind of input to the one that functions take."""
 
+    recompute: bool = False  # of modules that convert() made, or that were pickled before there was such a thing
+
     @property
     def _cell(self) -> str:
         raise NotImplementedError
 
     def forward(self, input: Any, hx: Any = None) -> Any:
+        # At inference first the short way, which says None where a call needs more care.
+        if not torch.compiler.is_compiling() and not (self.dropout and self.training):
+            options = self.num_layers, self.bias, self.bidirectional, self.batch_first
+            result = _C.infer(self._cell, input, hx, self._weights(), *options)
+            if result is not None:
+                return result
         if isinstance(input, PackedSequence):
             return self._packed(input, hx)
         rank = input.dim()
@@ -80,7 +89,11 @@ class _Layer(torch.nn.RNNBase):
             training=self.training,
             bidirectional=self.bidirectional,
             batch_first=batch_first,
+            recompute=self.recompute,
         )
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (", recompute=True" if self.recompute else "")
 
     def _weights(self) -> list[Tensor]:
         """The weights under their names, now: parametrizations and functional_call put others in their place.
@@ -110,6 +123,8 @@ class RNN(_Layer):
         dropout: in training, the probability of zeroing an element of every layer's output but the last's.
         bidirectional: a second direction reads the sequence backwards; outputs are concatenated.
         device, dtype: of the parameters: float32, float64, bfloat16 or float16.
+        recompute: beyond torch: save next to nothing for the backward pass, which computes it again: less memory, more
+            time, the same numbers (docs/adr/0004).
 
     Call:
         ``output, h_n = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
@@ -143,6 +158,7 @@ class RNN(_Layer):
         device: Any = None,
         dtype: Any = None,
         *,
+        recompute: bool = False,
         proj_size: Any = None,
     ) -> None:
         _refuse_projection(proj_size)
@@ -153,6 +169,7 @@ class RNN(_Layer):
             mode, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
         self.nonlinearity = nonlinearity
+        self.recompute = _checked_bool("recompute", recompute)
 
     @property
     def _cell(self) -> str:
@@ -187,15 +204,15 @@ class GRU(_Layer):
         dtype: Any = None,
         *,
         reset_after: bool = True,
+        recompute: bool = False,
         proj_size: Any = None,
     ) -> None:
         _refuse_projection(proj_size)
-        if not isinstance(reset_after, bool):
-            raise TypeError(f"Expected reset_after to be a bool, got {type(reset_after).__name__}")
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self.reset_after = reset_after
+        self.reset_after = _checked_bool("reset_after", reset_after)
+        self.recompute = _checked_bool("recompute", recompute)
 
     @property
     def _cell(self) -> str:
@@ -230,6 +247,8 @@ class LSTM(_Layer):
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
+        *,
+        recompute: bool = False,
     ) -> None:
         super().__init__(
             "LSTM",
@@ -244,10 +263,17 @@ class LSTM(_Layer):
             device,
             dtype,
         )
+        self.recompute = _checked_bool("recompute", recompute)
 
     @property
     def _cell(self) -> str:
         return "lstm"
+
+
+def _checked_bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"Expected {name} to be a bool, got {type(value).__name__}")
+    return value
 
 
 def _refuse_projection(proj_size: Any) -> None:

@@ -1,0 +1,121 @@
+// What one row asks of a layer: gates = bias + x · W_ihᵀ + h_{t-1} · W_hhᵀ, then the cell. The forward loop runs it,
+// and recompute.h runs it again where the forward pass saved nothing: the same operations in the same order, and so
+// the same bits.
+#pragma once
+#include "weights.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+template <class Cell, class T>
+class Gates : protected Sequence<Cell, T> {
+  using S = Sequence<Cell, T>;
+  using V = Vec<T>;
+
+ protected:
+  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at;
+  static constexpr int first_slot[] = {0};
+  static constexpr int gated_slots[] = {Cell::slots - 1};
+  static constexpr int recurrent_units = GateWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
+
+  Gates(const Problem<T>& problem, int64_t rows_per_chunk)
+      : S(problem, rows_per_chunk), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
+        w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
+        w_hh_gated(plan, Cell::gated ? p.w_hh + Cell::recurrent_gates * hidden * output : nullptr, hidden, output,
+                   gated_slots, width),
+        bias(gates_width), bias_rows(1, chunk_rows()) {
+    bias.clear(gates_width);
+    bias_rows.fill(bias);
+    add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
+    add_bias(p.b_hh, Cell::recurrent_gates, Cell::recurrent_slots);
+    if constexpr (Cell::gated) add_bias(p.b_hh ? p.b_hh + Cell::recurrent_gates * hidden : nullptr, 1, gated_slots);
+  }
+
+  void pack(const Team& team) {
+    w_ih.pack(team);
+    w_hh.pack(team);
+    w_hh_gated.pack(team);
+  }
+
+  // gates = bias + x · W_ihᵀ
+  void input_product(const Team& team, Range units, int64_t count, const T* const* x, T* const* gates) {
+    w_ih.times(team, units, count, false, false, {x, bias_rows, gates},
+               [&](Range vectors) { fill_other_slots(vectors, gates, count); });
+  }
+
+  // gates += h_{t-1} · W_hhᵀ, each panel followed by then(vectors). `gated`: room for the rows of the second product.
+  template <class Then>
+  void recurrent_product(const Team& team, Range units, int64_t count, bool from_end, const T* const* h_prev,
+                         T* const* gates, T* const* gated, Then then) {
+    if constexpr (Cell::gated) {
+      w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates},
+                 [&](Range vectors) { apply_gate(vectors, count, gates, h_prev, gated); });
+      this->meet_others_units(team);
+      w_hh_gated.times(team, units, count, false, from_end, {gated, gates, gates}, then);
+    } else {
+      w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates}, then);
+    }
+  }
+
+  // Rows of one time. Row i of c, h and saved lies i steps on; h and saved are null where nobody asks for them, and
+  // saved may be the gates themselves.
+  struct CellRows {
+    T* const* gates;
+    const T* const* h_prev;
+    T *c, *h, *saved;
+    int64_t h_step, saved_step;
+  };
+
+  void apply_cell(Range units, int64_t count, const CellRows& rows) {
+    for (int64_t i = 0; i < count; ++i) {
+      T* c_row = Cell::carries_c ? rows.c + i * width : nullptr;
+      T* h_row = rows.h ? rows.h + i * rows.h_step : nullptr;
+      T* saved_row = rows.saved ? rows.saved + i * rows.saved_step : nullptr;
+      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+        int n = int(hidden - u);
+        V a[Cell::slots], save[Cell::saves + 1], h, state{};
+        for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(rows.gates[i] + k * width + u);
+        V h_prev = Cell::reads_h ? V::load(rows.h_prev[i] + u, n) : V{};
+        if (Cell::carries_c) state = V::load(c_row + u);
+        Cell::forward(a, h_prev, state, h, save);
+        if (h_row) h.store(h_row + u, n);
+        if (Cell::carries_c) state.store(c_row + u);
+        if (saved_row) {
+          for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
+          if (p.w_hr) h.store(saved_row + Cell::saves * width + u);
+        }
+      }
+    }
+  }
+
+ private:
+  // A slot that no gate of W_ih fills (GRU's recurrent half of n) starts from its bias.
+  void fill_other_slots(Range units, T* const* rows, int64_t count) {
+    for (int slot = Cell::input_gates; slot < Cell::slots; ++slot)
+      for (int64_t i = 0; i < count; ++i)
+        for (int64_t u = slot * width + units.begin * V::lanes; u < slot * width + units.end * V::lanes; u += V::lanes)
+          V::load(bias + u).store(rows[i] + u);
+  }
+
+  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows, T* const* gated_rows) {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
+        V a[Cell::slots];
+        for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(gate_rows[i] + k * width + u);
+        if constexpr (Cell::gated) Cell::gate(a, V::load(h_prev_rows[i] + u, int(hidden - u))).store(gated_rows[i] + u);
+        for (int k = 0; k < Cell::slots; ++k) a[k].store(gate_rows[i] + k * width + u);
+      }
+  }
+
+  void add_bias(const T* b, int count, const int* slots) {
+    for (int g = 0; b && g < count; ++g)
+      for (int64_t u = 0; u < hidden; ++u) bias[slots[g] * width + u] += b[g * hidden + u];
+  }
+
+  GateWeights<T, Cell::input_gates> w_ih;
+  GateWeights<T, Cell::recurrent_gates> w_hh;
+  GateWeights<T, 1> w_hh_gated;
+  Buffer<T> bias;
+  RowPointers<const T*> bias_rows;
+};
+
+}  // namespace fastrnn::FASTRNN_TARGET

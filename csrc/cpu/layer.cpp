@@ -1,0 +1,214 @@
+#include "layer.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/Parallel.h>
+#include <omp.h>
+#include <pthread.h>
+
+#include <algorithm>
+
+namespace fastrnn {
+
+using at::Tensor;
+
+namespace {
+
+CellKind cell_kind(c10::string_view name) {
+  if (name == "rnn_tanh") return CellKind::rnn_tanh;
+  if (name == "rnn_relu") return CellKind::rnn_relu;
+  if (name == "rnn_sigmoid") return CellKind::rnn_sigmoid;
+  if (name == "gru") return CellKind::gru;
+  if (name == "gru_reset_before") return CellKind::gru_reset_before;
+  if (name == "lstm") return CellKind::lstm;
+  TORCH_CHECK_VALUE(false, "cell must be rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before or lstm, got ", name);
+}
+
+int64_t gate_count(CellKind cell) {
+  switch (cell) {
+    case CellKind::lstm:
+      return 4;
+    case CellKind::gru:
+    case CellKind::gru_reset_before:
+      return 3;
+    default:
+      return 1;
+  }
+}
+
+// A child of fork has none of its parent's OpenMP threads, and libgomp would wait for them for ever.
+bool forked = false;
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+
+int assumed_cores = 0;
+
+// No more than there are cores to run on: threads that wait for each other once a step would wait for a core as well
+// (RNN T128 B8 H128, eight threads on two cores: 20 ms, two threads: 0.5).
+int usable_threads() {
+  const int threads = forked || at::in_parallel_region() ? 1 : at::get_num_threads();
+  return threads > 1 ? std::min(threads, assumed_cores ? assumed_cores : omp_get_num_procs()) : 1;
+}
+
+template <class T>
+void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
+         const Tensor& saved, void (*kernel)(const Problem<T>&)) {
+  for (int64_t d = 0; d < layer.directions; ++d) {
+    Problem<T> p = layer.problem<T>(d, output, saved);
+    p.hn = hn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.output_size;
+    if (cn.defined() && cn.numel()) p.cn = cn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.hidden_size;
+    kernel(p);
+  }
+}
+
+}  // namespace
+
+void assume_cores(int cores) { assumed_cores = cores; }
+
+void check_sizes(const Tensor& t, at::IntArrayRef expected, const char* name) {
+  TORCH_CHECK(t.sizes() == expected, "Expected ", name, " size ", expected, ", got ", t.sizes());
+}
+
+void check_dtype(const Tensor& t, at::ScalarType expected, const char* name) {
+  TORCH_CHECK(t.scalar_type() == expected, "Expected ", name, " dtype ", expected, ", got ", t.scalar_type());
+}
+
+Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& batch_sizes, const OptionalTensor& h0_,
+             const OptionalTensor& c0_, at::TensorList weights_, bool biases, bool bidirectional, bool batch_first)
+    : cell(cell_kind(name)), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
+      directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()) {
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble, "Expected input dtype float32 or float64, got ", dtype);
+  TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
+              input_.dim());
+  read_weights(weights_);
+  input = operand(input_, "input");
+  if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
+  read_lengths(batch_sizes);
+  TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
+              ", got ", input.size(-1));
+  if (h0_) h0 = state(*h0_, output_size, "h0");
+  if (c0_) {
+    TORCH_CHECK(cell == CellKind::lstm, "c0 is for lstm only, got one for ", name);
+    c0 = state(*c0_, hidden_size, "c0");
+  }
+}
+
+std::vector<int64_t> Layer::saved_sizes(bool recompute) const {
+  if (!recompute || saved_row() == 0) return {directions, rows, saved_row()};
+  const int64_t checkpoints = (times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint;
+  return {directions, checkpoints, batch, checkpoint_width(cell, hidden_size, c10::elementSize(dtype))};
+}
+
+// Not through the dispatcher: it takes 0.3 us, as long as a step of a small layer.
+Tensor Layer::empty(at::IntArrayRef sizes) const { return at::detail::empty_cpu(sizes, dtype); }
+
+Tensor Layer::empty_output() const {
+  int64_t features = directions * output_size;
+  if (packed) return empty({rows, features});
+  return batch_first ? empty({batch, times, features}) : empty({times, batch, features});
+}
+
+void Layer::forward(const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
+                    const Tensor& saved) const {
+  if (rows == 0) return;
+  if (dtype == at::kDouble)
+    run<double>(*this, output, hn, cn, first, saved, kernels().forward_double);
+  else
+    run<float>(*this, output, hn, cn, first, saved, kernels().forward_float);
+}
+
+template <class T>
+Problem<T> Layer::problem(int64_t d, const Tensor& output, const Tensor& saved) const {
+  Problem<T> p{};
+  p.cell = cell, p.reverse = d == 1, p.threads = usable_threads();
+  p.times = times, p.batch = batch, p.input_size = input_size, p.hidden_size = hidden_size;
+  p.projection_size = projected() ? output_size : 0;
+  p.active = active.data(), p.before = before.data();
+  p.w_ih = weight(d, 0).const_data_ptr<T>(), p.w_hh = weight(d, 1).const_data_ptr<T>();
+  if (biases) p.b_ih = weight(d, 2).const_data_ptr<T>(), p.b_hh = weight(d, 3).const_data_ptr<T>();
+  if (projected()) p.w_hr = weight(d, per_direction - 1).const_data_ptr<T>();
+  if (h0) p.h0 = h0->const_data_ptr<T>() + d * batch * output_size;
+  if (c0) p.c0 = c0->const_data_ptr<T>() + d * batch * hidden_size;
+  p.x = rows_of<const T>(input);
+  p.y = rows_of<T>(output, d * output_size);
+  p.recompute = saved.defined() && saved.dim() == 4;
+  if (!saved.defined() || !saved.numel()) return p;
+  T* of_direction = saved.mutable_data_ptr<T>() + d * saved.stride(0);
+  if (p.recompute)
+    p.checkpoints = of_direction;
+  else
+    p.saved = {of_direction, 0, saved_row(), saved_row()};
+  return p;
+}
+
+template Problem<float> Layer::problem(int64_t, const Tensor&, const Tensor&) const;
+template Problem<double> Layer::problem(int64_t, const Tensor&, const Tensor&) const;
+
+Tensor Layer::operand(const Tensor& t, const char* name) const {
+  TORCH_CHECK(t.device().is_cpu(), "Expected ", name, " on the cpu, got ", t.device());
+  check_dtype(t, dtype, name);
+  return t;
+}
+
+void Layer::read_weights(at::TensorList given) {
+  int64_t plain = biases ? 4 : 2;
+  per_direction = int64_t(given.size()) / directions;
+  bool has_projection = per_direction == plain + 1;
+  TORCH_CHECK(int64_t(given.size()) == directions * per_direction && (per_direction == plain || has_projection),
+              "Expected ", plain, " weights per direction, or ", plain + 1, " with a projection, got ", given.size(),
+              " for ", directions, " direction(s)");
+  TORCH_CHECK(!has_projection || cell == CellKind::lstm, "a projection is for lstm only");
+  TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
+              given[0].dim(), " and ", given[1].dim());
+  int64_t gates = gate_count(cell);
+  input_size = given[0].size(1), hidden_size = given[0].size(0) / gates, output_size = given[1].size(1);
+  TORCH_CHECK(hidden_size > 0 && input_size > 0, "Expected sizes greater than zero, got weight_ih of size ",
+              given[0].sizes());
+  TORCH_CHECK(has_projection ? output_size > 0 && output_size < hidden_size : output_size == hidden_size,
+              "Expected weight_hh size ", at::IntArrayRef{gates * hidden_size, hidden_size}, ", got ",
+              given[1].sizes());
+  for (int64_t i = 0; i < int64_t(given.size()); ++i) {
+    int64_t kind = i % per_direction;
+    const Tensor& w = given[i];
+    if (has_projection && kind == per_direction - 1)
+      check_sizes(w, {output_size, hidden_size}, "weight_hr");
+    else if (kind == 0)
+      check_sizes(w, {gates * hidden_size, input_size}, "weight_ih");
+    else if (kind == 1)
+      check_sizes(w, {gates * hidden_size, output_size}, "weight_hh");
+    else
+      check_sizes(w, {gates * hidden_size}, "bias");
+    weights.push_back(operand(w, "weight").contiguous());
+  }
+}
+
+void Layer::read_lengths(const OptionalTensor& batch_sizes) {
+  if (packed) {
+    const Tensor& sizes = *batch_sizes;
+    TORCH_CHECK(
+        sizes.dim() == 1 && sizes.scalar_type() == at::kLong && sizes.device().is_cpu() && sizes.is_contiguous(),
+        "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, got ", sizes.dim(), "-D ",
+        sizes.scalar_type(), " on ", sizes.device());
+    const int64_t* n = sizes.const_data_ptr<int64_t>();
+    active.assign(n, n + sizes.numel());
+  } else {
+    active.assign(input.size(batch_first ? 1 : 0), input.size(batch_first ? 0 : 1));
+  }
+  times = int64_t(active.size());
+  TORCH_CHECK(times > 0, "Expected sequence length to be larger than 0 in RNN");
+  batch = active[0];
+  before.assign(times + 1, 0);
+  for (int64_t t = 0; t < times; ++t) {
+    TORCH_CHECK(!packed || (active[t] > 0 && (t == 0 || active[t] <= active[t - 1])),
+                "Expected batch_sizes to be positive and not to increase, got ", active[t], " at ", t);
+    before[t + 1] = before[t] + active[t];
+  }
+  rows = before[times];
+  TORCH_CHECK(!packed || input.size(0) == rows, "Expected packed input of ", rows,
+              " rows (the sum of batch_sizes), got ", input.size(0));
+}
+
+Tensor Layer::state(const Tensor& t, int64_t size, const char* name) const {
+  check_sizes(t, {directions, batch, size}, name);
+  return operand(t, name).contiguous();
+}
+
+}  // namespace fastrnn

@@ -1,0 +1,154 @@
+// The short way from Python to the kernels, for inference. One step of a small layer takes a few microseconds, and the
+// dispatcher with the checks in Python takes ten more (docs/adr/0005). What is computed is the same.
+//
+// It serves plain calls only: dense CPU tensors that fit each other, no gradients, and nobody who wants to see the
+// call (autocast, tracing, functorch, a torch_function or torch_dispatch mode, the profiler). For any other it returns
+// None, and the caller goes the long way, which does it or says what is wrong with it.
+#include "direct.h"
+
+#include <ATen/PythonTorchFunctionTLS.h>
+#include <ATen/autocast_mode.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/record_function.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/csrc/autograd/forward_grad.h>
+#include <torch/csrc/autograd/python_variable.h>
+
+#include "cpu/layer.h"
+
+namespace fastrnn {
+namespace {
+
+namespace py = pybind11;
+using at::Tensor;
+
+bool within(c10::DispatchKeySet keys, c10::DispatchKeySet allowed) {
+  return !(keys.raw_repr() & ~allowed.raw_repr());  // their own difference keeps the bits of backends
+}
+
+bool nobody_watches() {
+  return within(c10::impl::tls_local_dispatch_key_set().included_, c10::default_included_set) &&
+         !at::impl::torch_function_mode_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
+         !at::hasCallbacks();
+}
+
+// A torch.Tensor or Parameter itself, not of a subclass.
+const Tensor* plain_tensor(PyObject* object) {
+  static const c10::DispatchKeySet plain =
+      c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU, c10::DispatchKey::AutocastCPU,
+                           c10::DispatchKey::ADInplaceOrView});
+  if (!THPVariable_CheckExact(object)) return nullptr;
+  const Tensor& t = THPVariable_Unpack(object);
+  if (!within(t.key_set(), plain)) return nullptr;
+  if (t.requires_grad() && at::GradMode::is_enabled()) return nullptr;
+  if (t._fw_grad(0).defined()) return nullptr;
+  return &t;
+}
+
+// The operands, held for the time of the call: another thread may drop them meanwhile.
+struct Call {
+  std::string_view cell;
+  Tensor input;
+  OptionalTensor h0, c0;
+  c10::SmallVector<Tensor, 4> weights;
+};
+
+std::optional<Call> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights) {
+  if (!nobody_watches()) return {};
+  Call call{cell, {}, {}, {}, {}};
+  bool plain = true;
+  auto read = [&](PyObject* object, auto&& store) {
+    const Tensor* t = plain_tensor(object);
+    if (t) store(*t);
+    plain &= t != nullptr;
+  };
+  read(input.ptr(), [&](const Tensor& t) { call.input = t; });
+  plain = plain && (call.input.scalar_type() == at::kFloat || call.input.scalar_type() == at::kDouble);
+  if (cell == "lstm" && !hx.is_none()) {
+    if (!PyTuple_CheckExact(hx.ptr()) || PyTuple_GET_SIZE(hx.ptr()) != 2) return {};
+    read(PyTuple_GET_ITEM(hx.ptr(), 0), [&](const Tensor& t) { call.h0 = t; });
+    read(PyTuple_GET_ITEM(hx.ptr(), 1), [&](const Tensor& t) { call.c0 = t; });
+  } else if (!hx.is_none()) {
+    read(hx.ptr(), [&](const Tensor& t) { call.h0 = t; });
+  }
+  for (py::handle weight : py::reinterpret_steal<py::list>(PySequence_Fast(weights.ptr(), "")))
+    read(weight.ptr(), [&](const Tensor& t) { call.weights.push_back(t); });
+  return plain ? std::optional(std::move(call)) : std::nullopt;
+}
+
+struct Results {
+  Tensor output, hn, cn;
+};
+
+Results run_layers(const Call& call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
+  const int64_t directions = bidirectional ? 2 : 1, states = num_layers * directions;
+  const size_t per_layer = call.weights.size() / num_layers;
+  TORCH_CHECK(per_layer > 0 && call.weights.size() % num_layers == 0);
+  for (const OptionalTensor* state : {&call.h0, &call.c0})
+    TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states));
+  Results results{call.input, {}, {}};
+  for (int64_t i = 0; i < num_layers; ++i) {
+    auto of_layer = [&](const OptionalTensor& state) {
+      return state && num_layers > 1 ? state->narrow(0, i * directions, directions) : state;
+    };
+    Layer layer(call.cell, results.output, std::nullopt, of_layer(call.h0), of_layer(call.c0),
+                at::TensorList(call.weights).slice(i * per_layer, per_layer), biases, bidirectional, batch_first);
+    if (i == 0) {
+      results.hn = layer.empty({states, layer.batch, layer.output_size});
+      if (layer.cell == CellKind::lstm) results.cn = layer.empty({states, layer.batch, layer.hidden_size});
+    }
+    // A layer of another size than the first has no place among the states.
+    check_sizes(results.hn, {states, layer.batch, layer.output_size}, "h_n");
+    if (results.cn.defined()) check_sizes(results.cn, {states, layer.batch, layer.hidden_size}, "c_n");
+    Tensor output = layer.empty_output();
+    layer.forward(output, results.hn, results.cn, i * directions, Tensor());
+    results.output = output;
+  }
+  return results;
+}
+
+// None where the operands do not fit each other.
+std::optional<Results> run(const Call& call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
+  py::gil_scoped_release release;
+  at::AutoDispatchBelowADInplaceOrView guard;
+  try {
+    return run_layers(call, num_layers, biases, bidirectional, batch_first);
+  } catch (const c10::Error&) {
+    return {};
+  }
+}
+
+py::object wrap(Tensor t) { return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(t))); }
+
+py::object state_of(Results& results) {
+  if (!results.cn.defined()) return wrap(std::move(results.hn));
+  return py::make_tuple(wrap(std::move(results.hn)), wrap(std::move(results.cn)));
+}
+
+}  // namespace
+
+py::object infer(std::string_view cell, py::handle input, py::handle hx, py::sequence weights, int64_t num_layers,
+                 bool biases, bool bidirectional, bool batch_first) {
+  std::optional<Call> call = num_layers > 0 ? plain_call(cell, input, hx, weights) : std::nullopt;
+  if (!call) return py::none();
+  std::optional<Results> results = run(*call, num_layers, biases, bidirectional, batch_first);
+  if (!results) return py::none();
+  py::object output = wrap(std::move(results->output));
+  return py::make_tuple(output, state_of(*results));
+}
+
+py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::sequence weights) {
+  std::optional<Call> call = plain_call(cell, input, hx, weights);
+  if (!call || call->input.dim() != 2) return py::none();
+  at::AutoDispatchBelowADInplaceOrView guard;
+  call->input = call->input.unsqueeze(0);
+  for (OptionalTensor* state : {&call->h0, &call->c0})
+    if (*state) *state = (*state)->unsqueeze(0);
+  std::optional<Results> results = run(*call, 1, call->weights.size() == 4, false, false);
+  if (!results) return py::none();
+  results->hn = results->hn.squeeze(0);
+  if (results->cn.defined()) results->cn = results->cn.squeeze(0);
+  return state_of(*results);
+}
+
+}  // namespace fastrnn
