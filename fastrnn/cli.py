@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 
@@ -13,9 +13,11 @@ from rich.table import Table
 
 from fastrnn import terminal
 from fastrnn import verify as verification
-from fastrnn.bench.contenders import CONTENDERS
+from fastrnn.bench import roofline as rooflines
+from fastrnn.bench.contenders import parse_contenders
+from fastrnn.bench.measure import ContenderError
 from fastrnn.bench.table import markdown as bench_markdown
-from fastrnn.bench.work import GATES, GRID, MODES, Work, parse_cells, parse_shapes, parse_threads
+from fastrnn.bench.work import DTYPES, GATES, GRID, MODES, Work, parse_cells, parse_shapes, parse_threads
 from fastrnn.info import info as facts
 from fastrnn.info import machine
 from fastrnn.page import insert
@@ -83,30 +85,43 @@ def bench(
     threads: Annotated[str, typer.Option(help="Thread counts, comma separated.")] = "1,2",
     cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(GATES),
     shapes: Annotated[str, typer.Option(help="TxBxIxH, comma separated.")] = ",".join(map(str, GRID)),
+    layers: Annotated[int, typer.Option(min=1, help="Layers on top of each other.")] = 1,
+    bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Both directions.")] = False,
+    packed: Annotated[bool, typer.Option("--packed", help="A PackedSequence of random lengths from 1 to T.")] = False,
+    dtype: Annotated[str, typer.Option(help=f"{', '.join(DTYPES)}.")] = "float32",
+    memory: Annotated[bool, typer.Option("--memory", help="The memory of a training step, not times. Linux.")] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="fastrnn's layers with recompute=True.")] = False,
     without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 18,
     block: Annotated[float, typer.Option(min=0, help="Seconds of one turn.")] = 0.02,
     render: Annotated[Path | None, typer.Option(help="Measure nothing; print this JSON file as Markdown.")] = None,
     into: Annotated[Path | None, typer.Option(help="With --render: put it between the marks in this page.")] = None,
 ) -> None:
-    """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in turns."""
+    """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in turns.
+
+    ONNX Runtime and OpenVINO take part in inference, padded and in float32.
+    """
     if render:
         render_markdown("bench", bench_markdown, render, into)
         return
     if mode not in (*MODES, "both"):
         fail(f"--mode is infer, train or both; got {mode!r}")
-    left_out = [name for name in without.split(",") if name]
-    if unknown := set(left_out) - set(CONTENDERS["infer"]):
-        fail(f"--without takes {', '.join(CONTENDERS['infer'])}; got {', '.join(sorted(unknown))}")
+    if dtype not in DTYPES:
+        fail(f"--dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
+    if memory and mode == "infer":
+        fail("--memory measures a training step; got --mode infer")
+    if memory and plot:
+        fail("--plot draws times; got --memory")
+    left_out = parsed(parse_contenders, without)
+    modes = ("memory",) if memory else MODES if mode == "both" else (mode,)
     works = [
-        Work(each, cell, count, shape)
-        for each in (MODES if mode == "both" else (mode,))
+        Work(each, cell, count, shape, layers, bidirectional, packed, dtype, recompute)
+        for each in modes
         for count in parsed(parse_threads, threads)
         for cell in parsed(parse_cells, cells)
         for shape in parsed(parse_shapes, shapes)
     ]
-    command = shlex.join(["fastrnn", *sys.argv[1:]])
-    results = terminal.run_bench(console, works, without=left_out, rounds=rounds, block=block, command=command)
+    results = measured(terminal.run_bench, works, without=left_out, rounds=rounds, block=block)
     if json_file:
         write_json(results, json_file)
     if plot:
@@ -114,6 +129,52 @@ def bench(
 
         plot.parent.mkdir(parents=True, exist_ok=True)
         draw(results, plot)
+
+
+@app.command()
+def roofline(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the results into this PNG file.")] = None,
+    cell: Annotated[str, typer.Option(help="RNN, GRU or LSTM.")] = "LSTM",
+    threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
+    without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 18,
+    block: Annotated[float, typer.Option(min=0, help="Seconds of one turn.")] = 0.02,
+    source: Annotated[Path | None, typer.Option("--from", help="Measure nothing; draw this JSON file.")] = None,
+) -> None:
+    """Measure inference over hidden sizes and batches against the machine's ceilings.
+
+    The ceilings are multiply-adds on registers alone, and weights that are read once a step.
+    """
+    if source:
+        if plot is None:
+            fail("--from draws into the file given by --plot; got none")
+        results = json.loads(source.read_text(encoding="utf-8"))
+    else:
+        cells = parsed(parse_cells, cell)
+        if len(cells) > 1:
+            fail(f"--cell is one of {', '.join(GATES)}; got {cell!r}")
+        left_out = parsed(parse_contenders, without)
+        works = rooflines.works(cells[0], threads)
+        results = measured(terminal.run_roofline, works, without=left_out, rounds=rounds, block=block)
+    if json_file:
+        write_json(results, json_file)
+    if plot:
+        from fastrnn.bench.roofline_plot import plot as draw
+
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draw(results, plot)
+        except ValueError as error:
+            fail(error)
+
+
+def measured(run: Callable[..., dict[str, Any]], works: Sequence[Work], **options: Any) -> dict[str, Any]:
+    """Runs a benchmark that records this command, and ends the command where a contender fails."""
+    try:
+        return run(console, works, command=shlex.join(["fastrnn", *sys.argv[1:]]), **options)
+    except ContenderError as error:
+        fail(error)
 
 
 def render_markdown(topic: str, markdown: Callable[[Any], str], file: Path, page: Path | None) -> None:

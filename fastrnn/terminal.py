@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from fastrnn import bench, verify
+from fastrnn.bench.roofline import with_bandwidth
 from fastrnn.bench.table import tables
 from fastrnn.verify.table import table
 
@@ -51,6 +52,16 @@ def run_bench(console: Console, works: Sequence[bench.Work], **options: Any) -> 
         console.print(f"left out: {name} ({reason})", style="yellow", markup=False)
     for each in tables(results):
         show(console, each)
+    return results
+
+
+def run_roofline(console: Console, works: Sequence[bench.Work], **options: Any) -> dict[str, Any]:
+    """Measures and prints as `run_bench` does; adds the bandwidths to the results and prints the ceilings."""
+    results = with_bandwidth(run_bench(console, works, **options))
+    for threads, peak in results["machine"]["fma_peak"].items():
+        console.print(f"multiply-adds on {threads} thread{'s' * (threads != '1')}: {peak:.0f} GFLOP/s")
+    for size, rate in results["bandwidth"].items():
+        console.print(f"{int(size) / 1024:g} KiB are read at {rate / 1e9:.0f} GB/s")
     return results
 
 

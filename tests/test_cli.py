@@ -10,7 +10,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import fastrnn
-from fastrnn import autograd, demo
+from fastrnn import autograd, demo, terminal
+from fastrnn.bench import roofline
+from fastrnn.bench.measure import ContenderError
 from fastrnn.bench.work import Shape
 from fastrnn.cli import app
 from fastrnn.page import marks
@@ -98,6 +100,73 @@ def test_bench_measures_writes_and_draws(tmp_path: Path) -> None:
     assert page.read_text() == f"{begin}\n{printed.output.rstrip()}\n{end}"
 
 
+def test_bench_measures_other_kinds_of_work(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    one = ["--cells", "lstm", "--threads", "1", "--shapes", "3x2x4x5", "--rounds", 1, "--block", 0, "--json", file]
+    result = call("bench", *one, "--layers", 3, "--bidirectional", "--packed", "--dtype", "bfloat16")
+    assert result.exit_code == 0
+    assert "Training, 1 thread, 3 layers, bidirectional, packed, bfloat16" in result.output
+    rows = json.loads(file.read_text())["rows"]
+    fields = ("mode", "num_layers", "bidirectional", "packed", "dtype", "recompute")
+    assert [[row[field] for field in fields] for row in rows] == [
+        ["infer", 3, True, True, "bfloat16", False],
+        ["train", 3, True, True, "bfloat16", False],
+    ]
+    assert all(row["seconds"].keys() == {"torch", "fastrnn"} for row in rows)
+    assert "3 layers, bidirectional, packed, bfloat16" in call("bench", "--render", file).output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is Linux's")
+def test_bench_measures_memory(tmp_path: Path) -> None:
+    file = tmp_path / "memory.json"
+    result = call("bench", "--memory", "--cells", "gru", "--threads", "1", "--shapes", "20x8x64x64", "--json", file)
+    assert result.exit_code == 0
+    assert "Memory of a training step, 1 thread" in result.output
+    (row,) = json.loads(file.read_text())["rows"]
+    assert row["mode"] == "memory"
+    assert row["bytes"].keys() == {"torch", "fastrnn"}
+    assert "fastrnn, MiB" in call("bench", "--render", file).output
+
+
+def test_what_fails_in_a_contender_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*arguments: Any, **options: Any) -> None:
+        raise ContenderError("TypeError in fastrnn: GRU.__init__() got an unexpected keyword argument 'recompute'")
+
+    monkeypatch.setattr(terminal, "run_bench", run)
+    result = call("bench", "--recompute")
+    assert result.exit_code == 2
+    assert result.output.startswith("fastrnn: TypeError in fastrnn: GRU.__init__() got an unexpected")
+
+
+def test_roofline_measures_writes_and_draws_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roofline, "SIZES", (16, 32))
+    monkeypatch.setattr(roofline, "BATCHES", (1, 2))
+    monkeypatch.setattr(roofline, "MOST_STEPS", 8)
+    file, picture, again = tmp_path / "sub" / "roofline.json", tmp_path / "roofline.png", tmp_path / "again.png"
+    options = ["--cell", "gru", "--without", "onnxruntime,openvino", "--rounds", 1, "--block", 0]
+    result = call("roofline", *options, "--json", file, "--plot", picture)
+    assert result.exit_code == 0
+    found = json.loads(file.read_text())
+    assert [(row["cell"], row["shape"]) for row in found["rows"]] == [
+        ("GRU", [8, B, H, H]) for B in (1, 2) for H in (16, 32)
+    ]
+    assert found["bandwidth"].keys() == {"3072", "12288"}
+    assert "3 KiB are read at" in result.output
+    assert call("roofline", "--from", file, "--plot", again).exit_code == 0
+    assert again.read_bytes() == picture.read_bytes()
+
+
+def test_a_roofline_is_drawn_of_its_own_results_only(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps({"machine": {}, "rows": []}))
+    result = call("roofline", "--from", file, "--plot", tmp_path / "roofline.png")
+    assert result.exit_code == 2
+    assert "these are not results of fastrnn roofline" in result.output
+    result = call("roofline", "--from", file)
+    assert result.exit_code == 2
+    assert "--from draws into the file given by --plot; got none" in result.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -106,6 +175,14 @@ def test_bench_measures_writes_and_draws(tmp_path: Path) -> None:
         (["bench", "--cells", "MLP"], "a cell is one of RNN, GRU, LSTM; got 'MLP'"),
         (["bench", "--threads", "0"], "got '0'"),
         (["bench", "--without", "tensorflow"], "got tensorflow"),
+        (["bench", "--layers", "0"], "Invalid value for '--layers'"),
+        (["bench", "--dtype", "float8"], "--dtype is one of float32, bfloat16, float64; got 'float8'"),
+        (["bench", "--memory", "--mode", "infer"], "--memory measures a training step; got --mode infer"),
+        (["bench", "--memory", "--plot", "a.png"], "--plot draws times; got --memory"),
+        (["roofline", "--cell", "MLP"], "a cell is one of RNN, GRU, LSTM; got 'MLP'"),
+        (["roofline", "--cell", "GRU,LSTM"], "--cell is one of RNN, GRU, LSTM; got 'GRU,LSTM'"),
+        (["roofline", "--threads", "0"], "Invalid value for '--threads'"),
+        (["roofline", "--without", "tensorflow"], "got tensorflow"),
         (["verify", "--cells", "mlp"], "got 'mlp'"),
     ],
 )
@@ -164,4 +241,4 @@ def test_without_its_packages_the_command_says_how_to_get_them() -> None:
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "fastrnn", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert all(command in done.stdout for command in ("verify", "bench", "info", "demo"))
+    assert all(command in done.stdout for command in ("verify", "bench", "roofline", "info", "demo"))

@@ -1,24 +1,44 @@
 """The contenders: each turns a piece of work into a function without arguments that does it once.
 
-All of them compute the very layer that `torch.nn` was initialised with, and are compared with it before they are timed.
+All of them compute the very layers that `torch.nn` was initialised with, and are compared with it before they are
+timed.
 """
 
+import copy
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from fastrnn.bench.work import GATES, Work
+from fastrnn.bench.peers import PEERS
+from fastrnn.bench.work import Work
 
-# In the order in which they take turns. ONNX Runtime and OpenVINO have no backward pass.
-CONTENDERS = {"infer": ("torch", "onnxruntime", "openvino", "fastrnn"), "train": ("torch", "fastrnn")}
+# In the order in which they take turns.
+CONTENDERS = ("torch", *PEERS, "fastrnn")
 
-# Largest difference from torch.nn, relative to the largest value, that rounding in float32 explains.
-TOLERANCE = 1e-4
+# Largest difference from torch.nn, relative to the largest value, that rounding explains. What is computed in bfloat16
+# is compared with torch.nn in float32, for torch.nn in bfloat16 may be further off than that.
+TOLERANCES = {"float32": 1e-4, "bfloat16": 1e-2, "float64": 1e-12}
 
 Run = Callable[[], Any]
+
+
+def entrants(work: Work) -> list[str]:
+    """Names those that can do the work: ONNX Runtime and OpenVINO infer only, here padded and in float32."""
+    peers_can = work.mode == "infer" and not work.packed and work.dtype == "float32"
+    return [name for name in CONTENDERS if peers_can or name not in PEERS]
+
+
+def parse_contenders(text: str) -> list[str]:
+    """Reads "torch,openvino", or nothing at all; raises ValueError with the part that is none."""
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    for name in names:
+        if name not in CONTENDERS:
+            raise ValueError(f"contenders are {', '.join(CONTENDERS)}; got {name}")
+    return names
 
 
 def prepare(name: str, work: Work) -> Run:
@@ -26,112 +46,76 @@ def prepare(name: str, work: Work) -> Run:
 
     Raises ArithmeticError if it differs from torch.nn.
     """
+    run, expected = set_up(name, work)
+    if name != "torch":
+        check(name, work, run(), expected())
+    return run
+
+
+def set_up(name: str, work: Work) -> tuple[Run, Run]:
+    """Returns the contender's function, and torch.nn's in float32 or better, before either has run."""
     torch.set_num_threads(work.threads)
     torch.manual_seed(0)
-    T, B, I, H = work.shape
-    layer = getattr(torch.nn, work.cell)(I, H)
-    input, grad_output = torch.randn(T, B, I), torch.randn(T, B, H)
-
-    def of_module(module: torch.nn.Module) -> Run:
-        return inference(module, input) if work.mode == "infer" else training(module, input, grad_output)
-
-    expected = of_module(layer)
-    if name == "torch":
-        return expected
+    layers = build(torch.nn, work)
+    exact = copy.deepcopy(layers).to(torch.promote_types(layers.weight_ih_l0.dtype, torch.float32))
+    expected = of_module(work, exact)
+    if name in PEERS:
+        input, _ = example(work, torch.float32)
+        return PEERS[name](work, layers, input.numpy()), expected
     if name == "fastrnn":
         import fastrnn
 
-        swapped = getattr(fastrnn, work.cell)(I, H)
-        swapped.load_state_dict(layer.state_dict())
-        run = of_module(swapped)
-    else:
-        run = PEERS[name](work, onnx_model(work, layer), input.numpy())
-    check(name, work, run(), expected())
-    return run
+        ours = build(fastrnn, work, **{"recompute": True} if work.recompute else {})
+        ours.load_state_dict(layers.state_dict())
+        layers = ours
+    return of_module(work, layers), expected
 
 
-def inference(module: torch.nn.Module, input: Tensor) -> Run:
+def build(library: ModuleType, work: Work, **more: Any) -> Any:
+    *_, I, H = work.shape
+    dtype = getattr(torch, work.dtype)
+    layers = getattr(library, work.cell)
+    return layers(I, H, num_layers=work.num_layers, bidirectional=work.bidirectional, dtype=dtype, **more)
+
+
+def example(work: Work, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Draws the input and the gradient of the output, padded or packed: the work's numbers in another dtype."""
+    torch.manual_seed(0)
+    T, B, I, H = work.shape
+    drawn = [torch.randn(T, B, size).to(getattr(torch, work.dtype)).to(dtype) for size in (I, work.directions * H)]
+    if work.packed:
+        lengths = torch.tensor(work.lengths)
+        return tuple(pack_padded_sequence(each, lengths, enforce_sorted=False) for each in drawn)  # type: ignore
+    return drawn[0], drawn[1]
+
+
+def numbers(sequence: Any) -> Tensor:
+    return sequence.data if isinstance(sequence, PackedSequence) else sequence
+
+
+def of_module(work: Work, module: Any) -> Run:
+    input, grad_output = example(work, module.weight_ih_l0.dtype)
+    return inference(module, input) if work.mode == "infer" else training(module, input, numbers(grad_output))
+
+
+def inference(module: torch.nn.Module, input: Any) -> Run:
     def run() -> Tensor:
         with torch.inference_mode():
-            return module(input)[0]
+            return numbers(module(input)[0])
 
     return run
 
 
-def training(module: torch.nn.Module, input: Tensor, grad_output: Tensor) -> Run:
-    input = input.clone().requires_grad_()
+def training(module: torch.nn.Module, input: Any, grad_output: Tensor) -> Run:
+    leaf = numbers(input).requires_grad_()
 
     def run() -> list[Tensor | None]:
         module.zero_grad(set_to_none=True)
-        input.grad = None
-        module(input)[0].backward(grad_output)
-        return [input.grad, *(weight.grad for weight in module.parameters())]
+        leaf.grad = None
+        numbers(module(input)[0]).backward(grad_output)
+        return [leaf.grad, *(weight.grad for weight in module.parameters())]
 
     return run
-
-
-def onnxruntime(work: Work, model: bytes, input: np.ndarray) -> Run:
-    from onnxruntime import InferenceSession, SessionOptions
-
-    options = SessionOptions()
-    options.intra_op_num_threads = work.threads
-    # Its threads spin while they wait for more of the same call, but not between calls, where they would
-    # take the processor from the next contender.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"X": input})[0][:, 0]
-
-
-def openvino(work: Work, model: bytes, input: np.ndarray) -> Run:
-    from openvino import Core, Tensor
-
-    core = Core()
-    # Its default would compute in bfloat16 where the processor can.
-    config = {"INFERENCE_NUM_THREADS": work.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    request = core.compile_model(core.read_model(model), "CPU", config).create_infer_request()
-    request.set_input_tensor(Tensor(input))
-    T, B, _, H = work.shape
-
-    def run() -> np.ndarray:
-        request.infer()
-        return np.asarray(request.get_output_tensor(0).data).reshape(T, B, H)
-
-    return run
-
-
-PEERS = {"onnxruntime": onnxruntime, "openvino": openvino}
-
-
-def onnx_model(work: Work, layer: torch.nn.Module) -> bytes:
-    """Writes the layer as an ONNX graph of one node; its output Y is (T, directions, B, H)."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    T, B, I, H = work.shape
-    gates = GATES[work.cell]
-    # ONNX keeps the GRU's gates in the order z r n, the LSTM's in the order i o f g; torch r z n and i f g o.
-    order = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}[work.cell]
-
-    def reordered(name: str) -> np.ndarray:
-        weight = getattr(layer, name).detach().numpy()
-        return weight.reshape(gates, H, -1)[order].reshape(1, gates * H, *weight.shape[1:])
-
-    weights = {
-        "W": reordered("weight_ih_l0"),
-        "R": reordered("weight_hh_l0"),
-        "B": np.concatenate([reordered("bias_ih_l0"), reordered("bias_hh_l0")], axis=1),
-    }
-    attributes: dict[str, Any] = {"hidden_size": H}
-    if work.cell == "GRU":
-        attributes["linear_before_reset"] = 1
-    graph = helper.make_graph(
-        [helper.make_node(work.cell, ["X", *weights], ["Y"], **attributes)],
-        work.cell,
-        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [T, B, I])],
-        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, [T, 1, B, H])],
-        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in weights.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
-    return model.SerializeToString()
 
 
 def check(name: str, work: Work, results: Any, expected: Any) -> None:
@@ -141,5 +125,5 @@ def check(name: str, work: Work, results: Any, expected: Any) -> None:
     for result, want in zip(results, expected, strict=True):
         difference = (torch.as_tensor(result).double() - want.double()).abs().max()
         error = float(difference / want.abs().max().clamp(min=1e-3))
-        if not error < TOLERANCE:  # a NaN fails, too
+        if not error < TOLERANCES[work.dtype]:  # a NaN fails, too
             raise ArithmeticError(f"{name} differs from torch.nn on {work}: relative error {error:.2e}")

@@ -21,6 +21,10 @@ WARM_UP = 3
 PAUSE = 0.01  # seconds; the workers of the contender before may spin for a while
 
 
+class ContenderError(RuntimeError):
+    """What went wrong in a contender's process."""
+
+
 class Contender:
     """A process that prepares and times work for one contender."""
 
@@ -35,6 +39,10 @@ class Contender:
 
     def prepare(self, work: Work) -> float:
         """Sets the work up and warms it up; returns the seconds of one call."""
+        return self.ask(work)
+
+    def growth(self, work: Work) -> float:
+        """Returns the bytes of memory that a training step takes. The process should be a fresh one."""
         return self.ask(work)
 
     def block(self, repeats: int, cores: set[int] | None) -> float:
@@ -82,6 +90,18 @@ class Contest:
                     times[contender.name].append(contender.block(repeats[contender.name], cores))
         return {name: min(values) for name, values in times.items()}
 
+    def bytes(self, work: Work, names: Iterable[str]) -> dict[str, float]:
+        """Measures the memory that a training step of the named contenders takes, in a fresh process for each."""
+        found = {}
+        for name in names:
+            if name in self.contenders:
+                fresh = Contender(name)
+                try:
+                    found[name] = fresh.growth(work)
+                finally:
+                    fresh.close()
+        return found
+
 
 def places(threads: int) -> Iterator[set[int] | None]:
     """Yields without end the cores to run on: for one thread each in turn, else all; None where none can be chosen."""
@@ -96,7 +116,8 @@ def places(threads: int) -> Iterator[set[int] | None]:
 def serve(name: str, pipe: Connection) -> None:
     """The contender's process: answers whether it can be imported, then one request after the other.
 
-    A Work sets up and is answered with the seconds of one call, (repeats, cores) with the mean seconds of a call.
+    A Work sets up and is answered with the seconds of one call, or with the bytes of memory if that is its mode;
+    (repeats, cores) with the mean seconds of a call.
     """
     try:
         __import__(name)
@@ -107,6 +128,7 @@ def serve(name: str, pipe: Connection) -> None:
         return
     pipe.send(None)
     from fastrnn.bench.contenders import prepare
+    from fastrnn.bench.memory import growth
 
     run: Any = None
     while True:
@@ -115,6 +137,9 @@ def serve(name: str, pipe: Connection) -> None:
         except EOFError:
             return
         try:
+            if isinstance(request, Work) and request.mode == "memory":
+                pipe.send(growth(name, request))
+                continue
             if isinstance(request, Work):
                 run = None  # gives the memory of the work before back first
                 run = prepare(name, request)
@@ -131,7 +156,7 @@ def serve(name: str, pipe: Connection) -> None:
                 run()
             pipe.send((time.perf_counter() - start) / repeats)
         except Exception as error:  # not every library's exceptions can be pickled; the parent raises this one
-            pipe.send(RuntimeError(f"{type(error).__name__} in {name}: {error}"))
+            pipe.send(ContenderError(f"{type(error).__name__} in {name}: {error}"))
 
 
 def move(cores: set[int]) -> None:

@@ -18,7 +18,7 @@ TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 def plot(results: dict[str, Any], file: Path) -> None:
     """Draws the speed of every contender as a multiple of torch.nn's, on a logarithmic axis, into a PNG file."""
-    rows = [row for row in results["rows"] if "torch" in row["seconds"]]
+    rows = [row for row in results["rows"] if "torch" in row.get("seconds", {})]
     if not rows:
         raise ValueError("nothing to draw: torch.nn was left out")
     in_band = bands(rows)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from fastrnn.bench.contenders import CONTENDERS
+from fastrnn.bench.contenders import entrants
 from fastrnn.bench.measure import Contest
 from fastrnn.bench.work import Shape, Work
 from fastrnn.info import fma_peak, machine
@@ -31,15 +31,19 @@ def run(
         track: wraps the loop over the works, to show progress.
 
     Raises:
-        RuntimeError: if a contender fails, or its numbers are not those of torch.nn.
+        ContenderError: if a contender fails, or its numbers are not those of torch.nn.
     """
     peaks = {threads: fma_peak(threads) for threads in sorted({work.threads for work in works})}
-    names = {mode: [name for name in CONTENDERS[mode] if name not in set(without)] for mode in CONTENDERS}
-    everyone = dict.fromkeys(name for work in works for name in names[work.mode])
+    names = {work: [name for name in entrants(work) if name not in set(without)] for work in works}
+    everyone = dict.fromkeys(name for entered in names.values() for name in entered)
     rows = []
     with Contest(everyone) as contest:
         for work in track(works):
-            rows.append(row(work, contest.seconds(work, names[work.mode], rounds, block), peaks[work.threads]))
+            if work.mode == "memory":
+                measured = contest.bytes(work, names[work])
+            else:
+                measured = contest.seconds(work, names[work], rounds, block)
+            rows.append(row(work, measured, peaks[work.threads]))
     return {
         "machine": machine() | {"fma_peak": {str(threads): peak for threads, peak in peaks.items()}},
         "command": command,
@@ -48,24 +52,30 @@ def run(
     }
 
 
-def row(work: Work, seconds: dict[str, float], peak: float) -> Row:
-    """Joins a piece of work and its times, with fastrnn's ratios, GFLOP/s and share of the multiply-add peak."""
-    found: Row = {**work._asdict(), "shape": list(work.shape), "seconds": seconds}
-    peers = {name: time for name, time in seconds.items() if name != "fastrnn"}
-    if "fastrnn" in seconds:
-        found["gflops"] = work.flops / seconds["fastrnn"] / 1e9
-        found["peak_share"] = found["gflops"] / peak
+def row(work: Work, measured: dict[str, float], peak: float) -> Row:
+    """Joins a piece of work and what it took, seconds or bytes, with how many times fastrnn's the others took.
+
+    Where it is seconds, also with fastrnn's GFLOP/s and share of the multiply-add peak.
+    """
+    unit = "bytes" if work.mode == "memory" else "seconds"
+    found: Row = {**work._asdict(), "shape": list(work.shape), unit: measured}
+    peers = {name: value for name, value in measured.items() if name != "fastrnn"}
+    if "fastrnn" in measured:
+        if unit == "seconds":
+            found["gflops"] = work.flops / measured["fastrnn"] / 1e9
+            found["peak_share"] = found["gflops"] / peak
         if peers:
             found["best_peer"] = min(peers, key=peers.__getitem__)
-            found["ratio"] = peers[found["best_peer"]] / seconds["fastrnn"]
+            found["ratio"] = peers[found["best_peer"]] / measured["fastrnn"]
         if "torch" in peers:
-            found["ratio_torch"] = peers["torch"] / seconds["fastrnn"]
+            found["ratio_torch"] = peers["torch"] / measured["fastrnn"]
     return found
 
 
 def work_of(row: Row) -> Work:
-    """Returns the piece of work that a row measured."""
-    return Work(row["mode"], row["cell"], row["threads"], Shape(*row["shape"]))
+    """Returns the piece of work that a row measured. Files of old know only the four fields without a default."""
+    known = {field: row[field] for field in Work._fields if field in row}
+    return Work(**known | {"shape": Shape(*row["shape"])})
 
 
 def geometric_mean(values: Sequence[float]) -> float:
@@ -86,9 +96,9 @@ def summarise(ratios: Sequence[float]) -> Summary:
     return Summary(geometric_mean(ratios), min(ratios), sum(ratio < 1 for ratio in ratios), len(ratios))
 
 
-def bands(rows: Sequence[Row]) -> dict[tuple[str, int], list[Row]]:
-    """Groups rows by mode and thread count."""
-    groups: dict[tuple[str, int], list[Row]] = {}
+def bands(rows: Sequence[Row]) -> dict[tuple[str, int, str], list[Row]]:
+    """Groups rows by mode, thread count and kind of work."""
+    groups: dict[tuple[str, int, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["mode"], row["threads"]), []).append(row)
+        groups.setdefault((row["mode"], row["threads"], work_of(row).kind), []).append(row)
     return groups

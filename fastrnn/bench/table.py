@@ -10,11 +10,11 @@ from fastrnn import page
 from fastrnn.bench.results import Row, bands, summarise
 
 LABELS = {"fastrnn": "fastrnn", "torch": "torch.nn", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-MODES = {"infer": "Inference", "train": "Training"}
+MODES = {"infer": "Inference", "train": "Training", "memory": "Memory of a training step"}
 
 
 def tables(results: dict[str, Any]) -> Iterator[Table]:
-    """Yields a table for each mode and thread count, then one of the geometric means."""
+    """Yields a table for each mode, thread count and kind of work, then one of the geometric means."""
     for section in [*sections(results), summary(results)]:
         table = Table(title=section.title, title_justify="left", box=SIMPLE_HEAD)
         for index, column in enumerate(section.columns):
@@ -26,7 +26,7 @@ def tables(results: dict[str, Any]) -> Iterator[Table]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Returns the summary in full view and the table of each mode and thread count folded."""
+    """Returns the summary in full view and the other tables folded."""
     whole = summary(results)
     parts = [page.about(results["machine"]), page.pipes(whole.columns, whole.lines)]
     for title, columns, lines in sections(results):
@@ -47,10 +47,11 @@ def is_loss(cell: str) -> bool:
 
 
 def sections(results: dict[str, Any]) -> Iterator[Section]:
-    """Yields the table of each mode and thread count."""
+    """Yields the table of each mode, thread count and kind of work."""
     for band, rows in bands(results["rows"]).items():
-        names = [name for name in LABELS if any(name in row["seconds"] for row in rows)]
-        columns = ["cell", "T", "B", "I", "H", *(f"{LABELS[name]}, ms" for name in names)]
+        names = [name for name in LABELS if any(name in measured(row) for row in rows)]
+        unit = "MiB" if band[0] == "memory" else "ms"
+        columns = ["cell", "T", "B", "I", "H", *(f"{LABELS[name]}, {unit}" for name in names)]
         columns += ["× torch.nn", "× best peer", "best peer", "GFLOP/s", "of peak"]
         yield Section(heading(*band), *without_empty(columns, [line(row, names) for row in rows]))
 
@@ -60,13 +61,23 @@ def line(row: Row, names: Sequence[str]) -> list[str]:
     return [
         row["cell"],
         *map(str, row["shape"]),
-        *(milliseconds(row["seconds"][name]) if name in row["seconds"] else "" for name in names),
+        *(shown(row, name) if name in measured(row) else "" for name in names),
         times(row["ratio_torch"]) if "ratio_torch" in row else "",
         times(row["ratio"]) if "ratio" in row and several else "",
         LABELS[row["best_peer"]] if "best_peer" in row and several else "",
         f"{row['gflops']:.3g}" if "gflops" in row else "",
         f"{row['peak_share']:.0%}" if "peak_share" in row else "",
     ]
+
+
+def measured(row: Row) -> dict[str, float]:
+    """Returns each contender's seconds or bytes."""
+    return row["bytes"] if row["mode"] == "memory" else row["seconds"]
+
+
+def shown(row: Row, name: str) -> str:
+    value = measured(row)[name]
+    return mebibytes(value) if row["mode"] == "memory" else milliseconds(value)
 
 
 def without_empty(columns: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
@@ -76,13 +87,19 @@ def without_empty(columns: list[str], lines: list[list[str]]) -> tuple[list[str]
 
 
 def milliseconds(seconds: float) -> str:
-    """Three significant digits."""
-    value = seconds * 1e3
+    return three_digits(seconds * 1e3)
+
+
+def mebibytes(size: float) -> str:
+    return three_digits(size / 2**20)
+
+
+def three_digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
-def heading(mode: str, threads: int) -> str:
-    return f"{MODES[mode]}, {threads} thread{'s' * (threads > 1)}"
+def heading(mode: str, threads: int, kind: str) -> str:
+    return f"{MODES[mode]}, {threads} thread{'s' * (threads > 1)}" + (f", {kind}" if kind else "")
 
 
 def times(ratio: float) -> str:
@@ -90,23 +107,25 @@ def times(ratio: float) -> str:
 
 
 def summary(results: dict[str, Any]) -> Section:
-    """Sums up the ratios of each cell and of all, for each mode and thread count."""
-    columns = ["mode", "threads", "cells"]
+    """Sums up the ratios of each cell and of all, for each mode, thread count and kind of work."""
+    memory = any(row["mode"] == "memory" for row in results["rows"])
+    columns = ["mode", "threads", "kind", "cells"]
     for against in ("torch.nn", "best peer"):
         columns += [f"× {against}", "worst", "behind in"]
     lines = []
-    for (mode, threads), rows in bands(results["rows"]).items():
+    for (mode, threads, kind), rows in bands(results["rows"]).items():
         cells = dict.fromkeys(row["cell"] for row in rows)
         several = any(row.get("best_peer", "torch") != "torch" for row in rows)
         for cell in (*cells, "all"):
             chosen = [row for row in rows if cell in (row["cell"], "all")]
-            line = [MODES[mode].lower(), str(threads), cell]
+            line = [MODES[mode].lower(), str(threads), kind, cell]
             for key in ("ratio_torch", "ratio"):
                 ratios = [row[key] for row in chosen if key in row and (several or key == "ratio_torch")]
                 line += ratios_line(ratios) if ratios else ["", "", ""]
             lines.append(line)
-    measured = [line for line in lines if any(line[3:])]
-    return Section("How many times as fast fastrnn is, geometric means", *without_empty(columns, measured))
+    compared = [line for line in lines if any(line[4:])]
+    what = "How many times less memory fastrnn takes" if memory else "How many times as fast fastrnn is"
+    return Section(f"{what}, geometric means", *without_empty(columns, compared))
 
 
 def ratios_line(ratios: Sequence[float]) -> list[str]:

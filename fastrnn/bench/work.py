@@ -1,9 +1,11 @@
-"""The unit of the benchmark: one layer, one direction, float32, of one cell and shape, on so many threads."""
+"""The unit of the benchmark: a recurrent network of one cell and shape, on so many threads."""
 
+import random
 from typing import NamedTuple
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 MODES = ("infer", "train")
+DTYPES = ("float32", "bfloat16", "float64")
 
 
 class Shape(NamedTuple):
@@ -40,21 +42,56 @@ GRID = tuple(
 
 
 class Work(NamedTuple):
-    """What every contender is asked to do."""
+    """What every contender is asked to do: one layer, one direction, padded, float32 unless it says otherwise.
+
+    The mode is "infer" or "train", how long the forward pass or a training step takes, or "memory", how much memory the
+    training step takes.
+    """
 
     mode: str
     cell: str
     threads: int
     shape: Shape
+    num_layers: int = 1
+    bidirectional: bool = False
+    packed: bool = False
+    dtype: str = "float32"
+    recompute: bool = False
 
     def __str__(self) -> str:
-        return f"{self.mode} {self.cell} {self.shape} on {self.threads} thread{'s' * (self.threads > 1)}"
+        what = f"{self.mode} {self.cell} {self.shape} on {self.threads} thread{'s' * (self.threads > 1)}"
+        return ", ".join(part for part in (what, self.kind) if part)
+
+    @property
+    def kind(self) -> str:
+        """Names what is not the default, as in "3 layers, packed"."""
+        names = {
+            f"{self.num_layers} layers": self.num_layers > 1,
+            "bidirectional": self.bidirectional,
+            "packed": self.packed,
+            self.dtype: self.dtype != "float32",
+            "recompute": self.recompute,
+        }
+        return ", ".join(name for name, holds in names.items() if holds)
+
+    @property
+    def directions(self) -> int:
+        return 1 + self.bidirectional
+
+    @property
+    def lengths(self) -> list[int]:
+        """The steps of each row of the batch: T, or if packed from 1 to T, drawn at random but always the same."""
+        T, B, _, _ = self.shape
+        draw = random.Random(0)
+        return [draw.randint(1, T) if self.packed else T for _ in range(B)]
 
     @property
     def flops(self) -> int:
         """Floating-point operations of the matrix products; the backward pass has two for each one forward."""
-        T, B, I, H = self.shape
-        forward = 2 * T * B * GATES[self.cell] * H * (I + H)
+        _, _, I, H = self.shape
+        inputs = I + (self.num_layers - 1) * self.directions * H  # of all layers together
+        weights = self.directions * GATES[self.cell] * H * (inputs + self.num_layers * H)
+        forward = 2 * sum(self.lengths) * weights
         return forward if self.mode == "infer" else 3 * forward
 
 

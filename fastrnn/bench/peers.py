@@ -1,0 +1,99 @@
+"""ONNX Runtime and OpenVINO: the layers are handed to them as an ONNX model. They have no backward pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastrnn.bench.work import GATES, Work
+
+Infer = Callable[[], np.ndarray]
+
+# ONNX keeps the GRU's gates in the order z r n, the LSTM's in the order i o f g; torch r z n and i f g o.
+GATE_ORDER = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
+
+
+def onnxruntime(work: Work, layers: Any, input: np.ndarray) -> Infer:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = work.threads
+    # Its threads spin while they wait for more of the same call, but not between calls, where they would
+    # take the processor from the next contender.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = InferenceSession(onnx_model(work, layers), options, providers=["CPUExecutionProvider"])
+    T, B, _, _ = work.shape
+    return lambda: session.run(None, {"X": input})[0].reshape(T, B, -1)
+
+
+def openvino(work: Work, layers: Any, input: np.ndarray) -> Infer:
+    from openvino import Core, Tensor
+
+    core = Core()
+    # Its default would compute in bfloat16 where the processor can.
+    config = {"INFERENCE_NUM_THREADS": work.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = core.compile_model(core.read_model(onnx_model(work, layers)), "CPU", config).create_infer_request()
+    request.set_input_tensor(Tensor(input))
+    T, B, _, _ = work.shape
+
+    def run() -> np.ndarray:
+        request.infer()
+        return np.asarray(request.get_output_tensor(0).data).reshape(T, B, -1)
+
+    return run
+
+
+PEERS = {"onnxruntime": onnxruntime, "openvino": openvino}
+
+
+def onnx_model(work: Work, layers: Any) -> bytes:
+    """Writes the layers as an ONNX graph, a node for each. A node's output is (T, D, B, H), D directions.
+
+    Where another layer reads it, or where D is 2, it is turned into (T, B, D H).
+    """
+    from onnx import TensorProto, helper, numpy_helper
+
+    T, B, I, H = work.shape
+    D = work.directions
+    attributes: dict[str, Any] = {"hidden_size": H, "direction": "bidirectional" if D == 2 else "forward"}
+    if work.cell == "GRU":
+        attributes["linear_before_reset"] = 1
+    constants: dict[str, np.ndarray] = {}
+    nodes, output = [], "X"
+    for layer in range(work.num_layers):
+        weights = {f"{name}{layer}": value for name, value in onnx_weights(work, layers, layer).items()}
+        constants |= weights
+        nodes.append(helper.make_node(work.cell, [output, *weights], [output := f"Y{layer}"], **attributes))
+        if D == 2:
+            nodes.append(helper.make_node("Transpose", [output], [output := f"by_row{layer}"], perm=[0, 2, 1, 3]))
+        if D == 2 or layer < work.num_layers - 1:
+            constants["sizes"] = np.array([T, B, D * H])
+            nodes.append(helper.make_node("Reshape", [output, "sizes"], [output := f"joined{layer}"]))
+    sizes = [T, B, D * H] if D == 2 else [T, 1, B, H]
+    graph = helper.make_graph(
+        nodes,
+        work.cell,
+        [helper.make_tensor_value_info("X", TensorProto.FLOAT, [T, B, I])],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, sizes)],
+        [numpy_helper.from_array(np.ascontiguousarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
+    return model.SerializeToString()
+
+
+def onnx_weights(work: Work, layers: Any, layer: int) -> dict[str, np.ndarray]:
+    """Returns a layer's W (D, gates H, inputs), R (D, gates H, H) and B (D, 2 gates H) in ONNX's order of gates."""
+    gates, H = GATES[work.cell], work.shape.H
+
+    def reordered(name: str) -> np.ndarray:
+        both = []
+        for direction in ("", "_reverse")[: work.directions]:
+            weight = getattr(layers, f"{name}_l{layer}{direction}").detach().numpy()
+            both.append(weight.reshape(gates, H, -1)[GATE_ORDER[work.cell]].reshape(weight.shape))
+        return np.stack(both)
+
+    return {
+        "W": reordered("weight_ih"),
+        "R": reordered("weight_hh"),
+        "B": np.concatenate([reordered("bias_ih"), reordered("bias_hh")], axis=1),
+    }
