@@ -49,15 +49,16 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   plan.times_per_chunk = smaller(p.times, larger(1, rows_per_chunk / larger(1, p.batch)));
 
   // A step by hidden units ends at a barrier (about a microsecond); a step by rows has none, but each thread reads all
-  // weights: they should fit a core's second-level cache (LSTM T64 B128 H256, which just
-  // does, two threads: 45.5 ms by rows, 50.0 by units).
+  // weights: they should fit a core's second-level cache (LSTM T64 B128 H256, which just does, two threads: 45.5 ms by
+  // rows, 50.0 by units).
   double step = 2.0 * (p.batch * recurrent_weights), whole = 2.0 * rows * weights;
   int64_t vectors = divide_up(p.hidden_size, Vec<T>::lanes);
   plan.by_rows = p.times > 1 && p.batch >= 4 * p.threads && recurrent_weights * int64_t(sizeof(T)) <= (1 << 20);
   plan.threads = int(plan.by_rows ? smaller(p.threads, p.batch / 4) : smaller(p.threads, vectors));
-  // Below these a region or a barrier costs more than it gains. GRU T1 B1 H256 (8e5) on one thread: 1.6 times torch's
-  // time on two, for its weights come from far.
-  if (whole < 3e5 || (!plan.by_rows && step < 1.5e5)) plan.threads = 1;
+  // Below these a region or a barrier costs more than it gains. One row, T100, two threads against one: LSTM H128
+  // (1.3e5 a step) 0.33 ms instead of 0.53, GRU H100 (6e4) 0.17 instead of 0.23, RNN H128 (3e4) no difference, RNN H96
+  // (2e4) 0.070 instead of 0.060.
+  if (whole < 3e5 || (!plan.by_rows && step < 4e4)) plan.threads = 1;
   if (plan.threads <= 1) plan.threads = 1, plan.by_rows = true;
   plan.from_end = p.times == 1 && every_other_call();
   return plan;
