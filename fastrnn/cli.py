@@ -138,7 +138,7 @@ def roofline(
     cell: Annotated[str, typer.Option(help="RNN, GRU or LSTM.")] = "LSTM",
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 18,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 12,
     block: Annotated[float, typer.Option(min=0, help="Seconds of one turn.")] = 0.02,
     source: Annotated[Path | None, typer.Option("--from", help="Measure nothing; draw this JSON file.")] = None,
 ) -> None:

@@ -79,6 +79,7 @@ KINDS: list[dict[str, Any]] = [
     {"packed": True},
     {"num_layers": 2, "bidirectional": True, "packed": True, "dtype": "float64"},
     {"dtype": "bfloat16"},
+    {"recompute": True},
 ]
 WORKS = [Work(mode, cell, 1, TINY, **kind) for mode in MODES for cell in GATES for kind in KINDS]
 
@@ -257,7 +258,7 @@ def test_rows_of_old_files_are_the_standard_work() -> None:
     assert table.markdown(old) == table.markdown(new)
 
 
-@pytest.mark.parametrize("name", ["cpu", "cpu-ruler"])
+@pytest.mark.parametrize("name", ["cpu", "cpu-ruler", "roofline"])
 def test_the_files_of_results_can_be_shown(name: str) -> None:
     found = json.loads((RESULTS / f"2026-11-23-xeon-2.8ghz-{name}.json").read_text())
     assert len(found["rows"]) == sum(len(section.lines) for section in table.sections(found))
