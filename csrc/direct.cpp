@@ -14,6 +14,8 @@
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <array>
+
 #include "cpu/layer.h"
 
 namespace fastrnn {
@@ -53,12 +55,14 @@ struct Call {
   c10::SmallVector<Tensor, 4> weights;
 };
 
-std::optional<Call> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights) {
+// `weights` are tensors, or their names in the dictionary `parameters`.
+std::optional<Call> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights,
+                               PyObject* parameters = nullptr) {
   if (!nobody_watches()) return {};
   Call call{cell, {}, {}, {}, {}};
   bool plain = true;
   auto read = [&](PyObject* object, auto&& store) {
-    const Tensor* t = plain_tensor(object);
+    const Tensor* t = object ? plain_tensor(object) : nullptr;
     if (t) store(*t);
     plain &= t != nullptr;
   };
@@ -71,8 +75,10 @@ std::optional<Call> plain_call(std::string_view cell, py::handle input, py::hand
   } else if (!hx.is_none()) {
     read(hx.ptr(), [&](const Tensor& t) { call.h0 = t; });
   }
-  for (py::handle weight : py::reinterpret_steal<py::list>(PySequence_Fast(weights.ptr(), "")))
-    read(weight.ptr(), [&](const Tensor& t) { call.weights.push_back(t); });
+  if (!PyList_Check(weights.ptr())) return {};
+  for (py::handle weight : py::reinterpret_borrow<py::list>(weights))
+    read(parameters ? PyDict_GetItem(parameters, weight.ptr()) : weight.ptr(),
+         [&](const Tensor& t) { call.weights.push_back(t); });
   return plain ? std::optional(std::move(call)) : std::nullopt;
 }
 
@@ -118,6 +124,11 @@ std::optional<Results> run(const Call& call, int64_t num_layers, bool biases, bo
   }
 }
 
+template <class... Names>
+std::array<PyObject*, sizeof...(Names)> interned(Names... names) {
+  return {PyUnicode_InternFromString(names)...};
+}
+
 py::object wrap(Tensor t) { return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(t))); }
 
 py::object state_of(Results& results) {
@@ -127,17 +138,29 @@ py::object state_of(Results& results) {
 
 }  // namespace
 
-py::object infer(std::string_view cell, py::handle input, py::handle hx, py::sequence weights, int64_t num_layers,
-                 bool biases, bool bidirectional, bool batch_first) {
-  std::optional<Call> call = num_layers > 0 ? plain_call(cell, input, hx, weights) : std::nullopt;
+py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
+  static const std::array<PyObject*, 8> names = interned("num_layers", "dropout", "_parameters", "_flat_weights_names",
+                                                         "bias", "bidirectional", "batch_first", "training");
+  std::array<PyObject*, 8> values;  // borrowed
+  for (size_t i = 0; i < names.size(); ++i)
+    if (!(values[i] = PyDict_GetItem(layer.ptr(), names[i]))) return py::none();
+  const auto [num_layers, dropout, parameters, weights, bias, bidirectional, batch_first, training] = values;
+  for (PyObject* option : {bias, bidirectional, batch_first, training})
+    if (!PyBool_Check(option)) return py::none();
+  int overflow = 0;
+  const long layers = PyLong_Check(num_layers) ? PyLong_AsLongAndOverflow(num_layers, &overflow) : 0;
+  if (layers < 1 || !PyFloat_Check(dropout) || !PyDict_Check(parameters)) return py::none();
+  if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
+  std::optional<Call> call = plain_call(cell, input, hx, weights, parameters);
   if (!call) return py::none();
-  std::optional<Results> results = run(*call, num_layers, biases, bidirectional, batch_first);
+  std::optional<Results> results =
+      run(*call, layers, bias == Py_True, bidirectional == Py_True, batch_first == Py_True);
   if (!results) return py::none();
   py::object output = wrap(std::move(results->output));
   return py::make_tuple(output, state_of(*results));
 }
 
-py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::sequence weights) {
+py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::list weights) {
   std::optional<Call> call = plain_call(cell, input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
   at::AutoDispatchBelowADInplaceOrView guard;

@@ -71,7 +71,7 @@ PYBIND11_MODULE(_C, m) {
       "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(threads); }, py::arg("threads"),
       py::call_guard<py::gil_scoped_release>(), "float32 multiply-adds on registers alone, GFLOP/s over all threads");
   m.def("assume_cores", fastrnn::assume_cores, "for tests: use as many threads as if there were so many cores");
-  m.def("infer", fastrnn::infer, "a stack of layers at inference, or None where the call is not plain (direct.cpp)");
+  m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");
   m.def("activation_float", [](const std::string& name, py::array_t<float, py::array::c_style> x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);

@@ -1,6 +1,5 @@
 """What csrc/ops.cpp offers beside the operators in torch.ops.fastrnn."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,6 @@ def assume_cores(cores: int) -> None: ...
 def activation_float(name: str, x: np.ndarray) -> np.ndarray: ...
 def activation_double(name: str, x: np.ndarray) -> np.ndarray: ...
 def infer(
-    cell: str,
-    input: Tensor,
-    hx: Tensor | tuple[Tensor, Tensor] | None,
-    weights: Sequence[Tensor],
-    num_layers: int,
-    biases: bool,
-    bidirectional: bool,
-    batch_first: bool,
+    cell: str, input: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None, layer: dict[str, Any]
 ) -> tuple[Tensor, Any] | None: ...
-def infer_step(
-    cell: str, input: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None, weights: Sequence[Tensor]
-) -> Any: ...
+def infer_step(cell: str, input: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None, weights: list[Tensor]) -> Any: ...

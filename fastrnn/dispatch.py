@@ -89,7 +89,7 @@ def sequence(
 def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) -> State:
     """Run one step of any cell: input (B, I), hx (B, H) or a pair of them. It is a sequence of length one."""
     if not torch.compiler.is_compiling():
-        result = _C.infer_step(cell, input, hx, weights)
+        result = _C.infer_step(cell, input, hx, list(weights))
         if result is not None:
             return result
     h0, c0 = _states(cell, hx)

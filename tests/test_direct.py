@@ -29,9 +29,7 @@ OPTIONS = [
 
 def direct(layer, input, hx=None):
     """What the short way returns; None where it leaves the call to the long one."""
-    return _C.infer(
-        layer._cell, input, hx, layer._weights(), layer.num_layers, layer.bias, layer.bidirectional, layer.batch_first
-    )
+    return _C.infer(layer._cell, input, hx, vars(layer))
 
 
 def tensors(results):
@@ -131,14 +129,41 @@ def test_long_way_where_a_gradient_is_wanted():
         assert direct(layer, input, torch.randn(1, 3, H, requires_grad=True)) is not None
 
 
+def described(weights, num_layers):
+    """As a layer's own dictionary would be."""
+    names = [f"weight_{i}" for i in range(len(weights))]
+    plain = {"bias": True, "bidirectional": False, "batch_first": False, "dropout": 0.0, "training": True}
+    return plain | {
+        "num_layers": num_layers,
+        "_parameters": dict(zip(names, weights, strict=True)),
+        "_flat_weights_names": names,
+    }
+
+
 def test_layers_of_other_sizes_are_refused():
     """Three layers of which the second is wider: its states would not fit into those of the first."""
     weights = [*fastrnn.GRU(I, H)._weights(), *fastrnn.GRU(H, H + 2)._weights(), *fastrnn.GRU(H + 2, H)._weights()]
+    input = torch.randn(4, 3, I)
     with torch.no_grad():
-        assert _C.infer("gru", torch.randn(4, 3, I), None, weights, 3, True, False, False) is None
-        assert _C.infer("gru", torch.randn(4, 3, I), None, weights[:5], 2, True, False, False) is None
-        assert _C.infer("gru", torch.randn(4, 3, I), None, [], 1, True, False, False) is None
-        assert _C.infer("no cell", torch.randn(4, 3, I), None, weights[:4], 1, True, False, False) is None
+        assert _C.infer("gru", input, None, described(weights[:4], 1)) is not None
+        assert _C.infer("gru", input, None, described(weights, 3)) is None
+        assert _C.infer("gru", input, None, described(weights[:5], 2)) is None
+        assert _C.infer("gru", input, None, described([], 1)) is None
+        assert _C.infer("gru", input, None, described(weights[:4], 0)) is None
+        assert _C.infer("no cell", input, None, described(weights[:4], 1)) is None
+
+
+def test_odd_dictionaries_are_refused():
+    whole, input = described(fastrnn.GRU(I, H)._weights(), 1), torch.randn(4, 3, I)
+    with torch.no_grad():
+        for name in whole:
+            assert _C.infer("gru", input, None, {k: v for k, v in whole.items() if k != name}) is None
+        for name in whole:
+            assert _C.infer("gru", input, None, whole | {name: object()}) is None
+        assert _C.infer("gru", input, None, whole | {"num_layers": 10**30}) is None
+        assert _C.infer("gru", input, None, whole | {"_flat_weights_names": ["no such name"]}) is None
+        assert _C.infer("gru", input, None, whole | {"dropout": 0.5}) is None
+        assert _C.infer("gru", input, None, whole | {"dropout": 0.5, "training": False}) is not None
 
 
 def in_place(layer, other):
@@ -200,13 +225,6 @@ def test_vmap_and_inference_mode():
     with torch.no_grad(), contextlib.suppress(RuntimeError):  # torch has no batching rule for our operators
         torch.func.vmap(lambda x: layer(x)[0])(input.unsqueeze(0))
         pytest.fail("vmap computed something without a rule for it")
-
-
-def test_weights_may_be_any_sequence():
-    layer, input = fastrnn.GRU(I, H), torch.randn(4, 3, I)
-    with torch.no_grad():
-        output, _ = _C.infer("gru", input, None, tuple(layer._weights()), 1, True, False, False)
-        assert torch.equal(output, layer(input)[0])
 
 
 @pytest.mark.parametrize("given_state", [False, True])

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import _C
@@ -42,9 +43,8 @@ class _Layer(torch.nn.RNNBase):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         # At inference first the short way, which says None where a call needs more care.
-        if not torch.compiler.is_compiling() and not (self.dropout and self.training):
-            options = self.num_layers, self.bias, self.bidirectional, self.batch_first
-            result = _C.infer(self._cell, input, hx, self._weights(), *options)
+        if not is_compiling():
+            result = _C.infer(self._cell, input, hx, self.__dict__)
             if result is not None:
                 return result
         if isinstance(input, PackedSequence):
