@@ -258,7 +258,7 @@ def test_rows_of_old_files_are_the_standard_work() -> None:
     assert table.markdown(old) == table.markdown(new)
 
 
-@pytest.mark.parametrize("name", ["cpu", "cpu-ruler", "roofline"])
+@pytest.mark.parametrize("name", ["cpu", "cpu-ruler", "roofline", "stacked", "bidirectional"])
 def test_the_files_of_results_can_be_shown(name: str) -> None:
     found = json.loads((RESULTS / f"2026-11-23-xeon-2.8ghz-{name}.json").read_text())
     assert len(found["rows"]) == sum(len(section.lines) for section in table.sections(found))
