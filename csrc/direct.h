@@ -5,7 +5,7 @@
 namespace fastrnn {
 
 // What a layer returns, or None where the call is anything but plain: see direct.cpp. `layer` is the dictionary of a
-// torch.nn.RNNBase: reading it here takes a tenth of the time of naming everything in Python.
+// torch.nn.RNNBase: read here, for naming every option in Python takes longer (docs/adr/0005).
 pybind11::object infer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::dict layer);
 
 // The same for one step of a cell: input (B, I), states (B, H).
