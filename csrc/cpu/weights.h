@@ -139,7 +139,8 @@ class ColumnWeights {
   }
 
  private:
-  FASTRNN_INLINE bool needs_packing() const { return plan.packing != Packing::none || columns % V::lanes; }
+  // One step needs each weight once and W can be read as it lies: packing it would cost more than it saves.
+  FASTRNN_INLINE bool needs_packing() const { return plan.packing == Packing::ahead || columns % V::lanes; }
 
   Panel<T> panel(int64_t v, int n, int gate) const {
     int64_t step = needs_packing() ? n * V::lanes : columns;
