@@ -11,7 +11,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 SOURCES := setup.py pyproject.toml $(CPP)
 
-.PHONY: demo test lint format bench install clean
+.PHONY: demo test lint cuda-check format bench install clean
 
 demo: install
 	$(BIN)/fastrnn demo --out out/demo
@@ -24,6 +24,10 @@ lint: install $(VENV)/.lint
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
+
+# Needs nvcc and no GPU. The kernels' registers and spills; fails on a spill or a warning.
+cuda-check:
+	$(PYTHON) csrc/cuda/check.py
 
 format: install $(VENV)/.lint
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 FASTRNN_CUDA=0|1 overrides the choice. An nvcc alone is not enough: it may stand beside a torch for the CPU only.
 """
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -31,12 +32,26 @@ def sources(pattern: str) -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").glob(pattern))
 
 
+def cuda_include_dirs() -> list[str]:
+    """Where the headers of cuBLAS and its kin are, if not beside nvcc: pip's own packages of CUDA's libraries."""
+    if (Path(CUDA_HOME) / "include" / "cublas_v2.h").exists():
+        return []
+    nvidia = importlib.util.find_spec("nvidia")
+    places = list(nvidia.submodule_search_locations or []) if nvidia else []
+    return sorted(str(path) for place in places for path in Path(place).glob("*/include"))
+
+
 cuda_sources = (sources("cuda/*.cpp") + sources("cuda/*.cu")) if with_cuda() else []
 extension = CUDAExtension if cuda_sources else CppExtension
 
+# For the GPU that is here, as torch does by itself; where none is, for the A100 and H100, and those that come after.
+if cuda_sources and not torch.cuda.is_available():
+    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+
 # -ffp-contract=fast lets a*b+c become one multiply-add. It is the default of gcc; said here because the kernels' speed
 # rests on it. The instruction set is chosen per file (csrc/cpu/kernels_*.cpp), so there is no -march.
-flags = ["-O3", "-fopenmp", "-ffp-contract=fast", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"]
+flags = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=fast", "-fvisibility=hidden"]
+flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
 if sys.platform == "darwin":
     flags[flags.index("-fopenmp") : flags.index("-fopenmp") + 1] = ["-Xpreprocessor", "-fopenmp"]
 
@@ -50,8 +65,9 @@ setup(
         extension(
             "fastrnn._C",
             sources("*.cpp") + sources("cpu/*.cpp") + cuda_sources,
+            include_dirs=cuda_include_dirs() if cuda_sources else [],
             define_macros=[("FASTRNN_WITH_CUDA", None)] if cuda_sources else [],
-            extra_compile_args={"cxx": flags, "nvcc": ["-O3", "--expt-relaxed-constexpr"]},
+            extra_compile_args={"cxx": flags, "nvcc": ["-std=c++20", "-O3", "--expt-relaxed-constexpr"]},
             extra_link_args=["-fopenmp"] if sys.platform != "darwin" else ["-lomp"],
             depends=sources("**/*.h"),
         )

@@ -16,7 +16,7 @@
 
 #include <array>
 
-#include "cpu/layer.h"
+#include "cpu/run.h"
 
 namespace fastrnn {
 namespace {
@@ -107,7 +107,7 @@ Results run_layers(const Call& call, int64_t num_layers, bool biases, bool bidir
     check_sizes(results.hn, {states, layer.batch, layer.output_size}, "h_n");
     if (results.cn.defined()) check_sizes(results.cn, {states, layer.batch, layer.hidden_size}, "c_n");
     Tensor output = layer.empty_output();
-    layer.forward(output, results.hn, results.cn, i * directions, Tensor());
+    cpu::forward(layer, output, results.hn, results.cn, i * directions, Tensor());
     results.output = output;
   }
   return results;

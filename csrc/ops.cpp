@@ -4,7 +4,7 @@
 #include <torch/library.h>
 
 #include "cpu/dispatch.h"
-#include "cpu/layer.h"
+#include "cpu/run.h"
 #include "direct.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
@@ -70,7 +70,7 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(threads); }, py::arg("threads"),
       py::call_guard<py::gil_scoped_release>(), "float32 multiply-adds on registers alone, GFLOP/s over all threads");
-  m.def("assume_cores", fastrnn::assume_cores, "for tests: use as many threads as if there were so many cores");
+  m.def("assume_cores", fastrnn::cpu::assume_cores, "for tests: use as many threads as if there were so many cores");
   m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");
   m.def("activation_float", [](const std::string& name, py::array_t<float, py::array::c_style> x) {

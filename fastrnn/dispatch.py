@@ -3,8 +3,9 @@
 The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Anything else runs torch's operator, and a cell
 that torch lacks runs the reference. Nothing is chosen by size or by luck, so a call can be predicted from this page.
 
-The kernels compute in float32 and float64. What is given in bfloat16 or float16 is widened on its way in, and only the
-results of the last layer are rounded: the numbers between layers and steps, and their gradients, are float32.
+The CPU's kernels compute in float32 and float64. What is given in bfloat16 or float16 is widened on its way in, and
+only the results of the last layer are rounded: the numbers between layers and steps, and their gradients, are float32.
+The GPU's take the narrow dtypes as they are: its matrix units multiply them, sums and states are float32.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from torch.utils.checkpoint import checkpoint
 
 from fastrnn import _C, autograd, reference
 from fastrnn.checks import check_sequence, check_step
+from fastrnn.info import OWN_KERNELS
 from fastrnn.stack import stack
 
 State = Tensor | tuple[Tensor, Tensor]
 
 _NARROW_DTYPES = (torch.bfloat16, torch.float16)
+_KERNEL_DEVICES = (*OWN_KERNELS, "meta")
 _KERNEL_DTYPES = (torch.float32, torch.float64, *_NARROW_DTYPES)
 _TORCH_OPERATORS: dict[str, Any] = {
     "rnn_tanh": _VF.rnn_tanh,
@@ -34,8 +37,9 @@ _TORCH_OPERATORS: dict[str, Any] = {
 
 
 def kernels_serve(input: Tensor) -> bool:
-    """Whether the fused kernels run this input: on the CPU (or meta, for shapes alone), in four dtypes."""
-    return (input.is_cpu or input.is_meta) and input.dtype in _KERNEL_DTYPES
+    """Whether the fused kernels run this input: on the CPU, on CUDA where they are built for it (or meta, for shapes
+    alone), in four dtypes."""
+    return input.device.type in _KERNEL_DEVICES and input.dtype in _KERNEL_DTYPES
 
 
 def sequence(
@@ -55,11 +59,11 @@ def sequence(
 ) -> tuple[Tensor, State]:
     """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
     h0, c0 = _states(cell, hx)
-    if input.is_cpu and torch.is_autocast_enabled("cpu"):
-        input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)
+    if input.device.type in OWN_KERNELS and torch.is_autocast_enabled(input.device.type):
+        input, h0, c0, *weights = _cast(torch.get_autocast_dtype(input.device.type), input, h0, c0, *weights)
     check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
     layer, dtype = _layer(cell, input, weights), input.dtype
-    if layer is autograd.layer and dtype in _NARROW_DTYPES:
+    if layer is autograd.layer and input.is_cpu and dtype in _NARROW_DTYPES:
         input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
     if recompute:
         layer = _recomputing(layer, training)
@@ -93,11 +97,11 @@ def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) 
         if result is not None:
             return result
     h0, c0 = _states(cell, hx)
-    if input.is_cpu and torch.is_autocast_enabled("cpu"):
-        input, h0, c0, *weights = _cast(torch.get_autocast_dtype("cpu"), input, h0, c0, *weights)
+    if input.device.type in OWN_KERNELS and torch.is_autocast_enabled(input.device.type):
+        input, h0, c0, *weights = _cast(torch.get_autocast_dtype(input.device.type), input, h0, c0, *weights)
     check_step(cell, input, (h0, c0), weights)
     layer, dtype = _layer(cell, input, weights), input.dtype
-    if layer is autograd.layer and dtype in _NARROW_DTYPES:
+    if layer is autograd.layer and input.is_cpu and dtype in _NARROW_DTYPES:
         input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
     input = input.unsqueeze(0)
     h0 = None if h0 is None else h0.unsqueeze(0)

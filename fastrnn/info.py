@@ -11,8 +11,8 @@ import torch
 from fastrnn import _C
 from fastrnn._built import torch_version
 
-OWN_KERNELS = ("cpu",)
-OTHER_DEVICES = ("cuda", "mps", "xpu")
+OWN_KERNELS = ("cpu", "cuda") if _C.build_info()["cuda"] else ("cpu",)
+OTHER_DEVICES = tuple(device for device in ("cuda", "mps", "xpu") if device not in OWN_KERNELS)
 
 
 def info() -> dict[str, Any]:
@@ -34,7 +34,8 @@ def info() -> dict[str, Any]:
 
 def kernels() -> dict[str, str]:
     """Maps each device type to what computes there."""
-    own = {device: f"fastrnn's kernels ({_C.instruction_set()})" for device in OWN_KERNELS}
+    own = {"cpu": f"fastrnn's kernels ({_C.instruction_set()})", "cuda": "fastrnn's kernels"}
+    own = {device: own[device] for device in OWN_KERNELS}
     return own | dict.fromkeys(OTHER_DEVICES, "torch's own operator")
 
 

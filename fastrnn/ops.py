@@ -14,9 +14,11 @@ from fastrnn import _C as _C
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default
 
+_Size = int | torch.SymInt
 _SAVES = {"rnn_tanh": 0, "rnn_relu": 0, "rnn_sigmoid": 0, "gru": 4, "gru_reset_before": 4, "lstm": 5}
 _CACHE_LINE = 64
-_LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/cpu/problem.h
+_LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/cpu/problem.h and csrc/cuda/direction.cpp
+_ROWS_PER_CHECKPOINT = 2048  # as in csrc/cuda/direction.cpp
 
 
 @torch.library.register_fake("fastrnn::forward")
@@ -49,14 +51,41 @@ def _forward_shapes(
     cn = input.new_empty(directions, batch, hidden_size) if cell == "lstm" else input.new_empty(0)
     if not save:
         return output, hn, cn, input.new_empty(0)
+    times = input.size(1 if batch_first else 0) if batch_sizes is None else batch_sizes.size(0)
+    numbers = _SAVES[cell] + per_direction % 2 if _SAVES[cell] else 0  # of a unit in a row
+    if input.is_cuda:
+        saved = _saved_on_cuda(input, numbers, rows, batch, times, hidden_size, recompute)
+    else:
+        saved = _saved_on_cpu(input, numbers, rows, batch, times, hidden_size, recompute, cell == "lstm")
+    return output, hn, cn, saved.new_empty(directions, *saved.shape)
+
+
+def _saved_on_cpu(
+    input: Tensor,
+    numbers: int,
+    rows: _Size,
+    batch: _Size,
+    times: _Size,
+    hidden: _Size,
+    recompute: bool,
+    carries_c: bool,
+) -> Tensor:
     per_line = _CACHE_LINE // input.dtype.itemsize
-    width = (hidden_size + per_line - 1) // per_line * per_line
-    if recompute and _SAVES[cell]:
-        times = input.size(1 if batch_first else 0) if batch_sizes is None else batch_sizes.size(0)
-        checkpoints = (times + _LEAST_STEPS_PER_CHECKPOINT - 1) // _LEAST_STEPS_PER_CHECKPOINT
-        return output, hn, cn, input.new_empty(directions, checkpoints, batch, width if cell == "lstm" else 0)
-    numbers = (_SAVES[cell] + per_direction % 2) * width
-    return output, hn, cn, input.new_empty(directions, rows, numbers)
+    width = (hidden + per_line - 1) // per_line * per_line
+    if not recompute or not numbers:
+        return input.new_empty(rows, numbers * width)
+    checkpoints = (times + _LEAST_STEPS_PER_CHECKPOINT - 1) // _LEAST_STEPS_PER_CHECKPOINT
+    return input.new_empty(checkpoints, batch, width if carries_c else 0)
+
+
+def _saved_on_cuda(
+    input: Tensor, numbers: int, rows: _Size, batch: _Size, times: _Size, hidden: _Size, recompute: bool
+) -> Tensor:
+    accumulated = torch.float64 if input.dtype == torch.float64 else torch.float32
+    if not recompute or not numbers:
+        return input.new_empty(rows, numbers * hidden, dtype=accumulated)
+    steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // batch)
+    return input.new_empty((times + steps - 1) // steps, batch, hidden, dtype=accumulated)
 
 
 @torch.library.register_fake("fastrnn::backward")

@@ -26,3 +26,9 @@
 #else
 #define FASTRNN_CELL [[gnu::always_inline]] static inline
 #endif
+
+namespace fastrnn {
+
+enum class CellKind { rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm };
+
+}  // namespace fastrnn

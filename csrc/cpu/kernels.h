@@ -1,10 +1,7 @@
 // Everything above, compiled for one instruction set. Included by the kernels_*.cpp and by nothing else.
 #pragma once
+#include "../cells/cells.h"
 #include "activations.h"
-// The cells look up sigmoid and tanh of a Vec, so they come after them.
-#include "../cells/gru.h"
-#include "../cells/lstm.h"
-#include "../cells/rnn.h"
 #include "backward.h"
 #include "forward.h"
 
@@ -12,25 +9,6 @@
 #define FASTRNN_STRING(x) FASTRNN_STRING_(x)
 
 namespace fastrnn::FASTRNN_TARGET {
-
-// Calls run<Cell>() for the cell.
-template <class Run>
-void for_cell(CellKind cell, Run run) {
-  switch (cell) {
-    case CellKind::rnn_tanh:
-      return run.template operator()<RNN<Tanh>>();
-    case CellKind::rnn_relu:
-      return run.template operator()<RNN<Relu>>();
-    case CellKind::rnn_sigmoid:
-      return run.template operator()<RNN<Sigmoid>>();
-    case CellKind::gru:
-      return run.template operator()<GRU>();
-    case CellKind::gru_reset_before:
-      return run.template operator()<GRUResetBefore>();
-    case CellKind::lstm:
-      return run.template operator()<LSTM>();
-  }
-}
 
 template <class T>
 void forward(const Problem<T>& p) {

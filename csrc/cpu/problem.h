@@ -2,6 +2,8 @@
 #pragma once
 #include <stdint.h>
 
+#include "../cells/cell.h"
+
 namespace fastrnn {
 
 // A matrix row for every (time, batch row) of a sequence, wherever it lies. Padded: `step` numbers from one time to
@@ -16,8 +18,6 @@ struct Rows {
 // A checkpoint is followed by this many steps or more: a number of the row where an LSTM would save 40, and what is
 // computed again at a time stays small too (T steps keep T/8 + 5 * 8 rows, least where the 8 is the root of T/5).
 constexpr int64_t least_steps_per_checkpoint = 8;
-
-enum class CellKind { rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm };
 
 template <class T>
 struct Problem {

@@ -1,11 +1,7 @@
 #include "layer.h"
 
 #include <ATen/EmptyTensor.h>
-#include <ATen/Parallel.h>
-#include <omp.h>
-#include <pthread.h>
-
-#include <algorithm>
+#include <ATen/ops/empty.h>
 
 namespace fastrnn {
 
@@ -35,37 +31,7 @@ int64_t gate_count(CellKind cell) {
   }
 }
 
-// A child of fork has none of its parent's OpenMP threads, and libgomp would wait for them for ever.
-bool forked = false;
-const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked = true; });
-
-int assumed_cores = 0;
-
-// No more than there are cores to run on: threads that wait for each other once a step would wait for a core as well
-// (RNN T128 B8 H128, eight threads on two cores: 20 ms, two threads: 0.5).
-int usable_threads() {
-  const int threads = forked || at::in_parallel_region() ? 1 : at::get_num_threads();
-  return threads > 1 ? std::min(threads, assumed_cores ? assumed_cores : omp_get_num_procs()) : 1;
-}
-
-template <class T>
-void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
-         const Tensor& saved, const Passes<T>& passes) {
-  Problem<T> problems[2];
-  for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<T>& p = problems[d] = layer.problem<T>(d, output, saved);
-    p.hn = hn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.output_size;
-    if (cn.defined() && cn.numel()) p.cn = cn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.hidden_size;
-  }
-  if (layer.directions == 2)
-    passes.forward_both(problems[0], problems[1]);
-  else
-    passes.forward(problems[0]);
-}
-
 }  // namespace
-
-void assume_cores(int cores) { assumed_cores = cores; }
 
 void check_sizes(const Tensor& t, at::IntArrayRef expected, const char* name) {
   TORCH_CHECK(t.sizes() == expected, "Expected ", name, " size ", expected, ", got ", t.sizes());
@@ -75,11 +41,14 @@ void check_dtype(const Tensor& t, at::ScalarType expected, const char* name) {
   TORCH_CHECK(t.scalar_type() == expected, "Expected ", name, " dtype ", expected, ", got ", t.scalar_type());
 }
 
+void check_device(const Tensor& t, at::Device expected, const char* name) {
+  TORCH_CHECK(t.device() == expected, "Expected ", name, " on ", expected, ", got ", t.device());
+}
+
 Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& batch_sizes, const OptionalTensor& h0_,
              const OptionalTensor& c0_, at::TensorList weights_, bool biases, bool bidirectional, bool batch_first)
     : cell(cell_kind(name)), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
-      directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()) {
-  TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble, "Expected input dtype float32 or float64, got ", dtype);
+      directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()), device(input_.device()) {
   TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               input_.dim());
   read_weights(weights_);
@@ -95,14 +64,10 @@ Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& 
   }
 }
 
-std::vector<int64_t> Layer::saved_sizes(bool recompute) const {
-  if (!recompute || saved_row() == 0) return {directions, rows, saved_row()};
-  const int64_t checkpoints = (times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint;
-  return {directions, checkpoints, batch, checkpoint_width(cell, hidden_size, c10::elementSize(dtype))};
+// On the CPU not through the dispatcher: it takes 0.3 us, as long as a step of a small layer.
+Tensor Layer::empty(at::IntArrayRef sizes, at::ScalarType dtype) const {
+  return device.is_cpu() ? at::detail::empty_cpu(sizes, dtype) : at::empty(sizes, input.options().dtype(dtype));
 }
-
-// Not through the dispatcher: it takes 0.3 us, as long as a step of a small layer.
-Tensor Layer::empty(at::IntArrayRef sizes) const { return at::detail::empty_cpu(sizes, dtype); }
 
 Tensor Layer::empty_output() const {
   int64_t features = directions * output_size;
@@ -110,44 +75,8 @@ Tensor Layer::empty_output() const {
   return batch_first ? empty({batch, times, features}) : empty({times, batch, features});
 }
 
-void Layer::forward(const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
-                    const Tensor& saved) const {
-  if (rows == 0) return;
-  if (dtype == at::kDouble)
-    run<double>(*this, output, hn, cn, first, saved, kernels().of_double);
-  else
-    run<float>(*this, output, hn, cn, first, saved, kernels().of_float);
-}
-
-template <class T>
-Problem<T> Layer::problem(int64_t d, const Tensor& output, const Tensor& saved) const {
-  Problem<T> p{};
-  p.cell = cell, p.reverse = d == 1, p.threads = usable_threads();
-  p.times = times, p.batch = batch, p.input_size = input_size, p.hidden_size = hidden_size;
-  p.projection_size = projected() ? output_size : 0;
-  p.active = active.data(), p.before = before.data();
-  p.w_ih = weight(d, 0).const_data_ptr<T>(), p.w_hh = weight(d, 1).const_data_ptr<T>();
-  if (biases) p.b_ih = weight(d, 2).const_data_ptr<T>(), p.b_hh = weight(d, 3).const_data_ptr<T>();
-  if (projected()) p.w_hr = weight(d, per_direction - 1).const_data_ptr<T>();
-  if (h0) p.h0 = h0->const_data_ptr<T>() + d * batch * output_size;
-  if (c0) p.c0 = c0->const_data_ptr<T>() + d * batch * hidden_size;
-  p.x = rows_of<const T>(input);
-  p.y = rows_of<T>(output, d * output_size);
-  p.recompute = saved.defined() && saved.dim() == 4;
-  if (!saved.defined() || !saved.numel()) return p;
-  T* of_direction = saved.mutable_data_ptr<T>() + d * saved.stride(0);
-  if (p.recompute)
-    p.checkpoints = of_direction;
-  else
-    p.saved = {of_direction, 0, saved_row(), saved_row()};
-  return p;
-}
-
-template Problem<float> Layer::problem(int64_t, const Tensor&, const Tensor&) const;
-template Problem<double> Layer::problem(int64_t, const Tensor&, const Tensor&) const;
-
 Tensor Layer::operand(const Tensor& t, const char* name) const {
-  TORCH_CHECK(t.device().is_cpu(), "Expected ", name, " on the cpu, got ", t.device());
+  check_device(t, device, name);
   check_dtype(t, dtype, name);
   return t;
 }

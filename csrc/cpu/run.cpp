@@ -1,0 +1,97 @@
+#include "run.h"
+
+#include <ATen/Parallel.h>
+#include <omp.h>
+#include <pthread.h>
+
+#include <algorithm>
+
+#include "dispatch.h"
+
+namespace fastrnn::cpu {
+
+using at::Tensor;
+
+namespace {
+
+// A child of fork has none of its parent's OpenMP threads, and libgomp would wait for them for ever.
+bool forked = false;
+const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked = true; });
+
+int assumed_cores = 0;
+
+// No more than there are cores to run on: threads that wait for each other once a step would wait for a core as well
+// (RNN T128 B8 H128, eight threads on two cores: 20 ms, two threads: 0.5).
+int usable_threads() {
+  const int threads = forked || at::in_parallel_region() ? 1 : at::get_num_threads();
+  return threads > 1 ? std::min(threads, assumed_cores ? assumed_cores : omp_get_num_procs()) : 1;
+}
+
+int64_t saved_row(const Layer& layer) {
+  return saved_width(layer.cell, layer.hidden_size, layer.projected(), c10::elementSize(layer.dtype));
+}
+
+template <class T>
+void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
+         const Tensor& saved, const Passes<T>& passes) {
+  Problem<T> problems[2];
+  for (int64_t d = 0; d < layer.directions; ++d) {
+    Problem<T>& p = problems[d] = problem<T>(layer, d, output, saved);
+    p.hn = hn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.output_size;
+    if (cn.defined() && cn.numel()) p.cn = cn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.hidden_size;
+  }
+  if (layer.directions == 2)
+    passes.forward_both(problems[0], problems[1]);
+  else
+    passes.forward(problems[0]);
+}
+
+}  // namespace
+
+void assume_cores(int cores) { assumed_cores = cores; }
+
+std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
+  if (!recompute || saved_row(layer) == 0) return {layer.directions, layer.rows, saved_row(layer)};
+  const int64_t checkpoints = (layer.times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint;
+  return {layer.directions, checkpoints, layer.batch,
+          checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype))};
+}
+
+void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
+             const Tensor& saved) {
+  if (layer.rows == 0) return;
+  if (layer.dtype == at::kDouble)
+    run<double>(layer, output, hn, cn, first, saved, kernels().of_double);
+  else
+    run<float>(layer, output, hn, cn, first, saved, kernels().of_float);
+}
+
+template <class T>
+Problem<T> problem(const Layer& layer, int64_t d, const Tensor& output, const Tensor& saved) {
+  Problem<T> p{};
+  p.cell = layer.cell, p.reverse = d == 1, p.threads = usable_threads();
+  p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
+  p.projection_size = layer.projected() ? layer.output_size : 0;
+  p.active = layer.active.data(), p.before = layer.before.data();
+  auto weight = [&](int64_t i) { return layer.weight(d, i).const_data_ptr<T>(); };
+  p.w_ih = weight(0), p.w_hh = weight(1);
+  if (layer.biases) p.b_ih = weight(2), p.b_hh = weight(3);
+  if (layer.projected()) p.w_hr = weight(layer.per_direction - 1);
+  if (layer.h0) p.h0 = layer.h0->const_data_ptr<T>() + d * layer.batch * layer.output_size;
+  if (layer.c0) p.c0 = layer.c0->const_data_ptr<T>() + d * layer.batch * layer.hidden_size;
+  p.x = rows_of<const T>(layer, layer.input);
+  p.y = rows_of<T>(layer, output, d * layer.output_size);
+  p.recompute = saved.defined() && saved.dim() == 4;
+  if (!saved.defined() || !saved.numel()) return p;
+  T* of_direction = saved.mutable_data_ptr<T>() + d * saved.stride(0);
+  if (p.recompute)
+    p.checkpoints = of_direction;
+  else
+    p.saved = {of_direction, 0, saved_row(layer), saved_row(layer)};
+  return p;
+}
+
+template Problem<float> problem(const Layer&, int64_t, const Tensor&, const Tensor&);
+template Problem<double> problem(const Layer&, int64_t, const Tensor&, const Tensor&);
+
+}  // namespace fastrnn::cpu

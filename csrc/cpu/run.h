@@ -1,0 +1,31 @@
+// A layer's tensors in, a Problem for the kernels out: with run.cpp the only CPU files that look into an at::Tensor.
+#pragma once
+#include "../layer.h"
+#include "problem.h"
+
+namespace fastrnn::cpu {
+
+// For tests: how many cores there are to be, 0 for those that there are.
+void assume_cores(int cores);
+
+// Sizes of what forward leaves for backward. With `recompute` only checkpoints, in 4 dimensions; a cell that saves
+// nothing anyway has nothing to recompute.
+std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute);
+
+// Runs the forward kernels. hn and cn hold the states of a whole stack, of which this layer's begin at `first`.
+void forward(const Layer& layer, const at::Tensor& output, const at::Tensor& hn, const at::Tensor& cn, int64_t first,
+             const at::Tensor& saved);
+
+// The rows of a tensor shaped as the layer's input or output.
+template <class T>
+Rows<T> rows_of(const Layer& layer, const at::Tensor& t, int64_t offset = 0) {
+  T* data = static_cast<T*>(t.data_ptr()) + offset;
+  if (layer.packed) return {data, 0, t.stride(0), t.stride(0)};
+  return {data, t.stride(layer.batch_first ? 1 : 0), 0, t.stride(layer.batch_first ? 0 : 1)};
+}
+
+// What forward and backward ask of the kernels alike.
+template <class T>
+Problem<T> problem(const Layer& layer, int64_t direction, const at::Tensor& output, const at::Tensor& saved);
+
+}  // namespace fastrnn::cpu

@@ -1,0 +1,80 @@
+#include "forward.h"
+
+#include <algorithm>
+
+#include "product.h"
+
+namespace fastrnn::cuda {
+
+using at::Tensor;
+
+namespace {
+
+constexpr int64_t most_bytes_per_chunk = 64 << 20;  // of x · W_ihᵀ; not yet measured
+
+int64_t chunk_steps(const Direction& d) {
+  const int64_t row = d.shape.input_gates * d.hidden_size * int64_t(c10::elementSize(d.accumulated));
+  return std::clamp<int64_t>(most_bytes_per_chunk / (row * d.layer.batch), 1, d.layer.times);
+}
+
+void* pointer(const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
+
+}  // namespace
+
+Forward::Forward(const Direction& d) : direction(d), steps_per_chunk(chunk_steps(d)) {
+  const int64_t batch = d.layer.batch, hidden = d.hidden_size;
+  from_input = d.empty_accumulated({steps_per_chunk * batch, d.shape.input_gates * hidden});
+  from_state = d.empty_accumulated({batch, d.shape.recurrent_gates * hidden});
+  if (d.shape.gated) from_gated = d.empty_accumulated({batch, hidden}), gated = d.empty({batch, hidden});
+  if (d.projected()) unprojected = d.empty({batch, hidden});
+}
+
+States Forward::initial(const Tensor& h) const {
+  const Direction& d = direction;
+  States states{h, {}};
+  d.h0.defined() ? states.h.copy_(d.h0) : states.h.zero_();
+  if (d.shape.has_state)
+    states.state = d.copy(d.shape.carries_c ? d.c0 : d.h0, {d.layer.batch, d.hidden_size}, d.accumulated);
+  return states;
+}
+
+void Forward::run(Range times, States& states, const Tensor& y, const Tensor& saved, int64_t first_saved) {
+  const Direction& d = direction;
+  for (int64_t done = 0; done < times.size(); done += steps_per_chunk) {
+    const int64_t steps = std::min(steps_per_chunk, times.size() - done);
+    const int64_t begin = d.reverse() ? times.end - done - steps : times.begin + done;
+    const Range chunk{begin, begin + steps};
+    const Tensor products = from_input.narrow(0, 0, d.rows(chunk));
+    multiply(products, d.at(d.x, chunk), d.w_ih.t());
+    for (int64_t i = 0; i < steps; ++i) {
+      const int64_t t = d.time(chunk, i);
+      step(t, states, d.at(products, t, chunk.begin), y.defined() ? d.at(y, t) : Tensor(),
+           saved.defined() ? d.at(saved, t, first_saved) : Tensor());
+    }
+  }
+}
+
+void Forward::step(int64_t t, States& states, const Tensor& x_product, const Tensor& y, const Tensor& saved) {
+  const Direction& d = direction;
+  const int64_t rows = d.layer.active[t];
+  const Tensor h = states.h.narrow(0, 0, rows);
+  multiply(from_state.narrow(0, 0, rows), h, d.w_hh.t());
+  ForwardStep p{};
+  p.cell = d.layer.cell, p.number = d.number, p.rows = rows, p.hidden_size = d.hidden_size;
+  p.from_input = x_product.data_ptr(), p.from_state = from_state.data_ptr(), p.from_gated = pointer(from_gated);
+  p.b_ih = pointer(d.b_ih), p.b_hh = pointer(d.b_hh), p.state = pointer(states.state), p.gated = pointer(gated);
+  p.h = d.projected() ? unprojected.data_ptr() : h.data_ptr();
+  if (y.defined() && !d.projected()) p.y = y.data_ptr(), p.y_row = y.stride(0);
+  p.saved = pointer(saved), p.saved_row = d.saved_row(), p.saves_h = d.projected();
+  if (d.shape.gated) {
+    check(gate_forward(p, d.stream));
+    multiply(from_gated.narrow(0, 0, rows), gated.narrow(0, 0, rows), d.w_hh_gated.t());
+  }
+  check(cell_forward(p, d.stream));
+  if (d.projected()) {
+    multiply(h, unprojected.narrow(0, 0, rows), d.w_hr.t());
+    if (y.defined()) y.copy_(h);
+  }
+}
+
+}  // namespace fastrnn::cuda

@@ -1,0 +1,60 @@
+// The numbers of a CUDA thread. x, weights, h and y are stored as T; sums, states and what is saved for the backward
+// pass are Accumulated<T>: float for the narrow types. A cell computes with Scalar, "a vector of one number".
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <math.h>
+
+#define FASTRNN_DEVICE __host__ __device__ inline
+
+namespace fastrnn::cuda {
+
+template <class T>
+struct AccumulatedType {
+  using type = float;
+};
+template <>
+struct AccumulatedType<double> {
+  using type = double;
+};
+template <class T>
+using Accumulated = typename AccumulatedType<T>::type;
+
+FASTRNN_DEVICE float widened(float x) { return x; }
+FASTRNN_DEVICE double widened(double x) { return x; }
+FASTRNN_DEVICE float widened(__half x) { return __half2float(x); }
+FASTRNN_DEVICE float widened(__nv_bfloat16 x) { return __bfloat162float(x); }
+
+FASTRNN_DEVICE void store(float* to, float x) { *to = x; }
+FASTRNN_DEVICE void store(double* to, double x) { *to = x; }
+FASTRNN_DEVICE void store(__half* to, float x) { *to = __float2half_rn(x); }
+FASTRNN_DEVICE void store(__nv_bfloat16* to, float x) { *to = __float2bfloat16_rn(x); }
+
+template <class A>
+struct Scalar {
+  A v;
+
+  friend FASTRNN_DEVICE Scalar operator+(Scalar a, Scalar b) { return {a.v + b.v}; }
+  friend FASTRNN_DEVICE Scalar operator-(Scalar a, Scalar b) { return {a.v - b.v}; }
+  friend FASTRNN_DEVICE Scalar operator*(Scalar a, Scalar b) { return {a.v * b.v}; }
+  friend FASTRNN_DEVICE Scalar operator-(int a, Scalar b) { return {A(a) - b.v}; }
+};
+
+// The accurate functions of the CUDA library: exp saturates to 0 and infinity, where 1 / (1 + exp) is 1 and 0; tanh
+// never divides infinity by infinity. NaN stays NaN.
+FASTRNN_DEVICE Scalar<float> sigmoid(Scalar<float> x) { return {1 / (1 + expf(-x.v))}; }
+FASTRNN_DEVICE Scalar<double> sigmoid(Scalar<double> x) { return {1 / (1 + exp(-x.v))}; }
+FASTRNN_DEVICE Scalar<float> tanh(Scalar<float> x) { return {tanhf(x.v)}; }
+FASTRNN_DEVICE Scalar<double> tanh(Scalar<double> x) { return {::tanh(x.v)}; }
+
+template <class A>
+FASTRNN_DEVICE Scalar<A> relu(Scalar<A> x) {
+  return {x.v < A(0) ? A(0) : x.v};
+}
+
+template <class A>
+FASTRNN_DEVICE Scalar<A> heaviside(Scalar<A> x) {
+  return {x.v > A(0) ? A(1) : A(0)};
+}
+
+}  // namespace fastrnn::cuda

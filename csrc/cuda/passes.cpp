@@ -1,0 +1,84 @@
+#include "passes.h"
+
+#include "backward.h"
+
+namespace fastrnn::cuda {
+
+using at::Tensor;
+
+namespace {
+
+// A matrix with a row per (time, batch row) of what is shaped as the layer's input or output.
+Tensor rows_of(const Layer& layer, const Tensor& t) {
+  if (layer.packed || !t.defined()) return t;
+  return (layer.batch_first ? t.transpose(0, 1) : t).reshape({layer.rows, t.size(-1)});
+}
+
+// Somewhere to write such a matrix, and back.
+Tensor new_rows(const Layer& layer, const Tensor& t) {
+  if (!t.defined() || layer.packed) return t;
+  return layer.batch_first ? layer.empty({layer.rows, t.size(-1)}) : t.view({layer.rows, t.size(-1)});
+}
+void return_rows(const Layer& layer, const Tensor& rows, const Tensor& t) {
+  if (t.defined() && layer.batch_first) t.copy_(rows.view({layer.times, layer.batch, -1}).transpose(0, 1));
+}
+
+Tensor of_direction(const Tensor& t, int64_t d) { return t.defined() && t.numel() ? t[d] : Tensor(); }
+
+Tensor columns(const Tensor& rows, int64_t d, int64_t count) {
+  return rows.defined() ? rows.narrow(1, d * count, count) : rows;
+}
+
+}  // namespace
+
+bool serves(at::ScalarType dtype) {
+  return dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf;
+}
+
+std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
+  const CellShape shape = shape_of(layer.cell);
+  if (!recompute || shape.saves == 0)
+    return {layer.directions, layer.rows, shape.saves ? (shape.saves + layer.projected()) * layer.hidden_size : 0};
+  const int64_t steps = steps_per_checkpoint(layer.batch);
+  return {layer.directions, (layer.times + steps - 1) / steps, layer.batch, layer.hidden_size};
+}
+
+void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved,
+             cudaStream_t stream) {
+  const Tensor x = rows_of(layer, layer.input), y = new_rows(layer, output);
+  for (int64_t d = 0; d < layer.directions; ++d) {
+    const Direction direction(layer, d, x, y, stream);
+    Forward loop(direction);
+    States states = loop.initial(hn[d]);
+    const bool checkpoints = saved.dim() == 4;
+    const int64_t steps = checkpoints ? steps_per_checkpoint(layer.batch) : layer.times;
+    for (int64_t n = 0; n < direction.pieces(steps); ++n) {
+      if (checkpoints) saved[d][n].copy_(states.state);
+      loop.run(direction.piece(n, steps), states, direction.y, checkpoints ? Tensor() : of_direction(saved, d), 0);
+    }
+    if (direction.shape.carries_c) cn[d].copy_(states.state);
+  }
+  return_rows(layer, y, output);
+}
+
+void backward(const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients,
+              cudaStream_t stream) {
+  const Tensor x = rows_of(layer, layer.input), y = rows_of(layer, output), dy = rows_of(layer, gradients.output);
+  const Tensor dx = new_rows(layer, gradients.input);
+  for (int64_t d = 0; d < layer.directions; ++d) {
+    const Direction direction(layer, d, x, y, stream);
+    const Tensor* dw = &gradients.weights[d * layer.per_direction];
+    DirectionGradients g{};
+    g.dy = columns(dy, d, layer.output_size);
+    g.dhn = of_direction(gradients.hn, d), g.dcn = of_direction(gradients.cn, d);
+    g.dx = dx, g.add_to_dx = d > 0;
+    g.dh0 = of_direction(gradients.h0, d), g.dc0 = of_direction(gradients.c0, d);
+    g.dw_ih = dw[0], g.dw_hh = dw[1];
+    if (layer.biases) g.db_ih = dw[2], g.db_hh = dw[3];
+    if (layer.projected()) g.dw_hr = dw[layer.per_direction - 1];
+    Backward(direction, g, of_direction(saved, d), saved.dim() == 4).run();
+  }
+  return_rows(layer, dx, gradients.input);
+}
+
+}  // namespace fastrnn::cuda
