@@ -1,6 +1,7 @@
 // Everything that C++ offers to Python: the operators' schemas, and the module _C.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <torch/library.h>
 
 #include "cpu/dispatch.h"
@@ -56,8 +57,10 @@ py::dict build_info() {
 #endif
 #ifdef FASTRNN_WITH_CUDA
   info["cuda"] = true;
+  info["cuda_kernels"] = std::vector<std::string>{"step", "block", "cluster"};
 #else
   info["cuda"] = false;
+  info["cuda_kernels"] = std::vector<std::string>{};
 #endif
   return info;
 }

@@ -113,3 +113,54 @@ def test_recompute_over_several_checkpoints(emulated, cell, packed):
     recomputed = _run(emulated, arguments, incoming, torch.float64, recompute=True)
     for want, got in zip(saved, recomputed, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+def _check_persistent(emulated, monkeypatch, kernel, arguments, incoming, dtype):
+    """As step by step but for the order in which float32 sums are added."""
+    expected = _run(emulated, arguments, incoming, dtype)
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
+    before = emulated.sequences_run()
+    for recompute in (False, True):
+        computed = _run(emulated, arguments, incoming, dtype, recompute)
+        assert emulated.sequences_run() > before, "the layer fits no team, so these were steps"
+        for want, got in zip(expected, computed, strict=True):
+            error = (got.double() - want.double()).abs().max()
+            assert error <= 4 * torch.finfo(dtype).eps * max(1.0, float(want.double().abs().max()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("kernel", ["block", "cluster"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"state": False, "batch": 1},
+        {"hidden": 40, "batch": 20, "bidirectional": True, "batch_first": True},
+        {"hidden": 100, "batch": 35, "times": 3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in ("gru_reset_before", "lstm_projected")])
+def test_persistent_kernels(emulated, monkeypatch, cell, options, kernel, dtype):
+    """Weights on the chip for a whole sequence."""
+    _check_persistent(emulated, monkeypatch, kernel, *_arguments(cell, **options), dtype)
+
+
+@pytest.mark.parametrize(("cell", "hidden"), [("lstm", 300), ("lstm", 500), ("gru", 600)])
+def test_larger_clusters(emulated, monkeypatch, cell, hidden):
+    """Of 4, 16 and 16 blocks."""
+    arguments = _arguments(cell, hidden=hidden, times=2)
+    _check_persistent(emulated, monkeypatch, "cluster", *arguments, torch.float16)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_persistent_kernels_over_several_checkpoints(emulated, monkeypatch, cell):
+    arguments = _arguments(cell, times=20, batch=300, bidirectional=True)
+    _check_persistent(emulated, monkeypatch, "block", *arguments, torch.float16)
+
+
+def test_unknown_kernel(emulated, monkeypatch):
+    arguments, incoming = _arguments("lstm")
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "warp")
+    with pytest.raises(ValueError, match="must be step, block or cluster, got warp"):
+        _run(emulated, arguments, incoming, torch.float16)

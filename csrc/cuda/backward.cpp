@@ -37,6 +37,7 @@ void round_to(const Tensor& gradient, const Tensor& sum) {
 
 Backward::Backward(const Direction& d, const DirectionGradients& g, const Tensor& saved, bool recompute)
     : direction(d), gradients(g), saved(saved), recompute(recompute), steps_per_chunk(chunk_steps(d, recompute)),
+      team(backward_team(d.layer.cell, d.number, d.hidden_size, d.layer.batch, d.regime())),
       sum_ih(sum_for(d, g.dw_ih)), sum_hh(sum_for(d, g.dw_hh)), sum_b_ih(sum_for(d, g.db_ih)),
       sum_b_hh(sum_for(d, g.db_hh)), sum_hr(sum_for(d, g.dw_hr)) {
   const int64_t batch = d.layer.batch, rows = std::min(steps_per_chunk * batch, d.layer.rows), hidden = d.hidden_size;
@@ -58,7 +59,7 @@ void Backward::run() {
   for (int64_t n = chunks - 1; n >= 0; --n) {
     const Range chunk = d.piece(n, steps_per_chunk);
     if (recompute) compute_again(n, chunk);
-    for (int64_t i = chunk.size() - 1; i >= 0; --i) step(d.time(chunk, i), chunk);
+    run_chunk(chunk);
     products_over_time(chunk, n == chunks - 1);
   }
   const DirectionGradients& g = gradients;
@@ -77,40 +78,69 @@ void Backward::compute_again(int64_t piece, Range times) {
   again->run(times, states, Tensor(), chunk_saved, times.begin);
 }
 
+Tensor Backward::h_before_time(int64_t t) const {
+  const int64_t rows = direction.rows_before(t);
+  return rows ? direction.at(direction.y, direction.previous(t)).narrow(0, 0, rows) : Tensor();
+}
+
+Tensor Backward::c_before_time(int64_t t, Range chunk) const {
+  const Direction& d = direction;
+  const int64_t before = d.previous(t);
+  if (!d.shape.carries_c) return {};
+  if (recompute && (before < chunk.begin || before >= chunk.end)) return chunk_state;
+  if (!d.rows_before(t)) return {};
+  return d.at(chunk_saved, before, recompute ? chunk.begin : 0)
+      .narrow(1, (d.shape.saves - 1) * d.hidden_size, d.hidden_size)
+      .narrow(0, 0, d.rows_before(t));
+}
+
+BackwardStep Backward::operands(Range times, Range chunk) const {
+  const Direction& d = direction;
+  BackwardStep p{};
+  p.cell = d.layer.cell, p.number = d.number, p.hidden_size = d.hidden_size, p.output_size = d.output_size;
+  if (d.shape.saves)
+    p.saved = d.at(chunk_saved, times, recompute ? chunk.begin : 0).data_ptr(), p.saved_row = d.saved_row();
+  p.y = d.at(d.y, times).data_ptr(), p.y_row = d.y.stride(0);
+  p.h0 = pointer(d.h0), p.c0 = pointer(d.c0);
+  if (gradients.dy.defined()) p.dy = d.at(gradients.dy, times).data_ptr(), p.dy_row = gradients.dy.stride(0);
+  p.dh = dh.data_ptr(), p.dc = pointer(dc), p.dgated = pointer(dgated);
+  auto of_times = [&](const Tensor& rows) {
+    return rows.defined() ? d.at(rows, times, chunk.begin).data_ptr() : nullptr;
+  };
+  p.d_input = of_times(d_input), p.d_recurrent = of_times(d_recurrent);
+  p.h_before = of_times(h_before), p.kept = of_times(kept), p.kept_slot = d.kept_slot();
+  return p;
+}
+
+void Backward::run_chunk(Range chunk) {
+  const Direction& d = direction;
+  if (!team.blocks) {
+    for (int64_t i = chunk.size() - 1; i >= 0; --i) step(d.time(chunk, i), chunk);
+    return;
+  }
+  const int64_t first = d.time(chunk, 0);
+  const Tensor h = h_before_time(first), c = c_before_time(first, chunk);
+  BackwardSequence s{operands(chunk, chunk), chunk.size(), d.layer.batch, d.reverse(), d.w_hh.data_ptr()};
+  s.y_before = pointer(h), s.c_before = pointer(c), s.c_before_row = c.defined() ? c.stride(0) : 0, s.team = team;
+  check(backward_sequence(s, d.stream));
+}
+
 void Backward::step(int64_t t, Range chunk) {
   const Direction& d = direction;
-  const int64_t rows = d.layer.active[t], before = d.previous(t), first_saved = recompute ? chunk.begin : 0;
+  const int64_t rows = d.layer.active[t], recurrent = d.shape.recurrent_gates * d.hidden_size;
   const Tensor dh_rows = dh.narrow(0, 0, rows), di = d.at(d_input, t, chunk.begin);
-  const Tensor da = d.at(dgates_for_state(), t, chunk.begin).narrow(1, 0, d.shape.recurrent_gates * d.hidden_size);
-  const Tensor y = d.at(d.y, t), dy = gradients.dy.defined() ? d.at(gradients.dy, t) : Tensor();
-
-  BackwardStep p{};
-  p.cell = d.layer.cell, p.number = d.number;
-  p.rows = rows, p.hidden_size = d.hidden_size, p.output_size = d.output_size;
-  if (d.shape.saves) p.saved = d.at(chunk_saved, t, first_saved).data_ptr(), p.saved_row = d.saved_row();
-  p.y = y.data_ptr(), p.y_row = y.stride(0);
-  p.rows_before = d.rows_before(t);
-  if (p.rows_before) p.y_before = d.at(d.y, before).data_ptr();
-  p.h0 = pointer(d.h0), p.c0 = pointer(d.c0);
-  Tensor c_before;
-  if (d.shape.carries_c && recompute && (before < chunk.begin || before >= chunk.end))
-    c_before = chunk_state, p.c_rows_before = rows;  // of every row: of those that begin here it is c0
-  else if (d.shape.carries_c && p.rows_before)
-    c_before = d.at(chunk_saved, before, first_saved).narrow(1, (d.shape.saves - 1) * d.hidden_size, d.hidden_size),
-    p.c_rows_before = p.rows_before;
-  if (c_before.defined()) p.c_before = c_before.data_ptr(), p.c_before_row = c_before.stride(0);
-  if (dy.defined()) p.dy = dy.data_ptr(), p.dy_row = dy.stride(0);
-  p.dh = dh.data_ptr(), p.dc = pointer(dc), p.dgated = pointer(dgated);
-  if (d.projected()) p.dunprojected = through_projection(t, chunk, dy, dh_rows).data_ptr();
-  p.d_input = di.data_ptr();
-  if (d_recurrent.defined()) p.d_recurrent = da.data_ptr();
-  p.h_before = d.at(h_before, t, chunk.begin).data_ptr();
-  if (kept.defined()) p.kept = d.at(kept, t, chunk.begin).data_ptr(), p.kept_slot = d.kept_slot();
+  const Tensor da = d.at(dgates_for_state(), t, chunk.begin).narrow(1, 0, recurrent);
+  const Tensor h = h_before_time(t), c = c_before_time(t, chunk);
+  BackwardStep p = operands({t, t + 1}, chunk);
+  p.rows = rows, p.rows_before = d.rows_before(t), p.y_before = pointer(h);
+  if (c.defined()) p.c_before = c.data_ptr(), p.c_before_row = c.stride(0), p.c_rows_before = c.size(0);
+  if (d.projected())
+    p.dunprojected =
+        through_projection(t, chunk, gradients.dy.defined() ? d.at(gradients.dy, t) : Tensor(), dh_rows).data_ptr();
 
   check(cell_backward(p, d.stream));
   if (d.shape.gated) {
-    multiply(dgated.narrow(0, 0, rows), di.narrow(1, d.shape.recurrent_gates * d.hidden_size, d.hidden_size),
-             d.w_hh_gated);
+    multiply(dgated.narrow(0, 0, rows), di.narrow(1, recurrent, d.hidden_size), d.w_hh_gated);
     check(gate_backward(p, d.stream));
   }
   // What is left in dh passes by W_hh; before a projection nothing does.

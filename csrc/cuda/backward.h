@@ -24,7 +24,13 @@ class Backward {
 
  private:
   void compute_again(int64_t piece, Range times);
+  void run_chunk(Range chunk);
   void step(int64_t t, Range chunk);
+  // What both ways of taking steps are told about one, or about the first in memory of a chunk's.
+  BackwardStep operands(Range times, Range chunk) const;
+  // Before a time: rows of h and of c; undefined where there are none. c is that of every row where it was kept so.
+  at::Tensor h_before_time(int64_t t) const;
+  at::Tensor c_before_time(int64_t t, Range chunk) const;
   void products_over_time(Range chunk, bool first);
   at::Tensor through_projection(int64_t t, Range chunk, const at::Tensor& dy, const at::Tensor& dh);
   at::Tensor dgates_for_state() const { return d_recurrent.defined() ? d_recurrent : d_input; }
@@ -34,6 +40,7 @@ class Backward {
   const at::Tensor saved;
   const bool recompute;
   const int64_t steps_per_chunk;
+  const Team team;  // of the persistent kernel, if that runs
   std::optional<Forward> again;
   at::Tensor chunk_saved, chunk_state;  // of the chunk at hand: what forward saved, and the state before its first step
   at::Tensor dh, dc, dunprojected, dgated;                   // of a step

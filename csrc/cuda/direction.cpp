@@ -3,6 +3,8 @@
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
+#include <cstdlib>
+#include <string>
 
 #include "../cells/cells.h"
 
@@ -58,6 +60,16 @@ Direction::Direction(const Layer& layer, int64_t index, const Tensor& x, const T
   if (projected()) w_hr = layer.weight(index, layer.per_direction - 1);
   if (layer.h0) h0 = (*layer.h0)[index];
   if (layer.c0) c0 = (*layer.c0)[index];
+}
+
+// The default is what has been measured: so far nothing but the steps.
+Regime Direction::regime() const {
+  const char* given = std::getenv("FASTRNN_CUDA_KERNEL");
+  const std::string name = given ? given : "step";
+  const Regime regime = name == "block" ? one_block : name == "cluster" ? block_cluster : step_by_step;
+  TORCH_CHECK_VALUE(regime.most_blocks || name == "step", "FASTRNN_CUDA_KERNEL must be step, block or cluster, got ",
+                    name);
+  return layer.packed || projected() || shape.gated ? step_by_step : regime;
 }
 
 int64_t Direction::rows_before(int64_t t) const {

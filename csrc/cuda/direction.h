@@ -6,7 +6,7 @@
 #include <cuda_runtime_api.h>
 
 #include "../layer.h"
-#include "pointwise.h"
+#include "persistent.h"
 
 namespace fastrnn::cuda {
 
@@ -52,6 +52,8 @@ struct Direction {
   // The i-th time of a range in the direction of the loop, and the time before one, which may not exist.
   int64_t time(Range times, int64_t i) const { return reverse() ? times.end - 1 - i : times.begin + i; }
   int64_t previous(int64_t t) const { return reverse() ? t + 1 : t - 1; }
+  // What FASTRNN_CUDA_KERNEL asks for, if the persistent kernels serve this layer.
+  Regime regime() const;
   // How many rows of time t have a step before it. Rows are sorted by length, so they are the first ones.
   int64_t rows_before(int64_t t) const;
   int64_t rows(Range times) const { return layer.before[times.end] - layer.before[times.begin]; }

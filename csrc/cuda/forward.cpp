@@ -21,7 +21,9 @@ void* pointer(const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
 
 }  // namespace
 
-Forward::Forward(const Direction& d) : direction(d), steps_per_chunk(chunk_steps(d)) {
+Forward::Forward(const Direction& d)
+    : direction(d), steps_per_chunk(chunk_steps(d)),
+      team(forward_team(d.layer.cell, d.number, d.hidden_size, d.layer.batch, d.regime())) {
   const int64_t batch = d.layer.batch, hidden = d.hidden_size;
   from_input = d.empty_accumulated({steps_per_chunk * batch, d.shape.input_gates * hidden});
   from_state = d.empty_accumulated({batch, d.shape.recurrent_gates * hidden});
@@ -46,12 +48,37 @@ void Forward::run(Range times, States& states, const Tensor& y, const Tensor& sa
     const Range chunk{begin, begin + steps};
     const Tensor products = from_input.narrow(0, 0, d.rows(chunk));
     multiply(products, d.at(d.x, chunk), d.w_ih.t());
-    for (int64_t i = 0; i < steps; ++i) {
-      const int64_t t = d.time(chunk, i);
-      step(t, states, d.at(products, t, chunk.begin), y.defined() ? d.at(y, t) : Tensor(),
-           saved.defined() ? d.at(saved, t, first_saved) : Tensor());
-    }
+    run_chunk(chunk, states, products, y.defined() ? d.at(y, chunk) : y,
+              saved.defined() ? d.at(saved, chunk, first_saved) : saved);
   }
+}
+
+// The matrices begin with the chunk.
+void Forward::run_chunk(Range chunk, States& states, const Tensor& products, const Tensor& y, const Tensor& saved) {
+  const Direction& d = direction;
+  if (team.blocks) {
+    const ForwardStep first = operands(states, products, y, saved);
+    check(forward_sequence({first, chunk.size(), d.layer.batch, d.reverse(), d.w_hh.data_ptr(), team}, d.stream));
+    return;
+  }
+  for (int64_t i = 0; i < chunk.size(); ++i) {
+    const int64_t t = d.time(chunk, i);
+    step(t, states, d.at(products, t, chunk.begin), y.defined() ? d.at(y, t, chunk.begin) : y,
+         saved.defined() ? d.at(saved, t, chunk.begin) : saved);
+  }
+}
+
+ForwardStep Forward::operands(const States& states, const Tensor& products, const Tensor& y,
+                              const Tensor& saved) const {
+  const Direction& d = direction;
+  ForwardStep p{};
+  p.cell = d.layer.cell, p.number = d.number, p.hidden_size = d.hidden_size;
+  p.from_input = products.data_ptr(), p.from_state = from_state.data_ptr(), p.from_gated = pointer(from_gated);
+  p.b_ih = pointer(d.b_ih), p.b_hh = pointer(d.b_hh), p.state = pointer(states.state), p.gated = pointer(gated);
+  p.h = d.projected() ? unprojected.data_ptr() : states.h.data_ptr();
+  if (y.defined() && !d.projected()) p.y = y.data_ptr(), p.y_row = y.stride(0);
+  p.saved = pointer(saved), p.saved_row = d.saved_row(), p.saves_h = d.projected();
+  return p;
 }
 
 void Forward::step(int64_t t, States& states, const Tensor& x_product, const Tensor& y, const Tensor& saved) {
@@ -59,13 +86,8 @@ void Forward::step(int64_t t, States& states, const Tensor& x_product, const Ten
   const int64_t rows = d.layer.active[t];
   const Tensor h = states.h.narrow(0, 0, rows);
   multiply(from_state.narrow(0, 0, rows), h, d.w_hh.t());
-  ForwardStep p{};
-  p.cell = d.layer.cell, p.number = d.number, p.rows = rows, p.hidden_size = d.hidden_size;
-  p.from_input = x_product.data_ptr(), p.from_state = from_state.data_ptr(), p.from_gated = pointer(from_gated);
-  p.b_ih = pointer(d.b_ih), p.b_hh = pointer(d.b_hh), p.state = pointer(states.state), p.gated = pointer(gated);
-  p.h = d.projected() ? unprojected.data_ptr() : h.data_ptr();
-  if (y.defined() && !d.projected()) p.y = y.data_ptr(), p.y_row = y.stride(0);
-  p.saved = pointer(saved), p.saved_row = d.saved_row(), p.saves_h = d.projected();
+  ForwardStep p = operands(states, x_product, y, saved);
+  p.rows = rows;
   if (d.shape.gated) {
     check(gate_forward(p, d.stream));
     multiply(from_gated.narrow(0, 0, rows), gated.narrow(0, 0, rows), d.w_hh_gated.t());

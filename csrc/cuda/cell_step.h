@@ -1,0 +1,154 @@
+// One hidden unit of one row at one time step: its numbers read from memory, the cell of ../cells applied, the results
+// written. What all kernels have in common; they differ in where the recurrent products come from.
+#pragma once
+#include <utility>
+
+#include "number.h"
+#include "pointwise.h"
+
+namespace fastrnn::cuda {
+
+// visit(g) for g = 0 … count-1, known to the compiler: arrays indexed by it stay in registers.
+template <class Visit, int... g>
+FASTRNN_DEVICE void each(Visit visit, std::integer_sequence<int, g...>) {
+  (visit(std::integral_constant<int, g>{}), ...);
+}
+template <int count, class Visit>
+FASTRNN_DEVICE void each(Visit visit) {
+  each(visit, std::make_integer_sequence<int, count>{});
+}
+
+// Number i of a matrix or vector, 0 where there is none.
+template <class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> read(const void* from, int64_t i) {
+  return {from ? widened(static_cast<const T*>(from)[i]) : Accumulated<T>(0)};
+}
+template <class T>
+FASTRNN_DEVICE void write(void* to, int64_t i, Scalar<Accumulated<T>> x) {
+  store(static_cast<T*>(to) + i, x.v);
+}
+
+// Of W_hh · h, gate g.
+template <class Cell, class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> from_state(const ForwardStep& p, int64_t row, int64_t unit, int g) {
+  return read<Accumulated<T>>(p.from_state, (row * Cell::recurrent_gates + g) * p.hidden_size + unit);
+}
+
+// a: the pre-activations, each in its slot.
+template <class Cell, class T>
+FASTRNN_DEVICE void add_input_gates(const ForwardStep& p, int64_t row, int64_t unit, Scalar<Accumulated<T>>* a) {
+  const int64_t size = p.hidden_size;
+  each<Cell::input_gates>([&](auto g) {
+    constexpr int slot = Cell::input_slots[g];
+    a[slot] = a[slot] + read<Accumulated<T>>(p.from_input, (row * Cell::input_gates + g) * size + unit) +
+              read<T>(p.b_ih, g * size + unit);
+  });
+}
+template <class Cell, class T, class Product>
+FASTRNN_DEVICE void add_recurrent_gates(const ForwardStep& p, int64_t unit, Scalar<Accumulated<T>>* a,
+                                        Product product) {
+  each<Cell::recurrent_gates>([&](auto g) {
+    constexpr int slot = Cell::recurrent_slots[g];
+    a[slot] = a[slot] + product(g) + read<T>(p.b_hh, g * p.hidden_size + unit);
+  });
+}
+
+// Between the two products of a gated cell: its gates activated, kept for read_gate().
+template <class Cell, class T>
+FASTRNN_DEVICE void apply_gate(const ForwardStep& p, int64_t row, int64_t unit, Scalar<Accumulated<T>>* a) {
+  using A = Accumulated<T>;
+  const int64_t i = row * p.hidden_size + unit;
+  write<T>(p.gated, i, Cell::gate(a, read<A>(p.state, i)));
+  each<Cell::recurrent_gates>([&](auto g) {
+    constexpr int slot = Cell::recurrent_slots[g];
+    write<A>(p.from_state, (row * Cell::recurrent_gates + g) * p.hidden_size + unit, a[slot]);
+  });
+}
+template <class Cell, class T>
+FASTRNN_DEVICE void read_gate(const ForwardStep& p, int64_t row, int64_t unit, Scalar<Accumulated<T>>* a) {
+  using A = Accumulated<T>;
+  const int64_t size = p.hidden_size;
+  each<Cell::recurrent_gates>([&](auto g) {
+    constexpr int slot = Cell::recurrent_slots[g];
+    a[slot] = from_state<Cell, T>(p, row, unit, g);
+  });
+  constexpr int slot = Cell::gated_slot;
+  a[slot] = read<A>(p.from_input, (row * Cell::input_gates + slot) * size + unit) +
+            read<T>(p.b_ih, slot * size + unit) + read<A>(p.from_gated, row * size + unit) +
+            read<T>(p.b_hh, Cell::recurrent_gates * size + unit);
+}
+
+// The cell itself. Returns h.
+template <class Cell, class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> apply_cell(const ForwardStep& p, int64_t row, int64_t unit,
+                                                 const Scalar<Accumulated<T>>* a) {
+  using A = Accumulated<T>;
+  const int64_t size = p.hidden_size, i = row * size + unit;
+  constexpr bool has_state = Cell::carries_c || Cell::reads_h;
+  Scalar<A> save[Cell::saves + 1], h, state = has_state ? read<A>(p.state, i) : Scalar<A>{};
+  Cell::forward(a, state, state, h, save);
+  if constexpr (has_state) write<A>(p.state, i, Cell::carries_c ? state : h);
+  write<T>(p.h, i, h);
+  if (p.y) write<T>(p.y, row * p.y_row + unit, h);
+  if (p.saved) {
+    each<Cell::saves>([&](auto k) { write<A>(p.saved, row * p.saved_row + k * size + unit, save[k]); });
+    if (p.saves_h) write<A>(p.saved, row * p.saved_row + Cell::saves * size + unit, h);
+  }
+  return h;
+}
+
+// dL/dh_t from the output and from the steps after, without what came through W_hh if a kernel keeps that elsewhere.
+template <class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> incoming_dh(const BackwardStep& p, int64_t row, int64_t unit) {
+  return read<T>(p.dy, row * p.dy_row + unit) + read<Accumulated<T>>(p.dh, row * p.hidden_size + unit);
+}
+
+template <class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> previous_h(const BackwardStep& p, int64_t row, int64_t unit) {
+  return row < p.rows_before ? read<T>(p.y_before, row * p.y_row + unit) : read<T>(p.h0, row * p.output_size + unit);
+}
+
+// The cell's step backward from dL/dh_t; da: out the gradients of the pre-activations.
+template <class Cell, class T>
+FASTRNN_DEVICE void apply_cell_backward(const BackwardStep& p, int64_t row, int64_t unit, Scalar<Accumulated<T>> dh,
+                                        Scalar<Accumulated<T>>* da) {
+  using A = Accumulated<T>;
+  const int64_t size = p.hidden_size, i = row * size + unit;
+  Scalar<A> save[Cell::saves + 1], h{}, h_prev{}, c_prev{}, dc{}, dh_prev{};
+  each<Cell::saves>([&](auto k) { save[k] = read<A>(p.saved, row * p.saved_row + k * size + unit); });
+  if constexpr (Cell::saves == 0) h = read<T>(p.y, row * p.y_row + unit);
+  if (unit < p.output_size) {
+    h_prev = previous_h<T>(p, row, unit);
+    write<T>(p.h_before, row * p.output_size + unit, h_prev);
+  }
+  if constexpr (Cell::carries_c) {
+    c_prev = row < p.c_rows_before ? read<A>(p.c_before, row * p.c_before_row + unit) : read<T>(p.c0, i);
+    dc = read<A>(p.dc, i);
+  }
+  Cell::backward(save, h, h_prev, c_prev, dh, dc, da, dh_prev);
+  each<Cell::input_gates>([&](auto g) {
+    constexpr int slot = Cell::input_slots[g];
+    write<T>(p.d_input, (row * Cell::input_gates + g) * size + unit, da[slot]);
+  });
+  if (p.d_recurrent)
+    each<Cell::recurrent_gates>([&](auto g) {
+      constexpr int slot = Cell::recurrent_slots[g];
+      write<T>(p.d_recurrent, (row * Cell::recurrent_gates + g) * size + unit, da[slot]);
+    });
+  if constexpr (Cell::carries_c) write<A>(p.dc, i, dc);
+  if (!p.dunprojected) write<A>(p.dh, i, dh_prev);
+  if (p.kept) write<T>(p.kept, i, read<A>(p.saved, row * p.saved_row + p.kept_slot * size + unit));
+}
+
+template <class Cell, class T>
+FASTRNN_DEVICE void apply_gate_backward(const BackwardStep& p, int64_t row, int64_t unit) {
+  using A = Accumulated<T>;
+  const int64_t size = p.hidden_size, i = row * size + unit;
+  Scalar<A> save[Cell::saves], da[Cell::slots] = {}, dh_prev = read<A>(p.dh, i);
+  each<Cell::saves>([&](auto k) { save[k] = read<A>(p.saved, row * p.saved_row + k * size + unit); });
+  Cell::gate_backward(save, previous_h<T>(p, row, unit), read<A>(p.dgated, i), da, dh_prev);
+  write<T>(p.d_input, row * Cell::input_gates * size + unit, da[0]);
+  write<A>(p.dh, i, dh_prev);
+}
+
+}  // namespace fastrnn::cuda
