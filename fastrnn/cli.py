@@ -190,8 +190,11 @@ def measured(run: Callable[..., dict[str, Any]], works: Sequence[Work], **option
 
 
 def render_markdown(topic: str, markdown: Callable[[Any], str], file: Path, page: Path | None) -> None:
-    """Prints a file of results as Markdown, or puts it into a page."""
-    text = markdown(json.loads(file.read_text(encoding="utf-8")))
+    """Prints a file of results as Markdown, or puts it into a page, where results of a GPU have marks of their own."""
+    results = json.loads(file.read_text(encoding="utf-8"))
+    text = markdown(results)
+    if "gpu" in results["machine"]:
+        topic += "-cuda"
     if page is None:
         print(text)
         return

@@ -269,6 +269,11 @@ def test_the_command_leaves_what_it_has_and_says_what_is_missing(
     assert "Training, CUDA, 3 layers, float16" in result.output
     assert len(json.loads(file.read_text())["rows"]) == 2 * 2 * (13 + 3)
     assert picture.read_bytes().startswith(b"\x89PNG")
+    readme = tmp_path / "README.md"
+    readme.write_text("".join((*page.marks("bench"), *page.marks("bench-cuda"))))
+    assert call("bench", "--render", file, "--into", readme).exit_code == 0
+    assert readme.read_text().startswith("".join(page.marks("bench")))
+    assert "A GPU, driver 1.2" in readme.read_text()
     result = call("bench", "--device", "cuda", "--cells", "gru", "--budget", 0, "--json", file)
     assert result.exit_code == 0
     found = json.loads(file.read_text())

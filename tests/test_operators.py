@@ -75,6 +75,7 @@ def test_compile_in_one_graph(cell, training):
 
 
 @pytest.mark.filterwarnings("ignore:.*script_method.* is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")  # inductor on CUDA would like them
 def test_compile_with_inductor():
     """The whole way down, once: between two operations that inductor fuses around the layer."""
     layer = make(fastrnn.nn, "lstm", 5, 6)
