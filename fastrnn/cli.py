@@ -1,11 +1,12 @@
 """The command line: reads options, calls what does the work, writes what it returns."""
 
 import json
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -14,10 +15,12 @@ from rich.table import Table
 from fastrnn import terminal
 from fastrnn import verify as verification
 from fastrnn.bench import roofline as rooflines
+from fastrnn.bench.choose import choose
 from fastrnn.bench.contenders import parse_contenders
 from fastrnn.bench.measure import ContenderError
 from fastrnn.bench.table import markdown as bench_markdown
-from fastrnn.bench.work import DTYPES, GATES, GRID, MODES, Work, parse_cells, parse_shapes, parse_threads
+from fastrnn.bench.work import DTYPES, GATES, Work, parse_cells
+from fastrnn.gpu import describe, parse_device
 from fastrnn.info import info as facts
 from fastrnn.info import machine
 from fastrnn.page import insert
@@ -27,7 +30,9 @@ app = typer.Typer(
     help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster.", no_args_is_help=True, add_completion=False
 )
 console = Console()
+P = ParamSpec("P")
 Parsed = TypeVar("Parsed")
+DTYPES_HELP = f"Of {', '.join(DTYPES['cpu'])}; on CUDA, by default all, of {', '.join(DTYPES['cuda'])}."
 
 
 def fail(message: object) -> NoReturn:
@@ -36,22 +41,25 @@ def fail(message: object) -> NoReturn:
     raise typer.Exit(2)
 
 
-def parsed(parse: Callable[[str], Parsed], text: str) -> Parsed:
+def parsed(parse: Callable[P, Parsed], *arguments: P.args, **options: P.kwargs) -> Parsed:
     try:
-        return parse(text)
+        return parse(*arguments, **options)
     except ValueError as error:
         fail(error)
 
 
 def write_json(value: Any, file: Path) -> None:
+    """Writes a file that is whole whenever the command ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    part = file.with_name(file.name + ".part")
+    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    part.replace(file)
 
 
 @app.command()
 def verify(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the errors of every tensor here.")] = None,
-    device: Annotated[str, typer.Option(help="Where fastrnn and torch compute: cpu, cuda, …")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where fastrnn and torch compute: cpu or cuda.")] = "cpu",
     cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(verification.CELLS),
     quick: Annotated[bool, typer.Option("--quick", help="Three shapes of all.")] = False,
     render: Annotated[Path | None, typer.Option(help="Compute nothing; print this JSON file as Markdown.")] = None,
@@ -65,12 +73,14 @@ def verify(
     if render:
         render_markdown("verify", verification_markdown, render, into)
         return
-    cases = verification.all_cases(parsed(verification.parse_cells, cells), quick=quick)
+    on_cuda = parsed(parse_device, device) == "cuda"
+    cases = verification.all_cases(parsed(verification.parse_cells, cells), quick=quick, tf32=on_cuda)
     results = terminal.run_verify(console, cases, device)
     failed = sum(not result.passed for result in results)
     if json_file:
         found = [result.as_json() for result in results]
-        write_json({"machine": machine(), "device": device, "passed": not failed, "results": found}, json_file)
+        about = machine() | ({"gpu": describe()} if on_cuda else {})
+        write_json({"machine": about, "device": device, "passed": not failed, "results": found}, json_file)
     if failed:
         console.print(f"[bold red]{failed} of {len(results)} layers are less accurate than allowed.")
         raise typer.Exit(1)
@@ -82,46 +92,46 @@ def bench(
     mode: Annotated[str, typer.Option(help="infer, train or both.")] = "both",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the results into this PNG file.")] = None,
-    threads: Annotated[str, typer.Option(help="Thread counts, comma separated.")] = "1,2",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[str | None, typer.Option(help="Thread counts, comma separated; by default 1,2.")] = None,
     cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(GATES),
-    shapes: Annotated[str, typer.Option(help="TxBxIxH, comma separated.")] = ",".join(map(str, GRID)),
+    shapes: Annotated[str | None, typer.Option(help="TxBxIxH, comma separated; by default some of all sizes.")] = None,
+    full_grid: Annotated[bool, typer.Option("--full-grid", help="On CUDA: 126 shapes instead of 13.")] = False,
     layers: Annotated[int, typer.Option(min=1, help="Layers on top of each other.")] = 1,
     bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Both directions.")] = False,
     packed: Annotated[bool, typer.Option("--packed", help="A PackedSequence of random lengths from 1 to T.")] = False,
-    dtype: Annotated[str, typer.Option(help=f"{', '.join(DTYPES)}.")] = "float32",
+    dtype: Annotated[str | None, typer.Option(help=DTYPES_HELP)] = None,
     memory: Annotated[bool, typer.Option("--memory", help="The memory of a training step, not times. Linux.")] = False,
     recompute: Annotated[bool, typer.Option("--recompute", help="fastrnn's layers with recompute=True.")] = False,
     without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 18,
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender; on CUDA at most.")] = 18,
     block: Annotated[float, typer.Option(min=0, help="Seconds of one turn.")] = 0.02,
+    budget: Annotated[float | None, typer.Option(min=0, help="Seconds after which nothing else is begun.")] = None,
     render: Annotated[Path | None, typer.Option(help="Measure nothing; print this JSON file as Markdown.")] = None,
     into: Annotated[Path | None, typer.Option(help="With --render: put it between the marks in this page.")] = None,
 ) -> None:
     """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in turns.
 
-    ONNX Runtime and OpenVINO take part in inference, padded and in float32.
+    ONNX Runtime and OpenVINO take part in inference on the CPU, padded and in float32.
     """
     if render:
         render_markdown("bench", bench_markdown, render, into)
         return
-    if mode not in (*MODES, "both"):
-        fail(f"--mode is infer, train or both; got {mode!r}")
-    if dtype not in DTYPES:
-        fail(f"--dtype is one of {', '.join(DTYPES)}; got {dtype!r}")
-    if memory and mode == "infer":
-        fail("--memory measures a training step; got --mode infer")
     if memory and plot:
         fail("--plot draws times; got --memory")
+    parsed(parse_device, device)
     left_out = parsed(parse_contenders, without)
-    modes = ("memory",) if memory else MODES if mode == "both" else (mode,)
-    works = [
-        Work(each, cell, count, shape, layers, bidirectional, packed, dtype, recompute)
-        for each in modes
-        for count in parsed(parse_threads, threads)
-        for cell in parsed(parse_cells, cells)
-        for shape in parsed(parse_shapes, shapes)
-    ]
-    results = measured(terminal.run_bench, works, without=left_out, rounds=rounds, block=block)
+    kind = {"num_layers": layers, "bidirectional": bidirectional, "packed": packed, "recompute": recompute}
+    works = parsed(choose, device, mode, threads, cells, shapes, full_grid, dtype, memory, **kind)
+    results = measured(
+        terminal.run_bench,
+        works,
+        without=left_out,
+        rounds=rounds,
+        block=block,
+        budget=math.inf if budget is None else budget,
+        save=lambda found: write_json(found, json_file) if json_file else None,
+    )
     if json_file:
         write_json(results, json_file)
     if plot:
@@ -129,6 +139,8 @@ def bench(
 
         plot.parent.mkdir(parents=True, exist_ok=True)
         draw(results, plot)
+    if results["failed"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -178,8 +190,11 @@ def measured(run: Callable[..., dict[str, Any]], works: Sequence[Work], **option
 
 
 def render_markdown(topic: str, markdown: Callable[[Any], str], file: Path, page: Path | None) -> None:
-    """Prints a file of results as Markdown, or puts it into a page."""
-    text = markdown(json.loads(file.read_text(encoding="utf-8")))
+    """Prints a file of results as Markdown, or puts it into a page, where results of a GPU have marks of their own."""
+    results = json.loads(file.read_text(encoding="utf-8"))
+    text = markdown(results)
+    if "gpu" in results["machine"]:
+        topic += "-cuda"
     if page is None:
         print(text)
         return

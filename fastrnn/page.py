@@ -9,7 +9,10 @@ from typing import Any
 def about(machine: dict[str, Any]) -> str:
     """Says in a line what :func:`fastrnn.info.machine` found."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    head = [machine["processor"], f"{machine['cores']} cores", machine["instruction_set"], machine["date"]]
+    if gpu := machine.get("gpu"):
+        head = [gpu["name"], f"driver {gpu['driver']}", f"CUDA {gpu['cuda']}", f"cuDNN {gpu['cudnn']}", machine["date"]]
+    else:
+        head = [machine["processor"], f"{machine['cores']} cores", machine["instruction_set"], machine["date"]]
     return f"{', '.join(head)}; {versions}."
 
 

@@ -52,6 +52,10 @@ def run_bench(console: Console, works: Sequence[bench.Work], **options: Any) -> 
         console.print(f"left out: {name} ({reason})", style="yellow", markup=False)
     for each in tables(results):
         show(console, each)
+    for work, reason in results["failed"].items():
+        console.print(f"failed: {work} ({reason})", style="bold red", markup=False)
+    if results["missing"]:
+        console.print(f"not measured, for the budget was spent: {results['missing']} of {len(works)}", style="yellow")
     return results
 
 

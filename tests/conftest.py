@@ -1,18 +1,51 @@
-"""A fixed seed for every test, hypothesis without a clock, and one warning that is torch's own."""
+"""A fixed seed, hypothesis without a clock, the device of those that run on any, and torch's warnings."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import hypothesis
 import pytest
 import torch
 
+from fastrnn import gpu
+from tests import twins
+
 hypothesis.settings.register_profile("fastrnn", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("fastrnn")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="cpu, or cuda: then only the tests that run on any device run")
+
+
 def pytest_configure(config: pytest.Config) -> None:
-    # torch.nn says this of its projected LSTM, which the tests run beside ours.
+    try:
+        gpu.parse_device(config.getoption("--device"))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.addinivalue_line("markers", "cpu: the CPU's alone, though its neighbours run on any device")
+    # torch.nn says these of its projected LSTM and of weights put in place, which the tests run beside ours.
     config.addinivalue_line("filterwarnings", "ignore:LSTM with projections is not supported with oneDNN")
+    config.addinivalue_line("filterwarnings", "ignore:RNN module weights are not part of single contiguous chunk")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") == "cpu":
+        return
+    elsewhere = [item for item in items if "device" not in item.fixturenames or item.get_closest_marker("cpu")]
+    config.hook.pytest_deselected(items=elsewhere)
+    items[:] = [item for item in items if item not in set(elsewhere)]
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The device of the command line, where from now on whatever tests.twins makes is; float32 is float32 there."""
+    chosen = request.config.getoption("--device")
+    monkeypatch.setattr(twins, "DEVICE", chosen)
+    with gpu.tf32(False) if chosen == "cuda" else nullcontext():
+        yield chosen

@@ -1,20 +1,26 @@
-"""Bad input: the exception type of torch.nn, a message with what was expected and what came, and never a crash."""
+"""Bad input: the exception type of torch.nn, a message with what was expected and what came, and never a crash.
+
+torch.nn itself runs on the CPU here, on whatever device fastrnn does: what cuDNN makes of mistakes is its own affair.
+"""
 
 import math
+from contextlib import contextmanager
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
-from twins import TORCH_CELLS, make, random, twins
 
 import fastrnn
 import fastrnn.nn
 from fastrnn import functional
+from tests import twins as shared
+from tests.twins import TORCH_CELLS, make, random, twins
+
+pytestmark = pytest.mark.usefixtures("device")
 
 LAYERS = ("RNN", "GRU", "LSTM")
 CELLS = ("RNNCell", "GRUCell", "LSTMCell")
-zeros = torch.zeros
 
 
 def failure(call):
@@ -23,10 +29,24 @@ def failure(call):
     return caught.value
 
 
-def assert_fails_alike(name, arguments, use, *mentions):
+def zeros(*shape, **kind):
+    return torch.zeros(*shape, **{"device": shared.DEVICE} | kind)
+
+
+@contextmanager
+def on_the_cpu():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shared, "DEVICE", "cpu")
+        yield
+
+
+def assert_fails_alike(name, arguments, use, *mentions, **options):
     """``use`` raises the same type with fastrnn's module as with torch.nn's, and the message mentions the rest."""
-    theirs, ours = (getattr(package, name)(*arguments) for package in (nn, fastrnn))
-    expected, found = failure(lambda: use(theirs)), failure(lambda: use(ours))
+    with on_the_cpu():
+        theirs = getattr(nn, name)(*arguments, **options)
+        expected = failure(lambda: use(theirs))
+    ours = getattr(fastrnn, name)(*arguments, **options).to(shared.DEVICE)
+    found = failure(lambda: use(ours))
     assert type(found) is type(expected), f"{found!r}, torch.nn: {expected!r}"
     for mention in mentions:
         assert str(mention) in str(found), f"{mention} in {found}"
@@ -41,11 +61,7 @@ class TestLayers:
     """Layers of input size 3 and hidden size 4."""
 
     def fails(self, name, use, *mentions, **options):
-        theirs, ours = (getattr(package, name)(3, 4, **options) for package in (nn, fastrnn))
-        expected, found = failure(lambda: use(theirs)), failure(lambda: use(ours))
-        assert type(found) is type(expected), f"{found!r}, torch.nn: {expected!r}"
-        for mention in mentions:
-            assert str(mention) in str(found), f"{mention} in {found}"
+        assert_fails_alike(name, (3, 4), use, *mentions, **options)
 
     @pytest.mark.parametrize("rank", [0, 1, 4])
     def test_rank(self, name, rank):
@@ -76,17 +92,18 @@ class TestLayers:
             setattr(module, weight, nn.Parameter(getattr(module, weight).detach().double()))
             module(zeros(5, 2, 3))
 
-        for package in (nn, fastrnn):
-            found = failure(lambda: use(getattr(package, name)(3, 4)))  # noqa: B023
-            assert type(found) in (RuntimeError, ValueError)
+        with on_the_cpu():
+            assert type(failure(lambda: use(getattr(nn, name)(3, 4)))) in (RuntimeError, ValueError)
+        found = failure(lambda: use(getattr(fastrnn, name)(3, 4, device=shared.DEVICE)))
+        assert type(found) in (RuntimeError, ValueError)
         assert "torch.float32" in str(found)
         assert "torch.float64" in str(found)
 
     def test_devices(self, name):
         meta = {"device": "meta"}
-        self.fails(name, lambda m: m(zeros(5, 2, 3, **meta)), "meta", "cpu")
-        self.fails(name, lambda m: m(zeros(5, 2, 3), state(name, 1, 2, 4, **meta)), "meta", "cpu")
-        self.fails(name, lambda m: m.to("meta")(zeros(5, 2, 3)), "meta", "cpu")
+        self.fails(name, lambda m: m(zeros(5, 2, 3, **meta)), "meta", shared.DEVICE)
+        self.fails(name, lambda m: m(zeros(5, 2, 3), state(name, 1, 2, 4, **meta)), "meta", shared.DEVICE)
+        self.fails(name, lambda m: m.to("meta")(zeros(5, 2, 3)), "meta", shared.DEVICE)
 
     @pytest.mark.parametrize("shape", [(1, 3, 4), (2, 2, 4), (1, 2, 5), (1, 1, 4), (0, 2, 4), (2, 4), (1, 2, 4, 1)])
     def test_state_shape(self, name, shape):
@@ -111,7 +128,7 @@ class TestLayers:
     @pytest.mark.parametrize("enforce_sorted", [True, False])
     def test_state_shape_with_packed_input(self, name, shape, enforce_sorted):
         packed = pack_padded_sequence(zeros(3, 2, 3), [3, 1], enforce_sorted=enforce_sorted)
-        found = failure(lambda: getattr(fastrnn, name)(3, 4)(packed, state(name, *shape)))
+        found = failure(lambda: getattr(fastrnn, name)(3, 4, device=shared.DEVICE)(packed, state(name, *shape)))
         assert type(found) is RuntimeError
         assert str(list(shape)) in str(found)
 
@@ -130,13 +147,13 @@ class TestLayers:
         """torch.nn drops them without a word."""
         packed = PackedSequence(zeros(7, 3), torch.tensor([2, 1]))
         with pytest.raises(RuntimeError, match=r"3 rows.*got 7"):
-            getattr(fastrnn, name)(3, 4)(packed)
+            getattr(fastrnn, name)(3, 4, device=shared.DEVICE)(packed)
 
     @pytest.mark.parametrize("lengths", [[3, 0], [4, 1], [3, -1], [3, 1, 1], [1, 3]], ids=str)
     def test_lengths_out_of_range(self, name, lengths):
         """torch's own packing refuses these before a layer sees them, so fastrnn's never does."""
         with pytest.raises(RuntimeError):
-            getattr(fastrnn, name)(3, 4)(pack_padded_sequence(zeros(3, 2, 3), lengths))
+            getattr(fastrnn, name)(3, 4, device=shared.DEVICE)(pack_padded_sequence(zeros(3, 2, 3), lengths))
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -207,8 +224,10 @@ class TestCells:
         assert_fails_alike(name, (3, 4), lambda m: m(zeros(2, 3), state(name, 2, 4, **double)), "float32", "float64")
 
     def test_devices(self, name):
-        assert_fails_alike(name, (3, 4), lambda m: m(zeros(2, 3, device="meta")), "meta", "cpu")
-        assert_fails_alike(name, (3, 4), lambda m: m(zeros(2, 3), state(name, 2, 4, device="meta")), "meta", "cpu")
+        assert_fails_alike(name, (3, 4), lambda m: m(zeros(2, 3, device="meta")), "meta", shared.DEVICE)
+        assert_fails_alike(
+            name, (3, 4), lambda m: m(zeros(2, 3), state(name, 2, 4, device="meta")), "meta", shared.DEVICE
+        )
 
     def test_not_a_tensor(self, name):
         for wrong in (None, [1.0], 3):
@@ -224,9 +243,9 @@ class TestCells:
     @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
     def test_size_zero_gives_what_torch_gives(self, name, input_size, hidden_size):
         torch.manual_seed(1)
-        theirs = getattr(nn, name)(input_size, hidden_size)
+        theirs = getattr(nn, name)(input_size, hidden_size, device=shared.DEVICE)
         torch.manual_seed(1)
-        ours = getattr(fastrnn, name)(input_size, hidden_size)
+        ours = getattr(fastrnn, name)(input_size, hidden_size, device=shared.DEVICE)
         torch.testing.assert_close(ours(zeros(2, input_size)), theirs(zeros(2, input_size)))
 
 
@@ -241,7 +260,7 @@ def test_what_is_not_finite_propagates_as_in_torch(cell, dtype, bad):
     theirs, ours = twins(cell, 5, 18, bidirectional=True, dtype=dtype)
     x = random(6, 4, 5, dtype=dtype)
     x[2, 1, 3] = bad
-    (found, _), (expected, _) = ours(x), theirs(x)
+    found, expected = ours(x)[0].cpu(), theirs.cpu()(x.cpu())[0]
     assert torch.equal(found.isnan(), expected.isnan())
     assert torch.equal(found.isinf(), expected.isinf())
     torch.testing.assert_close(found, expected, equal_nan=True)
@@ -250,7 +269,7 @@ def test_what_is_not_finite_propagates_as_in_torch(cell, dtype, bad):
     expected.sum().backward()
     # Whether 0 times infinity (nan) or what only rounds to 0 meets it depends on the last bit: both are not finite.
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert torch.equal(a.grad.isfinite(), b.grad.isfinite())
+        assert torch.equal(a.grad.isfinite().cpu(), b.grad.isfinite())
 
 
 @pytest.mark.parametrize("cell", TORCH_CELLS)
@@ -260,7 +279,7 @@ def test_weights_that_are_not_finite_propagate_as_in_torch(cell):
         with torch.no_grad():
             layer.weight_hh_l0[3, 2] = math.nan
     x = random(6, 4, 5)
-    torch.testing.assert_close(ours(x)[0], theirs(x)[0], equal_nan=True)
+    torch.testing.assert_close(ours(x)[0].cpu(), theirs.cpu()(x.cpu())[0], equal_nan=True)
 
 
 @pytest.mark.parametrize("cell", TORCH_CELLS)
@@ -285,7 +304,9 @@ def test_an_empty_batch_gives_empty_results(cell, batch_first):
 class TestFunctions:
     """Weights come from anywhere here, so their number and shapes can be wrong too."""
 
-    weights = (zeros(16, 3), zeros(16, 4), zeros(16), zeros(16))
+    @property
+    def weights(self):
+        return zeros(16, 3), zeros(16, 4), zeros(16), zeros(16)
 
     @pytest.mark.parametrize("count", [0, 1, 2, 3, 6, 8])
     def test_number_of_weights(self, count):

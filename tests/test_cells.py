@@ -2,10 +2,13 @@
 
 import pytest
 import torch
-from twins import assert_same, random
 
 import fastrnn.nn
 from fastrnn import functional
+from tests import twins
+from tests.twins import assert_same, random
+
+pytestmark = pytest.mark.usefixtures("device")
 
 F64 = torch.float64
 NAMES = ("RNNCell", "GRUCell", "LSTMCell")
@@ -20,7 +23,7 @@ OWN_KINDS = [("RNNCell", {"nonlinearity": "sigmoid"}), ("GRUCell", {"reset_after
 
 def build(package, name, *sizes, **options):
     torch.manual_seed(3)
-    return getattr(package, name)(*sizes, dtype=F64, **options)
+    return getattr(package, name)(*sizes, **{"device": twins.DEVICE, "dtype": F64} | options)
 
 
 def state(name, *shape):

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
-from twins import TORCH_CELLS, initial, make, random
 
 import fastrnn
+from tests.twins import TORCH_CELLS, initial, make, random
 
 NAMES = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 PAIRS = [(getattr(nn, name), getattr(fastrnn, name)) for name in NAMES]

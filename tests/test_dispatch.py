@@ -3,10 +3,10 @@
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
-from twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
 
 import fastrnn.nn
 from fastrnn import dispatch
+from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ def no_kernels(monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("device", ["cpu", "meta"])
-def test_kernels_serve(dtype, device):
-    assert dispatch.kernels_serve(torch.zeros(1, dtype=dtype, device=device))
+@pytest.mark.parametrize("where", ["cpu", "meta"])
+def test_kernels_serve(dtype, where):
+    assert dispatch.kernels_serve(torch.zeros(1, dtype=dtype, device=where))
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.float8_e4m3fn], ids=str)

@@ -8,10 +8,12 @@ import pickle
 import pytest
 import torch
 from torch.nn.utils import parametrizations
-from twins import TORCH_CELLS, make, random, twins
 
 import fastrnn
 import fastrnn.nn
+from tests.twins import TORCH_CELLS, make, random, twins
+
+pytestmark = pytest.mark.usefixtures("device")
 
 CLASSES = ("RNN", "GRU", "LSTM")
 OPTIONS = [
@@ -135,8 +137,8 @@ BEYOND = [("RNN", {"nonlinearity": "sigmoid"}), ("GRU", {"reset_after": False})]
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), saved])
 @pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in CLASSES), *BEYOND], ids=str)
-def test_copies(name, options, duplicate):
-    layer = getattr(fastrnn, name)(3, 4, 2, bidirectional=True, **options).eval()
+def test_copies(name, options, duplicate, device):
+    layer = getattr(fastrnn, name)(3, 4, 2, bidirectional=True, device=device, **options).eval()
     other = duplicate(layer)
     x = random(5, 2, 3, dtype=torch.float32)
     expected = layer(x)[0]
@@ -151,8 +153,8 @@ def test_copies(name, options, duplicate):
 
 @pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m)), saved])
-def test_copies_of_cells(name, duplicate):
-    cell = getattr(fastrnn, name)(3, 4)
+def test_copies_of_cells(name, duplicate, device):
+    cell = getattr(fastrnn, name)(3, 4, device=device)
     x = random(2, 3, dtype=torch.float32)
     torch.testing.assert_close(duplicate(cell)(x), cell(x), rtol=0, atol=0)
 
@@ -219,9 +221,9 @@ def test_training_loop_with_an_optimizer(cell):
 
 
 def test_hooks():
-    layer, seen = fastrnn.LSTM(3, 4), []
+    layer, seen = make(fastrnn.nn, "lstm", 3, 4), []
     layer.register_forward_hook(lambda module, arguments, result: seen.append(result[0].shape))
-    layer(torch.zeros(5, 2, 3))
+    layer(random(5, 2, 3, dtype=torch.float32))
     assert seen == [(5, 2, 4)]
 
 

@@ -7,6 +7,8 @@ from torch.autograd import forward_ad, gradcheck, gradgradcheck
 from fastrnn import reference
 from tests.twins import CELLS, initial, make, random
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def _as_function(cell, input_size, hidden_size, **options):
     layer = make(__import__("fastrnn.nn").nn, cell, input_size, hidden_size, dtype=torch.float64, **options)

@@ -5,9 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
-from twins import CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
 
 import fastrnn.nn
+from tests.twins import CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
+
+pytestmark = pytest.mark.usefixtures("device")
 
 F64 = torch.float64
 MANY = [i % 7 + 1 for i in range(130)]  # more rows than one thread takes at a time

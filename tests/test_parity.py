@@ -6,7 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from twins import (
+
+import fastrnn.nn
+from tests.twins import (
     CELLS,
     TORCH_CELLS,
     assert_as_accurate,
@@ -19,7 +21,7 @@ from twins import (
     twins,
 )
 
-import fastrnn.nn
+pytestmark = pytest.mark.usefixtures("device")
 
 F32, F64 = torch.float32, torch.float64
 OPTIONS = [

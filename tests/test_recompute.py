@@ -20,6 +20,8 @@ from fastrnn import dispatch, ops
 from tests.test_operators import _arguments
 from tests.twins import CELLS, TORCH_CELLS, initial, make, random, results
 
+pytestmark = pytest.mark.usefixtures("device")
+
 F32, F64 = torch.float32, torch.float64
 
 # T, B, I, H. The backward pass goes in chunks of 256 rows, what is recomputed in whole chunks of 8 steps or more.
@@ -131,6 +133,7 @@ def _kept(layer, x):
     return sum(t.numel() * t.element_size() for p, t in tensors.items() if p not in known)
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("batch", [1, 32, 300])
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_is_kept(cell, batch):
@@ -182,19 +185,20 @@ def test_compile_in_one_graph(cell):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-def test_half_precision_and_autocast(dtype):
+def test_half_precision_and_autocast(dtype, device):
     plain, again = (make(fastrnn.nn, "lstm", 5, 16, recompute=r) for r in (False, True))
     x = random(19, 3, 5, dtype=F32)
     found = []
     for layer in (plain, again):
         layer.zero_grad()
-        with torch.autocast("cpu", dtype):
+        with torch.autocast(device, dtype):
             layer(x)[0].float().square().sum().backward()
         found.append([p.grad for p in layer.parameters()])
         found[-1] += results(copy.deepcopy(layer).to(dtype), x.to(dtype), None).values()
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("cell", CELLS)
 def test_without_kernels(cell, monkeypatch):
     """As on another device: the same numbers, and nothing kept but what goes into a layer."""
@@ -211,6 +215,7 @@ def test_without_kernels(cell, monkeypatch):
     assert _kept(again, x.requires_grad_()) < _kept(plain, x) / 2
 
 
+@pytest.mark.cpu
 def test_without_kernels_torchs_operator_has_no_dropout_of_its_own(monkeypatch):
     """Its mask on a GPU comes from a random state that nobody can put back for the second time."""
     monkeypatch.setattr(dispatch, "kernels_serve", lambda input: False)
@@ -248,7 +253,8 @@ def test_as_a_module(cell):
     old = copy.deepcopy(plain)
     del old.__dict__["recompute"]  # as one that was pickled before there was such a thing
     assert pickle.loads(pickle.dumps(old)).recompute is False
-    torch.testing.assert_close(old(torch.ones(3, 2, 4))[0], plain(torch.ones(3, 2, 4))[0])
+    x = random(3, 2, 4, dtype=F32)
+    torch.testing.assert_close(old(x)[0], plain(x)[0])
     with pytest.raises(TypeError, match="Expected recompute to be a bool, got int"):
         make(fastrnn.nn, cell, 4, 6, recompute=1)
 
@@ -281,6 +287,7 @@ print(json.dumps({"set": _C.instruction_set(), "different": different}))
 """
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("isa", ["generic", "avx2"])
 def test_same_bits_on_other_instruction_sets(isa):
     """The compiler may fuse multiplications and additions otherwise in each, but then in both passes alike."""

@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
-from twins import CELLS, TORCH_CELLS, initial, make, random, twins
 
 import fastrnn.nn
 from fastrnn import reference
+from tests.twins import CELLS, TORCH_CELLS, initial, make, random, twins
 
 
 def layer_of(module, x, hx, batch_sizes=None):

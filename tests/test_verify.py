@@ -8,7 +8,9 @@ import torch
 from fastrnn import autograd
 from fastrnn.verify import CELLS, Case, all_cases, parse_cells, verify
 from fastrnn.verify.cases import DTYPES, SHAPES, Shape
-from fastrnn.verify.errors import TensorError, unit_in_last_place
+from fastrnn.verify.errors import TensorError, distances, unit_in_last_place
+from fastrnn.verify.problem import random_problem
+from fastrnn.verify.tf32 import rounded
 
 PLAIN = Shape(4, 3, 5, 7, num_layers=2, bidirectional=True)
 RAGGED = Shape(4, 3, 5, 7, ragged=True)
@@ -23,6 +25,13 @@ def test_the_cases_cover_every_cell_dtype_and_awkward_size() -> None:
         assert sizes <= {getattr(shape, name) for shape in SHAPES}
     assert {(shape.bidirectional, shape.ragged) for shape in SHAPES} == {(a, b) for a in (0, 1) for b in (0, 1)}
     assert {case.shape for case in all_cases(quick=True)} < set(SHAPES)
+
+
+def test_with_tf32_float32_comes_twice() -> None:
+    usual, found = all_cases(["gru"]), all_cases(["gru"], tf32=True)
+    assert [case for case in found if not case.tf32] == usual
+    assert {(case.dtype, case.precision) for case in found if case.tf32} == {(torch.float32, "tf32")}
+    assert [case.shape for case in found if case.tf32] == list(SHAPES)
 
 
 def test_cells_are_read_and_refused() -> None:
@@ -99,6 +108,43 @@ def test_the_limit_is_twice_torch_plus_a_unit_in_the_last_place() -> None:
     for error in result.errors:
         unit = error.allowed - 2 * error.torch
         assert 0 < unit <= 2.0**-23 * 16
+
+
+def test_tf32_is_the_nearest_number_of_ten_bits() -> None:
+    exact = torch.randn(10_000) * 2.0 ** torch.randint(-30, 30, (10_000,))
+    found = rounded(exact)
+    assert (found.view(torch.int32) & 0x1FFF == 0).all()
+    assert torch.equal(rounded(found), found)
+    unit = 2.0 ** (exact.abs().log2().floor() - 10)
+    assert ((found - exact).abs() <= unit / 2).all()
+    assert torch.equal(
+        rounded(torch.tensor([1 + 2.0**-11, -1 - 2.0**-11])), torch.tensor([1 + 2.0**-10, -1 - 2.0**-10])
+    )
+
+
+@pytest.mark.parametrize("cell", ["rnn_sigmoid", "lstm"])
+def test_tf32_rounds_the_products_of_both_passes(cell: str) -> None:
+    problem = random_problem(Case(cell, torch.float32, PLAIN), seed=0)
+    exact = problem.by_reference(torch.float64)
+    plain, rounding = (distances(problem.by_reference(torch.float32, tf32), exact) for tf32 in (False, True))
+    assert all(20 * plain[name] < rounding[name] < 0.1 for name in exact)
+
+
+@pytest.mark.parametrize("cell", ["gru", "gru_reset_before"])
+@pytest.mark.parametrize(("planted", "passes"), [(1 + 1e-4, True), (1.02, False)])
+def test_with_tf32_its_rounding_is_allowed_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, cell: str, planted: float, passes: bool
+) -> None:
+    right = autograd.layer
+
+    def off(*arguments: Any) -> tuple[torch.Tensor, ...]:
+        output, h_n, c_n = right(*arguments)
+        return output * planted, h_n, c_n
+
+    monkeypatch.setattr(autograd, "layer", off)
+    results = list(verify([Case(cell, torch.float32, RAGGED, tf32=tf32) for tf32 in (False, True)]))
+    assert [result.passed for result in results] == [False, passes]
+    assert [result.as_json()["dtype"] for result in results] == ["float32", "tf32"]
 
 
 def test_the_same_case_gives_the_same_errors() -> None:

@@ -15,6 +15,8 @@ import fastrnn.nn
 from fastrnn import reference
 from fastrnn.stack import stack
 
+DEVICE = "cpu"  # where all of it is; the fixture `device` of conftest.py changes it for a test
+
 # Every cell that torch has too, and those it lacks. A projected LSTM gets half its hidden size as projection.
 TORCH_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn_tanh": ("RNN", {"nonlinearity": "tanh"}),
@@ -31,12 +33,12 @@ CELLS = TORCH_CELLS | OWN_CELLS
 
 
 def make(package: Any, cell: str, input_size: int, hidden_size: int, **options: Any) -> Any:
-    """A layer with weights that depend on its sizes alone."""
+    """A layer with weights that depend on its sizes and device alone."""
     name, fixed = CELLS[cell]
     if "proj_size" in fixed:
         fixed = {"proj_size": hidden_size // 2}
     torch.manual_seed(7)
-    return getattr(package, name)(input_size, hidden_size, **fixed, **options)
+    return getattr(package, name)(input_size, hidden_size, device=DEVICE, **fixed, **options)
 
 
 def twins(cell: str, input_size: int, hidden_size: int, **options: Any) -> tuple[Any, Any]:
@@ -51,14 +53,14 @@ def initial(layer: Any, batch: int | None, dtype: torch.dtype, seed: int = 1) ->
 
     def state(features: int) -> Tensor:
         shape = (rows, features) if batch is None else (rows, batch, features)
-        return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+        return torch.randn(shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
 
     h = state(layer.proj_size or layer.hidden_size)
     return (h, state(layer.hidden_size)) if layer.mode == "LSTM" else h
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 2) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(DEVICE, dtype)
 
 
 def by_reference(layer: Any, input: Tensor, hx: Any) -> Any:

@@ -21,14 +21,14 @@ CONTENDERS = ("torch", *PEERS, "fastrnn")
 
 # Largest difference from torch.nn, relative to the largest value, that rounding explains. What is computed in bfloat16
 # is compared with torch.nn in float32, for torch.nn in bfloat16 may be further off than that.
-TOLERANCES = {"float32": 1e-4, "bfloat16": 1e-2, "float64": 1e-12}
+TOLERANCES = {"float32": 1e-4, "bfloat16": 1e-2, "float64": 1e-12, "float16": 2e-3, "tf32": 2e-3}
 
 Run = Callable[[], Any]
 
 
 def entrants(work: Work) -> list[str]:
-    """Names those that can do the work: ONNX Runtime and OpenVINO infer only, here padded and in float32."""
-    peers_can = work.mode == "infer" and not work.packed and work.dtype == "float32"
+    """Names those that can do the work: ONNX Runtime and OpenVINO infer only, here padded, in float32, on the CPU."""
+    peers_can = work.mode == "infer" and not work.packed and work.dtype == "float32" and work.device == "cpu"
     return [name for name in CONTENDERS if peers_can or name not in PEERS]
 
 
@@ -55,34 +55,47 @@ def prepare(name: str, work: Work) -> Run:
 def set_up(name: str, work: Work) -> tuple[Run, Run]:
     """Returns the contender's function, and torch.nn's in float32 or better, before either has run."""
     torch.set_num_threads(work.threads)
-    torch.manual_seed(0)
-    layers = build(torch.nn, work)
+    layers = torch_layers(work)
     exact = copy.deepcopy(layers).to(torch.promote_types(layers.weight_ih_l0.dtype, torch.float32))
-    expected = of_module(work, exact)
+    return contender(name, work, layers), of_module(work, exact)
+
+
+def contender(name: str, work: Work, layers: Any) -> Run:
+    """Returns the contender's function, of the very weights of torch.nn's layers."""
     if name in PEERS:
         input, _ = example(work, torch.float32)
-        return PEERS[name](work, layers, input.numpy()), expected
+        return PEERS[name](work, layers, input.numpy())
     if name == "fastrnn":
         import fastrnn
 
         ours = build(fastrnn, work, **{"recompute": True} if work.recompute else {})
         ours.load_state_dict(layers.state_dict())
         layers = ours
-    return of_module(work, layers), expected
+    return of_module(work, layers)
+
+
+def torch_layers(work: Work) -> Any:
+    torch.manual_seed(0)
+    return build(torch.nn, work)
 
 
 def build(library: ModuleType, work: Work, **more: Any) -> Any:
     *_, I, H = work.shape
-    dtype = getattr(torch, work.dtype)
     layers = getattr(library, work.cell)
-    return layers(I, H, num_layers=work.num_layers, bidirectional=work.bidirectional, dtype=dtype, **more)
+    more |= {"dtype": torch_dtype(work), "device": work.device}
+    return layers(I, H, num_layers=work.num_layers, bidirectional=work.bidirectional, **more)
+
+
+def torch_dtype(work: Work) -> torch.dtype:
+    return torch.float32 if work.dtype == "tf32" else getattr(torch, work.dtype)
 
 
 def example(work: Work, dtype: torch.dtype) -> tuple[Any, Any]:
     """Draws the input and the gradient of the output, padded or packed: the work's numbers in another dtype."""
     torch.manual_seed(0)
     T, B, I, H = work.shape
-    drawn = [torch.randn(T, B, size).to(getattr(torch, work.dtype)).to(dtype) for size in (I, work.directions * H)]
+    sizes = (I, work.directions * H)
+    drawn = [torch.randn(T, B, size, device=work.device).to(torch_dtype(work)).to(dtype) for size in sizes]
     if work.packed:
         lengths = torch.tensor(work.lengths)
         return tuple(pack_padded_sequence(each, lengths, enforce_sorted=False) for each in drawn)  # type: ignore
@@ -122,8 +135,15 @@ def check(name: str, work: Work, results: Any, expected: Any) -> None:
     """Raises ArithmeticError unless every result is that of torch.nn, up to rounding."""
     if work.mode == "infer":
         results, expected = [results], [expected]
-    for result, want in zip(results, expected, strict=True):
-        difference = (torch.as_tensor(result).double() - want.double()).abs().max()
-        error = float(difference / want.abs().max().clamp(min=1e-3))
+    for error in relative_errors(results, expected):
         if not error < TOLERANCES[work.dtype]:  # a NaN fails, too
             raise ArithmeticError(f"{name} differs from torch.nn on {work}: relative error {error:.2e}")
+
+
+def relative_errors(results: Any, expected: Any) -> list[float]:
+    """Returns each tensor's largest error, relative to its largest value."""
+    errors = []
+    for result, want in zip(results, expected, strict=True):
+        difference = (torch.as_tensor(result).double() - want.double()).abs().max()
+        errors.append(float(difference / want.abs().max().clamp(min=1e-3)))
+    return errors

@@ -65,7 +65,7 @@ def line(row: Row, names: Sequence[str]) -> list[str]:
         times(row["ratio_torch"]) if "ratio_torch" in row else "",
         times(row["ratio"]) if "ratio" in row and several else "",
         LABELS[row["best_peer"]] if "best_peer" in row and several else "",
-        f"{row['gflops']:.3g}" if "gflops" in row else "",
+        three_digits(row["gflops"]) if "gflops" in row else "",
         f"{row['peak_share']:.0%}" if "peak_share" in row else "",
     ]
 
@@ -99,7 +99,8 @@ def three_digits(value: float) -> str:
 
 
 def heading(mode: str, threads: int, kind: str) -> str:
-    return f"{MODES[mode]}, {threads} thread{'s' * (threads > 1)}" + (f", {kind}" if kind else "")
+    where = f"{threads} thread{'s' * (threads > 1)}" if threads else ""
+    return ", ".join(part for part in (MODES[mode], where, kind) if part)
 
 
 def times(ratio: float) -> str:
@@ -118,7 +119,7 @@ def summary(results: dict[str, Any]) -> Section:
         several = any(row.get("best_peer", "torch") != "torch" for row in rows)
         for cell in (*cells, "all"):
             chosen = [row for row in rows if cell in (row["cell"], "all")]
-            line = [MODES[mode].lower(), str(threads), kind, cell]
+            line = [MODES[mode].lower(), str(threads or ""), kind, cell]
             for key in ("ratio_torch", "ratio"):
                 ratios = [row[key] for row in chosen if key in row and (several or key == "ratio_torch")]
                 line += ratios_line(ratios) if ratios else ["", "", ""]

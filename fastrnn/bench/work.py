@@ -1,11 +1,15 @@
-"""The unit of the benchmark: a recurrent network of one cell and shape, on so many threads."""
+"""The unit of the benchmark: a recurrent network of one cell and shape, on so many threads or on a GPU."""
 
 import random
 from typing import NamedTuple
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 MODES = ("infer", "train")
-DTYPES = ("float32", "bfloat16", "float64")
+# By device, the default first. On CUDA all are measured by default, in this order; tf32 is float32 with TF32 allowed.
+DTYPES = {
+    "cpu": ("float32", "bfloat16", "float64"),
+    "cuda": ("float16", "tf32", "bfloat16", "float32", "float64"),
+}
 
 
 class Shape(NamedTuple):
@@ -45,7 +49,7 @@ class Work(NamedTuple):
     """What every contender is asked to do: one layer, one direction, padded, float32 unless it says otherwise.
 
     The mode is "infer" or "train", how long the forward pass or a training step takes, or "memory", how much memory the
-    training step takes.
+    training step takes. On CUDA the threads are 0, for those of the CPU only start the GPU's.
     """
 
     mode: str
@@ -57,19 +61,22 @@ class Work(NamedTuple):
     packed: bool = False
     dtype: str = "float32"
     recompute: bool = False
+    device: str = "cpu"
 
     def __str__(self) -> str:
-        what = f"{self.mode} {self.cell} {self.shape} on {self.threads} thread{'s' * (self.threads > 1)}"
+        where = f" on {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
+        what = f"{self.mode} {self.cell} {self.shape}{where}"
         return ", ".join(part for part in (what, self.kind) if part)
 
     @property
     def kind(self) -> str:
-        """Names what is not the default, as in "3 layers, packed"."""
+        """Names what is not the default, as in "3 layers, packed", and on CUDA the dtype."""
         names = {
+            "CUDA": self.device == "cuda",
             f"{self.num_layers} layers": self.num_layers > 1,
             "bidirectional": self.bidirectional,
             "packed": self.packed,
-            self.dtype: self.dtype != "float32",
+            self.dtype: self.dtype != "float32" or self.device == "cuda",
             "recompute": self.recompute,
         }
         return ", ".join(name for name, holds in names.items() if holds)
@@ -113,6 +120,15 @@ def parse_cells(text: str) -> list[str]:
         if cell not in GATES:
             raise ValueError(f"a cell is one of {', '.join(GATES)}; got {cell!r}")
     return cells
+
+
+def parse_dtypes(text: str, device: str) -> list[str]:
+    """Reads "float16,tf32"; raises ValueError with the part that is not measured on this device."""
+    dtypes = [part.strip() for part in text.split(",")]
+    for dtype in dtypes:
+        if dtype not in DTYPES[device]:
+            raise ValueError(f"--dtype is one of {', '.join(DTYPES[device])}; got {dtype!r}")
+    return dtypes
 
 
 def parse_threads(text: str) -> list[int]:

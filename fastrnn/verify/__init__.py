@@ -9,6 +9,10 @@ little about torch's error. Rounding errors scale with the precision, though: to
 to be those that the same layer makes in float32, scaled down. fastrnn may differ from the oracle by twice the one plus
 once the other, plus the unit in the last place.
 
+On CUDA torch may round the operands of float32 products to TF32, so float32 is verified with TF32 forbidden and, as
+"tf32", allowed. Whether cuDNN then makes use of it depends on the shape; fastrnn's error may also be twice that of the
+reference in float32 with the operands of its products rounded to TF32.
+
 Where torch lacks the cell (the sigmoid RNN, the GRU that resets before the product) its column is the reference in the
 layer's dtype.
 """

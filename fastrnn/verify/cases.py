@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import torch
@@ -47,16 +48,22 @@ QUICK = (SHAPES[2], SHAPES[8], SHAPES[9])
 
 @dataclass(frozen=True)
 class Case:
-    """One layer to verify; `proj_size` as in torch.nn.LSTM, 0 for none."""
+    """One layer to verify; `proj_size` as in torch.nn.LSTM, 0 for none; `tf32` whether float32 may become TF32."""
 
     cell: str
     dtype: torch.dtype
     shape: Shape
     proj_size: int = 0
+    tf32: bool = False
 
     @property
     def name(self) -> str:
         return f"{self.cell}, projected" if self.proj_size else self.cell
+
+    @property
+    def precision(self) -> str:
+        """The dtype's name, or "tf32"."""
+        return "tf32" if self.tf32 else str(self.dtype).removeprefix("torch.")
 
     @property
     def draws(self) -> int:
@@ -79,16 +86,23 @@ class Case:
         return options | ({"proj_size": self.proj_size} if self.cell == "lstm" else {})
 
 
-def all_cases(cells: Sequence[str] = CELLS, dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False) -> list[Case]:
-    """Lists what to verify, cell by cell; the LSTM also with a projection to about half its size."""
+def all_cases(
+    cells: Sequence[str] = CELLS, dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False, tf32: bool = False
+) -> list[Case]:
+    """Lists what to verify, cell by cell; the LSTM also with a projection to about half its size.
+
+    With `tf32` every layer in float32 comes once more, with TF32 allowed.
+    """
     found = []
     for cell in cells:
         for projected in (False, True) if cell == "lstm" else (False,):
-            for dtype in dtypes:
+            for dtype, allowed in product(dtypes, (False, True) if tf32 else (False,)):
+                if allowed and dtype != torch.float32:
+                    continue
                 for shape in QUICK if quick else SHAPES:
                     proj_size = (shape.H + 1) // 2 if projected else 0
                     if proj_size < shape.H:
-                        found.append(Case(cell, dtype, shape, proj_size))
+                        found.append(Case(cell, dtype, shape, proj_size, allowed))
     return found
 
 

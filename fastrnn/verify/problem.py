@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from fastrnn import reference
+from fastrnn.gpu import tf32 as allow_tf32
 from fastrnn.nn import GRU, LSTM, RNN
 from fastrnn.stack import stack
 from fastrnn.verify.cases import Case
+from fastrnn.verify.tf32 import TF32Products
 
 Tensors = dict[str, Tensor]
 
@@ -33,7 +35,7 @@ class Problem:
     grads: Tensors
 
     def by_module(self, module: torch.nn.Module, device: torch.device) -> Tensors:
-        """Solves it with a layer of torch.nn or fastrnn."""
+        """Solves it with a layer of torch.nn or fastrnn; on CUDA with TF32 allowed or not, as the case says."""
         module.to(device).load_state_dict(self.weights)
         weights: Tensors = dict(module.named_parameters())
 
@@ -43,10 +45,11 @@ class Problem:
             final = final if len(states) == 2 else (final,)
             return (output if self.batch_sizes is None else output.data, *final)
 
-        return self._solve(run, weights, self.case.dtype, device)
+        with allow_tf32(self.case.tf32) if device.type == "cuda" else nullcontext():
+            return self._solve(run, weights, self.case.dtype, device)
 
-    def by_reference(self, dtype: torch.dtype) -> Tensors:
-        """Solves it with the plain-torch reference in a dtype, on the CPU."""
+    def by_reference(self, dtype: torch.dtype, tf32: bool = False) -> Tensors:
+        """Solves it with the plain-torch reference in a dtype, on the CPU; `tf32` rounds as TF32 would on a GPU."""
         weights = {name: weight.to(dtype).requires_grad_() for name, weight in self.weights.items()}
 
         def run(input: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
@@ -66,7 +69,7 @@ class Problem:
             )
             return found[: 1 + len(states)]
 
-        with one_thread():
+        with one_thread(), TF32Products() if tf32 else nullcontext():
             return self._solve(run, weights, dtype, torch.device("cpu"))
 
     def _solve(

@@ -26,7 +26,7 @@ def table(results: Sequence[Result]) -> Table:
         case, shape = result.case, result.case.shape
         pairs = product(("output", "state", "gradient"), ("fastrnn", "torch"))
         shown.add_row(
-            str(case.dtype).removeprefix("torch."),
+            case.precision,
             *map(str, (shape.T, shape.B, shape.I, shape.H, shape.num_layers, 2 if shape.bidirectional else 1)),
             "ragged" if shape.ragged else "equal",
             *(f"{result.largest(who, kind):.1e}" for kind, who in pairs),
