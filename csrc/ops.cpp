@@ -57,7 +57,7 @@ py::dict build_info() {
 #endif
 #ifdef FASTRNN_WITH_CUDA
   info["cuda"] = true;
-  info["cuda_kernels"] = std::vector<std::string>{"step", "block", "cluster"};
+  info["cuda_kernels"] = std::vector<std::string>{"step", "block", "cluster", "grid"};
 #else
   info["cuda"] = false;
   info["cuda_kernels"] = std::vector<std::string>{};

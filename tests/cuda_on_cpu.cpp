@@ -4,7 +4,8 @@
 #include <ATen/ATen.h>
 
 #include "../csrc/cuda/passes.h"
-#include "../csrc/cuda/persistent.cu"
+#include "../csrc/cuda/persistent_backward.cu"
+#include "../csrc/cuda/persistent_forward.cu"
 #include "../csrc/cuda/pointwise.cu"
 #include "../csrc/cuda/product.h"
 
@@ -15,7 +16,7 @@ cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
   *value = which == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 227 << 10
            : which == cudaDevAttrComputeCapabilityMajor     ? 9
-                                                            : 2;
+                                                            : 24;
   return cudaSuccess;
 }
 
@@ -36,9 +37,18 @@ const Device device = {
 
 }  // namespace
 
+// As cuBLAS does, with float32 rounded to TF32 where torch allows it.
 void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, bool add) {
   const at::ScalarType wide = accumulated(a.scalar_type());
-  const at::Tensor product = at::mm(a.to(wide), b.to(wide));
+  const bool tf32 = a.scalar_type() == at::kFloat && at::globalContext().allowTF32CuDNN(at::Float32Op::RNN);
+  auto operand = [&](const at::Tensor& t) {
+    if (!tf32) return t.to(wide);
+    at::Tensor rounded = t.clone(at::MemoryFormat::Contiguous);
+    float* numbers = rounded.data_ptr<float>();
+    for (int64_t i = 0; i < rounded.numel(); ++i) store_operand(numbers + i, numbers[i]);
+    return rounded;
+  };
+  const at::Tensor product = at::mm(operand(a), operand(b));
   out.copy_(add ? out.to(wide) + product : product);
 }
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.cpp_extension import CUDA_HOME, load
 
 import fastrnn.nn
-from fastrnn import ops
+from fastrnn import gpu, ops
 from tests.twins import CELLS, initial, make, random
 
 ROOT = Path(__file__).parents[1]
@@ -98,7 +98,8 @@ def test_narrower_numbers(emulated, cell, dtype, tolerance):
     rounded[5] = [w.to(dtype).double() for w in arguments[5]]
     incoming = [None if d is None else d.to(dtype).double() for d in incoming]
     expected = _run(ops, rounded, incoming, torch.float64)
-    computed = _run(emulated, rounded, incoming, dtype)
+    with gpu.tf32(False):
+        computed = _run(emulated, rounded, incoming, dtype)
     for want, got in zip(expected, computed, strict=True):
         assert got.dtype == dtype
         assert (got.double() - want).abs().max() <= tolerance * max(1.0, float(want.abs().max()))
@@ -115,28 +116,34 @@ def test_recompute_over_several_checkpoints(emulated, cell, packed):
         torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
 
 
+# A unit in the last place, TF32's for float32.
+UNIT = {torch.float16: 2**-10, torch.bfloat16: 2**-7, torch.float32: 2**-10}
+
+
 def _check_persistent(emulated, monkeypatch, kernel, arguments, incoming, dtype):
     """As step by step but for the order in which float32 sums are added."""
-    expected = _run(emulated, arguments, incoming, dtype)
+    with gpu.tf32(True):
+        expected = _run(emulated, arguments, incoming, dtype)
     monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
     before = emulated.sequences_run()
     for recompute in (False, True):
-        computed = _run(emulated, arguments, incoming, dtype, recompute)
+        with gpu.tf32(True):
+            computed = _run(emulated, arguments, incoming, dtype, recompute)
         assert emulated.sequences_run() > before, "the layer fits no team, so these were steps"
         for want, got in zip(expected, computed, strict=True):
             error = (got.double() - want.double()).abs().max()
-            assert error <= 4 * torch.finfo(dtype).eps * max(1.0, float(want.double().abs().max()))
+            assert error <= 4 * UNIT[dtype] * max(1.0, float(want.double().abs().max()))
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("kernel", ["block", "cluster"])
+@pytest.mark.parametrize("dtype", UNIT, ids=str)
+@pytest.mark.parametrize("kernel", ["block", "cluster", "grid"])
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"state": False, "batch": 1},
         {"hidden": 40, "batch": 20, "bidirectional": True, "batch_first": True},
-        {"hidden": 100, "batch": 35, "times": 3},
+        {"hidden": 90, "batch": 35, "times": 3},
     ],
     ids=str,
 )
@@ -146,11 +153,23 @@ def test_persistent_kernels(emulated, monkeypatch, cell, options, kernel, dtype)
     _check_persistent(emulated, monkeypatch, kernel, *_arguments(cell, **options), dtype)
 
 
-@pytest.mark.parametrize(("cell", "hidden"), [("lstm", 300), ("lstm", 500), ("gru", 600)])
-def test_larger_clusters(emulated, monkeypatch, cell, hidden):
-    """Of 4, 16 and 16 blocks."""
+@pytest.mark.parametrize(
+    ("kernel", "cell", "hidden"),
+    [("cluster", "lstm", 300), ("cluster", "lstm", 500), ("cluster", "gru", 600), ("grid", "lstm", 700)],
+)
+def test_larger_teams(emulated, monkeypatch, kernel, cell, hidden):
+    """Of 4, 16, 16 and 22 blocks."""
     arguments = _arguments(cell, hidden=hidden, times=2)
-    _check_persistent(emulated, monkeypatch, "cluster", *arguments, torch.float16)
+    _check_persistent(emulated, monkeypatch, kernel, *arguments, torch.float16)
+
+
+def test_float32_as_such_goes_step_by_step(emulated, monkeypatch):
+    arguments, incoming = _arguments("lstm")
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "block")
+    before = emulated.sequences_run()
+    with gpu.tf32(False):
+        _run(emulated, arguments, incoming, torch.float32)
+    assert emulated.sequences_run() == before
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
@@ -162,5 +181,5 @@ def test_persistent_kernels_over_several_checkpoints(emulated, monkeypatch, cell
 def test_unknown_kernel(emulated, monkeypatch):
     arguments, incoming = _arguments("lstm")
     monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "warp")
-    with pytest.raises(ValueError, match="must be step, block or cluster, got warp"):
+    with pytest.raises(ValueError, match="must be step, block, cluster or grid, got warp"):
         _run(emulated, arguments, incoming, torch.float16)

@@ -120,7 +120,10 @@ void Backward::run_chunk(Range chunk) {
   }
   const int64_t first = d.time(chunk, 0);
   const Tensor h = h_before_time(first), c = c_before_time(first, chunk);
-  BackwardSequence s{operands(chunk, chunk), chunk.size(), d.layer.batch, d.reverse(), d.w_hh.data_ptr()};
+  const Exchange exchange(d, team);
+  BackwardSequence s{operands(chunk, chunk), chunk.size(), d.layer.batch, d.reverse()};
+  s.w_hh = d.w_hh.data_ptr(), s.exchange = pointer(exchange.memory);
+  s.flags = static_cast<unsigned*>(pointer(exchange.flags));
   s.y_before = pointer(h), s.c_before = pointer(c), s.c_before_row = c.defined() ? c.stride(0) : 0, s.team = team;
   check(backward_sequence(s, d.stream));
 }

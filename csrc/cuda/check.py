@@ -4,10 +4,12 @@ Prints the registers, static shared memory and spills of each kernel, and fails 
 spills registers into memory.
 """
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ARCHITECTURES = ("80", "90a")  # A100, H100
@@ -19,25 +21,27 @@ SPILLED = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 
 
 def main() -> int:
-    failed = False
-    for source in sorted(HERE.glob("*.cu")):
-        with tempfile.TemporaryDirectory() as folder:
-            targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
-            command = [*NVCC, *targets, "-c", str(source), "-o", str(Path(folder) / "object.o")]
-            result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode:
-            print(f"{source.name}: nvcc failed\n{result.stderr}", file=sys.stderr)
-            failed = True
-            continue
-        kernels = read(result.stderr)
-        targets = ", ".join(f"sm_{a}" for a in ARCHITECTURES)
-        print(f"{source.name}: {len(kernels)} kernels; registers, shared memory, bytes spilled for {targets}")
-        for name, by_architecture in sorted(kernels.items()):
-            used = "  ".join(f"{r:3d} {s:6d} {b:3d}" for r, s, b in map(by_architecture.get, ARCHITECTURES))
-            print(f"  {used}  {name}")
-            failed |= any(spills for _, _, spills in by_architecture.values())
-    print("cuda-check: " + ("FAILED" if failed else "passed"))
-    return failed
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return sum(pool.map(check, sorted(HERE.glob("*.cu")))) > 0
+
+
+def check(source: Path) -> bool:
+    """Prints what nvcc makes of a file; returns whether that is not as it should be."""
+    with tempfile.TemporaryDirectory() as folder:
+        targets = [f"-gencode=arch=compute_{a},code=sm_{a}" for a in ARCHITECTURES]
+        command = [*NVCC, *targets, "-c", str(source), "-o", str(Path(folder) / "object.o")]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        print(f"{source.name}: FAILED\n{result.stderr}")
+        return True
+    kernels = read(result.stderr)
+    spilled = any(spills for found in kernels.values() for _, _, spills in found.values())
+    lines = [f"{source.name}: registers, shared memory, bytes spilled for sm_{' and sm_'.join(ARCHITECTURES)}"]
+    for name, found in sorted(kernels.items()):
+        lines.append("  ".join(f"{r:4d} {s:5d} {b:3d}" for r, s, b in (found[a] for a in ARCHITECTURES)) + f"  {name}")
+    lines.append(f"{source.name}: {len(kernels)} kernels" + (", FAILED: registers are spilled" if spilled else ""))
+    print("\n".join(lines), flush=True)
+    return spilled
 
 
 def read(log: str) -> dict[str, dict[str, tuple[int, int, int]]]:

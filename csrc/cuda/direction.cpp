@@ -1,6 +1,6 @@
 #include "direction.h"
 
-#include <ATen/ops/empty.h>
+#include <ATen/Context.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -66,10 +66,19 @@ Direction::Direction(const Layer& layer, int64_t index, const Tensor& x, const T
 Regime Direction::regime() const {
   const char* given = std::getenv("FASTRNN_CUDA_KERNEL");
   const std::string name = given ? given : "step";
-  const Regime regime = name == "block" ? one_block : name == "cluster" ? block_cluster : step_by_step;
-  TORCH_CHECK_VALUE(regime.most_blocks || name == "step", "FASTRNN_CUDA_KERNEL must be step, block or cluster, got ",
-                    name);
-  return layer.packed || projected() || shape.gated ? step_by_step : regime;
+  const Regime regime = name == "block"     ? one_block
+                        : name == "cluster" ? block_cluster
+                        : name == "grid"    ? whole_grid
+                                            : step_by_step;
+  TORCH_CHECK_VALUE(regime.most_blocks || name == "step",
+                    "FASTRNN_CUDA_KERNEL must be step, block, cluster or grid, got ", name);
+  const bool tf32 = number != Number::float32 || at::globalContext().allowTF32CuDNN(at::Float32Op::RNN);
+  return layer.packed || projected() || shape.gated || !tf32 ? step_by_step : regime;
+}
+
+Exchange::Exchange(const Direction& d, const Team& team) {
+  if (!team.exchanged) return;
+  memory = d.layer.empty({int64_t(team.exchanged)}, at::kByte), flags = d.layer.empty({team.flags}, at::kInt).zero_();
 }
 
 int64_t Direction::rows_before(int64_t t) const {

@@ -71,6 +71,12 @@ struct Direction {
   at::Tensor copy(const at::Tensor& state, at::IntArrayRef sizes, at::ScalarType dtype) const;
 };
 
+// Where blocks that share no memory tell each other, for one run of a persistent kernel.
+struct Exchange {
+  at::Tensor memory, flags;
+  Exchange(const Direction& direction, const Team& team);
+};
+
 // Steps that a checkpoint stands for with recompute: at least 8, and rows enough for full products.
 int64_t steps_per_checkpoint(int64_t batch);
 

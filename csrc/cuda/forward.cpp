@@ -57,8 +57,11 @@ void Forward::run(Range times, States& states, const Tensor& y, const Tensor& sa
 void Forward::run_chunk(Range chunk, States& states, const Tensor& products, const Tensor& y, const Tensor& saved) {
   const Direction& d = direction;
   if (team.blocks) {
-    const ForwardStep first = operands(states, products, y, saved);
-    check(forward_sequence({first, chunk.size(), d.layer.batch, d.reverse(), d.w_hh.data_ptr(), team}, d.stream));
+    const Exchange exchange(d, team);
+    ForwardSequence s{operands(states, products, y, saved), chunk.size(), d.layer.batch, d.reverse()};
+    s.w_hh = d.w_hh.data_ptr(), s.team = team;
+    s.exchange = pointer(exchange.memory), s.flags = static_cast<unsigned*>(pointer(exchange.flags));
+    check(forward_sequence(s, d.stream));
     return;
   }
   for (int64_t i = 0; i < chunk.size(); ++i) {

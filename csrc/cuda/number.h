@@ -4,6 +4,7 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <math.h>
+#include <stdint.h>
 
 #define FASTRNN_DEVICE __host__ __device__ inline
 
@@ -29,6 +30,20 @@ FASTRNN_DEVICE void store(float* to, float x) { *to = x; }
 FASTRNN_DEVICE void store(double* to, double x) { *to = x; }
 FASTRNN_DEVICE void store(__half* to, float x) { *to = __float2half_rn(x); }
 FASTRNN_DEVICE void store(__nv_bfloat16* to, float x) { *to = __float2bfloat16_rn(x); }
+
+// What the matrix units multiply: a float32 is rounded to TF32, the nearest, as those numbers cannot be stored apart.
+FASTRNN_DEVICE void store_operand(float* to, float x) {
+  union {
+    float number;
+    uint32_t bits;
+  } value{x};
+  value.bits = (value.bits + (1u << 12)) & ~((1u << 13) - 1);
+  *to = x != x ? x : value.number;
+}
+template <class T>
+FASTRNN_DEVICE void store_operand(T* to, float x) {
+  store(to, x);
+}
 
 template <class A>
 struct Scalar {

@@ -1,9 +1,8 @@
-// Whole sequences in one kernel: the recurrent weights stay on the chip. A team of blocks, one block or a cluster,
-// takes some rows of the batch through all times. Each block keeps the weights of its hidden units in shared memory; at
-// every step the blocks write what they have computed into each other's shared memory and meet.
+// Whole sequences in one kernel: the recurrent weights stay on the chip. A team of blocks takes some rows of the batch
+// through all times. Each block keeps the weights of its hidden units in shared memory; at every step the blocks tell
+// each other what they have computed and meet (blocks.h says how).
 //
-// For cells with one product a step, 16-bit numbers, padded input, no projection; the loops of step by step do the
-// rest.
+// For cells with one product a step, 16-bit numbers or TF32, padded input, no projection; the rest goes step by step.
 #pragma once
 #include <stddef.h>
 
@@ -13,12 +12,14 @@ namespace fastrnn::cuda {
 
 // How a layer is laid out on the chip.
 struct Team {
-  int blocks = 0;  // of a team; 0: it does not fit
-  int units;       // hidden units of a block, a multiple of 16
-  int row;     // numbers of a row of weights in shared memory: hidden_size, rounded up, and padding against conflicts
-  int rows;    // of the batch, a multiple of 8
-  int splits;  // into which a product's depth is split, so that all warps have work (forward)
-  size_t shared;  // bytes
+  int blocks = 0;        // of a team; 0: it does not fit
+  int units;             // hidden units of a block, a multiple of 16
+  int row;               // numbers of a row of weights in shared memory: hidden_size rounded up, and padding
+  int rows;              // of the batch, a multiple of 8
+  int splits;            // into which a product's depth is split, so that all warps have work (forward)
+  size_t shared;         // bytes of a block's shared memory
+  size_t exchanged = 0;  // bytes of global memory, through which blocks that share none tell each other
+  int64_t flags = 0;     // how many of their flags
 };
 
 struct ForwardSequence {
@@ -27,6 +28,8 @@ struct ForwardSequence {
   bool reverse;
   const void* w_hh;  // T (recurrent_gates * hidden_size, hidden_size)
   Team team;
+  void* exchange;   // of the team's sizes, if any
+  unsigned* flags;  // zeros
 };
 
 struct BackwardSequence {
@@ -38,13 +41,16 @@ struct BackwardSequence {
   const void *y_before, *c_before;
   int64_t c_before_row;
   Team team;
+  void* exchange;   // of the team's sizes, if any
+  unsigned* flags;  // zeros
 };
 
 // Which kernels may run: those that take steps, or these with so many blocks in a team.
 struct Regime {
   int least_blocks, most_blocks;  // 0: step by step
+  bool operator==(const Regime&) const = default;
 };
-constexpr Regime step_by_step{0, 0}, one_block{1, 1}, block_cluster{2, 16};
+constexpr Regime step_by_step{0, 0}, one_block{1, 1}, block_cluster{2, 16}, whole_grid{1, 1 << 20};
 
 // The smallest team on the current device.
 Team forward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);

@@ -1,0 +1,106 @@
+// Blocks that work together on some rows of the batch: one alone, a cluster, whose blocks write into each other's
+// shared memory, or any number that run at the same time and exchange what they know through global memory.
+#pragma once
+#include "launch.h"
+
+#ifdef __CUDACC__
+#include <cooperative_groups.h>
+#endif
+
+namespace fastrnn::cuda {
+
+#ifdef __CUDACC__
+
+struct OneBlock {
+  static constexpr bool share_memory = true;
+  __device__ OneBlock(int, unsigned*) {}
+  __device__ int rank() const { return 0; }
+  __device__ void meet() { __syncthreads(); }
+  template <class T>
+  __device__ T* of(T* mine, int) const {
+    return mine;
+  }
+};
+
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+struct BlockCluster {
+  static constexpr bool share_memory = true;
+  __device__ BlockCluster(int, unsigned*) {}
+  __device__ int rank() const { return int(cooperative_groups::this_cluster().block_rank()); }
+  __device__ void meet() { cooperative_groups::this_cluster().sync(); }
+  template <class T>
+  __device__ T* of(T* mine, int rank) const {
+    return cooperative_groups::this_cluster().map_shared_rank(mine, rank);
+  }
+};
+#else
+struct BlockCluster : OneBlock {  // never launched there
+  using OneBlock::OneBlock;
+};
+#endif
+
+// Every block raises a flag of its own when it has written what the others wait for: first what it wrote is made
+// visible, then the flag. Nobody waits for blocks of other teams.
+class BlocksOfGrid {
+ public:
+  static constexpr bool share_memory = false;
+  __device__ BlocksOfGrid(int blocks, unsigned* flags) : blocks(blocks), flags(flags + blockIdx.x / blocks * blocks) {}
+  __device__ int rank() const { return int(blockIdx.x) % blocks; }
+  __device__ void meet() {
+    ++meetings;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      __threadfence();
+      asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(flags + rank()), "r"(meetings) : "memory");
+    }
+    for (int other = threadIdx.x; other < blocks; other += blockDim.x) {
+      unsigned seen;
+      do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(flags + other) : "memory");
+      while (seen < meetings);
+    }
+    __syncthreads();
+  }
+
+ private:
+  const int blocks;
+  unsigned* const flags;
+  unsigned meetings = 0;
+};
+
+// What another block has written: never from this multiprocessor's own cache, which may hold what was there before.
+template <class T>
+__device__ inline T written_by_others(const T* from) {
+  return __ldcg(from);
+}
+
+#else
+
+struct BlockCluster {
+  static constexpr bool share_memory = true;
+  BlockCluster(int, unsigned*) {}
+  int rank() const { return int(on_cpu::running->block.x % on_cpu::blocks.size()); }
+  void meet() const { on_cpu::wait(on_cpu::cluster, on_cpu::running->times_at_cluster); }
+  template <class T>
+  T* of(T* mine, int rank) const {
+    const char* place = reinterpret_cast<const char*>(mine);
+    return reinterpret_cast<T*>(aligned(on_cpu::blocks[rank].shared) + (place - shared_memory()));
+  }
+};
+using OneBlock = BlockCluster;
+
+struct BlocksOfGrid {
+  static constexpr bool share_memory = false;
+  const int blocks;
+  BlocksOfGrid(int blocks, unsigned*) : blocks(blocks) {}
+  int rank() const { return int(on_cpu::running->block.x) % blocks; }
+  void meet() const { on_cpu::wait(on_cpu::cluster, on_cpu::running->times_at_cluster); }
+};
+
+template <class T>
+T written_by_others(const T* from) {
+  return *from;
+}
+
+#endif
+
+}  // namespace fastrnn::cuda

@@ -1,0 +1,125 @@
+// What the persistent kernels have in common: how shared memory is laid out and filled, how large a team must be.
+#pragma once
+#include "../cells/cells.h"
+#include "blocks.h"
+#include "cell_step.h"
+#include "persistent.h"
+#include "tile.h"
+
+namespace fastrnn::cuda {
+namespace {
+
+constexpr int block_threads = 256, warps = block_threads / 32;
+// Of a row in shared memory, so that what a warp reads or writes at once lies in different banks: 16 bytes, but for
+// float32 that is read column by column; and for the sums as multiply_tile() writes them.
+template <class T, bool by_column>
+constexpr int padding = by_column && sizeof(T) == 4 ? 8 : 16 / sizeof(T);
+constexpr int sum_padding = 4;
+
+constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// A block's shared memory, taken piece by piece.
+class Shared {
+ public:
+  template <class T>
+  FASTRNN_DEVICE T* take(int64_t count) {
+    T* piece = reinterpret_cast<T*>(next);
+    next += (count * int64_t(sizeof(T)) + 15) / 16 * 16;
+    return piece;
+  }
+  FASTRNN_DEVICE int64_t taken(const char* begin) const { return next - begin; }
+  char* next;
+};
+
+// What a block tells another in a step of the backward pass.
+FASTRNN_DEVICE int part_size(const Team& team) { return team.rows * (team.units + sum_padding); }
+
+// visit(i) for i = this thread's share of 0 … count-1.
+template <class Visit>
+FASTRNN_DEVICE void share(int count, Visit visit) {
+  for (int i = threadIdx.x; i < count; i += block_threads) visit(i);
+}
+
+template <class T>
+FASTRNN_DEVICE void clear(T* numbers, int count) {
+  share(count, [=](int i) { numbers[i] = T{}; });
+}
+
+// The rows of W_hh that belong to units [first, first + units), zero beyond what exists.
+template <class Cell, class T>
+FASTRNN_DEVICE void load_weights(T* weights, const T* w_hh, int first, const Team& team, int64_t size) {
+  share(Cell::recurrent_gates * team.units * team.row, [=](int i) {
+    const int k = i % team.row, unit = first + i / team.row % team.units, gate = i / team.row / team.units;
+    store_operand(weights + i, unit < size && k < size ? widened(w_hh[(gate * size + unit) * size + k]) : 0);
+  });
+}
+
+// A pointer moved on by rows of a matrix.
+template <class T, class Pointer>
+FASTRNN_DEVICE Pointer after(Pointer p, int64_t numbers) {
+  return p ? Pointer(reinterpret_cast<intptr_t>(p) + numbers * int64_t(sizeof(T))) : p;
+}
+
+template <class Memory>
+size_t bytes_needed(const Team& team) {
+  Shared shared{nullptr};
+  Memory(shared, team);
+  return size_t(shared.taken(nullptr));
+}
+
+int attribute(cudaDeviceAttr which) {
+  int device = 0, value = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&value, which, device) != cudaSuccess) return 0;
+  return value;
+}
+
+// The smallest team that holds the weights, and as few rows each as keep all multiprocessors busy. Not yet measured.
+template <class Memory>
+Team smallest_team(int64_t size, int64_t batch, Regime regime) {
+  const size_t limit = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  const int processors = attribute(cudaDevAttrMultiProcessorCount);
+  const bool grid = regime == whole_grid;
+  if (regime == block_cluster && attribute(cudaDevAttrComputeCapabilityMajor) < 9) return {};  // has no clusters
+  const int most = grid ? processors : regime.most_blocks;
+  for (int blocks = regime.least_blocks; 0 < blocks && blocks <= most; blocks = grid ? blocks + 1 : 2 * blocks) {
+    Team team;
+    team.blocks = blocks;
+    team.units = int(rounded_up((size + blocks - 1) / blocks, 16));
+    team.row = int(rounded_up(size, 16)) + Memory::pad;
+    team.splits = warps / (team.units / 16) > 1 ? warps / (team.units / 16) : 1;
+    auto teams = [&] { return (batch + team.rows - 1) / team.rows; };
+    for (team.rows = 8; team.rows < 32 && teams() * blocks > processors;) team.rows *= 2;
+    if (grid && teams() * blocks > processors) continue;  // they wait for each other, so all must run
+    for (; team.rows >= 8; team.rows /= 2) {
+      if (grid) Memory::exchange(team, teams());
+      team.shared = bytes_needed<Memory>(team);
+      if (team.shared <= limit && !(grid && teams() * blocks > processors)) return team;
+    }
+  }
+  return {};
+}
+
+// Calls run<Cell, T>() where there is a kernel for it.
+template <class Run>
+auto for_kernel(CellKind cell, Number number, Run run) {
+  return for_cell(cell, [&]<class Cell>() {
+    using Result = decltype(run.template operator()<LSTM, __half>());
+    if constexpr (!Cell::gated) {
+      if (number == Number::bfloat16) return run.template operator()<Cell, __nv_bfloat16>();
+      if (number == Number::float16) return run.template operator()<Cell, __half>();
+      if (number == Number::float32) return run.template operator()<Cell, float>();
+    }
+    return Result{};
+  });
+}
+
+template <class Sequence>
+Launch launch_for(const Sequence& s) {
+  const int64_t teams = (s.batch + s.team.rows - 1) / s.team.rows;
+  const bool grid = s.team.exchanged > 0;
+  return {dim3(unsigned(teams * s.team.blocks)), block_threads, grid ? 1 : unsigned(s.team.blocks), s.team.shared,
+          grid};
+}
+
+}  // namespace
+}  // namespace fastrnn::cuda
