@@ -46,13 +46,16 @@ stage build build.log 150 "$PYTHON" -m pip install --quiet --no-build-isolation 
 stage verify verify.log 240 "$PYTHON" -m fastrnn verify --device cuda --json "$OUT/verify.json" &
 verify=$!
 
-# The kernels that FASTRNN_CUDA_KERNEL can force, each with all the tests that run on any device.
-read -ra kernels < <("$PYTHON" -c 'from fastrnn import _C; print(*_C.build_info().get("cuda_kernels", ["step"]))' || echo)
+# The kernels that FASTRNN_CUDA_KERNEL can force. Those that take steps serve whatever the others do not, so they have
+# all the tests that run on any device; the others those that compare numbers.
+read -ra kernels < <("$PYTHON" -c 'from fastrnn import _C; print(*_C.build_info()["cuda_kernels"])' || echo)
 workers=()
 if "$PYTHON" -c 'import xdist' 2>/dev/null; then workers=(-n 8); fi
 for kernel in "${kernels[@]}"; do
-  stage "tests $kernel" tests.log $((120 / ${#kernels[@]})) env FASTRNN_CUDA_KERNEL="$kernel" \
-    "$PYTHON" -m pytest -q -ra --device cuda "${workers[@]}" tests || failed=1
+  tests=(tests) most=100
+  if [[ $kernel != step ]]; then tests=(tests/test_{cuda,parity,recompute}.py) most=35; fi
+  stage "tests $kernel" tests.log $most env FASTRNN_CUDA_KERNEL="$kernel" \
+    "$PYTHON" -m pytest -q -ra --device cuda "${workers[@]}" "${tests[@]}" || failed=1
 done
 if ((${#kernels[@]} == 0)); then failed=1 && note tests "FAILED (no build)" 0; fi
 
