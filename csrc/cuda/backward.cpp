@@ -121,7 +121,8 @@ void Backward::run_chunk(Range chunk) {
   const int64_t first = d.time(chunk, 0);
   const Tensor h = h_before_time(first), c = c_before_time(first, chunk);
   const Exchange exchange(d, team);
-  BackwardSequence s{operands(chunk, chunk), chunk.size(), d.layer.batch, d.reverse()};
+  BackwardSequence s{};
+  s.step = operands(chunk, chunk), s.times = chunk.size(), s.batch = d.layer.batch, s.reverse = d.reverse();
   s.w_hh = d.w_hh.data_ptr(), s.exchange = pointer(exchange.memory);
   s.flags = static_cast<unsigned*>(pointer(exchange.flags));
   s.y_before = pointer(h), s.c_before = pointer(c), s.c_before_row = c.defined() ? c.stride(0) : 0, s.team = team;

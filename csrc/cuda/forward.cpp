@@ -58,8 +58,9 @@ void Forward::run_chunk(Range chunk, States& states, const Tensor& products, con
   const Direction& d = direction;
   if (team.blocks) {
     const Exchange exchange(d, team);
-    ForwardSequence s{operands(states, products, y, saved), chunk.size(), d.layer.batch, d.reverse()};
-    s.w_hh = d.w_hh.data_ptr(), s.team = team;
+    ForwardSequence s{};
+    s.step = operands(states, products, y, saved), s.times = chunk.size(), s.batch = d.layer.batch;
+    s.reverse = d.reverse(), s.w_hh = d.w_hh.data_ptr(), s.team = team;
     s.exchange = pointer(exchange.memory), s.flags = static_cast<unsigned*>(pointer(exchange.flags));
     check(forward_sequence(s, d.stream));
     return;
