@@ -64,7 +64,7 @@ setup(
     ext_modules=[
         extension(
             "fastrnn._C",
-            sources("*.cpp") + sources("cpu/*.cpp") + cuda_sources,
+            sources("*.cpp") + sources("cpu/*.cpp") + sources("word2vec/*.cpp") + cuda_sources,
             include_dirs=cuda_include_dirs() if cuda_sources else [],
             define_macros=[("FASTRNN_WITH_CUDA", None)] if cuda_sources else [],
             extra_compile_args={"cxx": flags, "nvcc": ["-std=c++20", "-O3", "--expt-relaxed-constexpr"]},

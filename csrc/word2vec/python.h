@@ -1,0 +1,11 @@
+// What C++ offers to fastrnn/word2vec: the module _C.word2vec.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace fastrnn::word2vec {
+
+void bind_corpus(pybind11::module_& m);
+void bind_training(pybind11::module_& m);
+void bind_phrases(pybind11::module_& m);
+
+}  // namespace fastrnn::word2vec
