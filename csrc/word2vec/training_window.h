@@ -1,0 +1,119 @@
+// A window: some input rows of syn0 that shall predict some output rows of syn1 or syn1neg, each with a sign: +1 for
+// what was seen, -1 for what was not. Skip-gram and CBOW, negative sampling and hierarchical softmax differ only in the
+// rows they put into it.
+//
+// The negatives are drawn once per centre word and shared by its whole context (Ji et al., arXiv:1604.04661), so the
+// work is three small matrix products over rows in the nearest cache (docs/adr/0008-word2vec.md).
+#pragma once
+#include "training_products.h"
+#include "training_random.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+struct Window {
+  int contexts, inputs, outputs;
+  float loss;
+  float** context;  // rows of syn0
+  float** input;    // the same rows, or the one row `hidden`
+  float* hidden;    // CBOW: the mean or sum of the context
+  float** hidden_row;
+  float** output;      // rows of syn1 and syn1neg
+  float* sign;         // of each output
+  float* coefficient;  // inputs x outputs: the step of each dot product, against its gradient
+  int64_t stride;      // from one input's coefficients to the next one's
+};
+
+FASTRNN_INLINE void fetch(const float* row, int64_t width) {
+  for (int64_t k = 0; k < width; k += 16) __builtin_prefetch(row + k, 1);
+}
+
+FASTRNN_INLINE void add_output(const Training& t, Window& w, float* row, float sign) {
+  fetch(row, t.width);
+  w.output[w.outputs] = row;
+  w.sign[w.outputs++] = sign;
+}
+
+// Which rows the centre word takes part with. No inputs: nothing to train here.
+inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
+  w.contexts = w.inputs = w.outputs = 0;
+  w.loss = 0;
+  if (centre->word < 0) return;
+  const int reach = reach_of(t, centre->random);
+  auto add_context = [&](const Kept& k) { w.context[w.contexts++] = t.syn0 + k.word * t.width; };
+  int before = 0;
+  while (before < reach && centre[-before - 1].word >= 0) ++before;
+  for (int i = before; i > 0; --i) add_context(centre[-i]);
+  for (int i = 1; i <= reach && centre[i].word >= 0; ++i) add_context(centre[i]);
+  if (w.contexts == 0) return;
+  // The furthest word ahead is the one that no earlier window has brought into the cache.
+  fetch(w.context[w.contexts - 1], t.width);
+  w.inputs = t.skip_gram ? w.contexts : 1;
+
+  if (t.path_offsets)
+    for (int64_t i = t.path_offsets[centre->word]; i < t.path_offsets[centre->word + 1]; ++i)
+      add_output(t, w, t.syn1 + t.path_nodes[i] * t.width, t.path_codes[i] ? -1.f : 1.f);
+  if (t.negative == 0) return;
+  add_output(t, w, t.syn1neg + centre->word * t.width, 1);
+  for (int n = 0; n < t.negative; ++n) {
+    const int32_t word = negative_of(t, centre->random, n);
+    if (word != centre->word) add_output(t, w, t.syn1neg + word * t.width, -1);
+  }
+}
+
+// The signs of the outputs in each lane of dot_products, 0 in lanes without a pair. Reads a register from `sign` on.
+template <int Inputs, int Outputs>
+FASTRNN_INLINE Floats::Register signs_of_tile(const float* sign) {
+  VectorTypes<float>::Integers column, mask;
+  for (int lane = 0; lane < Floats::lanes; ++lane) {
+    column[lane] = lane % tile_outputs;
+    mask[lane] = lane / tile_outputs < Inputs && lane % tile_outputs < Outputs ? -1 : 0;
+  }
+  return (Floats::Register)((VectorTypes<float>::Integers)__builtin_shuffle(Floats::load(sign).v, column) & mask);
+}
+
+// The loss, and its gradient with respect to the dot products: -(1 - sigmoid(x)) for what was seen, sigmoid(x) for what
+// was not (arXiv:1310.4546, equation 4).
+inline void compare(const Training& t, float alpha, Window& w) {
+  if (w.inputs == 0) return;
+  if (!t.skip_gram) {
+    __builtin_memset(w.hidden, 0, t.width * sizeof(float));
+    const float share = t.cbow_mean ? 1.f / w.contexts : 1.f;
+    add_rows(w.hidden, w.context, &share, 0, w.contexts, 0, t.width);
+  }
+  Floats::Register loss{};
+  for (int i = 0; i < w.inputs; i += tile_inputs)
+    for (int j = 0; j < w.outputs; j += tile_outputs)
+      with_constant<tile_inputs>(w.inputs - i, [&](auto inputs) __attribute__((always_inline)) {
+        with_constant<tile_outputs>(w.outputs - j, [&](auto outputs) __attribute__((always_inline)) {
+          constexpr int I = decltype(inputs)::value, O = decltype(outputs)::value;
+          const Floats::Register sign = signs_of_tile<I, O>(w.sign + j);
+          const Outcome result = outcome(sign * dot_products<I, O>(w.input + i, w.output + j, t.width));
+          loss += sign * sign * result.loss;  // a lane without a pair has the sign 0
+          float step[Floats::lanes];
+          Floats(alpha * sign * result.wrong).store(step);
+#pragma GCC unroll 4
+          for (int row = 0; row < I; ++row)
+            __builtin_memcpy(w.coefficient + (i + row) * w.stride + j, step + row * tile_outputs,
+                             tile_outputs * sizeof(float));
+        });
+      });
+  for (int lane = 0; lane < Floats::lanes; ++lane) w.loss += loss[lane];
+}
+
+// One step of gradient descent in the columns begin to end. `gradient`: inputs rows.
+inline void update(const Training& t, Window& w, float* gradient, int64_t begin, int64_t end) {
+  for (int i = 0; i < w.inputs; ++i) {
+    float* row = gradient + i * t.width;
+    __builtin_memset(row + begin, 0, (end - begin) * sizeof(float));
+    add_rows(row, w.output, w.coefficient + i * w.stride, 1, w.outputs, begin, end);
+  }
+  for (int j = 0; j < w.outputs; ++j) add_rows(w.output[j], w.input, w.coefficient + j, w.stride, w.inputs, begin, end);
+  // word2vec.c gives the whole gradient to every word of a mean; a sum shares it out. gensim does the same.
+  const float share = t.skip_gram || t.cbow_mean ? 1.f : 1.f / w.contexts;
+  for (int i = 0; i < w.contexts; ++i) {
+    const float* row = gradient + (t.skip_gram ? i : 0) * t.width;
+    add_rows(w.context[i], &row, &share, 0, 1, begin, end);
+  }
+}
+
+}  // namespace fastrnn::FASTRNN_TARGET
