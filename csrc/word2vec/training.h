@@ -10,6 +10,11 @@ struct Loss {
   int64_t pairs;
 };
 
+// A column of the alias table: the word of the same number if 32 random bits are at most `keep`, else the other.
+struct Alias {
+  uint32_t keep, other;
+};
+
 struct Training {
   // The corpus: sentence s is ids[offsets[s]] to ids[offsets[s + 1]]. Block b is the sentences block[b] to block[b +
   // 1].
@@ -31,8 +36,7 @@ struct Training {
   // Negative sampling, if negative > 0: Walker's alias table over the words.
   int negative;
   int64_t words;
-  const uint32_t* alias_keep;
-  const int32_t* alias_other;
+  const Alias* alias;
 
   // Hierarchical softmax, if path_offsets is not null: the inner nodes from the root to word w, and which way to turn.
   const int64_t* path_offsets;

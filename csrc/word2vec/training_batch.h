@@ -36,8 +36,8 @@ struct Batch {
   Kept *kept, *gathered;
   int64_t* counts;  // of the words kept by each worker of the team
   Window* window;
-  float* gradient;  // of one window's inputs, for each worker of the team
-  int64_t gradient_size;
+  float* scratch;  // of one window's inputs, for each worker of the team
+  int64_t scratch_size;
 
   Batch(const Training& t, int windows, int team) : capacity(windows) {
     lay_out(t, team);
@@ -56,20 +56,24 @@ struct Batch {
     gathered = t.deterministic ? memory.take<Kept>(t.longest_block + 3) : kept;
     counts = memory.take<int64_t>(team);
     window = memory.take<Window>(capacity);
-    gradient_size = (t.skip_gram ? contexts : 1) * t.width;
-    gradient = memory.take<float>(gradient_size * team);
+    scratch_size = (t.skip_gram ? contexts : 1) * t.width;
+    scratch = memory.take<float>(scratch_size * team);
     for (int i = 0; i < capacity; ++i) {
       Window w{};
       w.stride = stride;
       w.context = memory.take<float*>(contexts);
+      w.before = memory.take<float*>(contexts);
+      w.times = memory.take<float>(contexts + Floats::lanes);
+      w.output_times = memory.take<float>(stride + Floats::lanes);
       w.hidden = memory.take<float>(t.width);
       w.hidden_row = memory.take<float*>(1);
       w.output = memory.take<float*>(outputs);
       w.sign = memory.take<float>(stride + Floats::lanes);
       w.coefficient = memory.take<float>(contexts * stride);
-      w.input = t.skip_gram ? w.context : w.hidden_row;
+      w.input = t.skip_gram ? memory.take<float*>(contexts) : w.hidden_row;
       if (!window) continue;
       w.hidden_row[0] = w.hidden;
+      w.times[0] = 1;
       window[i] = w;
     }
   }

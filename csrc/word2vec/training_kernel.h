@@ -62,9 +62,9 @@ inline void train_without_locks(Epoch& epoch, Batch& batch, const Team& team) {
       for (int i = 0; i < windows; ++i) {
         Window& w = batch.window[i];
         compare(t, alpha, w);
-        update(t, w, batch.gradient, 0, t.width);
+        update(t, w, batch.scratch, 0, t.width);
         loss += w.loss;
-        pairs += w.inputs;
+        pairs += t.skip_gram ? w.contexts : w.inputs;
       }
     }
     const int64_t words = t.offsets[t.blocks[block + 1]] - t.offsets[t.blocks[block]];
@@ -80,7 +80,7 @@ inline void train_without_locks(Epoch& epoch, Batch& batch, const Team& team) {
 // date, window after window. So every number is computed from the same numbers in the same order.
 inline void train_in_order(Epoch& epoch, Batch& batch, const Team& team) {
   const Training& t = epoch.t;
-  float* gradient = batch.gradient + team.rank * batch.gradient_size;
+  float* scratch = batch.scratch + team.rank * batch.scratch_size;
   const Range lines = team.share(t.width / 16);
   for (int64_t block = 0; block < t.block_count; ++block) {
     // Each subsamples a share of the sentences where it lies; then the pieces are moved together.
@@ -107,11 +107,11 @@ inline void train_in_order(Epoch& epoch, Batch& batch, const Team& team) {
       for (int64_t i = mine.begin; i < mine.end; ++i) choose_rows(t, kept + first + i, batch.window[i]);
       for (int64_t i = mine.begin; i < mine.end; ++i) compare(t, alpha, batch.window[i]);
       team.meet();
-      for (int i = 0; i < windows; ++i) update(t, batch.window[i], gradient, lines.begin * 16, lines.end * 16);
+      for (int i = 0; i < windows; ++i) update(t, batch.window[i], scratch, lines.begin * 16, lines.end * 16);
       if (team.rank == 0)
         for (int i = 0; i < windows; ++i) {
           epoch.loss += batch.window[i].loss;
-          epoch.pairs += batch.window[i].inputs;
+          epoch.pairs += t.skip_gram ? batch.window[i].contexts : batch.window[i].inputs;
         }
       team.meet();
     }

@@ -64,6 +64,38 @@ inline void add_rows(float* target, const float* const* rows, const float* facto
     });
 }
 
+// Outputs whose rows and sums stay in registers together.
+constexpr int outputs_at_once = Floats::lanes == 16 ? 8 : 6;
+
+// target[i] += sum over j of g[i][j] * output[j], and output[j] += sum over i of g[i][j] * input[i], all with the
+// output rows as they were. input and target may be the same rows if there are at most outputs_at_once outputs.
+inline void descend(const float* const* input, float* const* target, int inputs, float* const* output, int outputs,
+                    const float* g, int64_t stride, int64_t begin, int64_t end) {
+  for (int first = 0; first < outputs; first += outputs_at_once)
+    with_constant<outputs_at_once>(outputs - first, [&](auto constant) __attribute__((always_inline)) {
+      constexpr int n = decltype(constant)::value;
+      for (int64_t k = begin; k < end; k += Floats::lanes) {
+        Floats::Register old[n], sum[n];
+#pragma GCC unroll 8
+        for (int j = 0; j < n; ++j) sum[j] = old[j] = Floats::load(output[first + j] + k).v;
+        for (int i = 0; i < inputs; ++i) {
+          const float* factors = g + i * stride + first;
+          const Floats::Register h = Floats::load(input[i] + k).v;
+          Floats::Register moved = Floats::load(target[i] + k).v;
+#pragma GCC unroll 8
+          for (int j = 0; j < n; ++j) {
+            const Floats::Register factor = Floats::Register{} + factors[j];
+            moved += factor * old[j];
+            sum[j] += factor * h;
+          }
+          Floats(moved).store(target[i] + k);
+        }
+#pragma GCC unroll 8
+        for (int j = 0; j < n; ++j) Floats(sum[j]).store(output[first + j] + k);
+      }
+    });
+}
+
 // For a dot product x and a sign, with z = sign * x: the probability of being wrong, sigmoid(-z), and the loss,
 // -log sigmoid(z) = log(1 + e^-z). With t = e^-|z|, log(1 + t) = 2 artanh(s) for s = t / (2 + t) <= 1/3.
 struct Outcome {

@@ -87,9 +87,8 @@ py::tuple train_epoch(Array<int32_t> ids, Array<int64_t> offsets, Array<float> s
   t.keep = keep.data();
   t.negative = t.syn1neg ? negative : 0;
   if (t.negative) {
-    py::tuple table = alias;
-    t.alias_keep = table[0].cast<Array<uint32_t>>().data();
-    t.alias_other = table[1].cast<Array<int32_t>>().data();
+    auto table = alias.cast<Array<uint32_t>>();
+    t.alias = reinterpret_cast<const Alias*>(table.data());
   }
   if (t.syn1) {
     py::tuple csr = paths;

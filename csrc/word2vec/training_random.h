@@ -40,10 +40,13 @@ FASTRNN_INLINE int reach_of(const Training& t, uint64_t random) {
   return t.shrink_windows ? 1 + int((random >> 32) * t.window >> 32) : t.window;
 }
 
-FASTRNN_INLINE int32_t negative_of(const Training& t, uint64_t random, int n) {
+FASTRNN_INLINE int64_t negative_of(const Training& t, uint64_t random, int n) {
   const uint64_t draw = split_mix(random, n);
   const int64_t column = uint32_t(draw) * uint64_t(t.words) >> 32;
-  return uint32_t(draw >> 32) <= t.alias_keep[column] ? int32_t(column) : t.alias_other[column];
+  // Without a branch, which would wait for the table and then be wrong half the time.
+  const word2vec::Alias alias = t.alias[column];
+  const int64_t stays = -int64_t(uint32_t(draw >> 32) <= alias.keep);
+  return (column & stays) | (int64_t(alias.other) & ~stays);
 }
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -13,14 +13,17 @@ namespace fastrnn::FASTRNN_TARGET {
 struct Window {
   int contexts, inputs, outputs;
   float loss;
-  float** context;  // rows of syn0
-  float** input;    // the same rows, or the one row `hidden`
-  float* hidden;    // CBOW: the mean or sum of the context
-  float** hidden_row;
-  float** output;      // rows of syn1 and syn1neg
-  float* sign;         // of each output
-  float* coefficient;  // inputs x outputs: the step of each dot product, against its gradient
-  int64_t stride;      // from one input's coefficients to the next one's
+  float** context;      // rows of syn0
+  float** input;        // skip-gram: the same rows, each once; CBOW: the one row `hidden`
+  float* times;         // how often each input is there
+  float* hidden;        // CBOW: the mean or sum of the context
+  float** hidden_row;   // where `hidden` is
+  float** before;       // copies of the inputs, by a worker that needs them
+  float** output;       // rows of syn1 and syn1neg, each once
+  float* sign;          // of each output
+  float* output_times;  // how often each output is there
+  float* coefficient;   // inputs x outputs: the step of each dot product, against its gradient
+  int64_t stride;       // from one input's coefficients to the next one's
 };
 
 FASTRNN_INLINE void fetch(const float* row, int64_t width) {
@@ -28,9 +31,26 @@ FASTRNN_INLINE void fetch(const float* row, int64_t width) {
 }
 
 FASTRNN_INLINE void add_output(const Training& t, Window& w, float* row, float sign) {
+  for (int j = 0; j < w.outputs; ++j)
+    if (w.output[j] == row) {
+      ++w.output_times[j];
+      return;
+    }
   fetch(row, t.width);
   w.output[w.outputs] = row;
+  w.output_times[w.outputs] = 1;
   w.sign[w.outputs++] = sign;
+}
+
+// A row that is there twice is worked at once, with twice the weight: its dot products are the same.
+FASTRNN_INLINE void add_input(Window& w, float* row) {
+  for (int i = 0; i < w.inputs; ++i)
+    if (w.input[i] == row) {
+      ++w.times[i];
+      return;
+    }
+  w.input[w.inputs] = row;
+  w.times[w.inputs++] = 1;
 }
 
 // Which rows the centre word takes part with. No inputs: nothing to train here.
@@ -47,7 +67,10 @@ inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
   if (w.contexts == 0) return;
   // The furthest word ahead is the one that no earlier window has brought into the cache.
   fetch(w.context[w.contexts - 1], t.width);
-  w.inputs = t.skip_gram ? w.contexts : 1;
+  if (t.skip_gram)
+    for (int i = 0; i < w.contexts; ++i) add_input(w, w.context[i]);
+  else
+    w.inputs = 1;
 
   if (t.path_offsets)
     for (int64_t i = t.path_offsets[centre->word]; i < t.path_offsets[centre->word + 1]; ++i)
@@ -55,20 +78,26 @@ inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
   if (t.negative == 0) return;
   add_output(t, w, t.syn1neg + centre->word * t.width, 1);
   for (int n = 0; n < t.negative; ++n) {
-    const int32_t word = negative_of(t, centre->random, n);
+    const int64_t word = negative_of(t, centre->random, n);
     if (word != centre->word) add_output(t, w, t.syn1neg + word * t.width, -1);
   }
 }
 
-// The signs of the outputs in each lane of dot_products, 0 in lanes without a pair. Reads a register from `sign` on.
+// Of each output, in the lanes of dot_products; 0 in lanes without a pair. Reads a register from `number` on.
 template <int Inputs, int Outputs>
-FASTRNN_INLINE Floats::Register signs_of_tile(const float* sign) {
+FASTRNN_INLINE Floats::Register by_output(const float* number) {
   VectorTypes<float>::Integers column, mask;
   for (int lane = 0; lane < Floats::lanes; ++lane) {
     column[lane] = lane % tile_outputs;
     mask[lane] = lane / tile_outputs < Inputs && lane % tile_outputs < Outputs ? -1 : 0;
   }
-  return (Floats::Register)((VectorTypes<float>::Integers)__builtin_shuffle(Floats::load(sign).v, column) & mask);
+  return (Floats::Register)((VectorTypes<float>::Integers)__builtin_shuffle(Floats::load(number).v, column) & mask);
+}
+
+FASTRNN_INLINE Floats::Register by_input(const float* number) {
+  VectorTypes<float>::Integers row;
+  for (int lane = 0; lane < Floats::lanes; ++lane) row[lane] = lane / tile_outputs;
+  return __builtin_shuffle(Floats::load(number).v, row);
 }
 
 // The loss, and its gradient with respect to the dot products: -(1 - sigmoid(x)) for what was seen, sigmoid(x) for what
@@ -86,11 +115,12 @@ inline void compare(const Training& t, float alpha, Window& w) {
       with_constant<tile_inputs>(w.inputs - i, [&](auto inputs) __attribute__((always_inline)) {
         with_constant<tile_outputs>(w.outputs - j, [&](auto outputs) __attribute__((always_inline)) {
           constexpr int I = decltype(inputs)::value, O = decltype(outputs)::value;
-          const Floats::Register sign = signs_of_tile<I, O>(w.sign + j);
+          const Floats::Register sign = by_output<I, O>(w.sign + j);
+          const Floats::Register times = by_output<I, O>(w.output_times + j) * by_input(w.times + i);
           const Outcome result = outcome(sign * dot_products<I, O>(w.input + i, w.output + j, t.width));
-          loss += sign * sign * result.loss;  // a lane without a pair has the sign 0
+          loss += times * result.loss;
           float step[Floats::lanes];
-          Floats(alpha * sign * result.wrong).store(step);
+          Floats(alpha * times * sign * result.wrong).store(step);
 #pragma GCC unroll 4
           for (int row = 0; row < I; ++row)
             __builtin_memcpy(w.coefficient + (i + row) * w.stride + j, step + row * tile_outputs,
@@ -100,19 +130,24 @@ inline void compare(const Training& t, float alpha, Window& w) {
   for (int lane = 0; lane < Floats::lanes; ++lane) w.loss += loss[lane];
 }
 
-// One step of gradient descent in the columns begin to end. `gradient`: inputs rows.
-inline void update(const Training& t, Window& w, float* gradient, int64_t begin, int64_t end) {
-  for (int i = 0; i < w.inputs; ++i) {
-    float* row = gradient + i * t.width;
-    __builtin_memset(row + begin, 0, (end - begin) * sizeof(float));
-    add_rows(row, w.output, w.coefficient + i * w.stride, 1, w.outputs, begin, end);
-  }
-  for (int j = 0; j < w.outputs; ++j) add_rows(w.output[j], w.input, w.coefficient + j, w.stride, w.inputs, begin, end);
-  // word2vec.c gives the whole gradient to every word of a mean; a sum shares it out. gensim does the same.
-  const float share = t.skip_gram || t.cbow_mean ? 1.f : 1.f / w.contexts;
-  for (int i = 0; i < w.contexts; ++i) {
-    const float* row = gradient + (t.skip_gram ? i : 0) * t.width;
-    add_rows(w.context[i], &row, &share, 0, 1, begin, end);
+// One step of gradient descent in the columns begin to end. `scratch`: inputs rows.
+inline void update(const Training& t, Window& w, float* scratch, int64_t begin, int64_t end) {
+  if (w.inputs == 0) return;
+  const int64_t bytes = (end - begin) * sizeof(float);
+  if (!t.skip_gram) {
+    __builtin_memset(scratch + begin, 0, bytes);
+    descend(w.hidden_row, &scratch, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
+    // word2vec.c gives the whole gradient to every word of a mean; a sum shares it out. gensim does the same.
+    const float share = t.cbow_mean ? 1.f : 1.f / w.contexts;
+    for (int i = 0; i < w.contexts; ++i) add_rows(w.context[i], &scratch, &share, 0, 1, begin, end);
+  } else if (w.outputs <= outputs_at_once) {
+    descend(w.input, w.input, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
+  } else {
+    for (int i = 0; i < w.inputs; ++i) {
+      w.before[i] = scratch + i * t.width;
+      __builtin_memcpy(w.before[i] + begin, w.input[i] + begin, bytes);
+    }
+    descend(w.before, w.input, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
   }
 }
 

@@ -65,7 +65,7 @@ def negative_sampling_steps(
     ids: np.ndarray,
     offsets: np.ndarray,
     keep: np.ndarray,
-    alias: tuple[np.ndarray, np.ndarray],
+    alias: np.ndarray,
     key: int,
     window: int,
     negative: int,

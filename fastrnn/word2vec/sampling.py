@@ -32,15 +32,16 @@ def keep_thresholds(counts: np.ndarray, sample: float) -> np.ndarray:
     return np.clip(np.round(probability * 2.0**32) - 1, 0, CERTAIN).astype(np.uint32)
 
 
-def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def alias_table(weights: np.ndarray) -> np.ndarray:
     """Walker's alias method (A. J. Walker, 1977; M. D. Vose, 1991): draws an index in proportion to its weight.
 
-    An index drawn uniformly stays itself if 32 random bits are at most ``keep[index]``, else becomes ``other[index]``.
+    An index drawn uniformly stays itself if 32 random bits are at most ``table[index, 0]``; else it becomes
+    ``table[index, 1]``.
 
     Args:
         weights: (V,), not negative, of positive sum.
     Returns:
-        ``keep``, (V,) of uint32, and ``other``, (V,) of int32.
+        (V, 2) of uint32.
     """
     weights = np.asarray(weights, dtype=np.float64)
     share = weights * (len(weights) / weights.sum())
@@ -56,7 +57,7 @@ def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         share[rich] -= 1 - share[poor]
         if share[rich] < 1:
             small.append(large.pop())
-    return keep, other
+    return np.stack([keep, other.astype(np.uint32)], axis=1)
 
 
 def split_mix(state: int | np.ndarray, step: int | np.ndarray) -> np.ndarray:
@@ -73,14 +74,14 @@ def epoch_key(seed: int, epoch: int) -> int:
     return int(split_mix(int(split_mix(seed % 2**64, 0)), epoch))
 
 
-def choices(key: int, position: int, negative: int, window: int, alias: tuple[np.ndarray, np.ndarray]):
+def choices(key: int, position: int, negative: int, window: int, alias: np.ndarray):
     """What the kernel draws for the word at ``position`` of the corpus.
 
     Returns:
         32 bits for subsampling, to compare with :func:`keep_thresholds`; how far a shrunken window reaches, 1 to
         ``window``; and the negatives, (``negative``,) of integers.
     """
-    keep, other = alias
+    keep, other = alias.T
     random = int(split_mix(key, position))
     draws = split_mix(random, np.arange(negative)) if negative else np.zeros(0, dtype=U64)
     column = ((draws & U64(CERTAIN)) * U64(len(keep))) >> U64(32)
