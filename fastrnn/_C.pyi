@@ -1,6 +1,6 @@
 """What csrc/ops.cpp offers beside the operators in torch.ops.fastrnn."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -65,3 +65,26 @@ class word2vec:
             def count(self, text: Buffer, cuts: list[int]) -> None: ...
             def count_sentences(self, sentences: Iterable[Sequence[str]]) -> None: ...
             def is_too_large(self) -> bool: ...
+
+    @staticmethod
+    def train_epoch(
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        syn0: np.ndarray,
+        syn1: np.ndarray | None,
+        syn1neg: np.ndarray | None,
+        keep: np.ndarray,
+        alias: np.ndarray | None,
+        paths: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+        skip_gram: bool,
+        cbow_mean: bool,
+        shrink_windows: bool,
+        window: int,
+        negative: int,
+        key: int,
+        alpha_begin: float,
+        alpha_end: float,
+        workers: int,
+        windows_in_order: int,
+        progress: Callable[[int, float, int], None] | None,
+    ) -> tuple[float, int]: ...

@@ -13,7 +13,7 @@ from fastrnn.word2vec import reference
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.pairs import skip_gram_pairs
 from fastrnn.word2vec.parameters import empty_rows, random_rows
-from fastrnn.word2vec.sampling import alias_table, choices, epoch_key, keep_thresholds, split_mix
+from fastrnn.word2vec.sampling import alias_table, choices, epoch_key, keep_thresholds, split_mix, windows_in_order
 
 WORDS = 40
 ALPHA = 0.05
@@ -60,7 +60,7 @@ class Run:
             alpha_begin=ALPHA,
             alpha_end=end,
             workers=workers,
-            deterministic=deterministic,
+            windows_in_order=64 if deterministic else 0,
             progress=progress,
         )
         assert all((m[:, self.size :] == 0).all() for m in (syn0, syn1, syn1neg))
@@ -176,6 +176,12 @@ def test_deterministic_is_the_same_for_any_number_of_workers(sg, hs):
         other = run.kernel(workers=workers, deterministic=True)
         assert all((a == b).all() for a, b in zip(one[0], other[0], strict=True))
         assert one[1:] == other[1:]
+
+
+def test_batches_are_smaller_where_one_word_is_everywhere():
+    everything = np.full(3, 2**32 - 1, dtype=np.uint32)
+    assert windows_in_order(np.array([50, 30, 20]), everything) == 2
+    assert windows_in_order(np.full(1000, 7), np.full(1000, 2**32 - 1, dtype=np.uint32)) == 64
 
 
 def test_deterministic_takes_all_gradients_of_a_batch_at_one_point():

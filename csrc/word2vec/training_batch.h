@@ -36,8 +36,8 @@ struct Batch {
   Kept *kept, *gathered;
   int64_t* counts;  // of the words kept by each worker of the team
   Window* window;
-  float* scratch;  // of one window's inputs, for each worker of the team
-  int64_t scratch_size;
+  float** scratch;  // as many rows as a window has inputs, for each worker of the team
+  int scratch_rows;
 
   Batch(const Training& t, int windows, int team) : capacity(windows) {
     lay_out(t, team);
@@ -56,13 +56,16 @@ struct Batch {
     gathered = t.deterministic ? memory.take<Kept>(t.longest_block + 3) : kept;
     counts = memory.take<int64_t>(team);
     window = memory.take<Window>(capacity);
-    scratch_size = (t.skip_gram ? contexts : 1) * t.width;
-    scratch = memory.take<float>(scratch_size * team);
+    scratch_rows = t.skip_gram ? contexts : 1;
+    scratch = memory.take<float*>(scratch_rows * team);
+    for (int i = 0; i < scratch_rows * team; ++i) {
+      float* row = memory.take<float>(t.width);
+      if (scratch) scratch[i] = row;
+    }
     for (int i = 0; i < capacity; ++i) {
       Window w{};
       w.stride = stride;
       w.context = memory.take<float*>(contexts);
-      w.before = memory.take<float*>(contexts);
       w.times = memory.take<float>(contexts + Floats::lanes);
       w.output_times = memory.take<float>(stride + Floats::lanes);
       w.hidden = memory.take<float>(t.width);

@@ -18,7 +18,6 @@ struct Window {
   float* times;         // how often each input is there
   float* hidden;        // CBOW: the mean or sum of the context
   float** hidden_row;   // where `hidden` is
-  float** before;       // copies of the inputs, by a worker that needs them
   float** output;       // rows of syn1 and syn1neg, each once
   float* sign;          // of each output
   float* output_times;  // how often each output is there
@@ -51,6 +50,11 @@ FASTRNN_INLINE void add_input(Window& w, float* row) {
     }
   w.input[w.inputs] = row;
   w.times[w.inputs++] = 1;
+}
+
+inline void fetch_columns(const Window& w, int64_t begin, int64_t count) {
+  for (int j = 0; j < w.outputs; ++j) fetch(w.output[j] + begin, count);
+  if (w.contexts > 0) fetch(w.context[w.contexts - 1] + begin, count);
 }
 
 // Which rows the centre word takes part with. No inputs: nothing to train here.
@@ -130,24 +134,21 @@ inline void compare(const Training& t, float alpha, Window& w) {
   for (int lane = 0; lane < Floats::lanes; ++lane) w.loss += loss[lane];
 }
 
-// One step of gradient descent in the columns begin to end. `scratch`: inputs rows.
-inline void update(const Training& t, Window& w, float* scratch, int64_t begin, int64_t end) {
+// One step of gradient descent in the columns begin to end. `scratch`: rows of the worker's own.
+inline void update(const Training& t, Window& w, float* const* scratch, int64_t begin, int64_t end) {
   if (w.inputs == 0) return;
   const int64_t bytes = (end - begin) * sizeof(float);
   if (!t.skip_gram) {
-    __builtin_memset(scratch + begin, 0, bytes);
-    descend(w.hidden_row, &scratch, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
+    __builtin_memset(scratch[0] + begin, 0, bytes);
+    descend(w.hidden_row, scratch, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
     // word2vec.c gives the whole gradient to every word of a mean; a sum shares it out. gensim does the same.
     const float share = t.cbow_mean ? 1.f : 1.f / w.contexts;
-    for (int i = 0; i < w.contexts; ++i) add_rows(w.context[i], &scratch, &share, 0, 1, begin, end);
+    for (int i = 0; i < w.contexts; ++i) add_rows(w.context[i], scratch, &share, 0, 1, begin, end);
   } else if (w.outputs <= outputs_at_once) {
     descend(w.input, w.input, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
   } else {
-    for (int i = 0; i < w.inputs; ++i) {
-      w.before[i] = scratch + i * t.width;
-      __builtin_memcpy(w.before[i] + begin, w.input[i] + begin, bytes);
-    }
-    descend(w.before, w.input, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
+    for (int i = 0; i < w.inputs; ++i) __builtin_memcpy(scratch[i] + begin, w.input[i] + begin, bytes);
+    descend(scratch, w.input, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
   }
 }
 
