@@ -1,9 +1,12 @@
 """What csrc/ops.cpp offers beside the operators in torch.ops.fastrnn."""
 
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
+
+Buffer: TypeAlias = bytes | memoryview
 
 def instruction_set() -> str: ...
 def build_info() -> dict[str, Any]: ...
@@ -15,3 +18,73 @@ def infer(
     cell: str, input: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None, layer: dict[str, Any]
 ) -> tuple[Tensor, Any] | None: ...
 def infer_step(cell: str, input: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None, weights: list[Tensor]) -> Any: ...
+
+class word2vec:
+    WORDS_PER_SENTENCE: int
+    LONGEST_WORD: int
+    @staticmethod
+    def cut(text: Buffer, is_last: bool, piece_size: int) -> list[int]: ...
+
+    class WordCounter:
+        is_too_large: bool
+        total_words: int
+        sentences: int
+        def __init__(self, threads: int, max_size: int) -> None: ...
+        def count(self, text: Buffer, cuts: list[int]) -> None: ...
+        def count_sentences(self, sentences: Iterable[Sequence[str]]) -> None: ...
+        def finish(self, min_count: int) -> tuple[list[str], np.ndarray]: ...
+
+    class WordEncoder:
+        def __init__(self, keys: list[str]) -> None: ...
+        def encode(self, text: Buffer, cuts: list[int], threads: int) -> list[tuple[np.ndarray, np.ndarray]]: ...
+        def encode_sentences(
+            self, sentences: Iterator[Sequence[str]], max_words: int
+        ) -> tuple[np.ndarray, np.ndarray] | None: ...
+
+    class Phrases:
+        size: int
+        total_words: int
+        def __init__(
+            self,
+            min_count: float,
+            threshold: float,
+            max_size: int,
+            delimiter: str,
+            npmi: bool,
+            connectors: list[str],
+        ) -> None: ...
+        def add(self, counter: Counter) -> None: ...
+        def apply_sentence(self, sentence: Sequence[str]) -> list[str]: ...
+        def apply_text(self, text: Buffer, cuts: list[int], threads: int) -> list[bytes]: ...
+        def phrases(self) -> list[tuple[str, float]]: ...
+        def counts(self) -> tuple[list[str], list[int]]: ...
+        def restore(self, words: list[str], counts: list[int], total_words: int) -> None: ...
+
+        class Counter:
+            def __init__(self, phrases: word2vec.Phrases, threads: int) -> None: ...
+            def count(self, text: Buffer, cuts: list[int]) -> None: ...
+            def count_sentences(self, sentences: Iterable[Sequence[str]]) -> None: ...
+            def is_too_large(self) -> bool: ...
+
+    @staticmethod
+    def train_epoch(
+        ids: np.ndarray,
+        offsets: np.ndarray,
+        syn0: np.ndarray,
+        syn1: np.ndarray | None,
+        syn1neg: np.ndarray | None,
+        keep: np.ndarray,
+        alias: np.ndarray | None,
+        paths: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+        skip_gram: bool,
+        cbow_mean: bool,
+        shrink_windows: bool,
+        window: int,
+        negative: int,
+        key: int,
+        alpha_begin: float,
+        alpha_end: float,
+        workers: int,
+        windows_in_order: int,
+        progress: Callable[[int, float, int], None] | None,
+    ) -> tuple[float, int]: ...

@@ -1,7 +1,128 @@
+// The module's part for corpora: cut, WordCounter, WordEncoder.
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <cstring>
+
 #include "python.h"
+#include "python_text.h"
+#include "vocabulary.h"
 
 namespace fastrnn::word2vec {
 
-void bind_corpus(pybind11::module_& m) { (void)m; }
+namespace py = pybind11;
+
+namespace {
+
+template <class T>
+py::array_t<T> array(const std::vector<T>& numbers) {
+  return py::array_t<T>(py::ssize_t(numbers.size()), numbers.data());
+}
+
+// The words that occur min_count times or more, in order of their first appearance, and their counts.
+py::tuple finish(WordCounter& counter, int64_t min_count) {
+  std::vector<const Entry*> entries;
+  {
+    py::gil_scoped_release unlocked;
+    entries = counter.finish().entries();
+    std::erase_if(entries, [=](const Entry* entry) { return entry->count < min_count; });
+  }
+  py::list words(entries.size());
+  py::array_t<int64_t> counts(py::ssize_t(entries.size()));
+  for (size_t i = 0; i < entries.size(); ++i) {
+    words[i] = to_str(entries[i]->text());
+    counts.mutable_data()[i] = entries[i]->count;
+  }
+  return py::make_tuple(words, counts);
+}
+
+py::list encode_text(const WordEncoder& encoder, const py::buffer& text, const std::vector<int64_t>& cuts,
+                     int threads) {
+  const Text bytes(text);
+  std::vector<Ids> parts;
+  {
+    py::gil_scoped_release unlocked;
+    parts = encoder.encode(bytes.view, cuts, threads);
+  }
+  py::list arrays;
+  for (Ids& part : parts) {
+    arrays.append(py::make_tuple(array(part.ids), array(part.lengths)));
+    part = {};
+  }
+  return arrays;
+}
+
+// As many of the iterator's next sentences as have about max_words; None if there are no more. A list of words that is
+// longer than a sentence makes several.
+py::object encode_sentences(const WordEncoder& encoder, const py::iterator& sentences, int64_t max_words) {
+  Ids part;
+  int64_t before = 0, all_words = 0;
+  while (all_words < max_words) {
+    const auto sentence = py::reinterpret_steal<py::object>(PyIter_Next(sentences.ptr()));
+    if (PyErr_Occurred() || PyErr_CheckSignals() < 0) throw py::error_already_set();
+    if (!sentence) break;
+    int64_t words = 0;
+    auto finish = [&] {
+      part.lengths.push_back(int64_t(part.ids.size()) - before);
+      before = int64_t(part.ids.size());
+    };
+    for_each_word(sentence, [&](std::string_view word) {
+      if (words > 0 && words % kWordsPerSentence == 0) finish();
+      const int32_t id = encoder.id(word);
+      if (id >= 0) part.ids.push_back(id);
+      ++words;
+    });
+    if (words > 0) finish();
+    all_words += words + 1;
+  }
+  if (all_words == 0) return py::none();
+  return py::make_tuple(array(part.ids), array(part.lengths));
+}
+
+void count_sentences(WordCounter& counter, const py::iterable& sentences) {
+  for (const py::handle& sentence : sentences) {
+    for_each_word(sentence, [&](std::string_view word) { counter.count_word(word); });
+    counter.end_sentence();
+    if (PyErr_CheckSignals() < 0) throw py::error_already_set();
+  }
+}
+
+}  // namespace
+
+void bind_corpus(py::module_& m) {
+  m.attr("WORDS_PER_SENTENCE") = kWordsPerSentence;
+  m.attr("LONGEST_WORD") = kLongestWord;
+  m.def(
+      "cut",
+      [](const py::buffer& text, bool is_last, int64_t piece_size) {
+        const Text bytes(text);
+        py::gil_scoped_release unlocked;
+        return cut(bytes.view, is_last, piece_size);
+      },
+      "where a text can be cut between sentences", py::arg("text"), py::arg("is_last"), py::arg("piece_size"));
+
+  py::class_<WordCounter>(m, "WordCounter")
+      .def(py::init<int, int64_t>(), py::arg("threads"), py::arg("max_size"))
+      .def("count",
+           [](WordCounter& counter, const py::buffer& text, const std::vector<int64_t>& cuts) {
+             const Text bytes(text);
+             py::gil_scoped_release unlocked;
+             counter.count(bytes.view, cuts);
+           })
+      .def("count_sentences", &count_sentences)
+      .def("finish", &finish)
+      .def_property_readonly("is_too_large", &WordCounter::is_too_large)
+      .def_property_readonly("total_words", &WordCounter::total_words)
+      .def_property_readonly("sentences", &WordCounter::sentences);
+
+  py::class_<WordEncoder>(m, "WordEncoder")
+      .def(py::init([](const py::list& keys) {
+        auto encoder = std::make_unique<WordEncoder>();
+        for_each_word(keys, [&](std::string_view key) { encoder->add_key(key); });
+        return encoder;
+      }))
+      .def("encode", &encode_text)
+      .def("encode_sentences", &encode_sentences);
+}
 
 }  // namespace fastrnn::word2vec

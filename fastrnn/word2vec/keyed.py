@@ -1,0 +1,173 @@
+"""Keys and their vectors: the table under :class:`fastrnn.word2vec.WordVectors`, and how one looks things up in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastrnn.word2vec import similarity
+
+Key = str | int
+Query = Key | np.ndarray
+
+
+class Keyed:
+    """V keys and a matrix of V vectors; a key is a string or, everywhere, the number of its row."""
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        vectors: np.ndarray,
+        counts: np.ndarray | Sequence[int] | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.index_to_key = list(keys)
+        self.key_to_index = {key: row for row, key in enumerate(self.index_to_key)}
+        if len(self.key_to_index) != len(self.index_to_key):
+            twice = next(key for row, key in enumerate(self.index_to_key) if self.key_to_index[key] != row)
+            raise ValueError(f"Expected keys that differ, got {twice!r} more than once")
+        self.device = torch.device(device)
+        self.vectors = vectors
+        self.counts = None if counts is None else np.asarray(counts, dtype=np.int64)
+        if self.counts is not None and self.counts.shape != (len(self),):
+            raise ValueError(f"Expected {len(self)} counts, one a key, got shape {list(self.counts.shape)}")
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """The vectors (V, D), float32. Whoever writes into them calls ``fill_norms(force=True)`` after."""
+        return self._vectors
+
+    @vectors.setter
+    def vectors(self, vectors: np.ndarray) -> None:
+        vectors = np.asarray(vectors, dtype=np.float32)
+        if vectors.ndim != 2 or len(vectors) != len(self.index_to_key):
+            raise ValueError(f"Expected vectors of shape [{len(self.index_to_key)}, D], got {list(vectors.shape)}")
+        self._vectors = vectors
+        self._on_device: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def vector_size(self) -> int:
+        """D, how many numbers a vector has."""
+        return self.vectors.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.index_to_key)
+
+    def __contains__(self, key: object) -> bool:
+        return self._row(key) is not None
+
+    def __repr__(self) -> str:
+        return f"WordVectors<vector_size={self.vector_size}, {len(self)} keys>"
+
+    def __getitem__(self, key: Key | Sequence[Key]) -> np.ndarray:
+        """The vector (D,) of a key, or those (n, D) of a list of keys."""
+        if isinstance(key, (str, int, np.integer)):
+            return self.get_vector(key)
+        return self.vectors[[self.get_index(each) for each in key]]
+
+    def has_index_for(self, key: object) -> bool:
+        """Whether ``key`` has a vector."""
+        return key in self
+
+    def _row(self, key: object) -> int | None:
+        if isinstance(key, str):
+            return self.key_to_index.get(key)
+        return int(key) if isinstance(key, (int, np.integer)) and 0 <= key < len(self) else None
+
+    @overload
+    def get_index(self, key: Key) -> int: ...
+    @overload
+    def get_index(self, key: Key, default: int) -> int: ...
+    def get_index(self, key: Key, default: int | None = None) -> int:
+        """The row of ``key``, or ``default`` where it has none and one is given. Raises KeyError."""
+        row = self._row(key)
+        if row is None:
+            row = default
+        if row is None:
+            raise KeyError(f"Key {key!r} is not among the {len(self)} keys")
+        return row
+
+    def get_vector(self, key: Key, norm: bool = False) -> np.ndarray:
+        """The vector (D,) of ``key``; with ``norm``, of length 1."""
+        row = self.get_index(key)
+        return self.vectors[row] / float(self.prepared()[1][row]) if norm else self.vectors[row]
+
+    def get_vecattr(self, key: Key, attr: str) -> int:
+        """The attribute ``"count"`` of ``key``. Raises KeyError for another, or where the counts are not known."""
+        if attr != "count" or self.counts is None:
+            known = "none" if self.counts is None else "'count'"
+            raise KeyError(f"Attribute {attr!r} is not known of these vectors' keys; known: {known}")
+        return int(self.counts[self.get_index(key)])
+
+    def fill_norms(self, force: bool = False) -> None:
+        """Prepare for similarities; done by itself at the first. ``force`` does it again, after the vectors changed."""
+        if force:
+            self._on_device = None
+        self.prepared()
+
+    def get_normed_vectors(self) -> np.ndarray:
+        """All vectors (V, D), each of length 1."""
+        return self.vectors / self.prepared()[1].cpu().numpy()[:, None]
+
+    def prepared(self) -> tuple[Tensor, Tensor]:
+        """The vectors (V, D) and their lengths (V,) on the device; on the CPU the vectors are the array's memory."""
+        if self._on_device is None:
+            vectors = torch.from_numpy(self.vectors).to(self.device)
+            self._on_device = vectors, similarity.norms(vectors)
+        return self._on_device
+
+    def get_mean_vector(
+        self,
+        keys: Query | Sequence[Query],
+        weights: Sequence[float] | np.ndarray | None = None,
+        pre_normalize: bool = True,
+        post_normalize: bool = False,
+        ignore_missing: bool = True,
+    ) -> np.ndarray:
+        """The mean (D,) of the vectors of ``keys``: their weighted sum over the sum of the weights' magnitudes.
+
+        Args:
+            keys: keys or vectors (D,).
+            weights: one for each; by default 1.
+            pre_normalize: bring the vectors of keys to length 1 first, though not those that are given as vectors.
+            post_normalize: bring the mean to length 1.
+            ignore_missing: leave out keys without a vector, rather than raise KeyError. If all are, the mean is 0.
+        """
+        queries = listed(keys)
+        if not queries:
+            raise ValueError("Expected at least one key or vector to take the mean of, got none")
+        if weights is None:
+            weights = np.ones(len(queries), dtype=np.float32)
+        if len(weights) != len(queries):
+            raise ValueError(f"Expected {len(queries)} weights, one for each key, got {len(weights)}")
+        total, mass = np.zeros(self.vector_size, dtype=np.float32), 0.0
+        for query, weight in zip(queries, weights, strict=True):
+            if isinstance(query, np.ndarray):
+                total += np.float32(weight) * query
+            elif query in self or not ignore_missing:
+                total += np.float32(weight) * self.get_vector(query, norm=pre_normalize)
+            else:
+                continue
+            mass += abs(float(weight))
+        mean = total / np.float32(mass) if mass > 0 else total
+        return unit(mean) if post_normalize else mean
+
+
+def listed(queries: Any) -> list[Any]:
+    """One query, several or none as a list."""
+    if queries is None:
+        return []
+    if isinstance(queries, (str, int, np.integer)) or (isinstance(queries, np.ndarray) and queries.ndim == 1):
+        return [queries]
+    return list(queries)
+
+
+def unit(vector: np.ndarray) -> np.ndarray:
+    """A vector (D,) brought to length 1; zeros stay zeros."""
+    vector = np.asarray(vector, dtype=np.float32)
+    length = np.linalg.norm(vector)
+    return vector / length if length > 0 else vector

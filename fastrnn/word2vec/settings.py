@@ -1,0 +1,49 @@
+"""The settings of a Word2Vec model: gensim 4's names and defaults."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a model is asked to learn, and how.
+
+    Raises:
+        ValueError: a value out of its range, or neither negative sampling nor hierarchical softmax.
+    """
+
+    vector_size: int = 100  #: numbers in a vector
+    alpha: float = 0.025  #: the learning rate at the beginning
+    min_alpha: float = 0.0001  #: and at the end
+    window: int = 5  #: how far the context reaches to either side
+    min_count: int = 5  #: rarer words are left out
+    max_vocab_size: int | None = None  #: bounds the memory of counting
+    max_final_vocab: int | None = None  #: bounds the vocabulary
+    sample: float = 1e-3  #: words more frequent than this are left out at times; 0: none is
+    seed: int = 1
+    sg: int = 0  #: 1: skip-gram, 0: CBOW
+    hs: int = 0  #: 1: hierarchical softmax
+    negative: int = 5  #: words drawn to be told from the right one; 0: no negative sampling
+    ns_exponent: float = 0.75  #: they are drawn in proportion to count ** ns_exponent
+    cbow_mean: int = 1  #: 1: CBOW takes the mean of the context, 0: the sum
+    shrink_windows: bool = True  #: the reach of every window is drawn from 1 to ``window``
+    epochs: int = 5
+    compute_loss: bool = False  #: for gensim's sake; the loss is always computed
+
+    def __post_init__(self) -> None:
+        for name in ("vector_size", "window", "min_count", "epochs"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        for name in ("negative", "sample", "alpha", "min_alpha"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        for name in ("sg", "hs", "cbow_mean"):
+            if getattr(self, name) not in (0, 1):
+                raise ValueError(f"{name} must be 0 or 1, got {getattr(self, name)}")
+        if self.negative == 0 and self.hs == 0:
+            raise ValueError("negative=0 and hs=0 would train nothing; set negative to 5, say, or hs to 1")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
