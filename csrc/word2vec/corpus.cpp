@@ -10,7 +10,7 @@ namespace fastrnn::word2vec {
 
 namespace {
 
-constexpr int kGroup = 256;  // bytes looked at together: 5 times the speed of one by one, where lines are long
+constexpr int kGroup = 256;  // bytes looked at together, as a loop that the compiler makes SIMD of
 
 // From a text that begins with a sentence, the first end of a sentence at or beyond `enough`; where there is none, the
 // last of all, or `begin`.

@@ -36,8 +36,9 @@ class WordTable {
   Entry* find_bytes(std::string_view bytes) const;
   Entry& at_bytes(std::string_view bytes, int64_t first);
 
-  // Hints that a word with this hash is about to be looked up.
+  // Hints that a word with this hash is about to be looked up; the second, when the first has had time to work.
   void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
+  void prefetch_entry(uint64_t hash) const { __builtin_prefetch(slots_[hash & mask_].entry); }
 
   int64_t size() const { return size_; }
 

@@ -25,9 +25,9 @@ import numpy as np
 
 from fastrnn import _C
 
-# Read between two looks at the signals, so that Ctrl-C waits half a second at most: 64 MiB take 0.3 s on two cores.
+# Read between two looks at the signals: Ctrl-C waits a second at most, for 64 MiB take 0.7 s on two cores.
 BLOCK_BYTES = 64 << 20
-# What a thread takes at a time: some 100,000 words, far more than handing it over costs, and 64 of them in a block.
+# What a thread takes at a time: some 170,000 words, and 64 of them in a block.
 PIECE_BYTES = 1 << 20
 # Words of an iterable's sentences that are encoded together.
 BATCH_WORDS = 1 << 18

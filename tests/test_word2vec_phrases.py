@@ -1,0 +1,165 @@
+"""Phrases: gensim's counts, scores and joined sentences, by hand and beside gensim, from lists and from files."""
+
+import gzip
+import json
+import math
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fastrnn.word2vec import corpus
+from fastrnn.word2vec.phrases import Phrases
+
+CONNECTORS = frozenset(["of", "the"])
+# "a_b" and "b_c" are words that joined ones can be mistaken for, and gensim does.
+words = st.sampled_from(["a", "b", "c", "d", "of", "the", "a_b", "b_c", "é", "_", "__", "x" * 30])
+sentences = st.lists(st.lists(words, max_size=12), max_size=12)
+options = st.fixed_dictionaries(
+    {"min_count": st.sampled_from([1, 2]), "connector_words": st.sampled_from([frozenset(), CONNECTORS])}
+    | {"delimiter": st.sampled_from(["_", "__"]), "max_vocab_size": st.sampled_from([3, 10, 40_000_000])}
+)
+scorings = st.sampled_from([("default", 0.1), ("default", 2.0), ("npmi", -0.5), ("npmi", 0.3)])
+
+
+def text_of(sentences: list[list[str]]) -> str:
+    return "".join(" ".join(sentence) + "\n" for sentence in sentences)
+
+
+def small_blocks(monkeypatch: pytest.MonkeyPatch, block_bytes: int, piece_bytes: int) -> None:
+    monkeypatch.setattr(corpus.blocks, "__defaults__", (block_bytes, piece_bytes))
+
+
+def test_by_hand():
+    phrases = Phrases([["new", "york", "is", "new"], ["new", "york"]], min_count=1, threshold=0.5)
+    counts = {"new": 3, "york": 2, "is": 1, "new_york": 2, "york_is": 1, "is_new": 1}
+    assert phrases.vocab == counts
+    assert list(phrases.vocab) == ["new", "york", "new_york", "is", "york_is", "is_new"]  # as they appear
+    assert phrases.corpus_word_count == 6
+    assert phrases.export_phrases() == {"new_york": (2 - 1) / (3 * 2) * 6}
+    assert phrases[["in", "new", "york", "york"]] == ["in", "new_york", "york"]
+    npmi = Phrases([["new", "york", "is", "new"], ["new", "york"]], min_count=2, threshold=0.3, scoring="npmi")
+    assert npmi.export_phrases() == {"new_york": math.log((2 / 6) / (3 / 6 * (2 / 6))) / -math.log(2 / 6)}
+
+
+def test_connectors_stand_inside_a_phrase_only():
+    sentence = ["bank", "of", "the", "america", "of"]
+    phrases = Phrases([sentence] * 10, min_count=1, threshold=0.1, connector_words=CONNECTORS)
+    assert phrases.vocab == {"bank": 10, "america": 10, "bank_of_the_america": 10}
+    assert phrases[["the", *sentence, "of", "bank"]] == ["the", "bank_of_the_america", "of", "of", "bank"]
+
+
+def test_what_a_sentence_is():
+    phrases = Phrases([["a", "b"]] * 9, min_count=1, threshold=0.1)
+    assert phrases[[]] == []
+    assert phrases[("a", "b")] == ["a_b"]
+    joined = phrases[[["a", "b"], [], ["b", "a"]]]
+    assert list(joined) == list(joined) == [["a_b"], [], ["b", "a"]]
+    assert list(phrases[iter([["a", "b"]])]) == [["a_b"]]
+    for wrong in ("a b", 5):
+        with pytest.raises(TypeError, match="iterable of lists of words"):
+            phrases[wrong]
+    with pytest.raises(TypeError, match="must be a list of words, got str"):
+        Phrases(["a b"])
+
+
+@given(corpus=sentences, more=sentences, scoring=scorings, options=options)
+def test_the_same_as_gensim(corpus, more, scoring, options):
+    theirs_of = pytest.importorskip("gensim.models.phrases", reason="gensim is not installed").Phrases
+    options = options | {"scoring": scoring[0], "threshold": scoring[1]}
+    ours, theirs = Phrases(corpus, **options), theirs_of(corpus, **options)
+    for _ in range(2):
+        assert ours.vocab == theirs.vocab
+        assert ours.corpus_word_count == theirs.corpus_word_count
+        try:
+            expected = theirs.export_phrases(), [theirs[sentence] for sentence in corpus + more]
+        except ZeroDivisionError:  # gensim's npmi of a pair that is the whole corpus
+            return
+        assert ours.export_phrases() == expected[0]
+        assert [ours[sentence] for sentence in corpus + more] == expected[1]
+        ours.add_vocab(more)
+        theirs.add_vocab(more)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+@pytest.mark.parametrize("max_vocab_size", [150, 40_000_000])
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_file_gives_what_its_sentences_give(tmp_path, monkeypatch, workers, max_vocab_size, suffix):
+    small_blocks(monkeypatch, 300, 40)
+    chance = random.Random(0)
+    lines = [[f"w{min(chance.randrange(20), chance.randrange(20))}" for _ in range(9)] for _ in range(200)]
+    source, target = tmp_path / f"corpus.txt{suffix}", tmp_path / "joined.txt"
+    source.write_bytes((gzip.compress if suffix else bytes)(text_of(lines).encode()))
+    options = {"min_count": 1, "threshold": 0.05, "max_vocab_size": max_vocab_size, "connector_words": {"w1"}}
+    from_lists = Phrases(lines, **options)
+    from_file = Phrases(corpus_file=source, workers=workers, **options)
+    assert list(from_file.vocab.items()) == list(from_lists.vocab.items())
+    assert from_file.corpus_word_count == from_lists.corpus_word_count == 1800
+    assert from_file.export_phrases() == from_lists.export_phrases() != {}
+    from_file.apply_file(source, target)
+    assert target.read_text() == text_of(list(from_lists[lines])) != text_of(lines)
+
+
+def test_long_lines_are_cut(tmp_path):
+    """No phrase reaches from one sentence into the next."""
+    path = tmp_path / "corpus.txt"
+    path.write_text("a b " * 10_000)
+    phrases = Phrases(corpus_file=path, min_count=1, threshold=0.1)
+    assert phrases.vocab == {"a": 10_000, "b": 10_000, "a_b": 10_000, "b_a": 9_998}
+
+
+def test_save_and_load(tmp_path):
+    path = tmp_path / "phrases.json"
+    lines = [["a", "b", "é", "with space", "line\nbreak"]] * 3 + [["b", "of", "a"]] * 4
+    phrases = Phrases(lines, min_count=1, threshold=0.1, connector_words=CONNECTORS)
+    phrases.save(path)
+    assert list(tmp_path.iterdir()) == [path]
+    loaded = Phrases.load(path)
+    for what in (phrases, loaded):
+        what.add_vocab([["a", "b", "z"]])
+    assert loaded.vocab == phrases.vocab
+    assert loaded.export_phrases() == phrases.export_phrases() != {}
+    assert loaded.corpus_word_count == phrases.corpus_word_count
+    assert loaded[lines[0]] == phrases[lines[0]]
+
+
+def test_a_damaged_file_is_an_error(tmp_path):
+    path = tmp_path / "phrases.json"
+    Phrases([["a", "b"]]).save(path)
+    whole = path.read_text()
+    other = json.loads(whole) | {"format": "another"}
+    for text in (whole[: len(whole) // 2], "", "[]", "{}", json.dumps(other)):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"phrases\.json is not a whole file"):
+            Phrases.load(path)
+
+
+def test_errors(tmp_path):
+    for wrong, mention in (
+        ({"scoring": "best"}, "'default' or 'npmi', got 'best'"),
+        ({"min_count": 0}, "min_count must be 1 or more, got 0"),
+        ({"threshold": 0}, "threshold must be positive"),
+        ({"threshold": 1.5, "scoring": "npmi"}, "between -1 and 1"),
+        ({"delimiter": ""}, "delimiter"),
+        ({"max_vocab_size": 0}, "max_vocab_size"),
+    ):
+        with pytest.raises(ValueError, match=mention):
+            Phrases(**wrong)
+    phrases = Phrases()
+    with pytest.raises(FileNotFoundError):
+        phrases.apply_file(tmp_path / "nowhere", tmp_path / "out")
+    (tmp_path / "short.gz").write_bytes(gzip.compress(b"a b " * 1000)[:-9])
+    with pytest.raises(ValueError, match=r"short\.gz is truncated or damaged"):
+        phrases.apply_file(tmp_path / "short.gz", tmp_path / "out")
+    with pytest.raises(ValueError, match=r"short\.gz is truncated or damaged"):
+        phrases.add_vocab(corpus_file=tmp_path / "short.gz")
+    assert [path.name for path in tmp_path.iterdir()] == ["short.gz"]
+
+    def failing():
+        yield ["a", "b"]
+        raise RuntimeError("the user's own")
+
+    with pytest.raises(RuntimeError, match="the user's own"):
+        phrases.add_vocab(failing())
+    assert len(phrases) == 0
