@@ -1,0 +1,167 @@
+"""fastrnn.word2vec beside gensim: the same file, the same parameters, in turns, each task in a process of its own.
+
+    python bench/word2vec.py CORPUS [--analogies questions-words.txt] [--json FILE]
+
+CORPUS is a text file with words between blanks. gensim reads it in both of its ways; the faster one counts. Words per
+second are those of the corpus, before subsampling, over the time of training without the vocabulary. Accuracy takes
+`--epochs` epochs for every seed, and so most of the time; `--seeds ''` leaves it out. Needs fastrnn[bench].
+"""
+
+import argparse
+import json
+import multiprocessing
+import resource
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+PARAMETERS: dict[str, Any] = {
+    "vector_size": 100,
+    "window": 5,
+    "negative": 5,
+    "sample": 1e-4,
+    "min_count": 5,
+}
+MOST_FREQUENT = 30_000  # words among which an analogy is looked for
+WAYS = ("gensim file", "gensim sentences", "fastrnn", "fastrnn deterministic")
+
+
+def model(way: str, corpus: str, epochs: int, workers: int, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """A model without a vocabulary, and how it is given the corpus."""
+    options = PARAMETERS | {"epochs": epochs, "workers": workers} | options
+    if way.startswith("gensim"):
+        from gensim.models.word2vec import LineSentence, Word2Vec
+
+        return Word2Vec(**options), (
+            {"corpus_file": corpus} if way == "gensim file" else {"corpus_iterable": LineSentence(corpus)}
+        )
+    from fastrnn.word2vec import Word2Vec
+
+    if way == "fastrnn deterministic":
+        options["deterministic"] = True
+    return Word2Vec(**options), {"corpus_file": corpus}
+
+
+def vocabulary(way: str, corpus: str, workers: int) -> dict[str, float]:
+    new, given = model(way, corpus, 1, workers)
+    start = time.perf_counter()
+    new.build_vocab(**given)
+    return {"seconds": time.perf_counter() - start}
+
+
+def training(way: str, corpus: str, workers: int, sg: int, epochs: int = 1, seed: int = 1) -> dict[str, float]:
+    new, given = model(way, corpus, epochs, workers, sg=sg, seed=seed)
+    new.build_vocab(**given)
+    start = time.perf_counter()
+    new.train(**given, total_examples=new.corpus_count, total_words=new.corpus_total_words, epochs=epochs)
+    seconds = time.perf_counter() - start
+    return {"seconds": seconds, "words_per_second": new.corpus_total_words * epochs / seconds}
+
+
+def accuracy(way: str, corpus: str, workers: int, sg: int, epochs: int, seed: int, analogies: str) -> dict[str, float]:
+    """Per cent of analogies that are right, and Spearman's correlation with what people said, times 100."""
+    new, given = model(way, corpus, epochs, workers, sg=sg, seed=seed)
+    new.build_vocab(**given)
+    new.train(**given, total_examples=new.corpus_count, total_words=new.corpus_total_words, epochs=epochs)
+    vectors = new.wv
+    tests = files("gensim").joinpath("test/test_data")
+    found = {"analogies": 100 * vectors.evaluate_word_analogies(analogies, restrict_vocab=MOST_FREQUENT)[0]}
+    for name, file in (("WordSim-353", "wordsim353.tsv"), ("SimLex-999", "simlex999.txt")):
+        found[name] = 100 * vectors.evaluate_word_pairs(str(tests / file))[1][0]
+    return found
+
+
+def analogy_time(way: str, corpus: str, workers: int, analogies: str) -> dict[str, float]:
+    """Seconds to answer all analogies, with vectors of no worth."""
+    new, given = model(way, corpus, 1, workers)
+    new.build_vocab(**given)
+    start = time.perf_counter()
+    new.wv.evaluate_word_analogies(analogies, restrict_vocab=MOST_FREQUENT)
+    return {"seconds": time.perf_counter() - start}
+
+
+def phrases(way: str, corpus: str) -> dict[str, float]:
+    """Seconds to find the phrases of the corpus and to apply them to all of it."""
+    from gensim.models.word2vec import LineSentence
+
+    if way.startswith("gensim"):
+        from gensim.models.phrases import Phrases
+    else:
+        from fastrnn.word2vec import Phrases
+    sentences = list(LineSentence(corpus))
+    start = time.perf_counter()
+    found = Phrases(sentences)
+    applied = sum(len(sentence) for sentence in found[sentences])
+    return {"seconds": time.perf_counter() - start, "words": applied}
+
+
+def _child(pipe: Any, task: Callable[..., dict[str, float]], arguments: dict[str, Any]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = task(**arguments)
+    pipe.send(found | {"peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "idle_kib": before})
+
+
+def measured(task: Callable[..., dict[str, float]], **arguments: Any) -> dict[str, float]:
+    """What a task returns in a process of its own, and the process's peak of memory."""
+    context = multiprocessing.get_context("spawn")
+    pipe, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(theirs, task, arguments))
+    process.start()
+    theirs.close()
+    try:
+        return pipe.recv()
+    except EOFError:
+        raise SystemExit(f"{task.__name__} failed with {arguments}") from None
+    finally:
+        process.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each way; the best counts")
+    parser.add_argument("--epochs", type=int, default=5, help="of the trainings whose accuracy is compared")
+    parser.add_argument("--seeds", default="1,2,3", help="of these trainings; '' for none")
+    parser.add_argument("--analogies", default=str(files("gensim").joinpath("test/test_data/questions-words.txt")))
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    if not Path(options.corpus).is_file():
+        parser.error(f"{options.corpus} is no file")
+    shared = {"corpus": options.corpus, "workers": options.workers}
+    rows: list[dict[str, Any]] = []
+
+    def in_turns(name: str, task: Callable[..., dict[str, float]], ways: tuple[str, ...], **arguments: Any) -> None:
+        for turn in range(options.rounds):
+            for way in ways:
+                rows.append({"task": name, "way": way, "turn": turn} | measured(task, way=way, **arguments))
+        for way in ways:
+            times = [row["seconds"] for row in rows if row["task"] == name and row["way"] == way]
+            print(f"{name:22} {way:22} best {min(times):8.2f} s, median {statistics.median(times):8.2f}", flush=True)
+
+    in_turns("vocabulary", vocabulary, WAYS[:3], **shared)
+    in_turns("skip-gram", training, WAYS, **shared, sg=1)
+    in_turns("CBOW", training, WAYS, **shared, sg=0)
+    in_turns("phrases", phrases, WAYS[1:3], corpus=options.corpus)
+    in_turns("analogies", analogy_time, WAYS[1:3], **shared, analogies=options.analogies)
+    for sg, name in ((1, "skip-gram"), (0, "CBOW")):
+        for seed in [int(seed) for seed in options.seeds.split(",") if seed]:
+            for way in WAYS[1:3]:
+                arguments = {"sg": sg, "epochs": options.epochs, "seed": seed, "analogies": options.analogies}
+                row = {"task": f"{name} accuracy", "way": way, "seed": seed}
+                rows.append(row | measured(accuracy, way=way, **shared, **arguments))
+                print(row, {key: round(value, 2) for key, value in rows[-1].items() if key not in row}, flush=True)
+    if options.json:
+        from fastrnn.info import machine
+
+        found = {"machine": machine(), "command": shlex.join(["python", *sys.argv]), "rows": rows}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
