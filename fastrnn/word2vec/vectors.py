@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from fastrnn.word2vec import evaluate, formats, native, similarity
+from fastrnn.word2vec import embedding, evaluate, formats, native, projector, similarity
+from fastrnn.word2vec.files import opened
 from fastrnn.word2vec.keyed import Key, Keyed, Query, listed
 
 Neighbours = list[tuple[str, float]]
@@ -80,7 +82,9 @@ class WordVectors(Keyed):
         answers = self._nearest(np.stack(queries), excluded, topn, clip_start, clip_end)
         return answers if batch else answers[0]
 
-    def similar_by_word(self, word: Key | list[Key], topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
+    def similar_by_word(
+        self, word: Key | Sequence[Key], topn: int | None = 10, restrict_vocab: int | None = None
+    ) -> Any:
         """The keys nearest to a word; for a list of words, a list of such lists."""
         words: Any = [[each] for each in word] if isinstance(word, list) else word
         return self.most_similar(words, topn=topn, restrict_vocab=restrict_vocab)
@@ -231,6 +235,45 @@ class WordVectors(Keyed):
     def load_word2vec_format(cls, fname: str | os.PathLike[str], binary: bool = False, **options: Any) -> WordVectors:
         """Read word2vec's, GloVe's (``no_header=True``) or fastText's file; options as of ``formats.load``."""
         return cls(*formats.load(fname, binary, **options))
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], limit: int | None = None) -> WordVectors:
+        """Read any of these files: fastrnn's own, or text with or without its first line, or, if named .bin, binary."""
+        with opened(file) as source:
+            line = source.readline(1 << 12)
+        if line == native.MAGIC:
+            return cls.load(file, mmap=True)
+        sizes = line.split()
+        header = len(sizes) == 2 and all(size.isdigit() for size in sizes)
+        binary = ".bin" in Path(file).suffixes
+        return cls.load_word2vec_format(file, binary, limit=limit, no_header=not (header or binary))
+
+    def to_embedding(
+        self, freeze: bool = True, unknown: str | None = "<unk>", padding: str | None = "<pad>"
+    ) -> tuple[torch.nn.Embedding, embedding.Rows]:
+        """An embedding layer with a copy of these vectors, and the row of each word in it.
+
+        Words keep their rows. Behind them come a row for unknown words, the mean of all vectors, and one for padding,
+        zeros that training never changes. Vectors that have one of these keys already keep its row.
+
+        Args:
+            freeze: leave the weights as they are in training.
+            unknown: the key of unknown words; None for no such row.
+            padding: the key of padding; None for no such row.
+
+        Example:
+            >>> layer, rows = vectors.to_embedding(freeze=False)
+            >>> layer(rows.encode("the cat sat".split())).shape
+            torch.Size([3, 100])
+        """
+        return embedding.to_embedding(self, freeze, unknown, padding)
+
+    def to_projector(self, folder: str | os.PathLike[str], limit: int | None = 10000) -> None:
+        """Write vectors.tsv, metadata.tsv and a configuration for ``tensorboard --logdir folder``.
+
+        Only ``limit`` first keys, for a browser is to hold them; a tab or line end in a key becomes a space.
+        """
+        projector.to_projector(self, folder, limit)
 
 
 def _is_batch(queries: Any) -> bool:
