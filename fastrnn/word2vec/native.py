@@ -1,0 +1,82 @@
+"""fastrnn's own file of word vectors: a plain header, then raw numbers that can be mapped into memory. No pickle.
+
+The first line says what the file is; the second is a JSON object of sizes, padded with spaces so that the numbers begin
+at a multiple of 64 bytes. Then come the vectors (rows × size little-endian float32), the counts if there are any (rows
+little-endian int64), and the keys as a JSON array.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap as mapping
+import os
+from typing import Any
+
+import numpy as np
+
+from fastrnn.word2vec.files import replacing
+
+MAGIC = b"fastrnn word vectors 1\n"
+HEADER = 256  # bytes of the two lines, a multiple of 64; the largest possible sizes take some 150
+
+
+def save(file: str | os.PathLike[str], keys: list[str], vectors: np.ndarray, counts: np.ndarray | None) -> None:
+    """Write keys (V), vectors (V, D) and counts (V,) or None; the old file stays until the new one is whole."""
+    names = json.dumps(keys).encode("ascii")
+    sizes = {"rows": len(keys), "size": vectors.shape[1], "counts": counts is not None, "keys": len(names)}
+    header = MAGIC + json.dumps(sizes).encode("ascii")
+    with replacing(file) as out:
+        out.write(header.ljust(HEADER - 1) + b"\n")
+        out.write(np.ascontiguousarray(vectors, dtype="<f4").data)
+        if counts is not None:
+            out.write(counts.astype("<i8").tobytes())
+        out.write(names)
+
+
+def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[str], np.ndarray, np.ndarray | None]:
+    """Read what :func:`save` wrote.
+
+    With ``mmap`` the vectors stay in the file and are read page by page as they are used, shared by all processes that
+    do so. Writing into them changes this process's copy, never the file.
+
+    Raises:
+        ValueError: It is another kind of file, or its size is not what its header says.
+    """
+    name = os.fspath(file)
+    with open(file, "rb") as source:
+        rows, size, counted, key_bytes = _sizes(name, source.read(HEADER))
+        expected = HEADER + 4 * rows * size + 8 * rows * counted + key_bytes
+        actual = os.fstat(source.fileno()).st_size
+        if actual != expected:
+            raise ValueError(f"{name}: its header says {rows} vectors of {size}, {expected} bytes; it has {actual}")
+        if mmap:
+            mapped = mapping.mmap(source.fileno(), 0, access=mapping.ACCESS_COPY)
+            vectors = np.frombuffer(mapped, dtype="<f4", count=rows * size, offset=HEADER)
+            source.seek(HEADER + vectors.nbytes)
+        else:
+            vectors = np.fromfile(source, dtype="<f4", count=rows * size)
+        counts = np.fromfile(source, dtype="<i8", count=rows) if counted else None
+        try:
+            keys = json.loads(source.read())
+        except ValueError as error:
+            raise ValueError(f"{name}: its keys are damaged: {error}") from error
+    if not (isinstance(keys, list) and len(keys) == rows and all(isinstance(key, str) for key in keys)):
+        raise ValueError(f"{name}: expected {rows} keys, all strings; it has other ones")
+    return keys, vectors.reshape(rows, size), counts
+
+
+def _sizes(name: str, header: bytes) -> tuple[int, int, bool, int]:
+    if not header.startswith(MAGIC):
+        what = " (a pickle, which may run code and is never loaded)" if header[:1] == b"\x80" else ""
+        raise ValueError(
+            f"{name}: not a file that WordVectors.save wrote{what}. load_word2vec_format reads word2vec's, GloVe's and "
+            "fastText's"
+        )
+    try:
+        sizes: dict[str, Any] = json.loads(header[len(MAGIC) :])
+        rows, size, counted, key_bytes = (sizes[each] for each in ("rows", "size", "counts", "keys"))
+        if min(rows, size, key_bytes) < 0 or {type(rows), type(size), type(key_bytes)} != {int}:
+            raise ValueError("sizes are whole numbers, 0 or more")
+        return rows, size, bool(counted), key_bytes
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{name}: its header is damaged: {error!r}") from error

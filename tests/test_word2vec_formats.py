@@ -1,0 +1,173 @@
+"""Files of vectors: gensim's bytes both ways, what is refused and how, and that an old file outlives a failed save."""
+
+import gzip
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastrnn.word2vec import WordVectors
+from fastrnn.word2vec import rows as rows_of
+from tests.test_word2vec_vectors import twin
+
+AWKWARD = np.array([[1e-7, 1e20, -0.0], [0.1, 1 / 3, 16777216], [123456.789, 1e-5, 3]], dtype=np.float32)
+KEYS = ["naïve", "東京", "c"]
+ONE, TWO = (np.array(pair, dtype="<f4").tobytes() for pair in ([1, 2], [3, 4]))
+
+
+@pytest.fixture
+def vectors() -> WordVectors:
+    return WordVectors(KEYS, AWKWARD, [3, 9, 3])
+
+
+def written(file: Path, data: bytes) -> Path:
+    file.write_bytes(data)
+    return file
+
+
+@pytest.mark.parametrize("binary", [False, True])
+def test_gensim_writes_and_reads_the_same_bytes(vectors: WordVectors, tmp_path: Path, binary: bool) -> None:
+    theirs = twin(vectors)
+    for key in KEYS:
+        theirs.set_vecattr(key, "count", vectors.get_vecattr(key, "count"))
+    theirs.save_word2vec_format(str(tmp_path / "theirs"), binary=binary)
+    vectors.save_word2vec_format(tmp_path / "ours", binary=binary)
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+    back = type(theirs).load_word2vec_format(str(tmp_path / "ours"), binary=binary)
+    assert back.index_to_key == ["東京", "naïve", "c"]
+    assert np.array_equal(back.vectors, AWKWARD[[1, 0, 2]])
+
+
+@pytest.mark.parametrize("block", [5, 1 << 24])
+@pytest.mark.parametrize("name", ["v", "v.gz", "v.bz2", "v.xz"])
+@pytest.mark.parametrize("binary", [False, True])
+def test_what_is_saved_is_loaded(
+    vectors: WordVectors, tmp_path: Path, binary: bool, name: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_of, "BLOCK", block)
+    vectors.save_word2vec_format(tmp_path / name, binary=binary)
+    back = WordVectors.load_word2vec_format(tmp_path / name, binary=binary)
+    assert back.index_to_key == ["東京", "naïve", "c"]
+    assert back.vectors.tobytes() == AWKWARD[[1, 0, 2]].tobytes()
+    first = WordVectors.load_word2vec_format(tmp_path / name, binary=binary, limit=2)
+    assert first.index_to_key == ["東京", "naïve"]
+
+
+def test_gz_is_gzip(vectors: WordVectors, tmp_path: Path) -> None:
+    vectors.save_word2vec_format(tmp_path / "v.gz")
+    assert gzip.decompress((tmp_path / "v.gz").read_bytes()).startswith(b"3 3\n")
+
+
+@pytest.mark.parametrize(
+    ("data", "binary"),
+    [
+        (b"2 2\na " + ONE + b"\nb " + TWO + b"\n", True),  # as word2vec.c writes it
+        (b"2 2\na 1.000000 2.000000 \nb 3.000000 4.000000 \n", False),
+        (b"2 2\na 1 2\nb 3 4", False),
+        (b"2 2\r\na 1 2\r\nb 3 4\r\n", False),
+        (b"2 2\na  1 2\nb\t3 4\n\n", False),
+    ],
+)
+def test_other_writers_are_read(tmp_path: Path, data: bytes, binary: bool) -> None:
+    back = WordVectors.load_word2vec_format(written(tmp_path / "v", data), binary=binary)
+    assert back.index_to_key == ["a", "b"]
+    assert back.vectors.tolist() == [[1, 2], [3, 4]]
+
+
+def test_glove_has_no_header_and_keys_with_spaces(tmp_path: Path) -> None:
+    file = written(tmp_path / "glove.txt", b"the 1 2\n. . 3 4\n")
+    assert WordVectors.load_word2vec_format(file, no_header=True).index_to_key == ["the", ". ."]
+    with pytest.raises(ValueError, match=r"glove.txt, line 1: expected 'rows size'.*no_header=True"):
+        WordVectors.load_word2vec_format(file)
+
+
+@pytest.mark.parametrize(
+    ("data", "binary", "message"),
+    [
+        (b"", False, "line 1: expected 'rows size', got b''"),
+        (b"x 2\na 1 2\n", False, "line 1: expected 'rows size'"),
+        (b"2 2\na 1 2\n", False, "truncated"),
+        (b"2 2\na 1 2.0000000\n", False, "says 2 rows, it has 1"),
+        (b"1 2\na 1 2\nb 3 4\n", False, "says 1 rows of 2 numbers; more follows"),
+        (b"2 2\na 1 2\nb 3 \n\n\n", False, "line 3: expected a key and 2 numbers, got 2 fields"),
+        (b"2 2\na 1 2\nb 3 4 5\n", False, "line 3: expected a key and 2 numbers, got 4 fields"),
+        (b"2 2\na 1 2\nb 3 x\n", False, "line 3: expected 2 numbers, got b'x'"),
+        (b"2 2\na 1 2\nb\xff 3 4\n", False, r"row 2: key b'b\\xff' is not utf8"),
+        (b"99999999999 99999999999\na 1 2\n", False, "99999999999 rows of 99999999999 numbers take at least"),
+        (b"99999999999 300\na " + ONE, True, "99999999999 rows of 300 numbers take at least"),
+        (b"2 2\na " + ONE + b"b " + TWO[:-1], True, "take at least 24 bytes; 19 follow|truncated"),
+        (b"1 2\na " + ONE + b"b " + TWO, True, "more follows"),
+        (b"2 1\na " + ONE + b"\nb " + TWO + b"\n", True, "row 2: key|more follows|its key is empty"),
+    ],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, data: bytes, binary: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        WordVectors.load_word2vec_format(written(tmp_path / "v.vec", data), binary=binary)
+    assert "v.vec" in str(raised.value)
+
+
+def test_huge_numbers_in_a_compressed_header_allocate_nothing(tmp_path: Path) -> None:
+    file = written(tmp_path / "v.gz", gzip.compress(b"99999999999 2\na 1 2\n"))
+    with pytest.raises(ValueError, match=r"truncated.*it has 1"):
+        WordVectors.load_word2vec_format(file)
+
+
+def test_unicode_errors_and_repeated_keys(tmp_path: Path) -> None:
+    file = written(tmp_path / "v", b"2 2\na\xff 1 2\na 3 4\n")
+    assert WordVectors.load_word2vec_format(file, unicode_errors="replace").index_to_key == ["a\ufffd", "a"]
+    with pytest.warns(UserWarning, match="left out 1 rows whose key came before, the first 'a'"):
+        back = WordVectors.load_word2vec_format(file, unicode_errors="ignore")
+    assert back.vectors.tolist() == [[1, 2]]
+
+
+def test_a_key_that_no_reader_could_find_is_refused(tmp_path: Path) -> None:
+    for key in ("new york", "", "a\nb"):
+        with pytest.raises(ValueError, match="hold no key that is empty or has a space"):
+            WordVectors([key], np.zeros((1, 2))).save_word2vec_format(tmp_path / "v")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mmap", [False, True])
+def test_the_native_file(tmp_path: Path, mmap: bool) -> None:
+    file = tmp_path / "v.vectors"
+    for counts in (None, [5, 4]):
+        saved = WordVectors(["new york", "\n東"], np.array([[1, 2, 3], [4, 5, 6]]), counts)
+        saved.save(file)
+        back = WordVectors.load(file, mmap=mmap)
+        assert back.index_to_key == saved.index_to_key
+        assert np.array_equal(back.vectors, saved.vectors)
+        assert (back.counts is None) == (counts is None)
+        assert np.array_equal(back.counts or [], counts or []) if counts is None else (back.counts == counts).all()
+        before = file.read_bytes()
+        back.vectors[0] = 0  # the process's own copy
+        assert file.read_bytes() == before
+        assert back.most_similar(1, topn=1) == [("new york", 0.0)]
+
+
+def test_a_native_file_of_another_size_or_kind_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "v"
+    WordVectors(KEYS, AWKWARD).save(file)
+    whole = file.read_bytes()
+    for damaged, message in (
+        (whole[:-1], "its header says 3 vectors of 3"),
+        (whole[:40], "its header is damaged"),
+        (whole.replace(b'"rows": 3', b'"rows": 999999999999'), "its header|damaged"),
+        (whole[:-2] + b"]]", "its keys are damaged"),
+        (pickle.dumps(KEYS), "a pickle, which may run code and is never loaded"),
+        (b"1 2\na 1 2\n", "not a file that WordVectors.save wrote"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            WordVectors.load(written(file, damaged))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, which is always full")
+@pytest.mark.parametrize("name", ["v.bin", "v.gz"])
+def test_a_full_disc_leaves_the_old_file_whole(tmp_path: Path, vectors: WordVectors, name: str) -> None:
+    file = written(tmp_path / name, b"old")
+    for save in (vectors.save_word2vec_format, vectors.save):
+        (tmp_path / f"{name}.part").symlink_to("/dev/full")
+        with pytest.raises(OSError, match="No space left"):
+            save(file)
+        assert [each.name for each in tmp_path.iterdir()] == [name]
+        assert file.read_bytes() == b"old"
