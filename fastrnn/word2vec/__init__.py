@@ -2,7 +2,8 @@
 
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.pairs import skip_gram_pairs
+from fastrnn.word2vec.phrases import Phrases
 from fastrnn.word2vec.vectors import WordVectors
 from fastrnn.word2vec.vocabulary import Vocabulary
 
-__all__ = ["Vocabulary", "Word2Vec", "WordVectors", "skip_gram_pairs"]
+__all__ = ["Phrases", "Vocabulary", "Word2Vec", "WordVectors", "skip_gram_pairs"]

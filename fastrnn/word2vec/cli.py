@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fastrnn.word2vec.model import Word2Vec
+from fastrnn.word2vec.phrases import Phrases
+from fastrnn.word2vec.settings import Settings
 from fastrnn.word2vec.vectors import WordVectors
 
-app = typer.Typer(help="Word vectors: evaluate them, look at them.", no_args_is_help=True)
+app = typer.Typer(help="Word vectors: train them, evaluate them, look at them.", no_args_is_help=True)
 console = Console()
 Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's (text, or binary as .bin), GloVe's or fastrnn's.")]
+
+
+Corpus = Annotated[Path, typer.Argument(help="Text, a sentence a line; .gz, .xz and .bz2 are unpacked.")]
+DEFAULTS = Settings()
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -28,6 +36,95 @@ def read(file: Path, limit: int | None) -> WordVectors:
         return WordVectors.read(file, limit)
     except (ValueError, OSError) as error:
         fail(error)
+
+
+@app.command()
+def train(
+    corpus: Corpus,
+    out: Annotated[Path, typer.Option(help="The vectors, in word2vec's format: binary as .bin, else text.")],
+    skip_gram: Annotated[bool, typer.Option("--sg", help="Skip-gram instead of CBOW.")] = bool(DEFAULTS.sg),
+    vector_size: Annotated[int, typer.Option(help="Numbers of a vector.")] = DEFAULTS.vector_size,
+    window: Annotated[int, typer.Option(help="Words on either side.")] = DEFAULTS.window,
+    min_count: Annotated[int, typer.Option(help="Rarer words are left out.")] = DEFAULTS.min_count,
+    sample: Annotated[float, typer.Option(help="Words more frequent than this are thinned out.")] = DEFAULTS.sample,
+    negative: Annotated[int, typer.Option(help="Negatives of a pair; 0 for none.")] = DEFAULTS.negative,
+    hierarchical: Annotated[bool, typer.Option("--hs", help="Hierarchical softmax.")] = bool(DEFAULTS.hs),
+    alpha: Annotated[float, typer.Option(help="Learning rate at the beginning.")] = DEFAULTS.alpha,
+    epochs: Annotated[int, typer.Option(help="Times that the corpus is gone through.")] = DEFAULTS.epochs,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = DEFAULTS.seed,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default one for each core.")] = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits for any workers.")] = False,
+) -> None:
+    """Learn a vector for every word of a text."""
+    settings: dict[str, Any] = {
+        "sg": int(skip_gram),
+        "vector_size": vector_size,
+        "window": window,
+        "min_count": min_count,
+        "sample": sample,
+        "negative": negative,
+        "hs": int(hierarchical),
+        "alpha": alpha,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    columns = ("{task.description}", "{task.fields[speed]}", "{task.fields[loss]}")
+    bar = Progress(
+        TextColumn(columns[0]), BarColumn(), *map(TextColumn, columns[1:]), TimeElapsedColumn(), console=console
+    )
+    try:
+        with bar:
+            task = bar.add_task("vocabulary", total=None, speed="", loss="")
+
+            def show(epoch: int, done: int, words: int, loss: float) -> None:
+                passed = bar.tasks[0].elapsed or 0
+                speed = f"{(epoch * words + done) / max(passed, 1e-9) / 1e6:.2f} M words/s"
+                bar.update(
+                    task,
+                    description=f"epoch {epoch + 1} of {epochs}",
+                    total=epochs * words,
+                    completed=epoch * words + done,
+                    speed=speed,
+                    loss=f"loss {loss:.4f}",
+                )
+
+            model = Word2Vec(workers=workers, deterministic=deterministic, progress=show, **settings)
+            model.build_vocab(corpus_file=corpus)
+            bar.reset(task)
+            model.train(corpus_file=corpus)
+        model.wv.save_word2vec_format(out, binary=out.suffix == ".bin")
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        fail(error)
+    console.print(f"{len(model.wv)} words of {vector_size} numbers each are in {out}.", highlight=False)
+
+
+@app.command()
+def phrases(
+    corpus: Corpus,
+    out: Annotated[
+        Path | None, typer.Option(help="The corpus with its phrases joined; without, they are shown.")
+    ] = None,
+    min_count: Annotated[float, typer.Option(help="Rarer words and pairs make no phrase.")] = 5,
+    threshold: Annotated[float, typer.Option(help="The score above which a pair is a phrase.")] = 10.0,
+    scoring: Annotated[str, typer.Option(help="default or npmi.")] = "default",
+    delimiter: Annotated[str, typer.Option(help="Between the words of a phrase.")] = "_",
+    topn: Annotated[int, typer.Option(min=1, help="How many are shown.")] = 20,
+) -> None:
+    """Find pairs of words that are one: new york."""
+    try:
+        found = Phrases(
+            corpus_file=corpus, min_count=min_count, threshold=threshold, scoring=scoring, delimiter=delimiter
+        )
+        if out:
+            found.apply_file(corpus, out)
+            return
+        best = sorted(found.export_phrases().items(), key=lambda item: -item[1])
+    except (ValueError, OSError, EOFError) as error:
+        fail(error)
+    table = Table("phrase", "score", caption=f"{len(best)} phrases")
+    for phrase, score in best[:topn]:
+        table.add_row(phrase, f"{score:.4g}")
+    console.print(table)
 
 
 @app.command("eval")

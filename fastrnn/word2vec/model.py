@@ -190,6 +190,16 @@ class Word2Vec:
         self.losses.append(loss)
         self.pairs.append(pairs)
 
+    @property
+    def corpus_count(self) -> int:
+        """Sentences of the corpus that the vocabulary was built from."""
+        return self.vocabulary.sentences
+
+    @property
+    def corpus_total_words(self) -> int:
+        """Words of it, the rare ones too."""
+        return self.vocabulary.total_words
+
     def get_latest_training_loss(self) -> float:
         """The loss of the last whole epoch, summed in float64 over its pairs (and outputs); 0 before the first."""
         return self.losses[-1] if self.losses else 0.0

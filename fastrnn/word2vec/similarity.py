@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-# Scores that one product may hold, 16 MiB of them. On two cores 19,544 analogies over 30,000 words took 1.5 to 1.7 s,
+# Scores that one product may hold, 16 MiB of them. On two cores 19,544 analogies over 30,000 words took 1.5 to 2.0 s,
 # with half as many scores 1.9 to 2.4 s.
 SCORES_AT_ONCE = 1 << 22
 GROUP = 64  # neighbouring scores of which `largest` takes the maximum first
