@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import torch.distributed as dist
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fastrnn.word2vec.distributed import SYNC_WORDS, DistributedWord2Vec
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.phrases import Phrases
 from fastrnn.word2vec.settings import Settings
@@ -54,8 +56,16 @@ def train(
     seed: Annotated[int, typer.Option(help="Of all random numbers.")] = DEFAULTS.seed,
     workers: Annotated[int | None, typer.Option(help="Threads; by default one for each core.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits for any workers.")] = False,
+    sync_words: Annotated[int, typer.Option(help="Under torchrun: words between two exchanges.")] = SYNC_WORDS,
 ) -> None:
-    """Learn a vector for every word of a text."""
+    """Learn a vector for every word of a text.
+
+    By several processes or machines with torchrun --nproc-per-node N -m fastrnn.word2vec train …
+    """
+    distributed = dist.is_available() and dist.is_torchelastic_launched()
+    if distributed:
+        dist.init_process_group("gloo")
+    is_first = not distributed or dist.get_rank() == 0
     settings: dict[str, Any] = {
         "sg": int(skip_gram),
         "vector_size": vector_size,
@@ -70,7 +80,12 @@ def train(
     }
     columns = ("{task.description}", "{task.fields[speed]}", "{task.fields[loss]}")
     bar = Progress(
-        TextColumn(columns[0]), BarColumn(), *map(TextColumn, columns[1:]), TimeElapsedColumn(), console=console
+        TextColumn(columns[0]),
+        BarColumn(),
+        *map(TextColumn, columns[1:]),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not is_first,
     )
     try:
         with bar:
@@ -88,14 +103,20 @@ def train(
                     loss=f"loss {loss:.4f}",
                 )
 
-            model = Word2Vec(workers=workers, deterministic=deterministic, progress=show, **settings)
+            options = settings | {"workers": workers, "deterministic": deterministic, "progress": show}
+            model = DistributedWord2Vec(sync_words=sync_words, **options) if distributed else Word2Vec(**options)
             model.build_vocab(corpus_file=corpus)
             bar.reset(task)
             model.train(corpus_file=corpus)
-        model.wv.save_word2vec_format(out, binary=out.suffix == ".bin")
-    except (ValueError, TypeError, OSError, EOFError) as error:
+        if is_first:
+            model.wv.save_word2vec_format(out, binary=out.suffix == ".bin")
+    except (ValueError, TypeError, OSError, EOFError, RuntimeError) as error:
         fail(error)
-    console.print(f"{len(model.wv)} words of {vector_size} numbers each are in {out}.", highlight=False)
+    finally:
+        if distributed:
+            dist.destroy_process_group()
+    if is_first:
+        console.print(f"{len(model.wv)} words of {vector_size} numbers each are in {out}.", highlight=False)
 
 
 @app.command()
