@@ -94,7 +94,12 @@ def test_ctrl_c_leaves_a_usable_model(tmp_path):
     model.build_vocab(SENTENCES)
     with pytest.raises(KeyboardInterrupt):
         model.train(SENTENCES)
-    assert len(model.losses) == 1
+    assert len(model.losses) == len(model.pairs) == 1  # whole epochs only
+    one_epoch = Word2Vec(**SMALL)
+    one_epoch.build_vocab(SENTENCES)
+    one_epoch.train(SENTENCES, epochs=1, end_alpha=0.025 + (0.0001 - 0.025) / 3)
+    assert model.losses == one_epoch.losses
+    assert (model.wv.vectors != one_epoch.wv.vectors).any()  # what the second epoch had learned is there
     assert calls[-1][0] == 1
     assert calls[-1][2] == sum(map(len, SENTENCES))
     model.progress = None

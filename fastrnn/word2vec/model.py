@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from fastrnn import _C
 from fastrnn.word2vec import storage
-from fastrnn.word2vec.corpus import Sentences, check_corpus, default_workers
-from fastrnn.word2vec.huffman import huffman_paths
-from fastrnn.word2vec.parameters import aligned, empty_rows, grown, random_rows
-from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds, windows_in_order
+from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, default_workers
+from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.settings import Settings
+from fastrnn.word2vec.training import Trainer
 from fastrnn.word2vec.vectors import WordVectors
 from fastrnn.word2vec.vocabulary import Vocabulary
 
@@ -86,21 +83,13 @@ class Word2Vec:
             self.vocabulary = Vocabulary.build(
                 corpus_iterable, corpus_file, s.min_count, s.max_vocab_size, s.max_final_vocab, self.workers
             )
-            words = len(self.vocabulary)
-            self._syn0 = random_rows(words, s.vector_size, s.seed)
-            self._syn1 = empty_rows(max(words - 1, 1), s.vector_size) if s.hs else None
-            self._syn1neg = empty_rows(words, s.vector_size) if s.negative else None
+            self.parameters = Parameters.untrained(len(self.vocabulary), s)
             self.losses, self.pairs = [], []
         else:
             if "vocabulary" not in self.__dict__:
                 raise ValueError("update=True needs a vocabulary; call build_vocab without it first")
-            before = len(self.vocabulary)
             new = self.vocabulary.update(corpus_iterable, corpus_file, s.min_count, s.max_vocab_size, self.workers)
-            self._syn0 = grown(self._syn0, random_rows(new, s.vector_size, s.seed, already=before))
-            if self._syn1neg is not None:
-                self._syn1neg = grown(self._syn1neg, empty_rows(new, s.vector_size))
-            if self._syn1 is not None:  # another tree: what was known of its inner nodes means nothing in it
-                self._syn1 = empty_rows(max(before + new - 1, 1), s.vector_size)
+            self.parameters = self.parameters.with_more(new, s)
         self._show_vectors()
 
     def train(
@@ -115,7 +104,9 @@ class Word2Vec:
     ) -> tuple[int, int]:
         """Train on a corpus, which is read once. The learning rate falls in a straight line over all epochs.
 
-        After Ctrl-C the model is as it was at that moment, and usable.
+        After Ctrl-C (or whatever ``progress`` raises) the model is usable: ``wv`` is what had been learned at that
+        moment, ``losses`` and ``pairs`` are those of the whole epochs. The next call of ``train`` begins an epoch anew,
+        with the random numbers of the one that was broken off.
 
         Args:
             total_examples, total_words: for gensim's sake; the corpus is counted as it is read.
@@ -133,62 +124,37 @@ class Word2Vec:
             raise ValueError(f"epochs must be 1 or more, got {epochs}")
         first = s.alpha if start_alpha is None else start_alpha
         last = s.min_alpha if end_alpha is None else end_alpha
-        counts = self.vocabulary.counts
-        tables = {
-            "keep": keep_thresholds(counts, s.sample),
-            "alias": alias_table(counts.astype(np.float64) ** s.ns_exponent) if s.negative else None,
-            "paths": huffman_paths(counts) if s.hs else None,
-        }
         before = len(self.losses)
         with TemporaryDirectory(prefix="fastrnn") as directory:
-            ids, offsets = self.vocabulary.encode(corpus_iterable, corpus_file, directory, self.workers)
-            if len(ids) == 0:
-                raise ValueError("no word of the corpus is in the vocabulary")
+            corpus = self._read(corpus_iterable, corpus_file, directory)
+            words = len(corpus.ids) * epochs
+            trainer = Trainer(self.parameters, self.vocabulary.counts, s, self.workers, self.deterministic)
+            rates = [first + (last - first) * epoch / epochs for epoch in range(epochs + 1)]
             try:
-                for epoch in range(epochs):
-                    self._train_epoch(
-                        ids,
-                        offsets,
-                        tables,
-                        first + (last - first) * epoch / epochs,
-                        first + (last - first) * (epoch + 1) / epochs,
-                    )
+                for alpha in pairwise(rates):
+                    loss, pairs = self._train_epoch(trainer, corpus, alpha)
+                    self.losses.append(loss)
+                    self.pairs.append(pairs)
             finally:
                 self._show_vectors()
-                words = len(ids) * epochs
-                del ids, offsets  # before the directory goes, for they are mapped files in it
+                del corpus  # before the directory goes, for these are mapped files in it
         return words, sum(self.pairs[before:])
 
-    def _train_epoch(
-        self, ids: np.ndarray, offsets: np.ndarray, tables: dict[str, Any], alpha_begin: float, alpha_end: float
-    ) -> None:
-        s, epoch = self.settings, len(self.losses)
+    def _read(self, sentences: Sentences | None, corpus_file: Path | None, directory: str) -> Encoded:
+        corpus = self.vocabulary.encode(sentences, corpus_file, directory, self.workers)
+        if len(corpus.ids) == 0:
+            raise ValueError("no word of the corpus is in the vocabulary")
+        return corpus
 
+    def _train_epoch(self, trainer: Trainer, corpus: Encoded, alpha: tuple[float, float]) -> tuple[float, int]:
         def progress(words_done: int, loss: float, pairs: int) -> None:
-            if self.progress is not None:
-                self.progress(epoch, words_done, len(ids), loss / max(pairs, 1))
+            self._report(words_done, len(corpus.ids), loss, pairs)
 
-        loss, pairs = _C.word2vec.train_epoch(
-            ids=ids,
-            offsets=offsets,
-            syn0=self._syn0,
-            syn1=self._syn1,
-            syn1neg=self._syn1neg,
-            **tables,
-            skip_gram=bool(s.sg),
-            cbow_mean=bool(s.cbow_mean),
-            shrink_windows=s.shrink_windows,
-            window=s.window,
-            negative=s.negative,
-            key=epoch_key(s.seed, epoch),
-            alpha_begin=alpha_begin,
-            alpha_end=alpha_end,
-            workers=self.workers,
-            windows_in_order=windows_in_order(self.vocabulary.counts, tables["keep"]) if self.deterministic else 0,
-            progress=progress,
-        )
-        self.losses.append(loss)
-        self.pairs.append(pairs)
+        return trainer.train(corpus, len(self.losses), alpha, progress)
+
+    def _report(self, words_done: int, words: int, loss: float, pairs: int) -> None:
+        if self.progress is not None:
+            self.progress(len(self.losses), words_done, words, loss / max(pairs, 1))
 
     @property
     def corpus_count(self) -> int:
@@ -205,30 +171,18 @@ class Word2Vec:
         return self.losses[-1] if self.losses else 0.0
 
     def _show_vectors(self) -> None:
-        vectors = self._syn0[:, : self.settings.vector_size]
+        vectors = self.parameters.syn0[:, : self.settings.vector_size]
         self.wv = WordVectors(self.vocabulary.index_to_key, vectors, self.vocabulary.counts)
 
     def save(self, path: Path) -> None:
         """Write everything that further training needs, beside ``path`` first, then rename. Raises OSError."""
         if "vocabulary" not in self.__dict__:
             raise ValueError("there is nothing to save; call build_vocab first")
-        v, size = self.vocabulary, self.settings.vector_size
-        arrays = {name: getattr(self, f"_{name}") for name in ("syn0", "syn1", "syn1neg")}
-        arrays = {name: rows[:, :size] for name, rows in arrays.items() if rows is not None}
-        arrays |= {"counts": v.counts, "losses": np.array(self.losses), "pairs": np.array(self.pairs, dtype=np.int64)}
-        settings = self.settings.as_dict() | {"deterministic": self.deterministic}
-        totals = {"total_words": v.total_words, "sentences": v.sentences}
-        storage.write(path, {"model": settings, "totals": totals}, v.index_to_key, arrays)
+        storage.save(self, path)
 
     @classmethod
     def load(cls, path: Path, workers: int | None = None) -> Word2Vec:
         """Read what :meth:`save` has written; nothing in the file is run. Raises OSError, ValueError."""
-        settings, keys, arrays = storage.read(path)
-        model = cls(workers=workers, **settings["model"])
-        model.vocabulary = Vocabulary(keys, arrays["counts"], **settings["totals"])
-        model.losses, model.pairs = arrays["losses"].tolist(), arrays["pairs"].tolist()
-        for name in ("syn0", "syn1", "syn1neg"):
-            rows = arrays.get(name)
-            setattr(model, f"_{name}", None if rows is None else aligned(rows))
+        model = storage.load(cls, path, workers)
         model._show_vectors()
         return model

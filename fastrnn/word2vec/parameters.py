@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from fastrnn.word2vec.settings import Settings
 
 LINE = 16  # floats in a cache line: rows of whole lines are read without crossing one
 
@@ -39,3 +43,48 @@ def grown(rows: np.ndarray, more: np.ndarray) -> np.ndarray:
     result = empty_rows(len(rows) + len(more), rows.shape[1])
     result[: len(rows)], result[len(rows) :] = rows, more
     return result
+
+
+class Parameters:
+    """Everything that training changes.
+
+    Attributes:
+        syn0: (V, width), the vectors of the words as input; those that users want.
+        syn1: (V - 1, width), of the inner nodes of the tree of hierarchical softmax, or None.
+        syn1neg: (V, width), the vectors of the words as output, for negative sampling, or None.
+    """
+
+    def __init__(self, syn0: np.ndarray, syn1: np.ndarray | None, syn1neg: np.ndarray | None) -> None:
+        self.syn0, self.syn1, self.syn1neg = syn0, syn1, syn1neg
+
+    @classmethod
+    def untrained(cls, words: int, settings: Settings) -> Parameters:
+        size = settings.vector_size
+        return cls(
+            random_rows(words, size, settings.seed),
+            _tree(words, size) if settings.hs else None,
+            empty_rows(words, size) if settings.negative else None,
+        )
+
+    def with_more(self, new: int, settings: Settings) -> Parameters:
+        """Those for ``new`` words more; what was learned stays, but for the tree, whose nodes are others now."""
+        before, size = len(self.syn0), settings.vector_size
+        return Parameters(
+            grown(self.syn0, random_rows(new, size, settings.seed, already=before)),
+            None if self.syn1 is None else _tree(before + new, size),
+            None if self.syn1neg is None else grown(self.syn1neg, empty_rows(new, size)),
+        )
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Parameters:
+        """Copies of what :meth:`arrays` gave."""
+        names = ("syn0", "syn1", "syn1neg")
+        return cls(*(aligned(arrays[name]) if name in arrays else None for name in names))  # type: ignore[arg-type]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The matrices that there are, by their names."""
+        return {name: rows for name, rows in vars(self).items() if rows is not None}
+
+
+def _tree(words: int, vector_size: int) -> np.ndarray:
+    return empty_rows(max(words - 1, 1), vector_size)

@@ -6,12 +6,39 @@ import json
 import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
+from fastrnn.word2vec.parameters import Parameters
+from fastrnn.word2vec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from fastrnn.word2vec.model import Word2Vec
+
 FORMAT = "fastrnn.word2vec 1"
+
+
+def save(model: Word2Vec, path: str | os.PathLike[str]) -> None:
+    """Write a model with a vocabulary. Raises OSError, and then leaves what was there before."""
+    vocabulary, size = model.vocabulary, model.settings.vector_size
+    arrays = {name: rows[:, :size] for name, rows in model.parameters.arrays().items()}
+    arrays |= {"counts": vocabulary.counts}
+    arrays |= {"losses": np.array(model.losses), "pairs": np.array(model.pairs, dtype=np.int64)}
+    settings = model.settings.as_dict() | {"deterministic": model.deterministic}
+    totals = {"total_words": vocabulary.total_words, "sentences": vocabulary.sentences}
+    write(path, {"model": settings, "totals": totals}, vocabulary.index_to_key, arrays)
+
+
+def load(model_class: type[Word2Vec], path: str | os.PathLike[str], workers: int | None) -> Word2Vec:
+    """Read what :func:`save` has written. Raises OSError, ValueError."""
+    settings, keys, arrays = read(path)
+    model = model_class(workers=workers, **settings["model"])
+    model.vocabulary = Vocabulary(keys, arrays["counts"], **settings["totals"])
+    model.parameters = Parameters.from_arrays(arrays)
+    model.losses, model.pairs = arrays["losses"].tolist(), arrays["pairs"].tolist()
+    return model
 
 
 def write(

@@ -1,0 +1,66 @@
+"""Some sentences through the training kernel (csrc/word2vec/training_kernel.h)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastrnn import _C
+from fastrnn.word2vec.corpus import Encoded
+from fastrnn.word2vec.huffman import huffman_paths
+from fastrnn.word2vec.parameters import Parameters
+from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds, windows_in_order
+from fastrnn.word2vec.settings import Settings
+
+# Called with (words done, loss so far, pairs so far), at most ten times a second.
+Progress = Callable[[int, float, int], None]
+
+
+class Trainer:
+    """Everything that stays as it is throughout a training, and the parameters that it changes.
+
+    Args:
+        counts: (V,) of integers, how often each word occurs; from them come the tables that the kernel looks things up
+            in: for subsampling (Mikolov et al., arXiv:1310.4546, section 2.3), the negatives, and the tree.
+    """
+
+    def __init__(
+        self, parameters: Parameters, counts: np.ndarray, settings: Settings, workers: int, deterministic: bool
+    ) -> None:
+        keep = keep_thresholds(counts, settings.sample)
+        weights = counts.astype(np.float64) ** settings.ns_exponent
+        self.seed = settings.seed
+        self.arguments = dict(
+            **{name: getattr(parameters, name) for name in ("syn0", "syn1", "syn1neg")},
+            keep=keep,
+            alias=alias_table(weights) if settings.negative else None,
+            paths=huffman_paths(counts) if settings.hs else None,
+            skip_gram=bool(settings.sg),
+            cbow_mean=bool(settings.cbow_mean),
+            shrink_windows=settings.shrink_windows,
+            window=settings.window,
+            negative=settings.negative,
+            workers=workers,
+            windows_in_order=windows_in_order(counts, keep) if deterministic else 0,
+        )
+
+    def train(self, part: Encoded, epoch: int, alpha: tuple[float, float], progress: Progress) -> tuple[float, int]:
+        """Go once through some sentences.
+
+        Args:
+            part: ``offsets`` may be a stretch of a corpus's offsets, with all of its ``ids``. What is drawn for a word
+                depends on its place in ``ids``, so it is the same however the corpus is cut.
+            alpha: the learning rate before the first word and after the last; between them it falls in a straight line.
+        Returns:
+            the loss, summed over the pairs, and how many pairs there were.
+        """
+        return _C.word2vec.train_epoch(
+            ids=part.ids,
+            offsets=part.offsets,
+            **self.arguments,
+            key=epoch_key(self.seed, epoch),
+            alpha_begin=alpha[0],
+            alpha_end=alpha[1],
+            progress=progress,
+        )
