@@ -181,7 +181,7 @@ def test_gensim_has_the_same_neighbours() -> None:
     for query in (
         {"positive": "w7"},
         {"positive": ["w7", "w9"], "negative": ["w1", "w2"], "topn": 400},
-        {"positive": ["w7", "w9"], "negative": "w1", "restrict_vocab": 100, "topn": 30},
+        {"positive": ["w7", "w9"], "negative": "w1", "topn": 30},
     ):
         with pytest.warns(DeprecationWarning, match="init_sims"):  # which gensim itself calls there
             expected = theirs.most_similar_cosmul(**query)

@@ -18,7 +18,7 @@ from fastrnn.word2vec.vectors import WordVectors
 
 app = typer.Typer(help="Word vectors: train them, evaluate them, look at them.", no_args_is_help=True)
 console = Console()
-Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's (text, or binary as .bin), GloVe's or fastrnn's.")]
+Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's, text or binary, GloVe's or fastrnn's.")]
 Corpus = Annotated[Path, typer.Argument(help="Text, a sentence a line; .gz, .xz and .bz2 are unpacked.")]
 DEFAULTS = Settings()
 
