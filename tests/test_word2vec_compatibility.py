@@ -67,6 +67,14 @@ def test_vectors_say_what_takes_an_attributes_place(name: str, instead: str) -> 
     assert not hasattr(vectors, name)
 
 
+def test_a_model_goes_on_from_vectors_that_are_put_in() -> None:
+    model = Word2Vec(SENTENCES, **SMALL)
+    keys, rows = ["fox", "dog"], np.arange(16, dtype=np.float32).reshape(2, 8)
+    model.wv[keys] = rows
+    model.train(SENTENCES, start_alpha=0, end_alpha=0)
+    assert np.array_equal(model.wv[keys], rows)
+
+
 @pytest.mark.parametrize("cbow_mean", [0, 1])
 def test_the_word_in_the_midst_of_a_context(cbow_mean: int) -> None:
     model = Word2Vec(SENTENCES, **SMALL, cbow_mean=cbow_mean)
