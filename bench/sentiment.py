@@ -178,6 +178,9 @@ def main() -> None:
     parser.add_argument("corpus")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    for file in (options.polarity, options.corpus):
+        if not Path(file).is_file():
+            parser.error(f"{file} is no file")
     pairs = read(options.polarity)
     vectors = learn_vectors(options.corpus, [words for words, _ in pairs[TEST + VALIDATION :]])
     jobs = [(start, count, seed) for count in LABELS for start in STARTS for seed in SEEDS]

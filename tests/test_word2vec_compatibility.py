@@ -1,5 +1,7 @@
 """What a script for gensim asks for: passed over where it changes nothing, else refused by an error that helps."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,7 @@ def test_vectors_say_what_takes_an_attributes_place(name: str, instead: str) -> 
     with pytest.raises(AttributeError, match=instead):
         getattr(vectors, name)
     assert not hasattr(vectors, name)
+    assert pickle.loads(pickle.dumps(vectors)).index_to_key == ["a"]
 
 
 def test_a_model_goes_on_from_vectors_that_are_put_in() -> None:

@@ -197,8 +197,8 @@ def test_gensim_reads_and_writes_the_same_counts(vectors: WordVectors, tmp_path:
     assert [back.get_vecattr(key, "count") for key in KEYS] == [3, 9, 3]
 
 
-@pytest.mark.parametrize("mmap", [False, True])
-def test_the_native_file(tmp_path: Path, mmap: bool) -> None:
+@pytest.mark.parametrize("mmap", [False, True, "r"])
+def test_the_native_file(tmp_path: Path, mmap: bool | str) -> None:
     file = tmp_path / "v.vectors"
     for counts in (None, [5, 4]):
         saved = WordVectors(["new york", "\n東"], np.array([[1, 2, 3], [4, 5, 6]]), counts)

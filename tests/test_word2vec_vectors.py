@@ -256,6 +256,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     vectors.save(tmp_path / "v.vectors")
     vectors.save_word2vec_format(tmp_path / "v.bin", binary=True)
     vectors.save_word2vec_format(tmp_path / "v.vec")
+    vectors.save_word2vec_format(tmp_path / "binary.txt", binary=True)
     vectors.save_word2vec_format(tmp_path / "glove.txt", write_header=False)
     (tmp_path / "q.txt").write_text(": drinks\ncat dog tea wine\n")
     (tmp_path / "p.tsv").write_text("cat\tdog\t7\ncat\ttea\t2\ncat\twine\t1\ncat\tmilk\t1\n")
@@ -264,7 +265,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["word2vec", *map(str, arguments)], catch_exceptions=False)
         return result.exit_code, result.output
 
-    for name in ("v.vectors", "v.bin", "v.vec", "glove.txt"):
+    for name in ("v.vectors", "v.bin", "v.vec", "binary.txt", "glove.txt"):
         code, text = call("neighbours", tmp_path / name, "cat", "--topn", 1)
         assert code == 0
         assert "dog" in text
