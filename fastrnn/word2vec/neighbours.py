@@ -71,7 +71,7 @@ class Nearest(Keyed):
     ) -> Any:
         """The keys nearest to all of ``positive`` and far from all of ``negative``.
 
-        This is 3CosMul (Levy and Goldberg, 2014, W14-1618, equation 5): products of (1 + cosine) / 2 are divided, where
+        This is 3CosMul (Levy and Goldberg, 2014, W14-1618): products of (1 + cosine) / 2 are divided, where
         :meth:`most_similar` adds cosines. Arguments and answers as there, for one query and without weights. gensim
         passes over ``restrict_vocab``, which here holds.
         """
