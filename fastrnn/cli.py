@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,6 +24,7 @@ from fastrnn.gpu import describe, parse_device
 from fastrnn.info import info as facts
 from fastrnn.info import machine
 from fastrnn.page import insert
+from fastrnn.terminal import fail
 from fastrnn.verify.table import markdown as verification_markdown
 from fastrnn.word2vec.cli import app as word2vec_app
 
@@ -35,12 +36,6 @@ console = Console()
 P = ParamSpec("P")
 Parsed = TypeVar("Parsed")
 DTYPES_HELP = f"Of {', '.join(DTYPES['cpu'])}; on CUDA, by default all, of {', '.join(DTYPES['cuda'])}."
-
-
-def fail(message: object) -> NoReturn:
-    """Ends the command with a line that says what is wrong."""
-    Console(stderr=True).print(f"fastrnn: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2)
 
 
 def parsed(parse: Callable[P, Parsed], *arguments: P.args, **options: P.kwargs) -> Parsed:

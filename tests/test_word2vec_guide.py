@@ -20,4 +20,6 @@ def test_the_guide_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert vectors.most_similar(["king", "woman"], ["man"], topn=1)[0][1] == pytest.approx(0.9606, abs=1e-4)
     assert vectors.doesnt_match(["king", "man", "tea"]) == "tea"
     assert names["output"].shape == (2, 4, 16)
+    assert "oolong" in names["model"].wv
+    assert names["logits"].shape == (2,)
     assert names["ids"][1, 3] == names["rows"].padding

@@ -90,6 +90,21 @@ def test_similar_by_vector_leaves_nothing_out(five: WordVectors) -> None:
     same(five.similar_by_word("cat", topn=1), [("dog", ROOT)])
 
 
+def test_most_similar_cosmul_by_hand(five: WordVectors) -> None:
+    same(five.most_similar_cosmul("cat", topn=1), [("dog", (1 + ROOT) / 2)])
+    same(five.most_similar_cosmul(["dog", "tea"], ["cat"], topn=1), [("wine", 0.5 * (1 + ROOT) / (1 - ROOT + 2e-6))])
+    same(five.most_similar_cosmul([five["cat"] * 7], topn=1), [("cat", 1)])
+    assert five.most_similar_cosmul([], "cat", topn=None) == pytest.approx(
+        [1, 2 / (1 + ROOT), 2, 2 / (1 - ROOT), 2], rel=1e-4
+    )
+    same(five.most_similar_cosmul("cat", topn=9, restrict_vocab=2), [("dog", (1 + ROOT) / 2)])
+    assert five.most_similar_cosmul("cat", topn=0) == []
+    with pytest.raises(ValueError, match="at least one key or vector, got none"):
+        five.most_similar_cosmul()
+    with pytest.raises(KeyError, match="milk"):
+        five.most_similar_cosmul("milk")
+
+
 def test_many_queries_at_once_are_answered_as_one_by_one(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(similarity, "SCORES_AT_ONCE", 150)  # three queries in a block
     vectors = random_vectors(50, 8, device)
@@ -134,6 +149,8 @@ def test_groups_and_odd_ones_out(five: WordVectors) -> None:
     assert five.doesnt_match(["cat", "dog", "milk", "wine"]) == "wine"
     assert five.closer_than("cat", "wine") == ["dog", "tea", "nothing"]
     assert five.rank("cat", "dog") == 1
+    assert five.most_similar_to_given("cat", ["wine", "dog", "tea"]) == "dog"
+    assert five.cosine_similarities(five["cat"], MATRIX) == pytest.approx([1, ROOT, 0, -ROOT, 0])
     assert np.array_equal(five.get_mean_vector(["tea", "cat"], [1, -3], pre_normalize=False), [-1.5, 0.75])
     assert np.array_equal(five.get_mean_vector(["milk"]), [0, 0])
     with pytest.raises(KeyError, match="milk"):
@@ -161,6 +178,14 @@ def test_gensim_has_the_same_neighbours() -> None:
     assert ours.most_similar("w5", topn=None) == pytest.approx(theirs.most_similar("w5", topn=None), abs=1e-6)
     same(ours.similar_by_vector(ours["w3"]), theirs.similar_by_vector(ours["w3"]))
     same(ours.similar_by_word("w3"), theirs.similar_by_word("w3"))
+    for query in (
+        {"positive": "w7"},
+        {"positive": ["w7", "w9"], "negative": ["w1", "w2"], "topn": 400},
+        {"positive": ["w7", "w9"], "negative": "w1", "topn": 30},
+    ):
+        with pytest.warns(DeprecationWarning, match="init_sims"):  # which gensim itself calls there
+            expected = theirs.most_similar_cosmul(**query)
+        same(ours.most_similar_cosmul(**query), expected)
 
 
 def test_gensim_has_the_same_numbers() -> None:
@@ -181,11 +206,14 @@ def test_gensim_has_the_same_numbers() -> None:
         ("get_mean_vector", (words, [1, -2, 0.5, 7, 1])),
         ("get_mean_vector", (words, None, False, True)),
         ("rank", ("w1", "w2")),
+        ("cosine_similarities", (ours["w1"], ours.vectors[3:9])),
     ):
         assert getattr(ours, name)(*arguments) == pytest.approx(getattr(theirs, name)(*arguments), abs=1e-6), name
     assert ours.doesnt_match(words) == theirs.doesnt_match(words)
     assert [word for _, word in ours.rank_by_centrality(words)] == [w for _, w in theirs.rank_by_centrality(words)]
     assert ours.closer_than("w1", "w2") == theirs.closer_than("w1", "w2")
+    assert ours.words_closer_than("w1", "w2") == theirs.closer_than("w1", "w2")
+    assert ours.most_similar_to_given("w1", known[1:]) == theirs.most_similar_to_given("w1", known[1:])
 
 
 def test_similarity_of_tensors_is_where_they_are(device: str) -> None:
@@ -228,6 +256,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     vectors.save(tmp_path / "v.vectors")
     vectors.save_word2vec_format(tmp_path / "v.bin", binary=True)
     vectors.save_word2vec_format(tmp_path / "v.vec")
+    vectors.save_word2vec_format(tmp_path / "binary.txt", binary=True)
     vectors.save_word2vec_format(tmp_path / "glove.txt", write_header=False)
     (tmp_path / "q.txt").write_text(": drinks\ncat dog tea wine\n")
     (tmp_path / "p.tsv").write_text("cat\tdog\t7\ncat\ttea\t2\ncat\twine\t1\ncat\tmilk\t1\n")
@@ -236,7 +265,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         result = CliRunner().invoke(app, ["word2vec", *map(str, arguments)], catch_exceptions=False)
         return result.exit_code, result.output
 
-    for name in ("v.vectors", "v.bin", "v.vec", "glove.txt"):
+    for name in ("v.vectors", "v.bin", "v.vec", "binary.txt", "glove.txt"):
         code, text = call("neighbours", tmp_path / name, "cat", "--topn", 1)
         assert code == 0
         assert "dog" in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import torch.distributed as dist
 import typer
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from fastrnn.terminal import fail
 from fastrnn.word2vec.distributed import SYNC_WORDS, DistributedWord2Vec
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.phrases import Phrases
@@ -19,18 +20,9 @@ from fastrnn.word2vec.vectors import WordVectors
 
 app = typer.Typer(help="Word vectors: train them, evaluate them, look at them.", no_args_is_help=True)
 console = Console()
-Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's (text, or binary as .bin), GloVe's or fastrnn's.")]
-
-
+Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's, text or binary, GloVe's or fastrnn's.")]
 Corpus = Annotated[Path, typer.Argument(help="Text, a sentence a line; .gz, .xz and .bz2 are unpacked.")]
 DEFAULTS = Settings()
-
-
-def fail(error: BaseException) -> NoReturn:
-    """Ends the command with a line that says what is wrong."""
-    message = error.args[0] if isinstance(error, KeyError) else error
-    Console(stderr=True).print(f"fastrnn: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2)
 
 
 def read(file: Path, limit: int | None) -> WordVectors:

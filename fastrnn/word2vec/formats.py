@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 
 from fastrnn.word2vec.files import OPENERS, opened, replacing
-from fastrnn.word2vec.rows import binary_rows, text_rows
+from fastrnn.word2vec.rows import LONGEST_KEY, binary_rows, text_rows
 
 
 def save(
@@ -89,6 +89,46 @@ def load(
         except UnicodeError as error:
             raise ValueError(f"{name}, row {row + 1}: key {each!r} is not {encoding}: {error}") from error
     return _unique(name, keys, vectors.astype(datatype, copy=False))
+
+
+def kind(line: bytes, source: IO[bytes]) -> tuple[bool, bool]:
+    """Whether a file is binary, and whether it has no header; told from its first line and the file after it.
+
+    The numbers of a row of text take ``2 * size - 1`` bytes or more, all of them signs, digits and the like. Among as
+    many bytes of raw numbers there are others, unless there are one or two numbers only.
+    """
+    sizes = line.split()
+    if len(sizes) != 2 or not all(size.isdigit() for size in sizes):
+        return False, True
+    row = source.read(LONGEST_KEY).lstrip()
+    end = re.search(rb"[ \t]", row)
+    numbers = row[end.end() :][: max(2 * int(sizes[1]) - 1, 0)] if end else b""
+    return re.fullmatch(rb"[-+0-9.eEinfatyINFATY\s]*", numbers) is None, False
+
+
+def save_counts(file: str | os.PathLike[str], keys: list[str], counts: np.ndarray) -> None:
+    """Write a line of each key (V) and its count (V,), as word2vec.c does."""
+    with replacing(file) as out:
+        out.writelines(f"{key} {count}\n".encode() for key, count in zip(keys, counts.tolist(), strict=True))
+
+
+def load_counts(file: str | os.PathLike[str], keys: list[str], encoding: str, unicode_errors: str) -> np.ndarray:
+    """The counts (V,) of keys from a file of lines of a key and its count.
+
+    Raises:
+        ValueError: A line is none of these, or a key has none.
+    """
+    name, found = os.fspath(file), {}
+    with opened(file) as source:
+        for number, line in enumerate(source, 1):
+            fields = line.decode(encoding, unicode_errors).split()
+            if len(fields) != 2 or not fields[1].isdigit():
+                raise ValueError(f"{name}, line {number}: expected a key and its count, got {line[:60]!r}")
+            found[fields[0]] = int(fields[1])
+    missing = [key for key in keys if key not in found]
+    if missing:
+        raise ValueError(f"{name}: {len(missing)} of {len(keys)} keys have no count there, the first {missing[0]!r}")
+    return np.array([found[key] for key in keys], dtype=np.int64)
 
 
 def _header(name: str, line: bytes) -> tuple[int, int]:

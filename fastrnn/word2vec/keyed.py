@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fastrnn.word2vec import similarity
+from fastrnn.word2vec.compatibility import missing_attribute
 
 Key = str | int
 Query = Key | np.ndarray
@@ -68,6 +69,11 @@ class Keyed:
         if isinstance(key, (str, int, np.integer)):
             return self.get_vector(key)
         return self.vectors[[self.get_index(each) for each in key]]
+
+    if not TYPE_CHECKING:  # a type checker would take any name for one of an attribute
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_attribute(self, name)
 
     def has_index_for(self, key: object) -> bool:
         """Whether ``key`` has a vector."""

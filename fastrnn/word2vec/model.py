@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from fastrnn.word2vec import storage
+from fastrnn.word2vec import predict, storage
+from fastrnn.word2vec.compatibility import accept_only, accepted
 from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, default_workers
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.settings import Settings
@@ -32,10 +33,11 @@ class Word2Vec:
         corpus_file: a text file, a sentence a line; .gz, .xz and .bz2 are unpacked on the way.
         deterministic: the same vectors, to the bit, for a seed at any number of workers.
         progress: see :data:`Progress`. What it raises ends the training and is passed on.
-        settings: the others, with gensim 4's names and defaults: :class:`fastrnn.word2vec.settings.Settings`.
+        settings: the others, with gensim 4's names and defaults: :class:`fastrnn.word2vec.settings.Settings`. What of
+            gensim's says how its threads and log work is passed over.
 
     Raises:
-        TypeError, ValueError: settings or a corpus that make no sense.
+        TypeError, ValueError: settings or a corpus that make no sense, or gensim's settings that are not here.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Word2Vec:
         progress: Progress | None = None,
         **settings: Any,
     ) -> None:
-        self.settings = Settings(**settings)
+        self.settings = Settings(**accepted(settings))
         self.workers = default_workers() if workers is None else workers
         if self.workers < 1:
             raise ValueError(f"workers must be 1 or more, got {workers}")
@@ -69,15 +71,21 @@ class Word2Vec:
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; is the vocabulary built?")
 
     def build_vocab(
-        self, corpus_iterable: Sentences | None = None, corpus_file: Path | None = None, update: bool = False
+        self,
+        corpus_iterable: Sentences | None = None,
+        corpus_file: Path | None = None,
+        update: bool = False,
+        **gensims: Any,
     ) -> None:
         """Count the words and make a vector for each that is frequent enough.
 
         Args:
             update: keep the vectors that are here and add the new words of this corpus.
+            gensims: gensim's other arguments; refused by a TypeError where they ask for what is not here.
         Raises:
             TypeError, ValueError: as :meth:`Vocabulary.build`; ``update`` without a vocabulary.
         """
+        accept_only(gensims, "build_vocab")
         s = self.settings
         if not update:
             self.vocabulary = Vocabulary.build(
@@ -101,6 +109,7 @@ class Word2Vec:
         epochs: int | None = None,
         start_alpha: float | None = None,
         end_alpha: float | None = None,
+        **gensims: Any,
     ) -> tuple[int, int]:
         """Train on a corpus, which is read once. The learning rate falls in a straight line over all epochs.
 
@@ -110,12 +119,14 @@ class Word2Vec:
 
         Args:
             total_examples, total_words: for gensim's sake; the corpus is counted as it is read.
+            gensims: as of :meth:`build_vocab`.
         Returns:
             words of the vocabulary that were read, all epochs together, and pairs that were trained.
         Raises:
             TypeError: both or neither of the corpora are given.
             ValueError: there is no vocabulary yet; none of its words is in the corpus; epochs is less than 1.
         """
+        accept_only(gensims, "train")
         s = self.settings
         if "vocabulary" not in self.__dict__:
             raise ValueError("there is no vocabulary; call build_vocab before train")
@@ -169,6 +180,18 @@ class Word2Vec:
     def get_latest_training_loss(self) -> float:
         """The loss of the last whole epoch, summed in float64 over its pairs (and outputs); 0 before the first."""
         return self.losses[-1] if self.losses else 0.0
+
+    def predict_output_word(self, context_words_list: Sequence[str | int], topn: int = 10) -> list[tuple[str, float]]:
+        """The words most probable in the midst of a context: (word, probability), the most probable first.
+
+        Words of the context without a vector are left out.
+
+        Raises:
+            ValueError: The model has no negative sampling or no vocabulary, or no word of the context is in it.
+        """
+        if "vocabulary" not in self.__dict__:
+            raise ValueError("there is no vocabulary; call build_vocab before predict_output_word")
+        return predict.output_words(self, context_words_list, topn)
 
     def _show_vectors(self) -> None:
         vectors = self.parameters.syn0[:, : self.settings.vector_size]

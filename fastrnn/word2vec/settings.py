@@ -30,7 +30,6 @@ class Settings:
     cbow_mean: int = 1  #: 1: CBOW takes the mean of the context, 0: the sum
     shrink_windows: bool = True  #: the reach of every window is drawn from 1 to ``window``
     epochs: int = 5
-    compute_loss: bool = False  #: for gensim's sake; the loss is always computed
 
     def __post_init__(self) -> None:
         for name in ("vector_size", "window", "min_count", "epochs"):
