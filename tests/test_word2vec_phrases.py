@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn.word2vec import corpus
-from fastrnn.word2vec.phrases import Phrases
+from fastrnn.word2vec.joining import ENGLISH_CONNECTOR_WORDS
+from fastrnn.word2vec.phrases import FrozenPhrases, Phraser, Phrases
 
 CONNECTORS = frozenset(["of", "the"])
 # "a_b" and "b_c" are words that joined ones can be mistaken for, and gensim does.
@@ -80,6 +81,89 @@ def test_the_same_as_gensim(corpus, more, scoring, options):
         assert [ours[sentence] for sentence in corpus + more] == expected[1]
         ours.add_vocab(more)
         theirs.add_vocab(more)
+
+
+@given(corpus=sentences, more=sentences, scoring=scorings, options=options)
+def test_frozen_the_same_as_gensim(corpus, more, scoring, options):
+    theirs_of = pytest.importorskip("gensim.models.phrases", reason="gensim is not installed").Phrases
+    options = options | {"scoring": scoring[0], "threshold": scoring[1]}
+    ours, theirs = Phrases(corpus, **options), theirs_of(corpus, **options)
+    try:
+        expected = theirs.find_phrases(corpus + more), theirs.freeze()
+    except ZeroDivisionError:  # gensim's npmi of a pair that is the whole corpus
+        return
+    assert ours.find_phrases(corpus + more) == expected[0]
+    frozen = ours.freeze()
+    assert dict(frozen.phrasegrams) == expected[1].phrasegrams
+    assert list(frozen[[["d"], *corpus, *more]]) == [expected[1][sentence] for sentence in [["d"], *corpus, *more]]
+    assert frozen.find_phrases(corpus + more) == expected[1].find_phrases(corpus + more)
+
+
+def test_one_text_is_counted_once():
+    """However it came about: as a word, as a pair, as a pair of which one has the delimiter in it."""
+    corpus = [["a_b_c"], ["a", "b_c"], ["a_b", "c"], ["a", "b"], ["a_b"]]
+    phrases = Phrases(corpus, min_count=1, threshold=0.1)
+    assert phrases.vocab == {"a_b_c": 3, "a": 2, "b_c": 1, "a_b": 3, "c": 1, "b": 1}
+    assert len(phrases) == 6
+    overlapping = Phrases([["a_", "b"], ["a", "_b"], ["a___b"]], min_count=1, threshold=0.1, delimiter="__")
+    assert overlapping.vocab == {"a_": 1, "b": 1, "a___b": 3, "a": 1, "_b": 1}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+@pytest.mark.parametrize("max_vocab_size", [2000, 6000, 40_000_000])
+def test_any_number_of_threads(tmp_path, monkeypatch, workers, max_vocab_size):
+    """Enough for several batches' worth of threads, some words with the delimiter, not ASCII, or not UTF-8."""
+    small_blocks(monkeypatch, 100_000, 2_000)
+    chance = random.Random(1)
+    names = [f"é{i}" if i % 7 == 0 else f"w_{i}" if i % 5 == 0 else f"w{i}" for i in range(150)]
+    lines = [[names[int(chance.paretovariate(0.7)) % 150] for _ in range(40)] for _ in range(2000)]
+    path = tmp_path / "corpus.txt"
+    path.write_bytes(text_of(lines).encode() + b"\xff w1 \xff\n")
+    options = {"min_count": 1, "threshold": 1e-4, "max_vocab_size": max_vocab_size, "connector_words": {"w1"}}
+    expected = Phrases([*lines, ["\ufffd", "w1", "\ufffd"]], workers=1, **options)
+    found = Phrases(corpus_file=path, workers=workers, **options)
+    assert list(found.vocab.items()) == list(expected.vocab.items())
+    assert list(found.export_phrases().items()) == list(expected.export_phrases().items()) != []
+
+
+def test_words_stay_the_same_objects():
+    sentence = ["new", "york", "é" * 3, "tea"]
+    phrases = Phrases([["new", "york"]] * 9, min_count=1, threshold=0.1)
+    first, second = phrases[sentence], phrases[iter(sentence)]
+    assert first == second == ["new_york", "ééé", "tea"]
+    assert all(a is b for a, b in zip(first[1:], sentence[2:], strict=True))
+    assert first[0] is second[0]
+
+
+def test_after_more_was_added_more_is_joined():
+    phrases = Phrases([["a", "b"]] * 9, min_count=1, threshold=0.1)
+    applied, frozen = phrases[[["a", "b", "c", "d"]]], phrases.freeze()
+    assert list(applied) == list(frozen[[["a", "b", "c", "d"]]]) == [["a_b", "c", "d"]]
+    phrases.add_vocab([["c", "d"]] * 9)
+    assert list(applied) == [["a_b", "c_d"]]
+    assert frozen[["c", "d"]] == ["c", "d"]
+
+
+def test_frozen_phrases(tmp_path):
+    lines = [["bank", "of", "america"]] * 9 + [["of", "é", "z"]] * 9
+    phrases = Phrases(lines, min_count=1, threshold=0.1, connector_words=ENGLISH_CONNECTOR_WORDS)
+    frozen = phrases.freeze()
+    assert Phraser is FrozenPhrases
+    assert frozen.phrasegrams == phrases.export_phrases() == frozen.find_phrases(lines)
+    assert len(frozen) == 2
+    with pytest.raises(TypeError):
+        frozen.phrasegrams["more"] = 1.0
+    frozen.save(tmp_path / "frozen.json.gz")
+    loaded = FrozenPhrases.load(tmp_path / "frozen.json.gz")
+    assert loaded.phrasegrams == frozen.phrasegrams
+    assert loaded.connector_words == ENGLISH_CONNECTOR_WORDS
+    assert list(loaded[lines]) == list(phrases[lines]) == [["bank_of_america"]] * 9 + [["of", "é_z"]] * 9
+    source, target = tmp_path / "corpus.txt", tmp_path / "joined.txt"
+    source.write_text(text_of(lines))
+    loaded.apply_file(source, target)
+    assert target.read_text() == text_of(list(phrases[lines]))
+    with pytest.raises(ValueError, match=r"frozen\.json\.gz is not a whole file of 'fastrnn phrases 1'"):
+        Phrases.load(tmp_path / "frozen.json.gz")
 
 
 @pytest.mark.parametrize("workers", [1, 2, 7])

@@ -131,6 +131,9 @@ int character(std::string_view bytes) {
 }  // namespace
 
 bool is_utf8(std::string_view bytes) {
+  unsigned char any = 0;
+  for (const char byte : bytes) any |= static_cast<unsigned char>(byte);
+  if (any < 0x80) return true;  // ASCII, which most words are
   while (!bytes.empty()) {
     const int length = character(bytes);
     if (length < 0) return false;

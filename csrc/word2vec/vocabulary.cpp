@@ -11,39 +11,9 @@ namespace {
 constexpr size_t kFirstSlots = 1 << 10;
 constexpr size_t kBlock = 1 << 20;
 
-inline uint64_t mix(uint64_t a, uint64_t b) {
-  const unsigned __int128 product = static_cast<unsigned __int128>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
 }  // namespace
 
-// Eight bytes at a time, each folded in by a multiplication of 64 by 64 bits. The constants are odd, with about as many
-// ones as zeros; the tables need no more.
-uint64_t hash(std::string_view text) {
-  constexpr uint64_t kFactor = 0x9E3779B97F4A7C15, kLast = 0xD6E8FEB86659FD93;
-  const char* at = text.data();
-  size_t left = text.size();
-  uint64_t state = kFactor ^ left;
-  for (; left > 8; left -= 8, at += 8) {
-    uint64_t word;
-    memcpy(&word, at, 8);
-    state = mix(state ^ word, kFactor);
-  }
-  uint64_t word = 0;
-  memcpy(&word, at, left);
-  return mix(state ^ word, kLast);
-}
-
 WordTable::WordTable() : slots_(kFirstSlots), mask_(kFirstSlots - 1) {}
-
-Entry* WordTable::find(std::string_view text, uint64_t hash) const {
-  for (uint64_t i = hash & mask_;; i = (i + 1) & mask_) {
-    const Slot& slot = slots_[i];
-    if (!slot.entry) return nullptr;
-    if (slot.hash == hash && slot.entry->text() == text) return slot.entry;
-  }
-}
 
 Entry& WordTable::at(std::string_view text, int64_t first, uint64_t hash) {
   uint64_t i = hash & mask_;

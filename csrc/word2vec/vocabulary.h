@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "corpus.h"
+#include "word_hash.h"
 
 namespace fastrnn::word2vec {
 
@@ -17,8 +18,6 @@ struct Entry {
   std::string_view text() const { return {reinterpret_cast<const char*>(this + 1), size}; }
 };
 
-uint64_t hash(std::string_view text);
-
 // From words to their entries: linear probing, at most half full; entries in large blocks that never move.
 class WordTable {
  public:
@@ -26,7 +25,13 @@ class WordTable {
 
   // Null where the word is not in the table.
   Entry* find(std::string_view text) const { return find(text, hash(text)); }
-  Entry* find(std::string_view text, uint64_t hash) const;
+  Entry* find(std::string_view text, uint64_t hash) const {
+    for (uint64_t i = hash & mask_;; i = (i + 1) & mask_) {
+      const Slot& slot = slots_[i];
+      if (!slot.entry) return nullptr;
+      if (slot.hash == hash && slot.entry->text() == text) return slot.entry;
+    }
+  }
 
   // The word's entry, made with a count of 0 if there was none.
   Entry& at(std::string_view text, int64_t first) { return at(text, first, hash(text)); }

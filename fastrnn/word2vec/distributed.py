@@ -1,4 +1,4 @@
-"""Word2Vec trained by several processes, on one machine or on several: docs/adr/0009-several-machines.md."""
+"""Word2Vec trained by several processes, on one machine or on several: docs/adr/0010-several-machines.md."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastrnn.word2vec.ranks import Ranks
 from fastrnn.word2vec.training import Trainer
 
 # Skip-gram, enwiki8, one epoch, two ranks of one worker on one machine: 11.1 % of the analogies at 1.71 M words/s;
-# 200,000: 12.0 % at 1.23. One process of two workers: 13.5 % at 3.53 (docs/adr/0009-several-machines.md).
+# 200,000: 12.0 % at 1.23. One process of two workers: 13.5 % at 3.53 (docs/adr/0010-several-machines.md).
 SYNC_WORDS = 400_000
 
 
@@ -60,10 +60,14 @@ class DistributedWord2Vec(Word2Vec):
         super().__init__(sentences, corpus_file, workers=workers, **options)
 
     def build_vocab(
-        self, corpus_iterable: Sentences | None = None, corpus_file: Path | None = None, update: bool = False
+        self,
+        corpus_iterable: Sentences | None = None,
+        corpus_file: Path | None = None,
+        update: bool = False,
+        **gensims: Any,
     ) -> None:
         with self.ranks.all_or_none():
-            super().build_vocab(corpus_iterable, corpus_file, update)
+            super().build_vocab(corpus_iterable, corpus_file, update, **gensims)
 
     def _read(self, sentences: Sentences | None, corpus_file: Path | None, directory: str) -> Encoded:
         with self.ranks.all_or_none():

@@ -1,4 +1,4 @@
-"""How parameters that several ranks have changed become one again: docs/adr/0009-several-machines.md.
+"""How parameters that several ranks have changed become one again: docs/adr/0010-several-machines.md.
 
 A rank that has seen a rare word has something to say about its row that the others do not know; the mean over the ranks
 would dilute it. So what the ranks have changed is summed, as if one had made all steps. Only where every rank has made

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from fastrnn import _C
 from fastrnn.word2vec.corpus import Sentences, blocks, check_corpus, default_workers
+from fastrnn.word2vec.files import opened, replacing
+from fastrnn.word2vec.joining import Joining
 
 _FORMAT = "fastrnn phrases 1"
+_FROZEN_FORMAT = "fastrnn frozen phrases 1"
 
 
-class Phrases:
+class Phrases(Joining):
     """Find phrases in a corpus and join them in any text: ``new york`` becomes ``new_york``.
 
     Two words a, b that stand together make a phrase if all of a, b and a_b were counted and the score of the pair is
@@ -67,52 +70,41 @@ class Phrases:
         self.delimiter, self.scoring = delimiter, scoring
         self.connector_words = frozenset(connector_words)
         self.workers = workers or default_workers()
-        self._phrases = _C.word2vec.Phrases(
+        self._options = _C.word2vec.PhraseOptions(
             min_count, threshold, max_vocab_size, delimiter, scoring == "npmi", sorted(self.connector_words)
         )
+        self._phrases = _C.word2vec.Phrases(self._options)
+        self._known: _C.word2vec.PhraseJoiner | None = None  # made when it is needed
         if sentences is not None or corpus_file is not None:
             self.add_vocab(sentences, corpus_file)
 
     def add_vocab(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> None:
         """Add the counts of another corpus. If it cannot be read to its end, nothing is added."""
         check_corpus(sentences, corpus_file)
+        counter = _C.word2vec.PhraseCounter(self._options, self.workers)
         if sentences is not None:
-            counter = _C.word2vec.Phrases.Counter(self._phrases, 1)
             counter.count_sentences(sentences)
         elif corpus_file is not None:
-            counter = self._count(corpus_file, self.workers)
-            if counter.is_too_large():  # what is forgotten then depends on the order: read it again, in order
-                counter = self._count(corpus_file, 1)
+            for text, cuts in blocks(corpus_file):
+                counter.count(text, cuts)
         self._phrases.add(counter)
+        self._known = None
 
-    def _count(self, path: str | os.PathLike[str], workers: int) -> _C.word2vec.Phrases.Counter:
-        counter = _C.word2vec.Phrases.Counter(self._phrases, workers)
-        for text, cuts in blocks(path):
-            counter.count(text, cuts)
-        return counter
+    def _joiner(self) -> _C.word2vec.PhraseJoiner:
+        if self._known is None:
+            self._known = _C.word2vec.PhraseJoiner(self._phrases)
+        return self._known
 
-    def __getitem__(self, sentences: Sequence[str] | Sentences) -> list[str] | Applied:
-        """A sentence with its phrases joined; or, for an iterable of sentences, an iterable of such sentences."""
-        if isinstance(sentences, (list, tuple)) and (not sentences or isinstance(sentences[0], str)):
-            return self._phrases.apply_sentence(sentences)
-        check_corpus(sentences, None)
-        return Applied(self, sentences)
-
-    def apply_file(self, source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-        """Write a corpus file with its phrases joined: a sentence per line, a space between words.
-
-        The target is written beside its name and then renamed: it is there whole or not at all.
-
-        Raises:
-            OSError, ValueError: as :func:`fastrnn.word2vec.corpus.blocks`.
-        """
-        with _written_whole(Path(target)) as path, path.open("wb") as file:
-            for text, cuts in blocks(source):
-                file.writelines(self._phrases.apply_text(text, cuts, self.workers))
+    def _score(self, first: str, last: str, joined: str) -> float:
+        return self._phrases.score(first, last, joined)
 
     def export_phrases(self) -> dict[str, float]:
         """All phrases that were found, in the order of their first appearance, and their scores."""
         return dict(self._phrases.phrases())
+
+    def freeze(self) -> FrozenPhrases:
+        """The phrases without the counts: all that joining them needs."""
+        return FrozenPhrases(self)
 
     @property
     def vocab(self) -> dict[str, int]:
@@ -131,22 +123,9 @@ class Phrases:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a file of JSON, beside its name and then renamed."""
         words, counts = self._phrases.counts()
-        options = {
-            "min_count": self.min_count,
-            "threshold": self.threshold,
-            "max_vocab_size": self.max_vocab_size,
-            "delimiter": self.delimiter,
-            "scoring": self.scoring,
-            "connector_words": sorted(self.connector_words),
-        }
-        everything = {
-            "format": _FORMAT,
-            "options": options,
-            "total_words": self.corpus_word_count,
-            "least": self._phrases.least,
-        }
-        with _written_whole(Path(path)) as beside, beside.open("w", encoding="utf-8") as file:
-            json.dump(everything | {"words": words, "counts": counts}, file, ensure_ascii=False)
+        numbers = {"total_words": self.corpus_word_count, "least": self._phrases.least}
+        options = _options(self) | {"max_vocab_size": self.max_vocab_size}
+        _write(path, _FORMAT, {"options": options, **numbers, "words": words, "counts": counts})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Phrases:
@@ -156,10 +135,7 @@ class Phrases:
             ValueError: the file is another one, or damaged.
         """
         try:
-            with open(path, encoding="utf-8") as file:
-                saved = json.load(file)
-            if saved["format"] != _FORMAT:
-                raise ValueError(f"its format is {saved['format']!r}")
+            saved = _read(path, _FORMAT)
             phrases = cls(**saved["options"])
             phrases._phrases.restore(saved["words"], saved["counts"], saved["total_words"], saved["least"])
         except (ValueError, KeyError, TypeError) as error:
@@ -167,22 +143,73 @@ class Phrases:
         return phrases
 
 
-class Applied:
-    """Sentences with their phrases joined, made anew each time they are iterated over."""
+class FrozenPhrases(Joining):
+    """The phrases that a :class:`Phrases` found and no more: small, but nothing can be added to it.
 
-    def __init__(self, phrases: Phrases, sentences: Sentences) -> None:
-        self.phrases, self.sentences = phrases, sentences
+    As in gensim, a phrase is then known by its text: with words that have the delimiter in them, ``new_york city`` is
+    one where ``new york_city`` is.
 
-    def __iter__(self) -> Iterator[list[str]]:
-        return map(self.phrases._phrases.apply_sentence, self.sentences)
+    Attributes:
+        phrasegrams: the phrases and their scores, which cannot be changed.
+    """
+
+    def __init__(self, phrases_model: Phrases) -> None:
+        self._set(_options(phrases_model), phrases_model.export_phrases(), phrases_model.workers)
+
+    def _set(self, options: dict[str, Any], phrasegrams: dict[str, float], workers: int) -> None:
+        self.min_count, self.threshold = options["min_count"], options["threshold"]
+        self.delimiter, self.scoring = options["delimiter"], options["scoring"]
+        self.connector_words = frozenset(options["connector_words"])
+        self.phrasegrams: Mapping[str, float] = MappingProxyType(phrasegrams)
+        self.workers = workers
+        self._known = _C.word2vec.PhraseJoiner(self.delimiter, sorted(self.connector_words), list(phrasegrams))
+
+    def _joiner(self) -> _C.word2vec.PhraseJoiner:
+        return self._known
+
+    def _score(self, first: str, last: str, joined: str) -> float:
+        return self.phrasegrams[joined]
+
+    def __len__(self) -> int:
+        return len(self.phrasegrams)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a file of JSON, beside its name and then renamed."""
+        _write(path, _FROZEN_FORMAT, {"options": _options(self), "phrasegrams": dict(self.phrasegrams)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FrozenPhrases:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the file is another one, or damaged.
+        """
+        frozen = cls.__new__(cls)
+        try:
+            saved = _read(path, _FROZEN_FORMAT)
+            frozen._set(saved["options"], saved["phrasegrams"], default_workers())
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a whole file of {_FROZEN_FORMAT!r}: {error!r}") from error
+        return frozen
 
 
-@contextlib.contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
-    """A path beside ``path``, renamed to it at the end, or removed after an exception."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        yield beside
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+Phraser = FrozenPhrases
+"""gensim's older name."""
+
+
+def _options(phrases: Phrases | FrozenPhrases) -> dict[str, Any]:
+    names = ("min_count", "threshold", "delimiter", "scoring")
+    return {name: getattr(phrases, name) for name in names} | {"connector_words": sorted(phrases.connector_words)}
+
+
+def _write(path: str | os.PathLike[str], form: str, content: dict[str, Any]) -> None:
+    with replacing(path) as file:
+        file.write(json.dumps({"format": form} | content, ensure_ascii=False).encode())
+
+
+def _read(path: str | os.PathLike[str], form: str) -> dict[str, Any]:
+    with opened(path) as file:
+        saved = json.loads(file.read())
+    if saved["format"] != form:
+        raise ValueError(f"its format is {saved['format']!r}")
+    return saved

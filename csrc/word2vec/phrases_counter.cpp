@@ -1,0 +1,184 @@
+#include "phrases_counter.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace fastrnn::word2vec {
+
+namespace {
+
+// Words and pairs that are counted together: more take more memory, 20 bytes each; fewer fetch the table more often.
+constexpr size_t kBatch = size_t{4} << 20;
+constexpr int64_t kBatchBytes = int64_t{3} * kBatch;  // of text
+constexpr size_t kSentences = 64;                     // that a thread takes at a time
+constexpr int64_t kFew = 1 << 14;                     // names for which no threads are started
+
+}  // namespace
+
+void PhraseCounts::add(const PhraseCounts& other) {
+  std::vector<uint32_t> ours(other.words.size());
+  for (uint32_t id = 0; id < other.words.size(); ++id) ours[id] = words.id(other.words.text(id));
+  other.pairs.for_each([&](const PairCount& theirs) {
+    const auto [left, right] = theirs.pair;
+    pairs.add({left == kNone ? kNone : ours[left], ours[right]}, theirs.count, position + theirs.first);
+  });
+  total_words += other.total_words;
+  position += other.position;
+}
+
+void PhraseCounts::drop_unused_words() {
+  std::vector<bool> used(words.size());
+  pairs.for_each([&](const PairCount& slot) {
+    if (slot.pair.left != kNone) used[slot.pair.left] = true;
+    used[slot.pair.right] = true;
+  });
+  PhraseCounts kept;
+  std::vector<uint32_t> ids(words.size());
+  for (uint32_t id = 0; id < words.size(); ++id)
+    if (used[id]) ids[id] = kept.words.id(words.text(id));
+  pairs.for_each([&](const PairCount& slot) {
+    const auto [left, right] = slot.pair;
+    kept.pairs.add({left == kNone ? kNone : ids[left], ids[right]}, slot.count, slot.first);
+  });
+  words = std::move(kept.words);
+  pairs = std::move(kept.pairs);
+}
+
+PhraseCounter::PhraseCounter(const PhraseOptions& options, int threads)
+    : options_(options), shared_(threads), occurrences_(threads, Partitioned(PairTable::kParts)) {
+  for (int thread = 0; thread < threads; ++thread) readers_.emplace_back(options);
+}
+
+void PhraseCounter::count(std::string_view text, const std::vector<int64_t>& cuts) {
+  struct Piece {
+    int reader;
+    size_t first, last;  // of its sentences
+  };
+  for (size_t begin = 0, end; begin + 1 < cuts.size(); begin = end) {
+    end = begin + 1;
+    while (end + 1 < cuts.size() && cuts[end + 1] - cuts[begin] <= kBatchBytes) ++end;
+    std::vector<Piece> pieces(end - begin);
+    for_each_piece(int(readers_.size()), int64_t(pieces.size()), [&](int thread, int64_t piece) {
+      PhraseReader& reader = readers_[thread];
+      const int64_t from = cuts[begin + piece], to = cuts[begin + piece + 1];
+      const size_t first = reader.ends.size();
+      read_sentences(
+          text.substr(from, to - from), [&](std::string_view word) { reader.word(word); },
+          [&] { reader.end_sentence(); });
+      pieces[piece] = {thread, first, reader.ends.size()};
+    });
+    for (const Piece& piece : pieces) take_sentences(piece.reader, piece.first, piece.last);
+    count_batch();
+  }
+}
+
+void PhraseCounter::end_sentence() {
+  readers_[0].end_sentence();
+  if (readers_[0].names.size() < kBatch) return;
+  take_sentences(0, 0, readers_[0].ends.size());
+  count_batch();
+}
+
+PhraseCounts PhraseCounter::finish() {
+  take_sentences(0, 0, readers_[0].ends.size());
+  count_batch();
+  return std::move(counts_);
+}
+
+void PhraseCounter::take_sentences(int reader, size_t first, size_t last) {
+  const std::vector<size_t>& ends = readers_[reader].ends;
+  for (size_t i = first; i < last; ++i) {
+    const int64_t place =
+        sentences_.empty() ? 0 : sentences_.back().place + int64_t(sentences_.back().end - sentences_.back().begin);
+    sentences_.push_back({reader, i == 0 ? 0 : ends[i - 1], ends[i], place});
+  }
+}
+
+// Adds the batch's sentences to the counts, as many at once as leave the table small enough.
+void PhraseCounter::count_batch() {
+  if (sentences_.empty()) return;
+  const Sentence& last = sentences_.back();
+  const int64_t names = last.place + int64_t(last.end - last.begin);
+  if (names > int64_t{UINT32_MAX}) throw std::length_error("a sentence has more than 2 billion words");
+  share_words();
+  bool pruned = false;
+  for (size_t first = 0, span = sentences_.size(); first < sentences_.size(); span *= 2) {
+    span = std::min(span, sentences_.size() - first);
+    add(first, first + span, 1);
+    if (counts_.pairs.size() <= options_.max_size) {
+      first += span;
+      continue;
+    }
+    const size_t after = overflowing(first) + 1;
+    add(after, first + span, -1);
+    counts_.pairs.prune(counts_.least++);
+    pruned = true;
+    first = after;
+    span = 1;
+  }
+  for (PhraseReader& reader : readers_) {
+    counts_.total_words += reader.total_words;
+    reader.names.clear();
+    reader.ends.clear();
+    reader.total_words = 0;
+    if (pruned) reader = PhraseReader(options_);
+  }
+  if (pruned) {
+    counts_.drop_unused_words();
+    for (std::vector<uint32_t>& ids : shared_) ids.clear();
+  }
+  counts_.position += names;
+  sentences_.clear();
+}
+
+void PhraseCounter::share_words() {
+  for (size_t i = 0; i < readers_.size(); ++i) {
+    const Words& own = readers_[i].words;
+    for (uint32_t id = uint32_t(shared_[i].size()); id < own.size(); ++id)
+      shared_[i].push_back(counts_.words.id(own.text(id)));
+  }
+}
+
+void PhraseCounter::add(size_t first, size_t last, int64_t step) {
+  if (first == last) return;
+  const Sentence& end = sentences_[last - 1];
+  const int64_t names = end.place + int64_t(end.end - end.begin) - sentences_[first].place;
+  const int threads = names < kFew ? 1 : int(readers_.size());
+  const int64_t pieces = int64_t((last - first + kSentences - 1) / kSentences);
+  for_each_piece(threads, pieces, [&](int thread, int64_t piece) {
+    Partitioned& parts = occurrences_[thread];
+    const size_t begin = first + piece * kSentences;
+    for (size_t i = begin; i < std::min(begin + kSentences, last); ++i) {
+      const Sentence& sentence = sentences_[i];
+      const Pair* names = readers_[sentence.reader].names.data();
+      const uint32_t* ids = shared_[sentence.reader].data();
+      uint32_t place = uint32_t(sentence.place);
+      for (size_t j = sentence.begin; j < sentence.end; ++j) {
+        const Pair pair = {names[j].left == kNone ? kNone : ids[names[j].left], ids[names[j].right]};
+        parts[PairTable::part(hash(pair))].push_back({pair, place++});
+      }
+    }
+  });
+  counts_.pairs.add(occurrences_, counts_.position, step, threads);
+}
+
+// The sentence, the first of those added or a later one, with which there were too many words and pairs.
+size_t PhraseCounter::overflowing(size_t first) const {
+  const int64_t start = counts_.position + sentences_[first].place;
+  int64_t before = 0;
+  std::vector<int64_t> places;  // of what is new
+  counts_.pairs.for_each([&](const PairCount& slot) {
+    if (slot.first < start)
+      ++before;
+    else
+      places.push_back(slot.first - counts_.position);
+  });
+  if (before > options_.max_size) return first;
+  const auto too_much = places.begin() + (options_.max_size - before);
+  std::nth_element(places.begin(), too_much, places.end());
+  const auto next = std::upper_bound(sentences_.begin(), sentences_.end(), *too_much,
+                                     [](int64_t place, const Sentence& sentence) { return place < sentence.place; });
+  return size_t(next - sentences_.begin()) - 1;
+}
+
+}  // namespace fastrnn::word2vec
