@@ -1,4 +1,4 @@
-// Memory for a batch of windows, taken once per worker (or once for a team) and used for the whole epoch.
+// Memory for a worker's windows, taken once and used for the whole epoch.
 #pragma once
 #include <stdlib.h>
 
@@ -32,50 +32,44 @@ class Memory {
 };
 
 struct Batch {
-  int capacity;
-  Kept *kept, *gathered;
-  int64_t* counts;  // of the words kept by each worker of the team
+  Kept* kept;
   Window* window;
-  float** scratch;  // as many rows as a window has inputs, for each worker of the team
-  int scratch_rows;
+  float* before;  // a register for each input of a window
 
-  Batch(const Training& t, int windows, int team) : capacity(windows) {
-    lay_out(t, team);
+  Batch(const Training& t, int windows) {
+    lay_out(t, windows);
     memory.allocate();
-    lay_out(t, team);
+    lay_out(t, windows);
   }
 
  private:
   Memory memory;
 
-  void lay_out(const Training& t, int team) {
-    const int contexts = 2 * t.window, outputs = t.longest_path + (t.negative ? 1 + t.negative : 0);
-    const int64_t stride = divide_up(outputs, tile_outputs) * tile_outputs;
-    // A word -1 before the first and after the last, and room for one that is written and then dropped.
-    kept = memory.take<Kept>(t.longest_block + 3);
-    gathered = t.deterministic ? memory.take<Kept>(t.longest_block + 3) : kept;
-    counts = memory.take<int64_t>(team);
-    window = memory.take<Window>(capacity);
-    scratch_rows = t.skip_gram ? contexts : 1;
-    scratch = memory.take<float*>(scratch_rows * team);
-    for (int i = 0; i < scratch_rows * team; ++i) {
-      float* row = memory.take<float>(t.width);
-      if (scratch) scratch[i] = row;
-    }
-    for (int i = 0; i < capacity; ++i) {
+  void lay_out(const Training& t, int windows) {
+    const int64_t contexts = 2 * t.window, outputs = t.longest_path + (t.negative ? 1 + t.negative : 0);
+    const int64_t stride = divide_up(outputs, TileOf<false>::outputs) * TileOf<false>::outputs;
+    const int64_t tiles = t.skip_gram ? divide_up(contexts, TileOf<true>::inputs) * (stride / TileOf<true>::outputs)
+                                      : stride / TileOf<false>::outputs;
+    // A word -1 before the first, room for one that is written and then dropped, and words that choose_rows looks at.
+    kept = memory.take<Kept>(t.longest_block + 2 + negatives_ahead);
+    window = memory.take<Window>(windows);
+    before = memory.take<float>(contexts * Floats::lanes);
+    float* dots[] = {memory.take<float>(windows * tiles * Floats::lanes),
+                     memory.take<float>(windows * tiles * Floats::lanes)};
+    for (int i = 0; i < windows; ++i) {
       Window w{};
       w.stride = stride;
       w.context = memory.take<float*>(contexts);
+      w.input = memory.take<float*>(contexts);
       w.times = memory.take<float>(contexts + Floats::lanes);
-      w.output_times = memory.take<float>(stride + Floats::lanes);
       w.hidden = memory.take<float>(t.width);
-      w.hidden_row = memory.take<float*>(1);
       w.output = memory.take<float*>(outputs);
       w.sign = memory.take<float>(stride + Floats::lanes);
+      w.output_times = memory.take<float>(stride + Floats::lanes);
       w.coefficient = memory.take<float>(contexts * stride);
-      w.input = t.skip_gram ? memory.take<float*>(contexts) : w.hidden_row;
       if (!window) continue;
-      w.hidden_row[0] = w.hidden;
+      for (int part = 0; part < 2; ++part) w.dots[part] = dots[part] + i * tiles * Floats::lanes;
+      w.input[0] = w.hidden;
       w.times[0] = 1;
       window[i] = w;
     }
@@ -92,7 +86,7 @@ class Batches {
     while (count > 0) batches[--count].~Batch();
     free(batches);
   }
-  void emplace(const Training& t, int windows, int team) { new (batches + count) Batch(t, windows, team), ++count; }
+  void emplace(const Training& t, int windows) { new (batches + count) Batch(t, windows), ++count; }
   Batch& operator[](int i) { return batches[i]; }
 
  private:

@@ -7,6 +7,8 @@ namespace fastrnn::FASTRNN_TARGET {
 
 using Floats = Vec<float>;
 
+constexpr int line = 16;  // floats in a cache line
+
 template <int N>
 struct Constant {
   static constexpr int value = N;
@@ -20,24 +22,30 @@ FASTRNN_INLINE void with_constant(int n, F f) {
   f(Constant<Max>{});
 }
 
-// One register of dot products: lane 4 i + j is inputs[i] . outputs[j].
-constexpr int tile_outputs = 4, tile_inputs = Floats::lanes / tile_outputs;
+// The shape of a register of dot products: lane i * outputs + j is that of input i and output j. Several inputs share
+// the loads of the outputs; the one input of CBOW leaves room for more outputs.
+template <bool several_inputs>
+struct TileOf {
+  static constexpr int outputs = several_inputs || Floats::lanes < 8 ? 4 : 8;
+  static constexpr int inputs = several_inputs ? Floats::lanes / outputs : 1;
+};
 
-template <int Inputs, int Outputs>
-FASTRNN_INLINE Floats::Register dot_products(const float* const* inputs, const float* const* outputs, int64_t width) {
+template <class Tile, int Inputs, int Outputs>
+FASTRNN_INLINE Floats::Register dot_products(const float* const* inputs, const float* const* outputs, int64_t begin,
+                                             int64_t end) {
   Floats sum[Floats::lanes];
 #pragma GCC unroll 16
   for (auto& s : sum) s = Floats::Register{};
-  for (int64_t k = 0; k < width; k += Floats::lanes) {
+  for (int64_t k = begin; k < end; k += Floats::lanes) {
     Floats output[Outputs];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < Outputs; ++j) output[j] = Floats::load(outputs[j] + k);
 #pragma GCC unroll 4
     for (int i = 0; i < Inputs; ++i) {
       const Floats input = Floats::load(inputs[i] + k);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int j = 0; j < Outputs; ++j) {
-        Floats& s = sum[i * tile_outputs + j];
+        Floats& s = sum[i * Tile::outputs + j];
         s = s + input * output[j];
       }
     }
@@ -45,55 +53,40 @@ FASTRNN_INLINE Floats::Register dot_products(const float* const* inputs, const f
   return sum_each<float>(sum).v;
 }
 
-// target += sum over r of factors[r * stride] * rows[r], columns begin to end.
-inline void add_rows(float* target, const float* const* rows, const float* factors, int64_t stride, int count,
-                     int64_t begin, int64_t end) {
-  constexpr int at_once = 8;  // chains of 8 multiply-adds; their factors stay in registers
-  for (int first = 0; first < count; first += at_once)
-    with_constant<at_once>(count - first, [&](auto constant) __attribute__((always_inline)) {
-      constexpr int n = decltype(constant)::value;
-      Floats::Register factor[n];
-#pragma GCC unroll 8
-      for (int r = 0; r < n; ++r) factor[r] = Floats::Register{} + factors[(first + r) * stride];
-      for (int64_t k = begin; k < end; k += Floats::lanes) {
-        Floats::Register sum = Floats::load(target + k).v;
-#pragma GCC unroll 8
-        for (int r = 0; r < n; ++r) sum += factor[r] * Floats::load(rows[first + r] + k).v;
-        Floats(sum).store(target + k);
-      }
-    });
+// The sum of some rows, times a factor, in the columns begin to end.
+inline void sum_rows(float* target, const float* const* rows, int count, float factor, int64_t begin, int64_t end) {
+  for (int64_t k = begin; k < end; k += Floats::lanes) {
+    Floats::Register sum{};
+    for (int r = 0; r < count; ++r) sum += Floats::load(rows[r] + k).v;
+    Floats(factor * sum).store(target + k);
+  }
 }
 
 // Outputs whose rows and sums stay in registers together.
 constexpr int outputs_at_once = Floats::lanes == 16 ? 8 : 6;
 
-// target[i] += sum over j of g[i][j] * output[j], and output[j] += sum over i of g[i][j] * input[i], all with the
-// output rows as they were. input and target may be the same rows if there are at most outputs_at_once outputs.
-inline void descend(const float* const* input, float* const* target, int inputs, float* const* output, int outputs,
-                    const float* g, int64_t stride, int64_t begin, int64_t end) {
-  for (int first = 0; first < outputs; first += outputs_at_once)
-    with_constant<outputs_at_once>(outputs - first, [&](auto constant) __attribute__((always_inline)) {
-      constexpr int n = decltype(constant)::value;
-      for (int64_t k = begin; k < end; k += Floats::lanes) {
-        Floats::Register old[n], sum[n];
+// One register's width of columns of the gradient's products: calls move(i, sum over j of g[i][j] * output[j]), with
+// the output rows as they were, and adds to output[j] the sum over i of g[i][j] * input(i).
+template <int Outputs, class Input, class Move>
+FASTRNN_INLINE void descend(int inputs, Input input, Move move, float* const* output, int64_t column, const float* g,
+                            int64_t stride) {
+  Floats::Register old[Outputs], sum[Outputs];
 #pragma GCC unroll 8
-        for (int j = 0; j < n; ++j) sum[j] = old[j] = Floats::load(output[first + j] + k).v;
-        for (int i = 0; i < inputs; ++i) {
-          const float* factors = g + i * stride + first;
-          const Floats::Register h = Floats::load(input[i] + k).v;
-          Floats::Register moved = Floats::load(target[i] + k).v;
+  for (int j = 0; j < Outputs; ++j) sum[j] = old[j] = Floats::load(output[j] + column).v;
+  for (int i = 0; i < inputs; ++i) {
+    const float* factors = g + i * stride;
+    const Floats::Register h = input(i);
+    Floats::Register moved{};
 #pragma GCC unroll 8
-          for (int j = 0; j < n; ++j) {
-            const Floats::Register factor = Floats::Register{} + factors[j];
-            moved += factor * old[j];
-            sum[j] += factor * h;
-          }
-          Floats(moved).store(target[i] + k);
-        }
+    for (int j = 0; j < Outputs; ++j) {
+      const Floats::Register factor = Floats::Register{} + factors[j];
+      moved += factor * old[j];
+      sum[j] += factor * h;
+    }
+    move(i, moved);
+  }
 #pragma GCC unroll 8
-        for (int j = 0; j < n; ++j) Floats(sum[j]).store(output[first + j] + k);
-      }
-    });
+  for (int j = 0; j < Outputs; ++j) Floats(sum[j]).store(output[j] + column);
 }
 
 // For a dot product x and a sign, with z = sign * x: the probability of being wrong, sigmoid(-z), and the loss,

@@ -40,9 +40,17 @@ FASTRNN_INLINE int reach_of(const Training& t, uint64_t random) {
   return t.shrink_windows ? 1 + int((random >> 32) * t.window >> 32) : t.window;
 }
 
+FASTRNN_INLINE int64_t column_of(const Training& t, uint64_t draw) { return uint32_t(draw) * uint64_t(t.words) >> 32; }
+
+// The alias table is larger than the nearest caches, and the rows' own fetching leaves a load from it long in the
+// queue: it took a sixth of the time.
+FASTRNN_INLINE void fetch_negatives(const Training& t, uint64_t random) {
+  for (int n = 0; n < t.negative; ++n) __builtin_prefetch(t.alias + column_of(t, split_mix(random, n)));
+}
+
 FASTRNN_INLINE int64_t negative_of(const Training& t, uint64_t random, int n) {
   const uint64_t draw = split_mix(random, n);
-  const int64_t column = uint32_t(draw) * uint64_t(t.words) >> 32;
+  const int64_t column = column_of(t, draw);
   // Without a branch, which would wait for the table and then be wrong half the time.
   const word2vec::Alias alias = t.alias[column];
   const int64_t stays = -int64_t(uint32_t(draw >> 32) <= alias.keep);

@@ -17,25 +17,20 @@ struct Window {
   float** input;        // skip-gram: the same rows, each once; CBOW: the one row `hidden`
   float* times;         // how often each input is there
   float* hidden;        // CBOW: the mean or sum of the context
-  float** hidden_row;   // where `hidden` is
   float** output;       // rows of syn1 and syn1neg, each once
   float* sign;          // of each output
   float* output_times;  // how often each output is there
+  float* dots[2];       // the dot products over the first and the second part of the columns, tile after tile
   float* coefficient;   // inputs x outputs: the step of each dot product, against its gradient
   int64_t stride;       // from one input's coefficients to the next one's
 };
 
-FASTRNN_INLINE void fetch(const float* row, int64_t width) {
-  for (int64_t k = 0; k < width; k += 16) __builtin_prefetch(row + k, 1);
-}
-
-FASTRNN_INLINE void add_output(const Training& t, Window& w, float* row, float sign) {
+FASTRNN_INLINE void add_output(Window& w, float* row, float sign) {
   for (int j = 0; j < w.outputs; ++j)
     if (w.output[j] == row) {
       ++w.output_times[j];
       return;
     }
-  fetch(row, t.width);
   w.output[w.outputs] = row;
   w.output_times[w.outputs] = 1;
   w.sign[w.outputs++] = sign;
@@ -52,13 +47,22 @@ FASTRNN_INLINE void add_input(Window& w, float* row) {
   w.times[w.inputs++] = 1;
 }
 
-inline void fetch_columns(const Window& w, int64_t begin, int64_t count) {
-  for (int j = 0; j < w.outputs; ++j) fetch(w.output[j] + begin, count);
-  if (w.contexts > 0) fetch(w.context[w.contexts - 1] + begin, count);
+// Asks for columns of the rows that no earlier window has brought into the cache: the outputs, and of the context the
+// furthest word ahead.
+FASTRNN_INLINE void fetch(const Window& w, int64_t begin, int64_t end) {
+  for (int64_t k = begin; k < end; k += line) {
+    for (int j = 0; j < w.outputs; ++j) __builtin_prefetch(w.output[j] + k, 1);
+    if (w.contexts > 0) __builtin_prefetch(w.context[w.contexts - 1] + k, 1);
+  }
 }
 
-// Which rows the centre word takes part with. No inputs: nothing to train here.
+// How many words ahead of its turn a word's part of the alias table is asked for.
+constexpr int negatives_ahead = 4;
+
+// Which rows the centre word takes part with. No inputs: nothing to train here. Up to negatives_ahead words after it
+// must be there to be read, whatever they are.
 inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
+  fetch_negatives(t, centre[negatives_ahead].random);
   w.contexts = w.inputs = w.outputs = 0;
   w.loss = 0;
   if (centre->word < 0) return;
@@ -69,8 +73,6 @@ inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
   for (int i = before; i > 0; --i) add_context(centre[-i]);
   for (int i = 1; i <= reach && centre[i].word >= 0; ++i) add_context(centre[i]);
   if (w.contexts == 0) return;
-  // The furthest word ahead is the one that no earlier window has brought into the cache.
-  fetch(w.context[w.contexts - 1], t.width);
   if (t.skip_gram)
     for (int i = 0; i < w.contexts; ++i) add_input(w, w.context[i]);
   else
@@ -78,78 +80,123 @@ inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
 
   if (t.path_offsets)
     for (int64_t i = t.path_offsets[centre->word]; i < t.path_offsets[centre->word + 1]; ++i)
-      add_output(t, w, t.syn1 + t.path_nodes[i] * t.width, t.path_codes[i] ? -1.f : 1.f);
+      add_output(w, t.syn1 + t.path_nodes[i] * t.width, t.path_codes[i] ? -1.f : 1.f);
   if (t.negative == 0) return;
-  add_output(t, w, t.syn1neg + centre->word * t.width, 1);
+  add_output(w, t.syn1neg + centre->word * t.width, 1);
   for (int n = 0; n < t.negative; ++n) {
     const int64_t word = negative_of(t, centre->random, n);
-    if (word != centre->word) add_output(t, w, t.syn1neg + word * t.width, -1);
+    if (word != centre->word) add_output(w, t.syn1neg + word * t.width, -1);
   }
 }
 
-// Of each output, in the lanes of dot_products; 0 in lanes without a pair. Reads a register from `number` on.
-template <int Inputs, int Outputs>
+// Calls use(tile, i, j, Constant<inputs>, Constant<outputs>) for the tiles of a window, from input i and output j on.
+template <class Tile, class Use>
+FASTRNN_INLINE void for_each_tile(const Window& w, Use use) {
+  int tile = 0;
+  for (int i = 0; i < w.inputs; i += Tile::inputs)
+    for (int j = 0; j < w.outputs; j += Tile::outputs, ++tile)
+      with_constant<Tile::inputs>(w.inputs - i, [&](auto inputs) __attribute__((always_inline)) {
+        with_constant<Tile::outputs>(
+            w.outputs - j, [&](auto outputs) __attribute__((always_inline)) { use(tile, i, j, inputs, outputs); });
+      });
+}
+
+// The dot products over the columns begin to end, as the given part.
+template <bool skip_gram>
+inline void multiply(const Training& t, Window& w, int part, int64_t begin, int64_t end) {
+  if (w.inputs == 0) return;
+  if (!skip_gram) sum_rows(w.hidden, w.context, w.contexts, t.cbow_mean ? 1.f / w.contexts : 1.f, begin, end);
+  float* dots = w.dots[part];
+  using Tile = TileOf<skip_gram>;
+  for_each_tile<Tile>(w, [&](int tile, int i, int j, auto inputs, auto outputs) __attribute__((always_inline)) {
+    constexpr int I = decltype(inputs)::value, O = decltype(outputs)::value;
+    const Floats::Register dot = dot_products<Tile, I, O>(w.input + i, w.output + j, begin, end);
+    Floats(dot).store(dots + tile * Floats::lanes);
+  });
+}
+
+// The number of each output, or of each input, in the lanes of a tile; 0 in lanes without a pair. Reads a register.
+template <class Tile, int Inputs, int Outputs>
 FASTRNN_INLINE Floats::Register by_output(const float* number) {
   VectorTypes<float>::Integers column, mask;
   for (int lane = 0; lane < Floats::lanes; ++lane) {
-    column[lane] = lane % tile_outputs;
-    mask[lane] = lane / tile_outputs < Inputs && lane % tile_outputs < Outputs ? -1 : 0;
+    column[lane] = lane % Tile::outputs;
+    mask[lane] = lane / Tile::outputs < Inputs && lane % Tile::outputs < Outputs ? -1 : 0;
   }
   return (Floats::Register)((VectorTypes<float>::Integers)__builtin_shuffle(Floats::load(number).v, column) & mask);
 }
 
+template <class Tile>
 FASTRNN_INLINE Floats::Register by_input(const float* number) {
   VectorTypes<float>::Integers row;
-  for (int lane = 0; lane < Floats::lanes; ++lane) row[lane] = lane / tile_outputs;
+  for (int lane = 0; lane < Floats::lanes; ++lane) row[lane] = lane / Tile::outputs;
   return __builtin_shuffle(Floats::load(number).v, row);
 }
 
-// The loss, and its gradient with respect to the dot products: -(1 - sigmoid(x)) for what was seen, sigmoid(x) for what
-// was not (arXiv:1310.4546, equation 4).
-inline void compare(const Training& t, float alpha, Window& w) {
-  if (w.inputs == 0) return;
-  if (!t.skip_gram) {
-    __builtin_memset(w.hidden, 0, t.width * sizeof(float));
-    const float share = t.cbow_mean ? 1.f / w.contexts : 1.f;
-    add_rows(w.hidden, w.context, &share, 0, w.contexts, 0, t.width);
-  }
+// From the dot products, in `parts` parts: the loss, and the step against its gradient with respect to each, which is
+// -(1 - sigmoid(x)) for what was seen, sigmoid(x) for what was not (arXiv:1310.4546, equation 4).
+template <bool skip_gram, int parts>
+inline void judge(float alpha, Window& w) {
+  using Tile = TileOf<skip_gram>;
   Floats::Register loss{};
-  for (int i = 0; i < w.inputs; i += tile_inputs)
-    for (int j = 0; j < w.outputs; j += tile_outputs)
-      with_constant<tile_inputs>(w.inputs - i, [&](auto inputs) __attribute__((always_inline)) {
-        with_constant<tile_outputs>(w.outputs - j, [&](auto outputs) __attribute__((always_inline)) {
-          constexpr int I = decltype(inputs)::value, O = decltype(outputs)::value;
-          const Floats::Register sign = by_output<I, O>(w.sign + j);
-          const Floats::Register times = by_output<I, O>(w.output_times + j) * by_input(w.times + i);
-          const Outcome result = outcome(sign * dot_products<I, O>(w.input + i, w.output + j, t.width));
-          loss += times * result.loss;
-          float step[Floats::lanes];
-          Floats(alpha * times * sign * result.wrong).store(step);
+  for_each_tile<Tile>(w, [&](int tile, int i, int j, auto inputs, auto outputs) __attribute__((always_inline)) {
+    constexpr int I = decltype(inputs)::value, O = decltype(outputs)::value;
+    Floats::Register dot = Floats::load(w.dots[0] + tile * Floats::lanes).v;
+    if (parts == 2) dot = dot + Floats::load(w.dots[1] + tile * Floats::lanes).v;
+    const Floats::Register sign = by_output<Tile, I, O>(w.sign + j);
+    const Floats::Register times = by_output<Tile, I, O>(w.output_times + j) * by_input<Tile>(w.times + i);
+    const Outcome result = outcome(sign * dot);
+    loss += times * result.loss;
+    float step[Floats::lanes];
+    Floats(alpha * times * sign * result.wrong).store(step);
 #pragma GCC unroll 4
-          for (int row = 0; row < I; ++row)
-            __builtin_memcpy(w.coefficient + (i + row) * w.stride + j, step + row * tile_outputs,
-                             tile_outputs * sizeof(float));
-        });
-      });
+    for (int row = 0; row < I; ++row)
+      __builtin_memcpy(&w.coefficient[(i + row) * w.stride + j], &step[row * Tile::outputs],
+                       Tile::outputs * sizeof(float));
+  });
   for (int lane = 0; lane < Floats::lanes; ++lane) w.loss += loss[lane];
 }
 
-// One step of gradient descent in the columns begin to end. `scratch`: rows of the worker's own.
-inline void update(const Training& t, Window& w, float* const* scratch, int64_t begin, int64_t end) {
-  if (w.inputs == 0) return;
-  const int64_t bytes = (end - begin) * sizeof(float);
-  if (!t.skip_gram) {
-    __builtin_memset(scratch[0] + begin, 0, bytes);
-    descend(w.hidden_row, scratch, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
+// One step of gradient descent in the columns begin to end, a register's width at a time. Meanwhile the same columns of
+// a later window's rows are asked for. `before`: where a register for each input can be kept if not all outputs fit.
+template <bool skip_gram, bool all_at_once>
+inline void update(const Training& t, const Window& w, const Window& later, float* before, int64_t begin, int64_t end) {
+  for (int64_t k = begin; k < end; k += Floats::lanes) {
+    if (k % line == 0) fetch(later, k, k + 1);
+    if (skip_gram && !all_at_once)
+      for (int i = 0; i < w.inputs; ++i) Floats::load(w.input[i] + k).store(before + i * Floats::lanes);
+    Floats::Register gradient{};  // CBOW's
+    const auto input = [&](int i) __attribute__((always_inline)) {
+      return Floats::load(skip_gram && !all_at_once ? before + i * Floats::lanes : w.input[i] + k).v;
+    };
+    const auto move = [&](int i, Floats::Register by) __attribute__((always_inline)) {
+      if (skip_gram)
+        Floats(Floats::load(w.input[i] + k).v + by).store(w.input[i] + k);
+      else
+        gradient += by;
+    };
+    int first = 0;
+    do {
+      with_constant<outputs_at_once>(w.outputs - first, [&](auto outputs) __attribute__((always_inline)) {
+        descend<decltype(outputs)::value>(w.inputs, input, move, w.output + first, k, w.coefficient + first, w.stride);
+      });
+      first += outputs_at_once;
+    } while (!all_at_once && first < w.outputs);
+    if (skip_gram) continue;
     // word2vec.c gives the whole gradient to every word of a mean; a sum shares it out. gensim does the same.
-    const float share = t.cbow_mean ? 1.f : 1.f / w.contexts;
-    for (int i = 0; i < w.contexts; ++i) add_rows(w.context[i], scratch, &share, 0, 1, begin, end);
-  } else if (w.outputs <= outputs_at_once) {
-    descend(w.input, w.input, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
-  } else {
-    for (int i = 0; i < w.inputs; ++i) __builtin_memcpy(scratch[i] + begin, w.input[i] + begin, bytes);
-    descend(scratch, w.input, w.inputs, w.output, w.outputs, w.coefficient, w.stride, begin, end);
+    if (!t.cbow_mean) gradient /= Floats::Register{} + float(w.contexts);
+    for (int i = 0; i < w.contexts; ++i) Floats(Floats::load(w.context[i] + k).v + gradient).store(w.context[i] + k);
   }
+}
+
+template <bool skip_gram>
+inline void update(const Training& t, const Window& w, const Window& later, float* before, int64_t begin, int64_t end) {
+  if (w.inputs == 0)
+    fetch(later, begin, end);
+  else if (w.outputs <= outputs_at_once)
+    update<skip_gram, true>(t, w, later, before, begin, end);
+  else
+    update<skip_gram, false>(t, w, later, before, begin, end);
 }
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastrnn import _C
-from fastrnn.word2vec.corpus import Encoded
+from fastrnn.word2vec.corpus import Encoded, default_workers
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds, windows_in_order
@@ -41,7 +41,8 @@ class Trainer:
             shrink_windows=settings.shrink_windows,
             window=settings.window,
             negative=settings.negative,
-            workers=workers,
+            # In order, workers wait for one another: more of them than cores take many times as long for the same bits.
+            workers=min(workers, default_workers()) if deterministic else workers,
             windows_in_order=windows_in_order(counts, keep) if deterministic else 0,
         )
 
