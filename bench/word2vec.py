@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -182,7 +183,12 @@ def main() -> None:
     if options.json:
         from fastrnn.info import machine
 
-        found = {"machine": machine(), "command": shlex.join(["python", *sys.argv]), "rows": rows}
+        found = {
+            "machine": machine(),
+            "gensim": version("gensim"),
+            "command": shlex.join(["python", *sys.argv]),
+            "rows": rows,
+        }
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
