@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import mmap
 import signal
 import threading
 from collections import Counter
@@ -144,7 +145,7 @@ def test_encode_in_memory_and_in_files(tmp_path):
             ids, offsets = vocabulary.encode(**given_as, directory=directory)
             assert (ids.tolist(), offsets.tolist()) == expected
             assert (ids.dtype, offsets.dtype) == (np.int32, np.int64)
-            assert isinstance(ids, np.memmap) == (directory is not None)
+            assert isinstance(ids.base.obj, mmap.mmap) == (directory is not None)
     ids, offsets = Vocabulary(["q"], np.array([1])).encode([["a"]], directory=tmp_path)
     assert (ids.tolist(), offsets.tolist()) == ([], [0, 0])
 

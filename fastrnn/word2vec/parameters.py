@@ -27,7 +27,11 @@ def random_rows(count: int, vector_size: int, seed: int, already: int = 0) -> np
     """
     rows = empty_rows(count, vector_size)
     generator = np.random.default_rng([seed % 2**64, already])
-    rows[:, :vector_size] = (2 * generator.random((count, vector_size), dtype=np.float32) - 1) / vector_size
+    drawn = generator.random((count, vector_size), dtype=np.float32)
+    drawn *= 2
+    drawn -= 1
+    drawn /= vector_size  # in place, for three more of these would be the peak of a training's memory
+    rows[:, :vector_size] = drawn
     return rows
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastrnn import _C
-from fastrnn.word2vec.corpus import Encoded, default_workers
+from fastrnn.word2vec.corpus import Encoded, default_workers, give_back
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds, windows_in_order
@@ -56,6 +56,11 @@ class Trainer:
         Returns:
             the loss, summed over the pairs, and how many pairs there were.
         """
+
+        def report(words_done: int, loss: float, pairs: int) -> None:
+            give_back(part.ids.base, (int(part.offsets[0]) + words_done) * part.ids.itemsize)
+            progress(words_done, loss, pairs)
+
         return _C.word2vec.train_epoch(
             ids=part.ids,
             offsets=part.offsets,
@@ -63,5 +68,5 @@ class Trainer:
             key=epoch_key(self.seed, epoch),
             alpha_begin=alpha[0],
             alpha_end=alpha[1],
-            progress=progress,
+            progress=report,
         )
