@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn import _C
-from fastrnn.word2vec import corpus
+from fastrnn.word2vec import corpus, reading
 from fastrnn.word2vec.vocabulary import Vocabulary, count_words
 
 WORKERS = (1, 2, 7)
@@ -43,7 +43,7 @@ def decode(keys: list[str], encoded: corpus.Encoded) -> list[list[str]]:
 
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch, block_bytes: int, piece_bytes: int) -> None:
-    monkeypatch.setattr(corpus.blocks, "__defaults__", (block_bytes, piece_bytes))
+    monkeypatch.setattr(reading.blocks, "__defaults__", (block_bytes, piece_bytes))
 
 
 @given(text=texts, piece=st.integers(1, 20), workers=st.sampled_from(WORKERS))
@@ -66,10 +66,10 @@ def test_counts_and_sentences_are_those_of_bytes_split(text, piece, workers):
 def test_a_file_in_blocks_is_the_whole_file(tmp_path_factory, text, block, piece, suffix):
     path = tmp_path_factory.mktemp("corpus") / f"corpus{suffix}"
     path.write_bytes(COMPRESS.get(suffix, bytes)(text))
-    joined = b"".join(bytes(part)[: cuts[-1]] for part, cuts in corpus.blocks(path, block, piece))
+    joined = b"".join(bytes(part)[: cuts[-1]] for part, cuts in reading.blocks(path, block, piece))
     assert joined == text
     counter = _C.word2vec.WordCounter(2, 0)
-    for part, cuts in corpus.blocks(path, block, piece):
+    for part, cuts in reading.blocks(path, block, piece):
         counter.count(part, cuts)
     assert dict(zip(*counter.finish(0), strict=True)) == counts_of(sentences_of(text))
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrnn.word2vec import corpus
+from fastrnn.word2vec import reading
 from fastrnn.word2vec.joining import ENGLISH_CONNECTOR_WORDS
 from fastrnn.word2vec.phrases import FrozenPhrases, Phraser, Phrases
 
@@ -29,7 +29,7 @@ def text_of(sentences: list[list[str]]) -> str:
 
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch, block_bytes: int, piece_bytes: int) -> None:
-    monkeypatch.setattr(corpus.blocks, "__defaults__", (block_bytes, piece_bytes))
+    monkeypatch.setattr(reading.blocks, "__defaults__", (block_bytes, piece_bytes))
 
 
 def test_by_hand():

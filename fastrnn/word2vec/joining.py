@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fastrnn import _C
-from fastrnn.word2vec.corpus import Sentences, blocks, check_corpus
+from fastrnn.word2vec.corpus import Sentences, check_corpus
 from fastrnn.word2vec.files import replacing
+from fastrnn.word2vec.reading import blocks
 
 _ARTICLES = ["a", "an", "the"]
 _PREPOSITIONS = ["for", "of", "with", "without", "at", "from", "to", "in", "on", "by"]
@@ -53,7 +54,7 @@ class Joining(ABC):
         .xz or .bz2 is compressed.
 
         Raises:
-            OSError, ValueError: as :func:`fastrnn.word2vec.corpus.blocks`.
+            OSError, ValueError: as :func:`fastrnn.word2vec.reading.blocks`.
         """
         joiner = self._joiner()
         with replacing(target) as file:

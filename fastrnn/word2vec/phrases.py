@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from fastrnn import _C
-from fastrnn.word2vec.corpus import Sentences, blocks, check_corpus, default_workers
+from fastrnn.word2vec.corpus import Sentences, check_corpus, default_workers
 from fastrnn.word2vec.files import opened, replacing
 from fastrnn.word2vec.joining import Joining
+from fastrnn.word2vec.reading import blocks
 
 _FORMAT = "fastrnn phrases 1"
 _FROZEN_FORMAT = "fastrnn frozen phrases 1"

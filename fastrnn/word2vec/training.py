@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from fastrnn import _C
-from fastrnn.word2vec.corpus import Encoded, default_workers, give_back
+from fastrnn.word2vec.corpus import Encoded, default_workers
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.parameters import Parameters
+from fastrnn.word2vec.reading import give_back
 from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds, windows_in_order
 from fastrnn.word2vec.settings import Settings
 

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrnn import _C
-from fastrnn.word2vec.corpus import Encoded, Sentences, blocks, check_corpus, default_workers, encode
+from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, default_workers, encode
+from fastrnn.word2vec.reading import blocks
 
 
 class Counted(NamedTuple):
