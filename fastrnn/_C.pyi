@@ -96,6 +96,6 @@ class word2vec:
         alpha_begin: float,
         alpha_end: float,
         workers: int,
-        windows_in_order: int,
+        deterministic: bool,
         progress: Callable[[int, float, int], None] | None,
     ) -> tuple[float, int]: ...

@@ -28,7 +28,7 @@ struct Training {
   int64_t width;
 
   bool skip_gram, cbow_mean, shrink_windows, deterministic;
-  int window, workers, windows_in_order;  // the last: in a batch, if deterministic
+  int window, workers;
 
   // A word stays in the corpus if 32 random bits are at most keep[word].
   const uint32_t* keep;

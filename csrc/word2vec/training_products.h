@@ -31,12 +31,11 @@ struct TileOf {
 };
 
 template <class Tile, int Inputs, int Outputs>
-FASTRNN_INLINE Floats::Register dot_products(const float* const* inputs, const float* const* outputs, int64_t begin,
-                                             int64_t end) {
+FASTRNN_INLINE Floats::Register dot_products(const float* const* inputs, const float* const* outputs, int64_t width) {
   Floats sum[Floats::lanes];
 #pragma GCC unroll 16
   for (auto& s : sum) s = Floats::Register{};
-  for (int64_t k = begin; k < end; k += Floats::lanes) {
+  for (int64_t k = 0; k < width; k += Floats::lanes) {
     Floats output[Outputs];
 #pragma GCC unroll 8
     for (int j = 0; j < Outputs; ++j) output[j] = Floats::load(outputs[j] + k);
@@ -53,9 +52,9 @@ FASTRNN_INLINE Floats::Register dot_products(const float* const* inputs, const f
   return sum_each<float>(sum).v;
 }
 
-// The sum of some rows, times a factor, in the columns begin to end.
-inline void sum_rows(float* target, const float* const* rows, int count, float factor, int64_t begin, int64_t end) {
-  for (int64_t k = begin; k < end; k += Floats::lanes) {
+// The sum of some rows, times a factor.
+inline void sum_rows(float* target, const float* const* rows, int count, float factor, int64_t width) {
+  for (int64_t k = 0; k < width; k += Floats::lanes) {
     Floats::Register sum{};
     for (int r = 0; r < count; ++r) sum += Floats::load(rows[r] + k).v;
     Floats(factor * sum).store(target + k);

@@ -66,7 +66,7 @@ T* rows_or_null(std::optional<Array<T>>& array) {
 py::tuple train_epoch(Array<int32_t> ids, Array<int64_t> offsets, Array<float> syn0, std::optional<Array<float>> syn1,
                       std::optional<Array<float>> syn1neg, Array<uint32_t> keep, py::object alias, py::object paths,
                       bool skip_gram, bool cbow_mean, bool shrink_windows, int window, int negative, uint64_t key,
-                      double alpha_begin, double alpha_end, int workers, int windows_in_order, py::object progress) {
+                      double alpha_begin, double alpha_end, int workers, bool deterministic, py::object progress) {
   Training t{};
   std::vector<int64_t> blocks = blocks_of(offsets.data(), offsets.size() - 1, t.longest_block);
   t.ids = ids.data();
@@ -81,8 +81,7 @@ py::tuple train_epoch(Array<int32_t> ids, Array<int64_t> offsets, Array<float> s
   t.skip_gram = skip_gram;
   t.cbow_mean = cbow_mean;
   t.shrink_windows = shrink_windows;
-  t.deterministic = windows_in_order > 0;
-  t.windows_in_order = windows_in_order;
+  t.deterministic = deterministic;
   t.window = window;
   t.workers = workers;
   t.keep = keep.data();
@@ -125,7 +124,7 @@ void bind_training(py::module_& m) {
   m.def("train_epoch", &train_epoch, "ids"_a.noconvert(), "offsets"_a.noconvert(), "syn0"_a.noconvert(),
         "syn1"_a.noconvert(), "syn1neg"_a.noconvert(), "keep"_a.noconvert(), "alias"_a, "paths"_a, "skip_gram"_a,
         "cbow_mean"_a, "shrink_windows"_a, "window"_a, "negative"_a, "key"_a, "alpha_begin"_a, "alpha_end"_a,
-        "workers"_a, "windows_in_order"_a, "progress"_a);
+        "workers"_a, "deterministic"_a, "progress"_a);
 }
 
 }  // namespace fastrnn::word2vec

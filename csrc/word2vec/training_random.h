@@ -18,43 +18,57 @@ FASTRNN_INLINE uint64_t split_mix(uint64_t state, uint64_t step) {
   return z ^ (z >> 31);
 }
 
-// A word that survived subsampling, and its random number. Sentences are divided by a word -1.
-struct Kept {
-  int64_t word;
-  uint64_t random;
+// All that is drawn for a block of sentences: the words that survive subsampling, with a word -1 before and after each
+// sentence, the random number of each, and its negatives.
+struct Drawn {
+  int64_t count;  // of the words, without the first -1
+  int32_t* word;
+  uint64_t* random;
+  int32_t* negative;  // count x negative
 };
 
 // Mikolov et al., arXiv:1310.4546, section 2.3. The low half of the random number decides; the high one is for the
-// window. Returns how many were kept of ids[begin] to ids[end].
-inline int64_t subsample(const Training& t, int64_t begin, int64_t end, Kept* kept) {
-  int64_t count = 0;
+// window.
+inline void subsample(const Training& t, int64_t begin, int64_t end, Drawn& drawn) {
+  int64_t count = drawn.count;
   for (int64_t i = begin; i < end; ++i) {
     const uint64_t random = split_mix(t.key, i);
-    kept[count] = {t.ids[i], random};
+    drawn.word[count] = t.ids[i];
+    drawn.random[count] = random;
     count += uint32_t(random) <= t.keep[t.ids[i]];
   }
-  return count;
+  drawn.count = count;
 }
 
 FASTRNN_INLINE int reach_of(const Training& t, uint64_t random) {
   return t.shrink_windows ? 1 + int((random >> 32) * t.window >> 32) : t.window;
 }
 
-FASTRNN_INLINE int64_t column_of(const Training& t, uint64_t draw) { return uint32_t(draw) * uint64_t(t.words) >> 32; }
+// How many words ahead of its turn a word's part of the alias table is asked for: the table is larger than the nearest
+// caches, and what is trained meanwhile leaves a load from it long in the queue.
+constexpr int negatives_ahead = 4;
 
-// The alias table is larger than the nearest caches, and the rows' own fetching leaves a load from it long in the
-// queue: it took a sixth of the time.
-FASTRNN_INLINE void fetch_negatives(const Training& t, uint64_t random) {
-  for (int n = 0; n < t.negative; ++n) __builtin_prefetch(t.alias + column_of(t, split_mix(random, n)));
+// Draws the negatives of word i. To be called for one word after another.
+FASTRNN_INLINE void draw_negatives(const Training& t, Drawn& drawn, int64_t i) {
+  const auto column = [&](uint64_t draw) { return uint32_t(draw) * uint64_t(t.words) >> 32; };
+  for (int n = 0; n < t.negative; ++n) {
+    __builtin_prefetch(t.alias + column(split_mix(drawn.random[i + negatives_ahead], n)));
+    const uint64_t draw = split_mix(drawn.random[i], n);
+    const word2vec::Alias alias = t.alias[column(draw)];
+    // Without a branch, which would wait for the table and then be wrong half the time.
+    const uint32_t stays = -uint32_t(uint32_t(draw >> 32) <= alias.keep);
+    drawn.negative[i * t.negative + n] = int32_t((uint32_t(column(draw)) & stays) | (alias.other & ~stays));
+  }
 }
 
-FASTRNN_INLINE int64_t negative_of(const Training& t, uint64_t random, int n) {
-  const uint64_t draw = split_mix(random, n);
-  const int64_t column = column_of(t, draw);
-  // Without a branch, which would wait for the table and then be wrong half the time.
-  const word2vec::Alias alias = t.alias[column];
-  const int64_t stays = -int64_t(uint32_t(draw >> 32) <= alias.keep);
-  return (column & stays) | (int64_t(alias.other) & ~stays);
+// Draws the words of a block, not yet their negatives.
+inline void draw_words(const Training& t, int64_t block, Drawn& drawn) {
+  drawn.word[-1] = -1;
+  drawn.count = 0;
+  for (int64_t s = t.blocks[block]; s < t.blocks[block + 1]; ++s) {
+    subsample(t, t.offsets[s], t.offsets[s + 1], drawn);
+    drawn.word[drawn.count++] = -1;
+  }
 }
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -12,17 +12,21 @@ namespace fastrnn::FASTRNN_TARGET {
 
 struct Window {
   int contexts, inputs, outputs;
-  float loss;
   float** context;      // rows of syn0
   float** input;        // skip-gram: the same rows, each once; CBOW: the one row `hidden`
   float* times;         // how often each input is there
-  float* hidden;        // CBOW: the mean or sum of the context
   float** output;       // rows of syn1 and syn1neg, each once
   float* sign;          // of each output
   float* output_times;  // how often each output is there
-  float* dots[2];       // the dot products over the first and the second part of the columns, tile after tile
-  float* coefficient;   // inputs x outputs: the step of each dot product, against its gradient
-  int64_t stride;       // from one input's coefficients to the next one's
+};
+
+// Between one product of the window that is trained and the next.
+struct Products {
+  float* hidden;       // CBOW: the mean or sum of the context
+  float* dots;         // the dot products, tile after tile
+  float* coefficient;  // inputs x outputs: the step of each dot product, against its gradient
+  float* before;       // a register for each input
+  int64_t stride;      // from one input's coefficients to the next one's
 };
 
 FASTRNN_INLINE void add_output(Window& w, float* row, float sign) {
@@ -56,22 +60,18 @@ FASTRNN_INLINE void fetch(const Window& w, int64_t begin, int64_t end) {
   }
 }
 
-// How many words ahead of its turn a word's part of the alias table is asked for.
-constexpr int negatives_ahead = 4;
-
-// Which rows the centre word takes part with. No inputs: nothing to train here. Up to negatives_ahead words after it
-// must be there to be read, whatever they are.
-inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
-  fetch_negatives(t, centre[negatives_ahead].random);
+// Which rows a word of the block takes part with as the centre. No inputs: nothing to train here.
+inline void choose_rows(const Training& t, const Drawn& drawn, int64_t place, Window& w) {
   w.contexts = w.inputs = w.outputs = 0;
-  w.loss = 0;
-  if (centre->word < 0) return;
-  const int reach = reach_of(t, centre->random);
-  auto add_context = [&](const Kept& k) { w.context[w.contexts++] = t.syn0 + k.word * t.width; };
+  const int32_t* word = drawn.word + place;
+  const int64_t centre = *word;
+  if (centre < 0) return;
+  const int reach = reach_of(t, drawn.random[place]);
+  auto add_context = [&](int64_t of) { w.context[w.contexts++] = t.syn0 + of * t.width; };
   int before = 0;
-  while (before < reach && centre[-before - 1].word >= 0) ++before;
-  for (int i = before; i > 0; --i) add_context(centre[-i]);
-  for (int i = 1; i <= reach && centre[i].word >= 0; ++i) add_context(centre[i]);
+  while (before < reach && word[-before - 1] >= 0) ++before;
+  for (int i = before; i > 0; --i) add_context(word[-i]);
+  for (int i = 1; i <= reach && word[i] >= 0; ++i) add_context(word[i]);
   if (w.contexts == 0) return;
   if (t.skip_gram)
     for (int i = 0; i < w.contexts; ++i) add_input(w, w.context[i]);
@@ -79,13 +79,13 @@ inline void choose_rows(const Training& t, const Kept* centre, Window& w) {
     w.inputs = 1;
 
   if (t.path_offsets)
-    for (int64_t i = t.path_offsets[centre->word]; i < t.path_offsets[centre->word + 1]; ++i)
+    for (int64_t i = t.path_offsets[centre]; i < t.path_offsets[centre + 1]; ++i)
       add_output(w, t.syn1 + t.path_nodes[i] * t.width, t.path_codes[i] ? -1.f : 1.f);
   if (t.negative == 0) return;
-  add_output(w, t.syn1neg + centre->word * t.width, 1);
+  add_output(w, t.syn1neg + centre * t.width, 1);
   for (int n = 0; n < t.negative; ++n) {
-    const int64_t word = negative_of(t, centre->random, n);
-    if (word != centre->word) add_output(w, t.syn1neg + word * t.width, -1);
+    const int64_t other = drawn.negative[place * t.negative + n];
+    if (other != centre) add_output(w, t.syn1neg + other * t.width, -1);
   }
 }
 
@@ -101,17 +101,15 @@ FASTRNN_INLINE void for_each_tile(const Window& w, Use use) {
       });
 }
 
-// The dot products over the columns begin to end, as the given part.
 template <bool skip_gram>
-inline void multiply(const Training& t, Window& w, int part, int64_t begin, int64_t end) {
+inline void multiply(const Training& t, const Window& w, const Products& p) {
   if (w.inputs == 0) return;
-  if (!skip_gram) sum_rows(w.hidden, w.context, w.contexts, t.cbow_mean ? 1.f / w.contexts : 1.f, begin, end);
-  float* dots = w.dots[part];
+  if (!skip_gram) sum_rows(p.hidden, w.context, w.contexts, t.cbow_mean ? 1.f / w.contexts : 1.f, t.width);
   using Tile = TileOf<skip_gram>;
   for_each_tile<Tile>(w, [&](int tile, int i, int j, auto inputs, auto outputs) __attribute__((always_inline)) {
     constexpr int I = decltype(inputs)::value, O = decltype(outputs)::value;
-    const Floats::Register dot = dot_products<Tile, I, O>(w.input + i, w.output + j, begin, end);
-    Floats(dot).store(dots + tile * Floats::lanes);
+    const Floats::Register dot = dot_products<Tile, I, O>(w.input + i, w.output + j, t.width);
+    Floats(dot).store(p.dots + tile * Floats::lanes);
   });
 }
 
@@ -133,16 +131,15 @@ FASTRNN_INLINE Floats::Register by_input(const float* number) {
   return __builtin_shuffle(Floats::load(number).v, row);
 }
 
-// From the dot products, in `parts` parts: the loss, and the step against its gradient with respect to each, which is
+// From the dot products: returns the loss, and writes the step against its gradient with respect to each, which is
 // -(1 - sigmoid(x)) for what was seen, sigmoid(x) for what was not (arXiv:1310.4546, equation 4).
-template <bool skip_gram, int parts>
-inline void judge(float alpha, Window& w) {
+template <bool skip_gram>
+inline float judge(float alpha, const Window& w, const Products& p) {
   using Tile = TileOf<skip_gram>;
   Floats::Register loss{};
   for_each_tile<Tile>(w, [&](int tile, int i, int j, auto inputs, auto outputs) __attribute__((always_inline)) {
     constexpr int I = decltype(inputs)::value, O = decltype(outputs)::value;
-    Floats::Register dot = Floats::load(w.dots[0] + tile * Floats::lanes).v;
-    if (parts == 2) dot = dot + Floats::load(w.dots[1] + tile * Floats::lanes).v;
+    const Floats::Register dot = Floats::load(p.dots + tile * Floats::lanes).v;
     const Floats::Register sign = by_output<Tile, I, O>(w.sign + j);
     const Floats::Register times = by_output<Tile, I, O>(w.output_times + j) * by_input<Tile>(w.times + i);
     const Outcome result = outcome(sign * dot);
@@ -151,23 +148,25 @@ inline void judge(float alpha, Window& w) {
     Floats(alpha * times * sign * result.wrong).store(step);
 #pragma GCC unroll 4
     for (int row = 0; row < I; ++row)
-      __builtin_memcpy(&w.coefficient[(i + row) * w.stride + j], &step[row * Tile::outputs],
+      __builtin_memcpy(&p.coefficient[(i + row) * p.stride + j], &step[row * Tile::outputs],
                        Tile::outputs * sizeof(float));
   });
-  for (int lane = 0; lane < Floats::lanes; ++lane) w.loss += loss[lane];
+  float sum = 0;
+  for (int lane = 0; lane < Floats::lanes; ++lane) sum += loss[lane];
+  return sum;
 }
 
-// One step of gradient descent in the columns begin to end, a register's width at a time. Meanwhile the same columns of
+// One step of gradient descent, a register's width of columns at a time. Meanwhile the same columns of
 // a later window's rows are asked for. `before`: where a register for each input can be kept if not all outputs fit.
 template <bool skip_gram, bool all_at_once>
-inline void update(const Training& t, const Window& w, const Window& later, float* before, int64_t begin, int64_t end) {
-  for (int64_t k = begin; k < end; k += Floats::lanes) {
+inline void update(const Training& t, const Window& w, const Window& later, const Products& p) {
+  for (int64_t k = 0; k < t.width; k += Floats::lanes) {
     if (k % line == 0) fetch(later, k, k + 1);
     if (skip_gram && !all_at_once)
-      for (int i = 0; i < w.inputs; ++i) Floats::load(w.input[i] + k).store(before + i * Floats::lanes);
+      for (int i = 0; i < w.inputs; ++i) Floats::load(w.input[i] + k).store(p.before + i * Floats::lanes);
     Floats::Register gradient{};  // CBOW's
     const auto input = [&](int i) __attribute__((always_inline)) {
-      return Floats::load(skip_gram && !all_at_once ? before + i * Floats::lanes : w.input[i] + k).v;
+      return Floats::load(skip_gram && !all_at_once ? p.before + i * Floats::lanes : w.input[i] + k).v;
     };
     const auto move = [&](int i, Floats::Register by) __attribute__((always_inline)) {
       if (skip_gram)
@@ -178,7 +177,7 @@ inline void update(const Training& t, const Window& w, const Window& later, floa
     int first = 0;
     do {
       with_constant<outputs_at_once>(w.outputs - first, [&](auto outputs) __attribute__((always_inline)) {
-        descend<decltype(outputs)::value>(w.inputs, input, move, w.output + first, k, w.coefficient + first, w.stride);
+        descend<decltype(outputs)::value>(w.inputs, input, move, w.output + first, k, p.coefficient + first, p.stride);
       });
       first += outputs_at_once;
     } while (!all_at_once && first < w.outputs);
@@ -190,13 +189,13 @@ inline void update(const Training& t, const Window& w, const Window& later, floa
 }
 
 template <bool skip_gram>
-inline void update(const Training& t, const Window& w, const Window& later, float* before, int64_t begin, int64_t end) {
+inline void update(const Training& t, const Window& w, const Window& later, const Products& p) {
   if (w.inputs == 0)
-    fetch(later, begin, end);
+    fetch(later, 0, t.width);
   else if (w.outputs <= outputs_at_once)
-    update<skip_gram, true>(t, w, later, before, begin, end);
+    update<skip_gram, true>(t, w, later, p);
   else
-    update<skip_gram, false>(t, w, later, before, begin, end);
+    update<skip_gram, false>(t, w, later, p);
 }
 
 }  // namespace fastrnn::FASTRNN_TARGET

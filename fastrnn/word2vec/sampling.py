@@ -32,16 +32,6 @@ def keep_thresholds(counts: np.ndarray, sample: float) -> np.ndarray:
     return np.clip(np.round(probability * 2.0**32) - 1, 0, CERTAIN).astype(np.uint32)
 
 
-def windows_in_order(counts: np.ndarray, keep: np.ndarray) -> int:
-    """Windows in a batch of deterministic training, all of which see the parameters from before the batch.
-
-    64 (docs/adr/0008-word2vec.md), but so few that the most frequent word is expected once: where a vocabulary is small
-    or nothing is subsampled, many equal steps from one point would go too far.
-    """
-    left = counts * (keep + 1.0)
-    return int(np.clip(left.sum() / max(left.max(), 1), 1, 64))
-
-
 def alias_table(weights: np.ndarray) -> np.ndarray:
     """Walker's alias method (A. J. Walker, 1977; M. D. Vose, 1991): draws an index in proportion to its weight.
 

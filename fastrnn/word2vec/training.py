@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from fastrnn import _C
-from fastrnn.word2vec.corpus import Encoded, default_workers
+from fastrnn.word2vec.corpus import Encoded
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.reading import give_back
-from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds, windows_in_order
+from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds
 from fastrnn.word2vec.settings import Settings
 
 # Called with (words done, loss so far, pairs so far), at most ten times a second.
@@ -29,12 +29,11 @@ class Trainer:
     def __init__(
         self, parameters: Parameters, counts: np.ndarray, settings: Settings, workers: int, deterministic: bool
     ) -> None:
-        keep = keep_thresholds(counts, settings.sample)
         weights = counts.astype(np.float64) ** settings.ns_exponent
         self.seed = settings.seed
         self.arguments = dict(
             **{name: getattr(parameters, name) for name in ("syn0", "syn1", "syn1neg")},
-            keep=keep,
+            keep=keep_thresholds(counts, settings.sample),
             alias=alias_table(weights) if settings.negative else None,
             paths=huffman_paths(counts) if settings.hs else None,
             skip_gram=bool(settings.sg),
@@ -42,9 +41,8 @@ class Trainer:
             shrink_windows=settings.shrink_windows,
             window=settings.window,
             negative=settings.negative,
-            # In order, workers wait for one another: more of them than cores take many times as long for the same bits.
-            workers=min(workers, default_workers()) if deterministic else workers,
-            windows_in_order=windows_in_order(counts, keep) if deterministic else 0,
+            workers=workers,
+            deterministic=deterministic,
         )
 
     def train(self, part: Encoded, epoch: int, alpha: tuple[float, float], progress: Progress) -> tuple[float, int]:

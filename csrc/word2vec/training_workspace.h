@@ -1,4 +1,4 @@
-// Memory for a worker's windows, taken once and used for the whole epoch.
+// Memory for a worker, taken once and used for the whole epoch.
 #pragma once
 #include <stdlib.h>
 
@@ -31,15 +31,18 @@ class Memory {
   int64_t used = 0;
 };
 
-struct Batch {
-  Kept* kept;
+// What a worker has for itself: the words it has drawn, windows that wait for their rows, and the numbers between one
+// product of a window and the next.
+struct Workspace {
+  Drawn drawn;
   Window* window;
-  float* before;  // a register for each input of a window
+  Products products;
 
-  Batch(const Training& t, int windows) {
+  Workspace(const Training& t, int windows) {
     lay_out(t, windows);
     memory.allocate();
     lay_out(t, windows);
+    ++drawn.word;  // before the first is a word -1
   }
 
  private:
@@ -50,47 +53,47 @@ struct Batch {
     const int64_t stride = divide_up(outputs, TileOf<false>::outputs) * TileOf<false>::outputs;
     const int64_t tiles = t.skip_gram ? divide_up(contexts, TileOf<true>::inputs) * (stride / TileOf<true>::outputs)
                                       : stride / TileOf<false>::outputs;
-    // A word -1 before the first, room for one that is written and then dropped, and words that choose_rows looks at.
-    kept = memory.take<Kept>(t.longest_block + 2 + negatives_ahead);
+    // One is written behind the last and then dropped, and some further on are looked at.
+    drawn.word = memory.take<int32_t>(1 + t.longest_block + 1);
+    drawn.random = memory.take<uint64_t>(t.longest_block + 1 + negatives_ahead);
+    drawn.negative = memory.take<int32_t>(t.longest_block * t.negative);
     window = memory.take<Window>(windows);
-    before = memory.take<float>(contexts * Floats::lanes);
-    float* dots[] = {memory.take<float>(windows * tiles * Floats::lanes),
-                     memory.take<float>(windows * tiles * Floats::lanes)};
+    products.stride = stride;
+    products.hidden = memory.take<float>(t.width);
+    products.dots = memory.take<float>(tiles * Floats::lanes);
+    products.coefficient = memory.take<float>(contexts * stride);
+    products.before = memory.take<float>(contexts * Floats::lanes);
     for (int i = 0; i < windows; ++i) {
       Window w{};
-      w.stride = stride;
       w.context = memory.take<float*>(contexts);
       w.input = memory.take<float*>(contexts);
       w.times = memory.take<float>(contexts + Floats::lanes);
-      w.hidden = memory.take<float>(t.width);
       w.output = memory.take<float*>(outputs);
       w.sign = memory.take<float>(stride + Floats::lanes);
       w.output_times = memory.take<float>(stride + Floats::lanes);
-      w.coefficient = memory.take<float>(contexts * stride);
       if (!window) continue;
-      for (int part = 0; part < 2; ++part) w.dots[part] = dots[part] + i * tiles * Floats::lanes;
-      w.input[0] = w.hidden;
+      w.input[0] = products.hidden;
       w.times[0] = 1;
       window[i] = w;
     }
   }
 };
 
-// As many batches as come, each where it was made. (No container of the library: see vec.h.)
-class Batches {
+// As many as come, each where it was made. (No container of the library: see vec.h.)
+class Workspaces {
  public:
-  explicit Batches(int most) : batches(static_cast<Batch*>(malloc(most * sizeof(Batch)))) {
-    if (!batches) throw std::bad_alloc();
+  explicit Workspaces(int most) : spaces(static_cast<Workspace*>(malloc(most * sizeof(Workspace)))) {
+    if (!spaces) throw std::bad_alloc();
   }
-  ~Batches() {
-    while (count > 0) batches[--count].~Batch();
-    free(batches);
+  ~Workspaces() {
+    while (count > 0) spaces[--count].~Workspace();
+    free(spaces);
   }
-  void emplace(const Training& t, int windows) { new (batches + count) Batch(t, windows), ++count; }
-  Batch& operator[](int i) { return batches[i]; }
+  void emplace(const Training& t, int windows) { new (spaces + count) Workspace(t, windows), ++count; }
+  Workspace& operator[](int i) { return spaces[i]; }
 
  private:
-  Batch* batches;
+  Workspace* spaces;
   int count = 0;
 };
 
