@@ -4,7 +4,8 @@
 
 CORPUS is a text file with words between blanks. gensim reads it in both of its ways; the faster one counts. Words per
 second are those of the corpus, before subsampling, over the time of training without the vocabulary. Accuracy takes
-`--epochs` epochs for every seed, and so most of the time; `--seeds ''` leaves it out. Needs fastrnn[bench].
+`--epochs` epochs for every seed, and so most of the time; `--seeds ''` leaves it out. What is measured is written to
+the file at once, so that it is not lost if the rest is cut off. Needs fastrnn[bench].
 """
 
 import argparse
@@ -121,13 +122,19 @@ def phrases_file(way: str, corpus: str) -> dict[str, float]:
         return {"seconds": time.perf_counter() - start, "bytes": out.stat().st_size}
 
 
-def _child(pipe: Any, task: Callable[..., dict[str, float]], arguments: dict[str, Any]) -> None:
+def machine() -> dict[str, Any]:
+    from fastrnn.info import machine
+
+    return machine()
+
+
+def _child(pipe: Any, task: Callable[..., dict[str, Any]], arguments: dict[str, Any]) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = task(**arguments)
     pipe.send(found | {"peak_kib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "idle_kib": before})
 
 
-def measured(task: Callable[..., dict[str, float]], **arguments: Any) -> dict[str, float]:
+def measured(task: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
     """What a task returns in a process of its own, and the process's peak of memory."""
     context = multiprocessing.get_context("spawn")
     pipe, theirs = context.Pipe()
@@ -146,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each way; the best counts")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each way")
     parser.add_argument("--epochs", type=int, default=5, help="of the trainings whose accuracy is compared")
     parser.add_argument("--seeds", default="1,2,3", help="of these trainings; '' for none")
     parser.add_argument("--analogies", default=str(files("gensim").joinpath("test/test_data/questions-words.txt")))
@@ -156,11 +163,24 @@ def main() -> None:
         parser.error(f"{options.corpus} is no file")
     shared = {"corpus": options.corpus, "workers": options.workers}
     rows: list[dict[str, Any]] = []
+    found = {
+        # Asked for in another process: torch, loaded in this one, would count as the others' memory.
+        "machine": {key: value for key, value in measured(machine).items() if not key.endswith("_kib")},
+        "gensim": version("gensim"),
+        "command": shlex.join(["python", *sys.argv]),
+        "rows": rows,
+    }
+
+    def keep(row: dict[str, Any]) -> dict[str, Any]:
+        rows.append(row)
+        if options.json:
+            options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        return row
 
     def in_turns(name: str, task: Callable[..., dict[str, float]], ways: tuple[str, ...], **arguments: Any) -> None:
         for turn in range(options.rounds):
             for way in ways:
-                rows.append({"task": name, "way": way, "turn": turn} | measured(task, way=way, **arguments))
+                keep({"task": name, "way": way, "turn": turn} | measured(task, way=way, **arguments))
         for way in ways:
             times = [row["seconds"] for row in rows if row["task"] == name and row["way"] == way]
             print(f"{name:22} {way:22} best {min(times):8.2f} s, median {statistics.median(times):8.2f}", flush=True)
@@ -178,18 +198,8 @@ def main() -> None:
             for way in WAYS[1:3] if sg else WAYS[:3]:
                 arguments = {"sg": sg, "epochs": options.epochs, "seed": seed, "analogies": options.analogies}
                 row = {"task": f"{name} accuracy", "way": way, "seed": seed}
-                rows.append(row | measured(accuracy, way=way, **shared, **arguments))
-                print(row, {key: round(value, 2) for key, value in rows[-1].items() if key not in row}, flush=True)
-    if options.json:
-        from fastrnn.info import machine
-
-        found = {
-            "machine": machine(),
-            "gensim": version("gensim"),
-            "command": shlex.join(["python", *sys.argv]),
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                scores = keep(row | measured(accuracy, way=way, **shared, **arguments))
+                print(row, {key: round(value, 2) for key, value in scores.items() if key not in row}, flush=True)
 
 
 if __name__ == "__main__":
