@@ -29,27 +29,29 @@ struct Products {
   int64_t stride;      // from one input's coefficients to the next one's
 };
 
-FASTRNN_INLINE void add_output(Window& w, float* row, float sign) {
-  for (int j = 0; j < w.outputs; ++j)
-    if (w.output[j] == row) {
-      ++w.output_times[j];
-      return;
-    }
-  w.output[w.outputs] = row;
-  w.output_times[w.outputs] = 1;
-  w.sign[w.outputs++] = sign;
-}
+// Rows that are each there once, and how often each was added: a row that is there twice is worked at once, with twice
+// the weight, for its dot products are the same.
+struct DifferentRows {
+  float** row;
+  float* times;
+  int count = 0;
+  uint64_t seen = 0;  // a bit for the last six of each number: most rows need not be looked for
 
-// A row that is there twice is worked at once, with twice the weight: its dot products are the same.
-FASTRNN_INLINE void add_input(Window& w, float* row) {
-  for (int i = 0; i < w.inputs; ++i)
-    if (w.input[i] == row) {
-      ++w.times[i];
-      return;
-    }
-  w.input[w.inputs] = row;
-  w.times[w.inputs++] = 1;
-}
+  // Whether it was not there yet.
+  FASTRNN_INLINE bool add(float* added, int64_t number) {
+    const uint64_t bit = uint64_t{1} << (number & 63);
+    if (seen & bit)
+      for (int i = 0; i < count; ++i)
+        if (row[i] == added) {
+          ++times[i];
+          return false;
+        }
+    seen |= bit;
+    row[count] = added;
+    times[count++] = 1;
+    return true;
+  }
+};
 
 // Asks for columns of the rows that no earlier window has brought into the cache: the outputs, and of the context the
 // furthest word ahead.
@@ -67,26 +69,31 @@ inline void choose_rows(const Training& t, const Drawn& drawn, int64_t place, Wi
   const int64_t centre = *word;
   if (centre < 0) return;
   const int reach = reach_of(t, drawn.random[place]);
-  auto add_context = [&](int64_t of) { w.context[w.contexts++] = t.syn0 + of * t.width; };
+  DifferentRows inputs{w.input, w.times}, outputs{w.output, w.output_times};
+  auto add_context = [&](int64_t of) {
+    w.context[w.contexts] = t.syn0 + of * t.width;
+    if (t.skip_gram) inputs.add(w.context[w.contexts], of);
+    ++w.contexts;
+  };
+  auto add_output = [&](float* rows, int64_t number, float sign) {
+    if (outputs.add(rows + number * t.width, number)) w.sign[outputs.count - 1] = sign;
+  };
   int before = 0;
   while (before < reach && word[-before - 1] >= 0) ++before;
   for (int i = before; i > 0; --i) add_context(word[-i]);
   for (int i = 1; i <= reach && word[i] >= 0; ++i) add_context(word[i]);
   if (w.contexts == 0) return;
-  if (t.skip_gram)
-    for (int i = 0; i < w.contexts; ++i) add_input(w, w.context[i]);
-  else
-    w.inputs = 1;
 
   if (t.path_offsets)
     for (int64_t i = t.path_offsets[centre]; i < t.path_offsets[centre + 1]; ++i)
-      add_output(w, t.syn1 + t.path_nodes[i] * t.width, t.path_codes[i] ? -1.f : 1.f);
-  if (t.negative == 0) return;
-  add_output(w, t.syn1neg + centre * t.width, 1);
+      add_output(t.syn1, t.path_nodes[i], t.path_codes[i] ? -1.f : 1.f);
+  if (t.negative > 0) add_output(t.syn1neg, centre, 1);
   for (int n = 0; n < t.negative; ++n) {
     const int64_t other = drawn.negative[place * t.negative + n];
-    if (other != centre) add_output(w, t.syn1neg + other * t.width, -1);
+    if (other != centre) add_output(t.syn1neg, other, -1);
   }
+  w.inputs = t.skip_gram ? inputs.count : 1;
+  w.outputs = outputs.count;
 }
 
 // Calls use(tile, i, j, Constant<inputs>, Constant<outputs>) for the tiles of a window, from input i and output j on.
