@@ -3,6 +3,7 @@
 // product each: dx = dgates · W_ih, dW_ih = dgatesᵀ · x, dW_hh = dgatesᵀ · h_{t-1}.
 #pragma once
 #include "recompute.h"
+#include "weight_gradients.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -10,32 +11,21 @@ template <class Cell, class T>
 class Backward : Sequence<Cell, T> {
   using S = Sequence<Cell, T>;
   using V = Vec<T>;
-  using S::left_width, S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::zeros, S::gates_width,
+  using S::p, S::plan, S::hidden, S::output, S::width, S::output_width, S::vectors, S::zeros, S::gates_width,
       S::chunk_rows, S::at;
-  // The chains of additions of the weight gradients. They are shorter where there are few rows: see docs/adr/0003.
-  static constexpr int64_t longest_chain = 64;
-  static constexpr int first_slot[] = {0};
-  static constexpr int gated_slots[] = {Cell::slots - 1};
-  const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
-  const int64_t output_width = padded<T>(output);
 
  public:
   explicit Backward(const Problem<T>& problem)
       : S(problem, backward_rows_per_chunk),
         w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
-        w_hh_gated(plan, Cell::gated ? p.w_hh + gated_weights : nullptr, 1, hidden, output, gated_slots, width),
-        w_hr(plan, p.w_hr, 1, output, hidden, first_slot, width), dgates(chunk_rows() * gates_width),
+        w_hh_gated(plan, Cell::gated ? p.w_hh + S::gated_weights : nullptr, 1, hidden, output, S::gated_slots, width),
+        w_hr(plan, p.w_hr, 1, output, hidden, S::first_slot, width), dgates(chunk_rows() * gates_width),
         dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
         dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
-        dunprojected(p.w_hr ? p.batch * width : 0), bias_sums(gates_width), bias_errors(gates_width),
-        left_rows(plan.threads, this->operand_rows()), result_rows(plan.threads, this->operand_rows()),
-        x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()), saved_rows(plan.threads, chunk_rows()),
-        right_panels(chunk_rows() * larger(padded<T>(p.input_size), larger(width, output_width))),
-        left_blocks(plan.threads * chunk_rows() * left_width) {
-    bias_sums.clear(gates_width);
-    bias_errors.clear(gates_width);
-  }
+        dunprojected(p.w_hr ? p.batch * width : 0), left_rows(plan.threads, chunk_rows()),
+        result_rows(plan.threads, chunk_rows()), x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()),
+        saved_rows(plan.threads, chunk_rows()), gradients(*this) {}
 
   void run() {
     if (!p.recompute) return run_all();
@@ -73,7 +63,7 @@ class Backward : Sequence<Cell, T> {
     }
     store_state(dh, output_width, p.dh0, output, rows, outputs);
     if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, rows, units);
-    store_bias(team.share(hidden));
+    gradients.store_biases(team.share(hidden));
   }
 
   // The rows of a chunk lie one after the other, for they are the depth of the weight gradients' products.
@@ -187,77 +177,7 @@ class Backward : Sequence<Cell, T> {
       if (p.add_to_dx) init = dx + mine.begin;
       w_ih.times({0, divide_up(p.input_size, V::lanes)}, mine.size(), false, {da + mine.begin, init, dx + mine.begin});
     }
-    auto gradient = [=, this, &team](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
-                                     const T* const* right, int64_t columns, T* dw) {
-      if (dw) weight_gradient(team, left, leading, units, gates, slots, right, count, columns, dw, first);
-    };
-    gradient(dgates, gates_width, hidden, Cell::input_gates, Cell::input_slots, x, p.input_size, p.dw_ih);
-    gradient(dgates, gates_width, hidden, Cell::recurrent_gates, Cell::recurrent_slots, h, output, p.dw_hh);
-    if constexpr (Cell::gated)
-      gradient(dgates, gates_width, hidden, 1, gated_slots, kept, hidden, p.dw_hh ? p.dw_hh + gated_weights : nullptr);
-    if (p.w_hr) gradient(doutput, output_width, output, 1, first_slot, kept, hidden, p.dw_hr);
-    if (p.db_ih || p.db_hh) sum_bias(team.share(vectors), count);
-  }
-
-  // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other. The right side is
-  // packed once for all, the left side by blocks of this thread's units.
-  void weight_gradient(const Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
-                       const T* const* right, int64_t rows, int64_t columns, T* dw, bool first) {
-    int64_t column_vectors = divide_up(columns, V::lanes);
-    T* left_block = left_blocks + team.rank * chunk_rows() * left_width;
-    auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
-    const T** left_columns = left_rows.of(team);
-    T** result = result_rows.of(team);
-    const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)));
-    team.meet();  // all are done with what is in right_panels
-    Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
-    for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
-      pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
-                      right_panels + v * rows * V::lanes, panel_vectors(v) * V::lanes);
-    team.meet();
-    for (int64_t i = 0; i < left_width; ++i) left_columns[i] = left_block + i;
-    Range own = team.share(units);
-    for (int g = 0; g < gates; ++g)
-      for (int64_t unit = own.begin; unit < own.end; unit += left_width) {
-        int64_t height = smaller(left_width, own.end - unit);
-        const T* a = left + slots[g] * width + unit;
-        pack_columns<T>([=](int64_t k) { return a + k * leading; }, height, rows, left_block, left_width);
-        for (int64_t i = 0; i < height; ++i) result[i] = dw + (g * hidden + unit + i) * columns;
-        const T* const* init = result;
-        if (first) init = this->zero_rows;
-        for (int64_t v = 0; v < column_vectors; v += max_vectors) {
-          int n = panel_vectors(v);
-          product(column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
-                  {left_columns, init, result, 0, left_width, chain});
-        }
-      }
-  }
-
-  // In blocks, and with the rounding error of adding up the chunks carried along (Kahan): a bias sums over every row
-  // there is.
-  void sum_bias(Range mine, int64_t rows) {
-    constexpr int64_t block = 16;
-    for (int k = 0; k < Cell::slots; ++k)
-      for (int64_t u = k * width + mine.begin * V::lanes; u < k * width + mine.end * V::lanes; u += V::lanes) {
-        V chunk{};
-        for (int64_t top = 0; top < rows; top += block) {
-          V sum{};
-          for (int64_t i = top; i < smaller(top + block, rows); ++i) sum = sum + V::load(dgates + i * gates_width + u);
-          chunk = chunk + sum;
-        }
-        V before = V::load(bias_sums + u), step = chunk - V::load(bias_errors + u), after = before + step;
-        after.store(bias_sums + u);
-        ((after - before) - step).store(bias_errors + u);
-      }
-  }
-
-  void store_bias(Range units) {
-    auto store = [=, this](T* db, int g, int slot) {
-      for (int64_t u = units.begin; db && u < units.end; ++u) db[g * hidden + u] = bias_sums[slot * width + u];
-    };
-    for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, g, Cell::input_slots[g]);
-    for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, g, Cell::recurrent_slots[g]);
-    if constexpr (Cell::gated) store(p.db_hh, Cell::recurrent_gates, gated_slots[0]);
+    gradients.add(team, {count, dgates, doutput, x, h, kept}, first);
   }
 
   void load_state(T* to, int64_t to_width, const T* from, int64_t size, Range rows, Range mine) {
@@ -274,11 +194,11 @@ class Backward : Sequence<Cell, T> {
 
   Recompute<Cell, T>* recomputed = nullptr;  // where the forward pass saved nothing
   ColumnWeights<T> w_ih, w_hh, w_hh_gated, w_hr;
-  Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected, bias_sums, bias_errors;
+  Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected;
   RowPointers<const T*> left_rows;  // operands of the product at hand
   RowPointers<T*> result_rows;
   RowPointers<const T*> x_rows, h_rows, saved_rows;  // of a chunk
-  Buffer<T> right_panels, left_blocks;               // of a weight gradient's product
+  WeightGradients<Cell, T> gradients;
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -12,16 +12,14 @@ class Gates : protected Sequence<Cell, T> {
   using V = Vec<T>;
 
  protected:
-  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at;
-  static constexpr int first_slot[] = {0};
-  static constexpr int gated_slots[] = {Cell::slots - 1};
+  using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at, S::first_slot,
+      S::gated_slots;
   static constexpr int recurrent_units = GateWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
 
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
       : S(problem, rows_per_chunk), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
-        w_hh_gated(plan, Cell::gated ? p.w_hh + Cell::recurrent_gates * hidden * output : nullptr, hidden, output,
-                   gated_slots, width),
+        w_hh_gated(plan, Cell::gated ? p.w_hh + S::gated_weights : nullptr, hidden, output, gated_slots, width),
         bias(gates_width), bias_rows(1, chunk_rows()) {
     bias.clear(gates_width);
     bias_rows.fill(bias);

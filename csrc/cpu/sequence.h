@@ -35,19 +35,20 @@ class RowPointers {
 template <class Cell, class T>
 struct Sequence {
   static constexpr int lanes = Vec<T>::lanes;
-  // Units whose gate gradients a weight gradient packs at a time: whole vectors, few enough for the first-level cache.
-  static constexpr int64_t left_width = 48;
+  static constexpr int first_slot[] = {0}, gated_slots[] = {Cell::slots - 1};
   const Problem<T>& p;
   const Plan plan;
   const int64_t hidden = p.hidden_size, output = p.projection_size ? p.projection_size : p.hidden_size;
   const int64_t width = padded<T>(hidden);  // of a slot
   const int64_t vectors = divide_up(hidden, lanes), output_vectors = divide_up(output, lanes);
+  const int64_t output_width = padded<T>(output);
+  const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
   // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.
   const int64_t gates_width = Cell::slots * width + (Cell::slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
   const int64_t saved_row = (Cell::saves + (p.projection_size > 0)) * width;
   const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
   Buffer<T> zeros{longest};
-  RowPointers<const T*> zero_rows{1, operand_rows()};
+  RowPointers<const T*> zero_rows{1, chunk_rows()};
 
   Sequence(const Problem<T>& problem, int64_t rows_per_chunk)
       : p(problem), plan(make_plan<Cell>(problem, rows_per_chunk)) {
@@ -93,8 +94,6 @@ struct Sequence {
     return {n * plan.times_per_chunk, smaller((n + 1) * plan.times_per_chunk, p.times)};
   }
   FASTRNN_INLINE int64_t chunk_rows() const { return plan.times_per_chunk * p.batch; }
-  // Of any product: a chunk's, or a weight gradient's.
-  FASTRNN_INLINE int64_t operand_rows() const { return larger(chunk_rows(), left_width); }
 };
 
 // Columns [v, v + n) (in vectors) of a matrix that has `columns` of them, at b with `step` numbers from row to row.

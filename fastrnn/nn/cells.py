@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastrnn.dispatch import step
-from fastrnn.nn.layers import each
+from fastrnn.nn.base import each
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

@@ -1,113 +1,16 @@
-"""RNN, GRU and LSTM with the constructors, parameters, calls and errors of torch.nn's.
-
-They derive from ``torch.nn.RNNBase``, which makes the parameters, and not from ``torch.nn.LSTM`` and its siblings:
-torch.compile refuses to trace those. So ``isinstance(layer, torch.nn.LSTM)`` is false.
-"""
+"""RNN, GRU and LSTM with the constructors, parameters, calls and errors of torch.nn's."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.compiler import is_compiling
-from torch.nn.utils.rnn import PackedSequence
+from fastrnn.nn.base import Layer
 
-from fastrnn import _C
-from fastrnn.dispatch import State, sequence
-
-# RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
+# torch.nn.RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
 RNN_MODES = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "sigmoid": "RNN_TANH"}
 
 
-def each(function: Any, hx: State | None) -> Any:
-    """Apply a function to a state: to h, to both of (h, c), or to none."""
-    if hx is None:
-        return None
-    return tuple(map(function, hx)) if isinstance(hx, (tuple, list)) else function(hx)
-
-
-def _check_batch(state: Tensor, batch: int) -> None:
-    if state.dim() != 3 or state.size(1) != batch:
-        raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got {list(state.shape)}")
-
-
-class _Layer(torch.nn.RNNBase):
-    """The forward pass that the three share: it brings every kind of input to the one that functions take."""
-
-    recompute: bool = False  # of modules that convert() made, or that were pickled before there was such a thing
-
-    @property
-    def _cell(self) -> str:
-        raise NotImplementedError
-
-    def forward(self, input: Any, hx: Any = None) -> Any:
-        # At inference first the short way, which says None where a call needs more care.
-        if not is_compiling():
-            result = _C.infer(self._cell, input, hx, self.__dict__)
-            if result is not None:
-                return result
-        if isinstance(input, PackedSequence):
-            return self._packed(input, hx)
-        rank = input.dim()
-        if rank == 3:
-            return self._sequence(input, hx, None, self.batch_first)
-        if rank != 2:
-            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {rank}D instead")
-        return self._unbatched(input, hx)
-
-    def _packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
-        """States come and go in the caller's order; inside, the longest sequence is first."""
-        data, batch_sizes, to_sorted, to_callers = input
-        if to_sorted is not None:
-            each(lambda state: _check_batch(state, to_sorted.numel()), hx)
-            hx = each(lambda state: state.index_select(1, to_sorted), hx)
-        output, hidden = self._sequence(data, hx, batch_sizes, False)
-        if to_callers is not None:
-            hidden = each(lambda state: state.index_select(1, to_callers), hidden)
-        return PackedSequence(output, batch_sizes, to_sorted, to_callers), hidden
-
-    def _unbatched(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
-        """One sequence (T, I), states (L D, H). ``batch_first`` has no meaning here."""
-        for state in () if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,):
-            if state.dim() != 2:
-                raise RuntimeError(f"Expected states of 2 dimensions for an unbatched 2D input, got {state.dim()}")
-        hx = each(lambda state: state.unsqueeze(1), hx)
-        output, hidden = self._sequence(input.unsqueeze(1), hx, None, False)
-        return output.squeeze(1), each(lambda state: state.squeeze(1), hidden)
-
-    def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, State]:
-        return sequence(
-            self._cell,
-            input,
-            hx,
-            self._weights(),
-            batch_sizes=batch_sizes,
-            num_layers=self.num_layers,
-            biases=self.bias,
-            dropout=self.dropout,
-            training=self.training,
-            bidirectional=self.bidirectional,
-            batch_first=batch_first,
-            recompute=self.recompute,
-        )
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + (", recompute=True" if self.recompute else "")
-
-    def _weights(self) -> list[Tensor]:
-        """The weights under their names, now: parametrizations and functional_call put others in their place.
-
-        The dictionary of parameters is asked first, since an attribute of a module costs ten times as much.
-        """
-        parameters = self._parameters
-        try:
-            return [parameters[name] for name in self._flat_weights_names]  # type: ignore[misc]
-        except KeyError:
-            return [getattr(self, name) for name in self._flat_weights_names]
-
-
-class RNN(_Layer):
+class RNN(Layer):
     """Elman RNN layers: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), f = tanh, relu or sigmoid.
 
     T steps, B batch entries, I = ``input_size``, H = ``hidden_size``, L = ``num_layers``, D = 2 if ``bidirectional``,
@@ -179,7 +82,7 @@ class RNN(_Layer):
         return super().extra_repr() + (", nonlinearity=sigmoid" if self.nonlinearity == "sigmoid" else "")
 
 
-class GRU(_Layer):
+class GRU(Layer):
     """GRU layers. All but ``reset_after`` is as in :class:`RNN`, with 3 H rows in every weight and bias.
 
     Args:
@@ -222,7 +125,7 @@ class GRU(_Layer):
         return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
 
 
-class LSTM(_Layer):
+class LSTM(Layer):
     """LSTM layers. All but ``proj_size`` and the state is as in :class:`RNN`, with 4 H rows in every weight and bias.
 
     Args:

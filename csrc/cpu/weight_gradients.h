@@ -1,0 +1,123 @@
+// The gradients of weights and biases. They need no order in time: a chunk of the backward pass adds to them at once,
+// dW (+)= dgatesᵀ · x or dgatesᵀ · h_{t-1} over all its rows, each a large product.
+#pragma once
+#include "weights.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+// The rows of a chunk, over which the products sum.
+template <class T>
+struct ChunkRows {
+  int64_t count;
+  const T *dgates, *doutput;  // one row after the other; the latter of the projection
+  const T *const *x, *const *h,
+                         *const *kept;  // what the weights were multiplied by; kept: in a gated cell or projection
+};
+
+template <class Cell, class T>
+class WeightGradients {
+  using V = Vec<T>;
+  // The chains of additions. They are shorter where there are few rows: see docs/adr/0003.
+  static constexpr int64_t longest_chain = 64;
+  // Units whose gate gradients are packed at a time: whole vectors, few enough for the first-level cache.
+  static constexpr int64_t left_width = 48;
+
+ public:
+  explicit WeightGradients(const Sequence<Cell, T>& sequence)
+      : s(sequence), p(s.p), bias_sums(s.gates_width), bias_errors(s.gates_width), zero_rows(1, left_width),
+        left_columns(s.plan.threads, left_width), result_rows(s.plan.threads, left_width),
+        right_panels(s.chunk_rows() * larger(padded<T>(p.input_size), larger(s.width, s.output_width))),
+        left_blocks(s.plan.threads * s.chunk_rows() * left_width) {
+    zero_rows.fill(s.zeros);
+    bias_sums.clear(s.gates_width);
+    bias_errors.clear(s.gates_width);
+  }
+
+  // Hidden units are shared out.
+  void add(const Team& team, const ChunkRows<T>& rows, bool first) {
+    auto gradient = [&](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
+                        const T* const* right, int64_t columns, T* dw) {
+      if (dw) add_product(team, left, leading, units, gates, slots, right, rows.count, columns, dw, first);
+    };
+    const int64_t hidden = s.hidden, output = s.output, leading = s.gates_width;
+    gradient(rows.dgates, leading, hidden, Cell::input_gates, Cell::input_slots, rows.x, p.input_size, p.dw_ih);
+    gradient(rows.dgates, leading, hidden, Cell::recurrent_gates, Cell::recurrent_slots, rows.h, output, p.dw_hh);
+    if constexpr (Cell::gated)
+      gradient(rows.dgates, leading, hidden, 1, s.gated_slots, rows.kept, hidden,
+               p.dw_hh ? p.dw_hh + s.gated_weights : nullptr);
+    if (p.w_hr) gradient(rows.doutput, s.output_width, output, 1, s.first_slot, rows.kept, hidden, p.dw_hr);
+    if (p.db_ih || p.db_hh) add_biases(team.share(s.vectors), rows);
+  }
+
+  void store_biases(Range units) {
+    auto store = [&](T* db, int g, int slot) {
+      for (int64_t u = units.begin; db && u < units.end; ++u) db[g * s.hidden + u] = bias_sums[slot * s.width + u];
+    };
+    for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, g, Cell::input_slots[g]);
+    for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, g, Cell::recurrent_slots[g]);
+    if constexpr (Cell::gated) store(p.db_hh, Cell::recurrent_gates, s.gated_slots[0]);
+  }
+
+ private:
+  // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other. The right side is
+  // packed once for all, the left side by blocks of this thread's units.
+  void add_product(const Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
+                   const T* const* right, int64_t rows, int64_t columns, T* dw, bool first) {
+    int64_t column_vectors = divide_up(columns, V::lanes);
+    T* left_block = left_blocks + team.rank * s.chunk_rows() * left_width;
+    auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
+    const T** a = left_columns.of(team);
+    T** result = result_rows.of(team);
+    const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)));
+    team.meet();  // all are done with what is in right_panels
+    Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
+    for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
+      pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
+                      right_panels + v * rows * V::lanes, panel_vectors(v) * V::lanes);
+    team.meet();
+    for (int64_t i = 0; i < left_width; ++i) a[i] = left_block + i;
+    Range own = team.share(units);
+    for (int g = 0; g < gates; ++g)
+      for (int64_t unit = own.begin; unit < own.end; unit += left_width) {
+        int64_t height = smaller(left_width, own.end - unit);
+        const T* from = left + slots[g] * s.width + unit;
+        pack_columns<T>([=](int64_t k) { return from + k * leading; }, height, rows, left_block, left_width);
+        for (int64_t i = 0; i < height; ++i) result[i] = dw + (g * s.hidden + unit + i) * columns;
+        const T* const* init = result;
+        if (first) init = zero_rows;
+        for (int64_t v = 0; v < column_vectors; v += max_vectors) {
+          int n = panel_vectors(v);
+          product(column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
+                  {a, init, result, 0, left_width, chain});
+        }
+      }
+  }
+
+  // In blocks, and with the rounding error of adding up the chunks carried along (Kahan): a bias sums over every row
+  // there is.
+  void add_biases(Range mine, const ChunkRows<T>& rows) {
+    constexpr int64_t block = 16;
+    for (int k = 0; k < Cell::slots; ++k)
+      for (int64_t u = k * s.width + mine.begin * V::lanes; u < k * s.width + mine.end * V::lanes; u += V::lanes) {
+        V chunk{};
+        for (int64_t top = 0; top < rows.count; top += block) {
+          V sum{};
+          for (int64_t i = top; i < smaller(top + block, rows.count); ++i)
+            sum = sum + V::load(rows.dgates + i * s.gates_width + u);
+          chunk = chunk + sum;
+        }
+        V before = V::load(bias_sums + u), step = chunk - V::load(bias_errors + u), after = before + step;
+        after.store(bias_sums + u);
+        ((after - before) - step).store(bias_errors + u);
+      }
+  }
+
+  const Sequence<Cell, T>& s;
+  const Problem<T>& p;
+  Buffer<T> bias_sums, bias_errors;
+  RowPointers<const T*> zero_rows, left_columns;
+  RowPointers<T*> result_rows;
+  Buffer<T> right_panels, left_blocks;
+};
+
+}  // namespace fastrnn::FASTRNN_TARGET
