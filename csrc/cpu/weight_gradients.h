@@ -10,8 +10,8 @@ template <class T>
 struct ChunkRows {
   int64_t count;
   const T *dgates, *doutput;  // one row after the other; the latter of the projection
-  const T *const *x, *const *h,
-                         *const *kept;  // what the weights were multiplied by; kept: in a gated cell or projection
+  const T *const *x, *const *h;
+  const T* const* kept;  // what the last gate of a gated cell, or the projection, was multiplied by
 };
 
 template <class Cell, class T>

@@ -6,8 +6,8 @@ namespace fastrnn::FASTRNN_TARGET {
 
 using word2vec::Loss;
 
-// How many windows ahead of its turn a window's rows are asked for. CBOW 1.3 times as fast as
-// with the rows of eight windows asked for at once, before the first of them is trained.
+// How many windows ahead of its turn a window's rows are asked for. CBOW 1.3 times as fast as with the rows of eight
+// windows asked for at once, before the first of them is trained.
 constexpr int windows_ahead = 8;
 
 // What all workers of an epoch share.

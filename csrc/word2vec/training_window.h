@@ -163,8 +163,8 @@ inline float judge(float alpha, const Window& w, const Products& p) {
   return sum;
 }
 
-// One step of gradient descent, a register's width of columns at a time. Meanwhile the same columns of
-// a later window's rows are asked for. `before`: where a register for each input can be kept if not all outputs fit.
+// One step of gradient descent, a register's width of columns at a time. Meanwhile the same columns of a later window's
+// rows are asked for. Where not all outputs fit into registers, p.before keeps the inputs as they were.
 template <bool skip_gram, bool all_at_once>
 inline void update(const Training& t, const Window& w, const Window& later, const Products& p) {
   for (int64_t k = 0; k < t.width; k += Floats::lanes) {
