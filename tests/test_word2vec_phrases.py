@@ -126,6 +126,56 @@ def test_any_number_of_threads(tmp_path, monkeypatch, workers, max_vocab_size):
     assert list(found.export_phrases().items()) == list(expected.export_phrases().items()) != []
 
 
+def many_sentences() -> list[list[str]]:
+    """More than are read at once; characters of one to four bytes."""
+    chance = random.Random(2)
+    names = ["a", "é", "語", "😀é", "new", "york", "new_york", *map(str, range(40))]
+    return [chance.choices(names, k=chance.randrange(40)) for _ in range(8000)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_lists_are_read_by_all_threads(tmp_path, workers):
+    lines = many_sentences()
+    source, target = tmp_path / "corpus.txt", tmp_path / "joined.txt"
+    source.write_text(text_of(lines), encoding="utf-8")
+    options = {"min_count": 1, "threshold": 1.1, "connector_words": {"3"}}
+    expected = Phrases(corpus_file=source, workers=1, **options)
+    expected.apply_file(source, target)
+
+    def one_list_again_and_again():
+        words: list[str] = []
+        for line in lines:
+            words[:] = line
+            yield words
+
+    for corpus in (lines, tuple(map(tuple, lines)), one_list_again_and_again()):
+        phrases = Phrases(corpus, workers=workers, **options)
+        assert list(phrases.vocab.items()) == list(expected.vocab.items())
+        assert phrases.corpus_word_count == expected.corpus_word_count > 2**17
+    joined = list(phrases[lines])
+    assert joined == list(phrases[one_list_again_and_again()])
+    assert text_of([words for words in joined if words]) == target.read_text(encoding="utf-8")
+    assert joined != lines
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_words_that_are_none(workers):
+    """The error of whichever thread meets them."""
+    phrases = Phrases([["a", "b"]] * 9, workers=workers)
+    for words, error, mention in (
+        (["a", 7], TypeError, "must be a str, got int"),
+        (["\ud800"], UnicodeEncodeError, "surrogates not allowed"),
+    ):
+        lines = [*many_sentences(), words]
+        with pytest.raises(error, match=mention):
+            phrases.add_vocab(lines)
+        with pytest.raises(error, match=mention):
+            list(phrases[lines])
+        with pytest.raises(TypeError, match="must be a list of words, got str"):
+            phrases.add_vocab([*lines, "a b"])
+    assert phrases.vocab == {"a": 9, "b": 9, "a_b": 9}
+
+
 def test_words_stay_the_same_objects():
     sentence = ["new", "york", "é" * 3, "tea"]
     phrases = Phrases([["new", "york"]] * 9, min_count=1, threshold=0.1)

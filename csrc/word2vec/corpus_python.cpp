@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "python.h"
-#include "python_text.h"
+#include "python_sentences.h"
 #include "vocabulary.h"
 
 namespace fastrnn::word2vec {
@@ -56,22 +56,23 @@ py::list encode_text(const WordEncoder& encoder, const py::buffer& text, const s
 // longer than a sentence makes several.
 py::object encode_sentences(const WordEncoder& encoder, const py::iterator& sentences, int64_t max_words) {
   Ids part;
+  Utf8 utf8;
   int64_t before = 0, all_words = 0;
   while (all_words < max_words) {
-    const auto sentence = py::reinterpret_steal<py::object>(PyIter_Next(sentences.ptr()));
-    if (PyErr_Occurred() || PyErr_CheckSignals() < 0) throw py::error_already_set();
+    const py::object sentence = next_sentence(sentences);
     if (!sentence) break;
     int64_t words = 0;
     auto finish = [&] {
       part.lengths.push_back(int64_t(part.ids.size()) - before);
       before = int64_t(part.ids.size());
     };
-    for_each_word(sentence, [&](std::string_view word) {
+    for_each_word(as_words(sentence), utf8, [&](std::string_view word) {
       if (words > 0 && words % kWordsPerSentence == 0) finish();
       const int32_t id = encoder.id(word);
       if (id >= 0) part.ids.push_back(id);
       ++words;
     });
+    utf8.clear();
     if (words > 0) finish();
     all_words += words + 1;
   }
@@ -80,16 +81,30 @@ py::object encode_sentences(const WordEncoder& encoder, const py::iterator& sent
 }
 
 void count_sentences(WordCounter& counter, const py::iterable& sentences) {
-  for (const py::handle& sentence : sentences) {
-    for_each_word(sentence, [&](std::string_view word) { counter.count_word(word); });
+  Utf8 utf8;
+  const py::iterator iterator = py::iter(sentences);
+  while (const py::object sentence = next_sentence(iterator)) {
+    for_each_word(as_words(sentence), utf8, [&](std::string_view word) { counter.count_word(word); });
+    utf8.clear();
     counter.end_sentence();
-    if (PyErr_CheckSignals() < 0) throw py::error_already_set();
+  }
+}
+
+// Python's own error for a str that has no UTF-8.
+void raise_as_python_does(std::exception_ptr thrown) {
+  try {
+    if (thrown) std::rethrow_exception(thrown);
+  } catch (const HalfSurrogatePair& error) {
+    const auto word = py::reinterpret_steal<py::object>(
+        PyUnicode_FromKindAndData(PyUnicode_4BYTE_KIND, error.word.data(), py::ssize_t(error.word.size())));
+    if (word) py::reinterpret_steal<py::object>(PyUnicode_AsUTF8String(word.ptr()));
   }
 }
 
 }  // namespace
 
 void bind_corpus(py::module_& m) {
+  py::register_local_exception_translator(&raise_as_python_does);
   m.attr("WORDS_PER_SENTENCE") = kWordsPerSentence;
   m.attr("LONGEST_WORD") = kLongestWord;
   m.def(
@@ -118,7 +133,8 @@ void bind_corpus(py::module_& m) {
   py::class_<WordEncoder>(m, "WordEncoder")
       .def(py::init([](const py::list& keys) {
         auto encoder = std::make_unique<WordEncoder>();
-        for_each_word(keys, [&](std::string_view key) { encoder->add_key(key); });
+        Utf8 utf8;
+        for_each_word(keys, utf8, [&](std::string_view key) { encoder->add_key(key); });
         return encoder;
       }))
       .def("encode", &encode_text)

@@ -50,55 +50,63 @@ PhraseCounter::PhraseCounter(const PhraseOptions& options, int threads)
 }
 
 void PhraseCounter::count(std::string_view text, const std::vector<int64_t>& cuts) {
-  struct Piece {
-    int reader;
-    size_t first, last;  // of its sentences
-  };
   for (size_t begin = 0, end; begin + 1 < cuts.size(); begin = end) {
     end = begin + 1;
     while (end + 1 < cuts.size() && cuts[end + 1] - cuts[begin] <= kBatchBytes) ++end;
-    std::vector<Piece> pieces(end - begin);
-    for_each_piece(int(readers_.size()), int64_t(pieces.size()), [&](int thread, int64_t piece) {
-      PhraseReader& reader = readers_[thread];
+    gather(int64_t(end - begin), [&](PhraseReader& reader, int64_t piece) {
       const int64_t from = cuts[begin + piece], to = cuts[begin + piece + 1];
-      const size_t first = reader.ends.size();
       read_sentences(
           text.substr(from, to - from), [&](std::string_view word) { reader.word(word); },
           [&] { reader.end_sentence(); });
-      pieces[piece] = {thread, first, reader.ends.size()};
     });
-    for (const Piece& piece : pieces) take_sentences(piece.reader, piece.first, piece.last);
     count_batch();
   }
 }
 
-void PhraseCounter::end_sentence() {
-  readers_[0].end_sentence();
-  if (readers_[0].names.size() < kBatch) return;
-  take_sentences(0, 0, readers_[0].ends.size());
-  count_batch();
+void PhraseCounter::count(int64_t pieces, const Read& read) {
+  gather(pieces, read);
+  if (gathered() >= int64_t(kBatch)) count_batch();
 }
 
 PhraseCounts PhraseCounter::finish() {
-  take_sentences(0, 0, readers_[0].ends.size());
   count_batch();
   return std::move(counts_);
 }
 
-void PhraseCounter::take_sentences(int reader, size_t first, size_t last) {
-  const std::vector<size_t>& ends = readers_[reader].ends;
-  for (size_t i = first; i < last; ++i) {
-    const int64_t place =
-        sentences_.empty() ? 0 : sentences_.back().place + int64_t(sentences_.back().end - sentences_.back().begin);
-    sentences_.push_back({reader, i == 0 ? 0 : ends[i - 1], ends[i], place});
+void PhraseCounter::gather(int64_t pieces, const Read& read) {
+  struct Piece {
+    int reader;
+    size_t first, last;  // of its sentences
+  };
+  std::vector<Piece> gathered_pieces(pieces);
+  for_each_piece(int(readers_.size()), pieces, [&](int thread, int64_t piece) {
+    PhraseReader& reader = readers_[thread];
+    const size_t first = reader.ends.size();
+    read(reader, piece);
+    gathered_pieces[piece] = {thread, first, reader.ends.size()};
+  });
+  int64_t place = gathered();
+  for (const Piece& piece : gathered_pieces) {
+    const std::vector<size_t>& ends = readers_[piece.reader].ends;
+    for (size_t i = piece.first; i < piece.last; ++i) {
+      const size_t begin = i == 0 ? 0 : ends[i - 1];
+      sentences_.push_back({piece.reader, begin, ends[i], place});
+      place += int64_t(ends[i] - begin);
+    }
   }
+}
+
+// Names of the batch.
+int64_t PhraseCounter::gathered() const {
+  if (sentences_.empty()) return 0;
+  const Sentence& last = sentences_.back();
+  return last.place + int64_t(last.end - last.begin);
 }
 
 // Adds the batch's sentences to the counts, as many at once as leave the table small enough.
 void PhraseCounter::count_batch() {
   if (sentences_.empty()) return;
-  const Sentence& last = sentences_.back();
-  const int64_t names = last.place + int64_t(last.end - last.begin);
+  const int64_t names = gathered();
   if (names > int64_t{UINT32_MAX}) throw std::length_error("a sentence has more than 2 billion words");
   share_words();
   bool pruned = false;

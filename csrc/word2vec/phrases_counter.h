@@ -5,6 +5,7 @@
 // which thread did what.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -36,9 +37,9 @@ class PhraseCounter {
   // `cuts` as cut() makes them.
   void count(std::string_view text, const std::vector<int64_t>& cuts);
 
-  // Or word by word.
-  void word(std::string_view word) { readers_[0].word(word); }
-  void end_sentence();
+  // Or of any kind: read(reader, piece) gives a reader the sentences of one piece.
+  using Read = std::function<void(PhraseReader&, int64_t)>;
+  void count(int64_t pieces, const Read& read);
 
   // All counts, after which there is nothing more to count.
   PhraseCounts finish();
@@ -50,8 +51,9 @@ class PhraseCounter {
     int64_t place;      // of its first name in the batch
   };
 
+  void gather(int64_t pieces, const Read& read);
+  int64_t gathered() const;
   void count_batch();
-  void take_sentences(int reader, size_t first, size_t last);
   void share_words();
   void add(size_t first, size_t last, int64_t step);
   size_t overflowing(size_t first) const;

@@ -2,6 +2,7 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include <list>
 #include <string>
 #include <string_view>
 
@@ -18,38 +19,52 @@ struct Text {
 
 inline pybind11::str to_str(std::string_view text) { return pybind11::str(text.data(), text.size()); }
 
-// The UTF-8 of a str, which must outlive it. Throws TypeError for anything else, UnicodeEncodeError for half a
-// surrogate pair.
-inline std::string_view utf8(const pybind11::handle& word) {
-  if (!PyUnicode_Check(word.ptr()))
-    throw pybind11::type_error(std::string("a word must be a str, got ") + Py_TYPE(word.ptr())->tp_name);
-  if (PyUnicode_IS_COMPACT_ASCII(word.ptr()))  // most words; Python's own function is a call for each
-    return {static_cast<const char*>(PyUnicode_DATA(word.ptr())), size_t(PyUnicode_GET_LENGTH(word.ptr()))};
-  Py_ssize_t size;
-  const char* text = PyUnicode_AsUTF8AndSize(word.ptr(), &size);
-  if (!text) throw pybind11::error_already_set();
-  return {text, size_t(size)};
-}
+// A str that has no UTF-8; bind_corpus makes it Python's UnicodeEncodeError.
+struct HalfSurrogatePair {
+  std::u32string word;
+};
 
-// A sentence's words as a list or tuple, itself if it is one. A str cannot be meant, for it would be a sentence of
-// letters.
-inline pybind11::object as_words(const pybind11::handle& sentence) {
-  if (PyUnicode_Check(sentence.ptr()) || PyBytes_Check(sentence.ptr()))
-    throw pybind11::type_error(std::string("a sentence must be a list of words, got ") +
-                               Py_TYPE(sentence.ptr())->tp_name +
-                               ": a corpus is an iterable of sentences, or give corpus_file");
-  auto words = pybind11::reinterpret_steal<pybind11::object>(
-      PySequence_Fast(sentence.ptr(), "a sentence must be a list of words"));
-  if (!words) throw pybind11::error_already_set();
-  return words;
-}
+// The UTF-8 of strs. Nothing of Python is called, so threads without the GIL may read what cannot change: a str never
+// does, and a list does not while a thread that waits for them holds the GIL.
+class Utf8 {
+ public:
+  // Valid as long as the str, and until clear(). Throws TypeError for anything else, and HalfSurrogatePair.
+  std::string_view operator()(PyObject* word) {
+    if (!PyUnicode_Check(word))
+      throw pybind11::type_error(std::string("a word must be a str, got ") + Py_TYPE(word)->tp_name);
+    if (PyUnicode_IS_COMPACT_ASCII(word))  // most words
+      return {static_cast<const char*>(PyUnicode_DATA(word)), size_t(PyUnicode_GET_LENGTH(word))};
+    return encode(word);
+  }
+  void clear() { encoded_.clear(); }
 
-// Calls use(std::string_view) for each word of a list, or of anything else that can be iterated over.
-template <class Use>
-void for_each_word(const pybind11::handle& sentence, Use&& use) {
-  const pybind11::object words = as_words(sentence);
-  for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(words.ptr()); ++i)
-    use(utf8(PySequence_Fast_GET_ITEM(words.ptr(), i)));
-}
+ private:
+  std::string_view encode(PyObject* word) {
+    const void* characters = PyUnicode_DATA(word);
+    std::string& text = encoded_.emplace_back();
+    for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(word); ++i) {
+      const uint32_t c = PyUnicode_READ(PyUnicode_KIND(word), characters, i);
+      if (c >= 0xD800 && c < 0xE000) throw half_surrogate_pair(word);
+      auto add = [&](uint32_t bits) { text += static_cast<char>(bits); };
+      auto add_last = [&](int from) { add(0x80 | (c >> from & 0x3F)); };
+      if (c < 0x80) {
+        add(c);
+        continue;
+      }
+      add(c < 0x800 ? 0xC0 | c >> 6 : c < 0x10000 ? 0xE0 | c >> 12 : 0xF0 | c >> 18);
+      if (c >= 0x10000) add_last(12);
+      if (c >= 0x800) add_last(6);
+      add_last(0);
+    }
+    return text;
+  }
+  static HalfSurrogatePair half_surrogate_pair(PyObject* word) {
+    HalfSurrogatePair error;
+    for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(word); ++i) error.word += char32_t(PyUnicode_READ_CHAR(word, i));
+    return error;
+  }
+
+  std::list<std::string> encoded_;
+};
 
 }  // namespace fastrnn::word2vec

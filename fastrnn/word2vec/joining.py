@@ -82,4 +82,10 @@ class Applied:
         self.phrases, self.sentences = phrases, sentences
 
     def __iter__(self) -> Iterator[list[str]]:
-        return (self.phrases._joiner().join_sentence(sentence) for sentence in self.sentences)
+        if type(self.sentences) is not list:  # each sentence as it comes: the next may be long in coming
+            for sentence in self.sentences:
+                yield self.phrases._joiner().join_sentence(sentence)
+            return
+        sentences = iter(self.sentences)
+        while joined := self.phrases._joiner().join_sentences(sentences, self.phrases.workers):
+            yield from joined
