@@ -30,13 +30,15 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return import_module(f"fastrnn.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fastrnn' has no attribute {name!r}")
-    globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return globals()[name]
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"fastrnn.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fastrnn' has no attribute {name!r}")
+        globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return globals()[name]
 
 
 def __dir__() -> list[str]:

@@ -194,8 +194,9 @@ def listed(queries: Any) -> list[Any]:
 
 def lengths(vectors: np.ndarray) -> np.ndarray:
     """Lengths (...) of vectors (..., D). A vector of zeros has length 1, so that it is similar to nothing."""
-    found = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))  # np.linalg.norm would square them into a copy
-    return np.where(found == 0, np.float32(1), found)
+    # np.linalg.norm would need as much memory again as the vectors take, for their squares.
+    squares = np.einsum("...i,...i->...", vectors, vectors, dtype=np.float64)
+    return np.where(squares == 0, 1, np.sqrt(squares)).astype(np.float32)
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
