@@ -54,4 +54,4 @@ $(VENV)/.lint: $(VENV)/.build
 	touch $@
 
 clean:
-	rm -rf $(VENV) build out fastrnn.egg-info fastrnn/*.so
+	rm -rf $(VENV) build out fastrnn.egg-info fastrnn/*.so fastrnn/word2vec/*.so

@@ -1,4 +1,4 @@
-"""Builds fastrnn._C, the C++ (and, on a machine with a CUDA torch and nvcc, CUDA) core.
+"""Builds fastrnn._C, the C++ (and, on a machine with a CUDA torch and nvcc, CUDA) core, and fastrnn.word2vec._C.
 
 FASTRNN_CUDA=0|1 overrides the choice. An nvcc alone is not enough: it may stand beside a torch for the CPU only.
 """
@@ -8,8 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+import pybind11
 import torch
-from setuptools import setup
+from setuptools import Extension, setup
 from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
 
 ROOT = Path(__file__).parent
@@ -54,8 +55,9 @@ flags = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=fast", "-fvisibility=hi
 flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
 if sys.platform == "darwin":
     flags[flags.index("-fopenmp") : flags.index("-fopenmp") + 1] = ["-Xpreprocessor", "-fopenmp"]
+link_flags = ["-fopenmp"] if sys.platform != "darwin" else ["-lomp"]
 
-# fastrnn/__init__.py compares this with the torch it runs under, before it loads the binary.
+# fastrnn/core.py compares this with the torch it runs under, before it loads the binary.
 (ROOT / "fastrnn" / "_built.py").write_text(
     f'"""Written by setup.py."""\n\ntorch_version = "{torch.__version__}"\ncuda = {bool(cuda_sources)}\n'
 )
@@ -64,13 +66,22 @@ setup(
     ext_modules=[
         extension(
             "fastrnn._C",
-            sources("*.cpp") + sources("cpu/*.cpp") + sources("word2vec/*.cpp") + cuda_sources,
+            sources("*.cpp") + sources("cpu/*.cpp") + cuda_sources,
             include_dirs=cuda_include_dirs() if cuda_sources else [],
             define_macros=[("FASTRNN_WITH_CUDA", None)] if cuda_sources else [],
             extra_compile_args={"cxx": flags, "nvcc": ["-std=c++20", "-O3", "--expt-relaxed-constexpr"]},
-            extra_link_args=["-fopenmp"] if sys.platform != "darwin" else ["-lomp"],
+            extra_link_args=link_flags,
             depends=sources("**/*.h"),
-        )
+        ),
+        Extension(  # a plain one: without torch's libraries, it loads without torch
+            "fastrnn.word2vec._C",
+            [*sources("word2vec/*.cpp"), "csrc/cpu/instruction_set.cpp"],
+            include_dirs=[pybind11.get_include()],
+            extra_compile_args=flags,
+            extra_link_args=link_flags,
+            language="c++",
+            depends=sources("**/*.h"),
+        ),
     ],
     cmdclass={"build_ext": BuildExtension},
 )

@@ -138,7 +138,7 @@ def phrases_file(way: str, corpus: str) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    from fastrnn.info import machine
+    from fastrnn.facts import machine
 
     return machine()
 

@@ -1,4 +1,4 @@
-// Everything that C++ offers to Python: the operators' schemas, and the module _C.
+// What C++ offers to the layers: the operators' schemas, and the module fastrnn._C.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -7,7 +7,6 @@
 #include "cpu/dispatch.h"
 #include "cpu/run.h"
 #include "direct.h"
-#include "word2vec/python.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
 // forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
@@ -69,10 +68,6 @@ py::dict build_info() {
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
-  py::module_ word2vec = m.def_submodule("word2vec", "corpora, training and phrases of fastrnn.word2vec");
-  fastrnn::word2vec::bind_corpus(word2vec);
-  fastrnn::word2vec::bind_training(word2vec);
-  fastrnn::word2vec::bind_phrases(word2vec);
   m.def("instruction_set", [] { return std::string(fastrnn::kernels().name); }, "generic, avx2 or avx512");
   m.def("build_info", build_info, "compiler, OpenMP version, whether CUDA kernels were built");
   m.def(

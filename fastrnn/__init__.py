@@ -3,33 +3,43 @@
 Change ``torch.nn.LSTM`` to ``fastrnn.LSTM``, or call ``fastrnn.convert(model)``.
 """
 
-import torch
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
 
-from fastrnn._built import torch_version as _built_against
-
-
-def _check_torch() -> None:
-    """A binary built against another torch would fail to load, or worse: say so first."""
-
-    def minor(version: str) -> list[str]:
-        return version.split(".")[:2]
-
-    if minor(torch.__version__) != minor(_built_against):
-        raise ImportError(
-            f"fastrnn was built against torch {_built_against} but runs under torch {torch.__version__}. "
-            "Build it again: pip install --force-reinstall --no-deps --no-cache-dir --no-build-isolation fastrnn "
-            "(in a checkout: pip install --no-build-isolation .)"
-        )
-
-
-_check_torch()
-
-from importlib.metadata import version as _version  # noqa: E402
-
-from fastrnn import functional, ops  # noqa: E402
-from fastrnn.convert import convert, to_torch  # noqa: E402
-from fastrnn.info import info  # noqa: E402
-from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell  # noqa: E402
+if TYPE_CHECKING:
+    from fastrnn import functional, ops
+    from fastrnn import nn as nn
+    from fastrnn import reference as reference
+    from fastrnn.conversion import convert, to_torch
+    from fastrnn.core import _C as _C
+    from fastrnn.facts import info
+    from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
 __version__ = _version("fastrnn")
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "convert", "functional", "info", "ops", "to_torch"]
+
+# Where each name is. It is imported when it is first asked for: fastrnn.word2vec does without torch, which takes a
+# second and 190 MiB. No function has its module's name, for an import of the module would put that in its place.
+_MODULES = ("functional", "nn", "ops", "reference")
+_HOMES = {
+    **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"), "fastrnn.nn"),
+    **dict.fromkeys(("convert", "to_torch"), "fastrnn.conversion"),
+    "info": "fastrnn.facts",
+    "_C": "fastrnn.core",
+}
+
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"fastrnn.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fastrnn' has no attribute {name!r}")
+        globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -20,11 +20,11 @@ from fastrnn.bench.contenders import parse_contenders
 from fastrnn.bench.measure import ContenderError
 from fastrnn.bench.table import markdown as bench_markdown
 from fastrnn.bench.work import DTYPES, GATES, Work, parse_cells
+from fastrnn.facts import info as facts
+from fastrnn.facts import machine
+from fastrnn.failure import fail
 from fastrnn.gpu import describe, parse_device
-from fastrnn.info import info as facts
-from fastrnn.info import machine
 from fastrnn.page import insert
-from fastrnn.terminal import fail
 from fastrnn.verify.table import markdown as verification_markdown
 from fastrnn.word2vec.cli import app as word2vec_app
 

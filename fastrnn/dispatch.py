@@ -18,9 +18,10 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn import _C, autograd, reference
+from fastrnn import autograd, reference
 from fastrnn.checks import check_sequence, check_step
-from fastrnn.info import OWN_KERNELS
+from fastrnn.core import _C
+from fastrnn.facts import OWN_KERNELS
 from fastrnn.stack import stack
 
 State = Tensor | tuple[Tensor, Tensor]

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from fastrnn import _C
+from fastrnn.core import _C
 
 DEVICES = ("cpu", "cuda")
 _cudnn_rnn: Any = torch.backends.cudnn.rnn  # torch declares no types for its switches

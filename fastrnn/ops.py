@@ -2,6 +2,9 @@
 
 ``torch.ops.fastrnn.forward`` and ``.backward`` are declared in csrc/ops.cpp. The shape functions here let
 torch.compile, torch.export and the meta device work with them without running a kernel.
+
+An exported program calls these operators. In a process that has no layer, ``import fastrnn.ops`` before
+``torch.export.load`` registers them.
 """
 
 from collections.abc import Sequence
@@ -9,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastrnn import _C as _C
+from fastrnn.core import _C as _C
 
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default

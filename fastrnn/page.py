@@ -7,7 +7,7 @@ from typing import Any
 
 
 def about(machine: dict[str, Any]) -> str:
-    """Says in a line what :func:`fastrnn.info.machine` found."""
+    """Says in a line what :func:`fastrnn.facts.machine` found."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     if gpu := machine.get("gpu"):
         head = [gpu["name"], f"driver {gpu['driver']}", f"CUDA {gpu['cuda']}", f"cuDNN {gpu['cudnn']}", machine["date"]]

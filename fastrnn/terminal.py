@@ -1,10 +1,9 @@
-"""What the commands show: a progress bar while they run, a table of what they found, or a line on what is wrong."""
+"""What the commands show: a progress bar while they run, and a table of what they found."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Any, NoReturn
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -13,14 +12,6 @@ from fastrnn import bench, verify
 from fastrnn.bench.roofline import with_bandwidth
 from fastrnn.bench.table import tables
 from fastrnn.verify.table import table
-
-
-def fail(message: object) -> NoReturn:
-    """Ends the command with a line that says what is wrong: a text, or an error's."""
-    if isinstance(message, KeyError) and message.args:
-        message = message.args[0]  # str() of a KeyError puts its message in quotes
-    Console(stderr=True).print(f"fastrnn: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(2)
 
 
 def run_verify(console: Console, cases: Sequence[verify.Case], device: str = "cpu") -> list[verify.Result]:

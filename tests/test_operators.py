@@ -1,5 +1,8 @@
 """The operators as torch's compiler sees them: opcheck, torch.compile in one graph, torch.export; their own checks."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -101,6 +104,24 @@ def test_export(cell):
     assert any(node.target is ops.forward for node in program.graph.nodes)
     other = random(7, 9, 5, dtype=torch.float32)
     assert torch.equal(program.module()(other)[0], layer(other)[0])
+
+
+LOAD = """
+import sys, fastrnn.ops, torch
+x, expected = torch.load(sys.argv[2])
+assert torch.equal(torch.export.load(sys.argv[1]).module()(x)[0], expected)
+"""
+
+
+@pytest.mark.cpu  # a process of its own need not find the GPU free
+def test_an_exported_program_runs_where_only_the_operators_are_loaded(tmp_path):
+    layer = fastrnn.LSTM(5, 6).eval()
+    x = random(4, 3, 5, dtype=torch.float32)
+    torch.export.save(torch.export.export(layer, (x,)), tmp_path / "layer.pt2")
+    torch.save((x, layer(x)[0]), tmp_path / "numbers.pt")
+    arguments = [sys.executable, "-c", LOAD, tmp_path / "layer.pt2", tmp_path / "numbers.pt"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("change", "message"), [

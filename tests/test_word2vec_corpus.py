@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastrnn import _C
-from fastrnn.word2vec import corpus, reading
+from fastrnn.word2vec import _C, corpus, reading
 from fastrnn.word2vec.vocabulary import Vocabulary, count_words
 
 WORKERS = (1, 2, 7)
@@ -29,7 +28,7 @@ fragments = st.sampled_from(letters + invalid + spaces)
 texts = st.one_of(st.lists(fragments, max_size=80).map(b"".join), st.binary(max_size=100))
 
 
-def sentences_of(text: bytes, longest: int = _C.word2vec.WORDS_PER_SENTENCE) -> list[list[str]]:
+def sentences_of(text: bytes, longest: int = _C.WORDS_PER_SENTENCE) -> list[list[str]]:
     lines = [[word.decode(errors="replace") for word in line.split()] for line in text.split(b"\n")]
     return [line[i : i + longest] for line in lines for i in range(0, len(line), longest)]
 
@@ -48,16 +47,16 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch, block_bytes: int, piece_bytes:
 
 @given(text=texts, piece=st.integers(1, 20), workers=st.sampled_from(WORKERS))
 def test_counts_and_sentences_are_those_of_bytes_split(text, piece, workers):
-    cuts = _C.word2vec.cut(text, True, piece)
+    cuts = _C.cut(text, True, piece)
     assert cuts[0] == 0
     assert cuts[-1] == len(text)
-    counter = _C.word2vec.WordCounter(workers, 0)
+    counter = _C.WordCounter(workers, 0)
     counter.count(text, cuts)
     words, counts = counter.finish(0)
     expected = sentences_of(text)
     assert list(zip(words, counts, strict=True)) == list(counts_of(expected).items())
     assert (counter.total_words, counter.sentences) == (sum(map(len, expected)), len(expected))
-    parts = _C.word2vec.WordEncoder(words).encode(text, cuts, workers)
+    parts = _C.WordEncoder(words).encode(text, cuts, workers)
     found = [[words[i] for i in part] for ids, lengths in parts for part in np.split(ids, np.cumsum(lengths))[:-1]]
     assert found == expected
 
@@ -68,7 +67,7 @@ def test_a_file_in_blocks_is_the_whole_file(tmp_path_factory, text, block, piece
     path.write_bytes(COMPRESS.get(suffix, bytes)(text))
     joined = b"".join(bytes(part)[: cuts[-1]] for part, cuts in reading.blocks(path, block, piece))
     assert joined == text
-    counter = _C.word2vec.WordCounter(2, 0)
+    counter = _C.WordCounter(2, 0)
     for part, cuts in reading.blocks(path, block, piece):
         counter.count(part, cuts)
     assert dict(zip(*counter.finish(0), strict=True)) == counts_of(sentences_of(text))
@@ -180,7 +179,7 @@ def test_a_word_of_ten_million_letters_is_a_word(tmp_path, suffix, workers):
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_a_longer_word_is_refused(tmp_path, suffix):
     path = tmp_path / f"corpus{suffix}"
-    path.write_bytes(COMPRESS.get(suffix, bytes)(b"a " + b"x" * (_C.word2vec.LONGEST_WORD + 1)))
+    path.write_bytes(COMPRESS.get(suffix, bytes)(b"a " + b"x" * (_C.LONGEST_WORD + 1)))
     with pytest.raises(ValueError, match="16777216 bytes"):
         count_words(corpus_file=path)
 

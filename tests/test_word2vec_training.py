@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastrnn import _C
-from fastrnn.word2vec import reference
+from fastrnn.word2vec import _C, reference
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.pairs import skip_gram_pairs
 from fastrnn.word2vec.parameters import empty_rows, random_rows
@@ -42,7 +41,7 @@ class Run:
 
     def kernel(self, workers=1, deterministic=False, end=ALPHA, progress=None):
         syn0, syn1, syn1neg = [matrix_copy(matrix) for matrix in self.start]
-        loss, pairs = _C.word2vec.train_epoch(
+        loss, pairs = _C.train_epoch(
             ids=self.ids,
             offsets=self.offsets,
             syn0=syn0,

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from fastrnn.cli import app
 from fastrnn.word2vec import WordVectors, similarity
+from fastrnn.word2vec.keyed import unit
 
 KEYS = ["cat", "dog", "tea", "wine", "nothing"]
 MATRIX = np.array([[2, 0], [1, 1], [0, 3], [-1, 1], [0, 0]], dtype=np.float32)
@@ -216,9 +217,17 @@ def test_gensim_has_the_same_numbers() -> None:
     assert ours.most_similar_to_given("w1", known[1:]) == theirs.most_similar_to_given("w1", known[1:])
 
 
-def test_similarity_of_tensors_is_where_they_are(device: str) -> None:
-    rows = torch.tensor([[3.0, 4.0], [0.0, 0.0]], device=device)
-    assert similarity.unit(rows).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+def test_vectors_are_brought_to_length_1_but_zeros_stay() -> None:
+    rows = np.array([[3, 4], [0, 0]])
+    assert unit(rows).tolist() == [[pytest.approx(0.6), pytest.approx(0.8)], [0, 0]]
+    assert unit(rows[0]).tolist() == pytest.approx([0.6, 0.8])
+
+
+def test_the_table_is_on_the_device_and_on_the_cpu_the_array_itself(five: WordVectors, device: str) -> None:
+    assert five.device == five.table.vectors.device == torch.device(device)
+    assert device != "cpu" or five.table.vectors.data_ptr() == five.vectors.ctypes.data
+    with pytest.raises(RuntimeError, match="nowhere"):
+        WordVectors(KEYS, MATRIX, device="nowhere")
 
 
 @pytest.mark.parametrize("freeze", [True, False])

@@ -1,11 +1,8 @@
 #include "dispatch.h"
 
-#include <cstdlib>
-#include <stdexcept>
-#include <string>
-
 #include "../cells/gru.h"
 #include "../cells/lstm.h"
+#include "instruction_set.h"
 
 namespace fastrnn {
 
@@ -24,24 +21,12 @@ extern const Kernels kernels;
 namespace {
 
 const Kernels& choose() {
-  const Kernels* best = &generic::kernels;
-  std::string available = "generic";
-  const char* forced = std::getenv("FASTRNN_ISA");
-  const Kernels* found = forced && available == forced ? best : nullptr;
+  const std::string& chosen = instruction_set();
 #if defined(__x86_64__)
-  auto offer = [&](const Kernels& set, bool supported) {
-    if (!supported) return;
-    best = &set;
-    available += std::string(", ") + set.name;
-    if (forced && std::string(set.name) == forced) found = &set;
-  };
-  offer(avx2::kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
-  offer(avx512::kernels, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"));
+  for (const Kernels* set : {&avx2::kernels, &avx512::kernels})
+    if (set->name == chosen) return *set;
 #endif
-  if (!forced || !*forced) return *best;
-  if (found) return *found;
-  throw std::runtime_error(std::string("FASTRNN_ISA is '") + forced + "', but this processor offers: " + available);
+  return generic::kernels;
 }
 
 // To whole cache lines.

@@ -1,11 +1,10 @@
-// Which instruction set runs. Decided once, at the first call.
+// The kernels of the instruction set that runs, and the sizes of what they keep.
 #pragma once
 #include "problem.h"
 
 namespace fastrnn {
 
-// The best set that this processor has; FASTRNN_ISA=generic|avx2|avx512 forces another. Throws std::runtime_error for a
-// name that is unknown, or a set that this processor or build lacks.
+// Those of instruction_set(), which throws where there are none.
 const Kernels& kernels();
 
 // Numbers per row in Problem::saved. The same for every instruction set.

@@ -1,4 +1,4 @@
-// What C++ offers to fastrnn/word2vec: the module _C.word2vec.
+// What C++ offers to fastrnn/word2vec: the parts of its module _C.
 #pragma once
 #include <pybind11/pybind11.h>
 

@@ -1,8 +1,6 @@
 #include "training.h"
 
-#include <string>
-
-#include "../cpu/dispatch.h"
+#include "../cpu/instruction_set.h"
 
 namespace fastrnn {
 
@@ -22,7 +20,7 @@ namespace word2vec {
 
 Loss train(const Training& training) {
 #if defined(__x86_64__)
-  const std::string set = kernels().name;
+  const std::string& set = instruction_set();
   if (set == "avx512") return avx512::train_word2vec(training);
   if (set == "avx2") return avx2::train_word2vec(training);
 #endif

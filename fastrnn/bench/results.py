@@ -10,7 +10,7 @@ from fastrnn.bench.contenders import entrants
 from fastrnn.bench.cuda import CudaContest
 from fastrnn.bench.measure import ContenderError, Contest
 from fastrnn.bench.work import Shape, Work
-from fastrnn.info import fma_peak, machine
+from fastrnn.facts import fma_peak, machine
 
 Row = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """The roofline: how near inference comes to what the machine can do, over hidden sizes and batches.
 
-Two ceilings (Williams, Waterman and Patterson 2009). Multiply-adds on registers alone: `fastrnn.info.fma_peak`. And
+Two ceilings (Williams, Waterman and Patterson 2009). Multiply-adds on registers alone: `fastrnn.facts.fma_peak`. And
 the weights on their way to the registers: W_hh is wanted anew at every step, since a step needs the one before it, so
 that a call takes at least as long as reading W_hh T times. W_ih is not: its product can be done for many steps at once.
 """

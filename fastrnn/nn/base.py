@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.nn.utils.rnn import PackedSequence
 
-from fastrnn import _C
+from fastrnn.core import _C
 from fastrnn.dispatch import State, sequence
 
 

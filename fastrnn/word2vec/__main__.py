@@ -1,9 +1,12 @@
-"""`python -m fastrnn.word2vec …` is `fastrnn word2vec …`, and what torchrun starts."""
+"""`fastrnn word2vec …`, also as `python -m fastrnn.word2vec`, which torchrun starts."""
+
+from __future__ import annotations
 
 import sys
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None, program: str | None = None) -> None:
+    """Runs the command line, or says in one line what to install for it. By default `sys.argv` has the arguments."""
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401
@@ -11,7 +14,7 @@ def main() -> None:
         sys.exit(f"fastrnn: the command line needs {error.name}: pip install 'fastrnn[cli]'")
     from fastrnn.word2vec.cli import app
 
-    app()
+    app(arguments, prog_name=program)
 
 
 if __name__ == "__main__":

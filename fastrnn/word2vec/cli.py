@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch.distributed as dist
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastrnn.terminal import fail
-from fastrnn.word2vec.distributed import SYNC_WORDS, DistributedWord2Vec
+from fastrnn.failure import fail
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.phrases import Phrases
-from fastrnn.word2vec.settings import Settings
+from fastrnn.word2vec.settings import SYNC_WORDS, Settings
 from fastrnn.word2vec.vectors import WordVectors
 
-app = typer.Typer(help="Word vectors: train them, evaluate them, look at them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Word vectors: train them, evaluate them, look at them.", no_args_is_help=True, add_completion=False
+)
 console = Console()
 Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's, text or binary, GloVe's or fastrnn's.")]
 Corpus = Annotated[Path, typer.Argument(help="Text, a sentence a line; .gz, .xz and .bz2 are unpacked.")]
@@ -54,10 +55,15 @@ def train(
 
     By several processes or machines with torchrun --nproc-per-node N -m fastrnn.word2vec train …
     """
-    distributed = dist.is_available() and dist.is_torchelastic_launched()
+    distributed = "TORCHELASTIC_RUN_ID" in os.environ  # by which torch knows, too, that torchrun has started this
+    is_first = True
     if distributed:
+        import torch.distributed as dist
+
+        from fastrnn.word2vec.distributed import DistributedWord2Vec
+
         dist.init_process_group("gloo")
-    is_first = not distributed or dist.get_rank() == 0
+        is_first = dist.get_rank() == 0
     settings: dict[str, Any] = {
         "sg": int(skip_gram),
         "vector_size": vector_size,

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 
-from fastrnn.word2vec import similarity
-from fastrnn.word2vec.keyed import Key, Keyed, Query, unit
+from fastrnn.word2vec.keyed import Key, Keyed, Query, lengths, unit
 
 
 class Comparisons(Keyed):
@@ -25,12 +23,9 @@ class Comparisons(Keyed):
     def distances(self, word_or_vector: Query, other_words: Sequence[Key] = ()) -> np.ndarray:
         """1 less the cosine with each of ``other_words``, (n,); by default with all keys, (V,)."""
         query = self.get_mean_vector([word_or_vector], post_normalize=True, ignore_missing=False)
-        vectors, lengths = self.prepared()
-        if len(other_words):
-            rows = torch.tensor([self.get_index(word) for word in other_words], device=self.device)
-            vectors, lengths = vectors[rows], lengths[rows]
-        on_device = torch.from_numpy(query[None]).to(self.device)
-        return 1 - similarity.cosines(vectors, lengths, on_device)[0].cpu().numpy()
+        rows = [self.get_index(word) for word in other_words]
+        table = self.table[rows] if rows else self.table
+        return 1 - table.cosines(query[None])[0].cpu().numpy()
 
     def n_similarity(self, ws1: Sequence[Key], ws2: Sequence[Key]) -> float:
         """The cosine of the means of two groups of keys. Raises ZeroDivisionError if one has none, as gensim does."""
@@ -75,5 +70,5 @@ class Comparisons(Keyed):
     @staticmethod
     def cosine_similarities(vector_1: np.ndarray, vectors_all: np.ndarray) -> np.ndarray:
         """The cosines (n,) of a vector (D,) with vectors (n, D)."""
-        vectors = torch.from_numpy(np.asarray(vectors_all, dtype=np.float32))
-        return similarity.cosines(vectors, similarity.norms(vectors), torch.from_numpy(unit(vector_1))[None])[0].numpy()
+        vectors = np.asarray(vectors_all, dtype=np.float32)
+        return vectors @ unit(vector_1) / lengths(vectors)

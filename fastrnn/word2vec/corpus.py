@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from fastrnn import _C
+from fastrnn.word2vec import _C
 from fastrnn.word2vec.reading import blocks, map_array
 
 # Words of an iterable's sentences that are encoded together.
@@ -80,7 +80,7 @@ def encode(
             files in ``directory`` are then removed.
     """
     check_corpus(sentences, corpus_file)
-    encoder = _C.word2vec.WordEncoder(keys)
+    encoder = _C.WordEncoder(keys)
     if corpus_file is not None:
         parts = _encode_file(encoder, corpus_file, workers or default_workers())
     else:
@@ -102,14 +102,14 @@ def encode(
 
 
 def _encode_file(
-    encoder: _C.word2vec.WordEncoder, path: str | os.PathLike[str], workers: int
+    encoder: _C.WordEncoder, path: str | os.PathLike[str], workers: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for text, cuts in blocks(path):
         yield from encoder.encode(text, cuts, workers)
 
 
 def _encode_sentences(
-    encoder: _C.word2vec.WordEncoder, sentences: Iterator[Sequence[str]]
+    encoder: _C.WordEncoder, sentences: Iterator[Sequence[str]]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     while (part := encoder.encode_sentences(sentences, BATCH_WORDS)) is not None:
         yield part

@@ -13,11 +13,8 @@ from fastrnn.word2vec.corpus import Encoded, Sentences, default_workers
 from fastrnn.word2vec.merging import Merging
 from fastrnn.word2vec.model import Path, Word2Vec
 from fastrnn.word2vec.ranks import Ranks
+from fastrnn.word2vec.settings import SYNC_WORDS
 from fastrnn.word2vec.training import Trainer
-
-# Skip-gram, enwiki8, one epoch, two ranks of one worker on one machine: 11.1 % of the analogies at 1.71 M words/s;
-# 200,000: 12.0 % at 1.23. One process of two workers: 13.5 % at 3.53 (docs/adr/0010-several-machines.md).
-SYNC_WORDS = 400_000
 
 
 class DistributedWord2Vec(Word2Vec):

@@ -7,11 +7,9 @@ import os
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
-from fastrnn.word2vec import similarity
 from fastrnn.word2vec.files import opened
-from fastrnn.word2vec.keyed import Keyed
+from fastrnn.word2vec.keyed import Keyed, unit
 
 CANDIDATES = 5  # how many nearest words are looked through for one that is not, in other letter case, in the question
 
@@ -88,12 +86,10 @@ def _answers(vectors: Keyed, vocabulary: Vocabulary, questions: np.ndarray) -> n
     count = min(CANDIDATES, len(vocabulary.same))
     if not (len(questions) and count):
         return answers
-    table, lengths = (each[: len(vocabulary.same)] for each in vectors.prepared())
-    a, b, c = torch.from_numpy(questions).to(table.device).T
-    units = table / lengths[:, None]
-    queries = similarity.unit(units[b] - units[a] + units[c])
+    a, b, c = (unit(vectors.vectors[rows]) for rows in questions.T)
+    table = vectors.table[: len(vocabulary.same)]
     start = 0
-    for _, rows in similarity.nearest(table, lengths, queries, questions.tolist(), count):
+    for _, rows in table.nearest(unit(b - a + c), questions.tolist(), count):
         names = vocabulary.same[rows.cpu().numpy()]
         asked = questions[start : start + len(names)]
         allowed = (names[:, :, None] != asked[:, None, :]).all(axis=2)

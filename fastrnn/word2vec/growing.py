@@ -75,7 +75,7 @@ class Growing(Keyed):
         """The table of those of ``keys`` that have a vector, each once and in their order; counts go with them."""
         found = [key for key in dict.fromkeys(keys) if key in self.key_to_index]
         rows = [self.key_to_index[key] for key in found]
-        return type(self)(found, self.vectors[rows], None if self.counts is None else self.counts[rows], self.device)
+        return type(self)(found, self.vectors[rows], None if self.counts is None else self.counts[rows], self._device)
 
 
 def _counts(extras: Mapping[str, Sequence[int] | np.ndarray], count: int, known: bool) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fastrnn import _C
+from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import Sentences, check_corpus
 from fastrnn.word2vec.files import replacing
 from fastrnn.word2vec.reading import blocks
@@ -25,7 +25,7 @@ class Joining(ABC):
     workers: int
 
     @abstractmethod
-    def _joiner(self) -> _C.word2vec.PhraseJoiner:
+    def _joiner(self) -> _C.PhraseJoiner:
         """What knows the phrases."""
 
     @abstractmethod

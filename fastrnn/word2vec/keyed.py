@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from fastrnn.word2vec import similarity
 from fastrnn.word2vec.compatibility import missing_attribute
+
+if TYPE_CHECKING:
+    import torch
+
+    from fastrnn.word2vec.similarity import Table
 
 Key = str | int
 Query = Key | np.ndarray
@@ -31,7 +33,9 @@ class Keyed:
         if len(self.key_to_index) != len(self.index_to_key):
             twice = next(key for row, key in enumerate(self.index_to_key) if self.key_to_index[key] != row)
             raise ValueError(f"Expected keys that differ, got {twice!r} more than once")
-        self.device = torch.device(device)
+        self._device = device
+        if device != "cpu":  # which needs no torch to be known
+            self._device = self.device
         self.vectors = vectors
         self.counts = None if counts is None else np.asarray(counts, dtype=np.int64)
         if self.counts is not None and self.counts.shape != (len(self),):
@@ -48,7 +52,31 @@ class Keyed:
         if vectors.ndim != 2 or len(vectors) != len(self.index_to_key):
             raise ValueError(f"Expected vectors of shape [{len(self.index_to_key)}, D], got {list(vectors.shape)}")
         self._vectors = vectors
-        self._on_device: tuple[Tensor, Tensor] | None = None
+        self._lengths: np.ndarray | None = None
+        self._table: Table | None = None
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The lengths (V,) of the vectors, as :func:`lengths` has them."""
+        if self._lengths is None:
+            self._lengths = lengths(self.vectors)
+        return self._lengths
+
+    @property
+    def table(self) -> Table:
+        """The vectors and their lengths on the device, where they are compared: what loads torch."""
+        if self._table is None:
+            from fastrnn.word2vec.similarity import Table
+
+            self._table = Table.of(self.vectors, self.lengths, self.device)
+        return self._table
+
+    @property
+    def device(self) -> torch.device:
+        """Where similarities are computed."""
+        import torch
+
+        return torch.device(self._device)
 
     @property
     def vector_size(self) -> int:
@@ -100,7 +128,7 @@ class Keyed:
     def get_vector(self, key: Key, norm: bool = False) -> np.ndarray:
         """The vector (D,) of ``key``; with ``norm``, of length 1."""
         row = self.get_index(key)
-        return self.vectors[row] / float(self.prepared()[1][row]) if norm else self.vectors[row]
+        return self.vectors[row] / self.lengths[row] if norm else self.vectors[row]
 
     def get_vecattr(self, key: Key, attr: str) -> int:
         """The attribute ``"count"`` of ``key``. Raises KeyError for another, or where the counts are not known."""
@@ -111,20 +139,12 @@ class Keyed:
 
     def fill_norms(self, force: bool = False) -> None:
         """Prepare for similarities; done by itself at the first. ``force`` does it again, after the vectors changed."""
-        if force:
-            self._on_device = None
-        self.prepared()
+        if force or self._lengths is None:
+            self._lengths, self._table = lengths(self.vectors), None
 
     def get_normed_vectors(self) -> np.ndarray:
         """All vectors (V, D), each of length 1."""
-        return self.vectors / self.prepared()[1].cpu().numpy()[:, None]
-
-    def prepared(self) -> tuple[Tensor, Tensor]:
-        """The vectors (V, D) and their lengths (V,) on the device; on the CPU the vectors are the array's memory."""
-        if self._on_device is None:
-            vectors = torch.from_numpy(self.vectors).to(self.device)
-            self._on_device = vectors, similarity.norms(vectors)
-        return self._on_device
+        return self.vectors / self.lengths[:, None]
 
     def get_mean_vector(
         self,
@@ -172,8 +192,14 @@ def listed(queries: Any) -> list[Any]:
     return list(queries)
 
 
-def unit(vector: np.ndarray) -> np.ndarray:
-    """A vector (D,) brought to length 1; zeros stay zeros."""
-    vector = np.asarray(vector, dtype=np.float32)
-    length = np.linalg.norm(vector)
-    return vector / length if length > 0 else vector
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    """Lengths (...) of vectors (..., D). A vector of zeros has length 1, so that it is similar to nothing."""
+    # np.linalg.norm would need as much memory again as the vectors take, for their squares.
+    squares = np.einsum("...i,...i->...", vectors, vectors, dtype=np.float64)
+    return np.where(squares == 0, 1, np.sqrt(squares)).astype(np.float32)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (..., D) brought to length 1; zeros stay zeros."""
+    vectors = np.asarray(vectors, dtype=np.float32)
+    return vectors / lengths(vectors)[..., None]

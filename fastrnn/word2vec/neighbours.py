@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from fastrnn.word2vec import similarity
-from fastrnn.word2vec.keyed import Key, Keyed, Query, listed
+from fastrnn.word2vec.keyed import Key, Keyed, Query, listed, unit
 
 Neighbours = list[tuple[str, float]]
 EPSILON = 1e-6  # what 3CosMul adds to its divisor; 0.001 in the paper, this in gensim
@@ -75,22 +73,22 @@ class Nearest(Keyed):
         :meth:`most_similar` adds cosines. Arguments and answers as there, for one query and without weights. gensim
         passes over ``restrict_vocab``, which here holds.
         """
-        vectors, lengths = (each[:restrict_vocab] for each in self.prepared())
         queries = [listed(each) for each in (positive, negative)]
         if not any(queries):
             raise ValueError("Expected at least one key or vector, got none")
 
-        def closeness(group: list[Any]) -> torch.Tensor:
-            units = [self.get_mean_vector([each], post_normalize=True, ignore_missing=False) for each in group]
-            matrix = torch.from_numpy(np.array(units, dtype=np.float32).reshape(len(group), self.vector_size))
-            return ((1 + similarity.cosines(vectors, lengths, matrix.to(self.device))) / 2).prod(dim=0)
+        def units(group: list[Any]) -> np.ndarray:
+            found = [self.get_mean_vector([each], post_normalize=True, ignore_missing=False) for each in group]
+            return np.array(found, dtype=np.float32).reshape(len(group), self.vector_size)
 
-        scores = closeness(queries[0]) / (closeness(queries[1]) + EPSILON)
+        table = self.table[:restrict_vocab]
+        positives, negatives = (((1 + table.cosines(units(group))) / 2).prod(dim=0) for group in queries)
+        scores = positives / (negatives + EPSILON)
         if topn is None:
             return scores.cpu().numpy()
         given = [self.get_index(each) for group in queries for each in group if not isinstance(each, np.ndarray)]
-        scores[[row for row in given if row < len(scores)]] = -torch.inf
-        values, rows = similarity.largest(scores[None], min(max(topn, 0), len(scores)))
+        inside = [row for row in given if row < len(table)]
+        values, rows = table.largest(scores[None], [inside], min(max(topn, 0), len(table)))
         return self._named(values[0].tolist(), rows[0].tolist())
 
     def similar_by_word(
@@ -104,8 +102,7 @@ class Nearest(Keyed):
 
     def similar_by_vector(self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
         """The keys nearest to a vector (D,); for vectors (Q, D), a list of such lists."""
-        vectors = np.atleast_2d(np.asarray(vector, dtype=np.float32))
-        units = similarity.unit(torch.tensor(vectors)).numpy()
+        units = unit(np.atleast_2d(vector))
         answers = self._nearest(units, [[] for _ in units], topn, 0, restrict_vocab)
         return answers if np.ndim(vector) > 1 else answers[0]
 
@@ -113,15 +110,14 @@ class Nearest(Keyed):
         self, queries: np.ndarray, excluded: list[list[int]], topn: int | None, start: int, end: int | None
     ) -> Any:
         """The answers to unit vectors (Q, D), as :meth:`most_similar` returns them for many queries."""
-        vectors, lengths = (each[start:end] for each in self.prepared())
-        on_device = torch.from_numpy(queries).to(self.device)
+        table = self.table[start:end]
         if topn is None:
-            return similarity.cosines(vectors, lengths, on_device).cpu().numpy()
-        if topn < 1 or not len(vectors):
+            return table.cosines(queries).cpu().numpy()
+        if topn < 1 or not len(table):
             return [[] for _ in queries]
-        inside = [[row - start for row in rows if 0 <= row - start < len(vectors)] for rows in excluded]
+        inside = [[row - start for row in rows if 0 <= row - start < len(table)] for rows in excluded]
         answers: list[Neighbours] = []
-        for scores, rows in similarity.nearest(vectors, lengths, on_device, inside, min(topn, len(vectors))):
+        for scores, rows in table.nearest(queries, inside, min(topn, len(table))):
             for values, places in zip(scores.tolist(), rows.tolist(), strict=True):
                 answers.append(self._named(values, [start + place for place in places]))
         return answers

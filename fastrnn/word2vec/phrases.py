@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from fastrnn import _C
+from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import Sentences, check_corpus, default_workers
 from fastrnn.word2vec.files import opened, replacing
 from fastrnn.word2vec.joining import Joining
@@ -71,18 +71,18 @@ class Phrases(Joining):
         self.delimiter, self.scoring = delimiter, scoring
         self.connector_words = frozenset(connector_words)
         self.workers = workers or default_workers()
-        self._options = _C.word2vec.PhraseOptions(
+        self._options = _C.PhraseOptions(
             min_count, threshold, max_vocab_size, delimiter, scoring == "npmi", sorted(self.connector_words)
         )
-        self._phrases = _C.word2vec.Phrases(self._options)
-        self._known: _C.word2vec.PhraseJoiner | None = None  # made when it is needed
+        self._phrases = _C.Phrases(self._options)
+        self._known: _C.PhraseJoiner | None = None  # made when it is needed
         if sentences is not None or corpus_file is not None:
             self.add_vocab(sentences, corpus_file)
 
     def add_vocab(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> None:
         """Add the counts of another corpus. If it cannot be read to its end, nothing is added."""
         check_corpus(sentences, corpus_file)
-        counter = _C.word2vec.PhraseCounter(self._options, self.workers)
+        counter = _C.PhraseCounter(self._options, self.workers)
         if sentences is not None:
             counter.count_sentences(sentences)
         elif corpus_file is not None:
@@ -91,9 +91,9 @@ class Phrases(Joining):
         self._phrases.add(counter)
         self._known = None
 
-    def _joiner(self) -> _C.word2vec.PhraseJoiner:
+    def _joiner(self) -> _C.PhraseJoiner:
         if self._known is None:
-            self._known = _C.word2vec.PhraseJoiner(self._phrases)
+            self._known = _C.PhraseJoiner(self._phrases)
         return self._known
 
     def _score(self, first: str, last: str, joined: str) -> float:
@@ -163,9 +163,9 @@ class FrozenPhrases(Joining):
         self.connector_words = frozenset(options["connector_words"])
         self.phrasegrams: Mapping[str, float] = MappingProxyType(phrasegrams)
         self.workers = workers
-        self._known = _C.word2vec.PhraseJoiner(self.delimiter, sorted(self.connector_words), list(phrasegrams))
+        self._known = _C.PhraseJoiner(self.delimiter, sorted(self.connector_words), list(phrasegrams))
 
-    def _joiner(self) -> _C.word2vec.PhraseJoiner:
+    def _joiner(self) -> _C.PhraseJoiner:
         return self._known
 
     def _score(self, first: str, last: str, joined: str) -> float:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fastrnn import _C
+from fastrnn.word2vec import _C
 
 # Read between two looks at the signals, 0.2 s on two cores, and then given back. With 64 MiB, a corpus of 100 MB was
 # trained in 47 MiB more than with 16, and phrases are found and joined 5 % faster than with 24.
@@ -72,7 +72,7 @@ def _mapped(file: BinaryIO, block_bytes: int, piece_bytes: int) -> Iterator[tupl
     start, length = 0, block_bytes
     while start < size:
         block = text[start : start + length]
-        cuts = _C.word2vec.cut(block, start + length >= size, piece_bytes)
+        cuts = _C.cut(block, start + length >= size, piece_bytes)
         length = block_bytes if cuts[-1] else 2 * length
         if cuts[-1]:
             yield block, cuts
@@ -85,7 +85,7 @@ def _stream(file: BinaryIO | _Intact, block_bytes: int, piece_bytes: int) -> Ite
     while True:
         more = file.read(max(block_bytes, len(rest)))  # twice as much, where a sentence is longer than a block
         block = rest + more
-        cuts = _C.word2vec.cut(block, not more, piece_bytes)
+        cuts = _C.cut(block, not more, piece_bytes)
         yield block, cuts
         if not more:
             return

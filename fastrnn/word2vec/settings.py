@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# Words between two merges of a DistributedWord2Vec. Skip-gram, enwiki8, one epoch, two ranks of one worker on one
+# machine: 11.1 % of the analogies at 1.71 M words/s; 200,000: 12.0 % at 1.23. One process of two workers: 13.5 % at
+# 3.53 (docs/adr/0010-several-machines.md).
+SYNC_WORDS = 400_000
+
 
 @dataclass(frozen=True)
 class Settings:

@@ -1,12 +1,15 @@
-"""Cosine similarity in batches: rows of unit length, their products with many queries at once, the largest of each.
+"""Cosine similarity in batches: vectors' products with many queries at once, and the largest of each.
 
-Everything here is a function of tensors and runs where they are, on the CPU or on a GPU.
+The products run where the vectors are, on the CPU or on a GPU. What calls this is without torch, so it is imported when
+the first similarity is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,46 +19,62 @@ SCORES_AT_ONCE = 1 << 22
 GROUP = 64  # neighbouring scores of which `largest` takes the maximum first
 
 
-def norms(vectors: Tensor) -> Tensor:
-    """Lengths (V,) of the rows of vectors (V, D). A row of zeros has length 1, so that it is similar to nothing."""
-    lengths = torch.linalg.vector_norm(vectors, dim=1)
-    return torch.where(lengths == 0, torch.ones_like(lengths), lengths)
-
-
-def unit(vectors: Tensor) -> Tensor:
-    """The rows of vectors (V, D), each of length 1; a row of zeros stays as it is."""
-    return vectors / norms(vectors)[:, None]
-
-
-def cosines(vectors: Tensor, lengths: Tensor, queries: Tensor) -> Tensor:
-    """Cosines (Q, V) of queries (Q, D), which are unit vectors, with vectors (V, D) of such lengths (V,)."""
-    return (queries @ vectors.T).div_(lengths)
-
-
-def nearest(
-    vectors: Tensor, lengths: Tensor, queries: Tensor, excluded: Sequence[Sequence[int]], count: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """The nearest rows of many queries, in blocks that bound the memory.
+@dataclass(frozen=True)
+class Table:
+    """What queries are compared with.
 
     Args:
         vectors: (V, D).
-        lengths: (V,), of :func:`norms`.
-        queries: (Q, D), unit vectors.
-        excluded: for each query the rows that may not be its answer.
-        count: how many rows each query gets, at most V.
-
-    Yields:
-        For each block of q queries their cosines and rows, both (q, count), the most similar first. An excluded row
-        has the cosine -inf, and so comes last.
+        lengths: (V,) of the vectors.
     """
-    block = max(1, SCORES_AT_ONCE // max(1, len(vectors)))
-    for start in range(0, len(queries), block):
-        scores = cosines(vectors, lengths, queries[start : start + block])
-        pairs = [(q, row) for q, rows in enumerate(excluded[start : start + block]) for row in rows]
+
+    vectors: Tensor
+    lengths: Tensor
+
+    @staticmethod
+    def of(vectors: np.ndarray, lengths: np.ndarray, device: torch.device) -> Table:
+        """The table on a device; on the CPU it is the arrays' memory."""
+        return Table(torch.from_numpy(vectors).to(device), torch.from_numpy(lengths).to(device))
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def __getitem__(self, rows: slice | list[int]) -> Table:
+        return Table(self.vectors[rows], self.lengths[rows])
+
+    def cosines(self, queries: np.ndarray) -> Tensor:
+        """Cosines (Q, V) with queries (Q, D), which are unit vectors."""
+        return (torch.from_numpy(queries).to(self.vectors.device) @ self.vectors.T).div_(self.lengths)
+
+    def nearest(
+        self, queries: np.ndarray, excluded: Sequence[Sequence[int]], count: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The nearest rows of many queries, in blocks that bound the memory.
+
+        Args:
+            queries: (Q, D), unit vectors.
+            excluded: for each query the rows that may not be its answer.
+            count: how many rows each query gets, at most V.
+
+        Yields:
+            For each block of q queries their cosines and rows, as :meth:`largest`.
+        """
+        block = max(1, SCORES_AT_ONCE // max(1, len(self)))
+        for start in range(0, len(queries), block):
+            stretch = slice(start, start + block)
+            yield self.largest(self.cosines(queries[stretch]), excluded[stretch], count)
+
+    @staticmethod
+    def largest(scores: Tensor, excluded: Sequence[Sequence[int]], count: int) -> tuple[Tensor, Tensor]:
+        """The largest of scores (Q, V) and their rows, both (Q, count), the largest first.
+
+        An excluded row gets the score -inf, and so comes last.
+        """
+        pairs = [(q, row) for q, rows in enumerate(excluded) for row in rows]
         if pairs:
             q, row = torch.tensor(pairs, device=scores.device).T
             scores[q, row] = -torch.inf
-        yield largest(scores, count)
+        return largest(scores, count)
 
 
 def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastrnn import _C
+from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import Encoded
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.parameters import Parameters
@@ -60,7 +60,7 @@ class Trainer:
             give_back(part.ids.base, (int(part.offsets[0]) + words_done) * part.ids.itemsize)
             progress(words_done, loss, pairs)
 
-        return _C.word2vec.train_epoch(
+        return _C.train_epoch(
             ids=part.ids,
             offsets=part.offsets,
             **self.arguments,

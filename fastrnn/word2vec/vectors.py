@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from fastrnn.word2vec import embedding, evaluate, formats, native, projector
+from fastrnn.word2vec import evaluate, formats, native, projector
 from fastrnn.word2vec.comparisons import Comparisons
 from fastrnn.word2vec.growing import Growing
 from fastrnn.word2vec.neighbours import Nearest
+
+if TYPE_CHECKING:
+    import torch
+
+    from fastrnn.word2vec.embedding import Rows
 
 PICKLE = b"\x80"  # how a file of gensim's begins; it is not read, and the error says why
 
@@ -156,7 +160,7 @@ class WordVectors(Nearest, Comparisons, Growing):
 
     def to_embedding(
         self, freeze: bool = True, unknown: str | None = "<unk>", padding: str | None = "<pad>"
-    ) -> tuple[torch.nn.Embedding, embedding.Rows]:
+    ) -> tuple[torch.nn.Embedding, Rows]:
         """An embedding layer with a copy of these vectors, and the row of each word in it.
 
         Words keep their rows. Behind them come a row for unknown words, the mean of all vectors, and one for padding,
@@ -172,6 +176,8 @@ class WordVectors(Nearest, Comparisons, Growing):
             >>> layer(rows.encode("the cat sat".split())).shape
             torch.Size([3, 100])
         """
+        from fastrnn.word2vec import embedding
+
         return embedding.to_embedding(self, freeze, unknown, padding)
 
     def to_projector(self, folder: str | os.PathLike[str], limit: int | None = 10000) -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastrnn import _C
+from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, default_workers, encode
 from fastrnn.word2vec.reading import blocks
 
@@ -152,7 +152,7 @@ def count_words(
             counter = _count_file(corpus_file, max_vocab_size or 0, 1)
             words, counts = counter.finish(min_count)
     else:
-        counter = _C.word2vec.WordCounter(1, max_vocab_size or 0)
+        counter = _C.WordCounter(1, max_vocab_size or 0)
         counter.count_sentences(sentences if sentences is not None else ())
         words, counts = counter.finish(min_count)
     if counter.total_words == 0:
@@ -160,8 +160,8 @@ def count_words(
     return Counted(words, counts, counter.total_words, counter.sentences)
 
 
-def _count_file(path: str | os.PathLike[str], max_vocab_size: int, workers: int) -> _C.word2vec.WordCounter:
-    counter = _C.word2vec.WordCounter(workers, max_vocab_size)
+def _count_file(path: str | os.PathLike[str], max_vocab_size: int, workers: int) -> _C.WordCounter:
+    counter = _C.WordCounter(workers, max_vocab_size)
     for text, cuts in blocks(path):
         counter.count(text, cuts)
         if counter.is_too_large:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from fastrnn import _C
 from fastrnn._built import torch_version
+from fastrnn.core import _C
 
 OWN_KERNELS = ("cpu", "cuda") if _C.build_info()["cuda"] else ("cpu",)
 OTHER_DEVICES = tuple(device for device in ("cuda", "mps", "xpu") if device not in OWN_KERNELS)

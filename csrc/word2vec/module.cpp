@@ -1,0 +1,8 @@
+// The module fastrnn.word2vec._C. It is not linked to torch, which word2vec can so do without.
+#include "python.h"
+
+PYBIND11_MODULE(_C, m) {
+  fastrnn::word2vec::bind_corpus(m);
+  fastrnn::word2vec::bind_training(m);
+  fastrnn::word2vec::bind_phrases(m);
+}

@@ -1,0 +1,136 @@
+"""What is imported when: word2vec does without torch, and the layers come when they are asked for."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastrnn
+
+# Whatever asks for torch, raises.
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+"""
+
+WORD2VEC = """
+import sys
+from fastrnn.word2vec import Phrases, Word2Vec, WordVectors
+
+for sg in (0, 1):
+    vectors = Word2Vec(corpus_file="corpus.txt", sg=sg, vector_size=8, min_count=1, epochs=1, workers=2).wv
+    vectors.save_word2vec_format("vectors.txt")
+    vectors.save("vectors.fastrnn")
+    for read in (WordVectors.load_word2vec_format("vectors.txt"), WordVectors.load("vectors.fastrnn", mmap=True)):
+        assert read.get_vector("york", norm=True).shape == read["york"].shape == (8,)
+        assert -1 <= read.similarity("new", "york") <= 1
+        assert read.doesnt_match(["new", "york", "town"])
+phrases = Phrases([["new", "york"]] * 9 + [["a", "town"]], min_count=1, threshold=0.1)
+assert phrases[["new", "york"]] == ["new_york"]
+phrases.apply_file("corpus.txt", "joined.txt")
+assert "torch" not in sys.modules
+assert len(vectors.most_similar("york")) == 5
+assert "torch" in sys.modules
+"""
+
+COMMAND = """
+import sys
+from fastrnn.__main__ import main
+main()
+"""
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text("new york is a town\nmy town is new york\n" * 20)
+    return path
+
+
+def python(program: str, folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", program, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+def test_word2vec_loads_torch_only_for_similarities(corpus: Path) -> None:
+    done = python(WORD2VEC, corpus.parent)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "corpus.txt", "--out", "vectors.bin", "--epochs", 1, "--min-count", 1],
+        ["train", "corpus.txt", "--out", "vectors.txt", "--sg"],
+        ["phrases", "corpus.txt", "--threshold", 0.1],
+        ["phrases", "corpus.txt", "--out", "joined.txt"],
+        ["--help"],
+    ],
+    ids=str,
+)
+def test_the_commands_of_word2vec_need_no_torch(corpus: Path, arguments: list[object]) -> None:
+    done = python(WITHOUT_TORCH + COMMAND, corpus.parent, "word2vec", *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_command_of_word2vec_calls_itself_so(corpus: Path) -> None:
+    done = python(COMMAND, corpus.parent, "word2vec", "train", "--help")
+    assert "Usage: fastrnn word2vec train" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import fastrnn; fastrnn.LSTM(2, 3)",
+        "from fastrnn import LSTM, convert, info; convert(LSTM(2, 3)); info()",
+        "import fastrnn, torch; fastrnn.nn, fastrnn.reference; torch.ops.fastrnn.forward.default",
+        "import fastrnn.ops, torch; torch.ops.fastrnn.forward.default",
+        "from fastrnn import _C; _C.instruction_set()",
+        "from fastrnn import *; convert(GRU(2, 3)); ops.forward; functional.lstm; info()",
+        "import fastrnn.facts, fastrnn.conversion, fastrnn; fastrnn.convert(fastrnn.GRU(2, 3)); fastrnn.info()",
+        "import fastrnn.word2vec, fastrnn; fastrnn.GRU(2, 3)",
+    ],
+)
+def test_the_layers_come_when_they_are_asked_for(tmp_path: Path, program: str) -> None:
+    done = python("import sys, fastrnn; assert 'torch' not in sys.modules\n" + program, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_torch_compile_meets_names_that_are_not_yet_imported(tmp_path: Path) -> None:
+    program = """
+import torch, fastrnn
+x, *weights = (torch.randn(size) for size in ((4, 1, 2), (9, 2), (9, 3), (9,), (9,)))
+def run(x):
+    return fastrnn.functional.gru(x, None, weights)[0]
+compiled = torch.compile(run, fullgraph=True, backend="aot_eager")(x)
+assert torch.equal(compiled, run(x))
+"""
+    done = python(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_torch_is_refused_before_the_core_is_loaded(tmp_path: Path) -> None:
+    program = """
+import sys, fastrnn._built
+fastrnn._built.torch_version = "1.0.0"
+import fastrnn
+try:
+    fastrnn.LSTM
+except ImportError as error:
+    assert "was built against torch 1.0.0 but runs under" in str(error)
+    assert "fastrnn._C" not in sys.modules
+else:
+    raise AssertionError
+"""
+    done = python(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names() -> None:
+    assert {*fastrnn.__all__, "__version__", "nn"} <= {*dir(fastrnn)}
+    assert not hasattr(fastrnn, "LTSM")
+    with pytest.raises(AttributeError, match="module 'fastrnn' has no attribute 'LTSM'"):
+        _ = fastrnn.LTSM
+    with pytest.raises(ImportError, match="cannot import name 'LTSM'"):
+        from fastrnn import LTSM  # noqa: F401
