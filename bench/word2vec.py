@@ -105,13 +105,12 @@ def analogy_time(way: str, corpus: str, workers: int, analogies: str) -> dict[st
 
 def phrases(way: str, corpus: str) -> dict[str, float]:
     """Seconds to find the phrases of lists of words and to join them in all of these."""
-    from gensim.models.word2vec import LineSentence
-
     if way.startswith("gensim"):
         from gensim.models.phrases import Phrases
     else:
         from fastrnn.word2vec import Phrases
-    sentences = list(LineSentence(corpus))
+    with open(corpus, encoding="utf-8") as lines:
+        sentences = [line.split() for line in lines]
     start = time.perf_counter()
     found = Phrases(sentences).freeze()  # frozen, gensim's joins faster
     joined = sum(len(sentence) for sentence in found[sentences])

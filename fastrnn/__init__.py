@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastrnn import functional, ops
     from fastrnn import nn as nn
     from fastrnn import reference as reference
+    from fastrnn import word2vec as word2vec
     from fastrnn.conversion import convert, to_torch
     from fastrnn.core import _C as _C
     from fastrnn.facts import info
@@ -21,7 +22,7 @@ __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "convert", "f
 
 # Where each name is. It is imported when it is first asked for: fastrnn.word2vec does without torch, which takes a
 # second and 190 MiB. No function has its module's name, for an import of the module would put that in its place.
-_MODULES = ("functional", "nn", "ops", "reference")
+_MODULES = ("functional", "nn", "ops", "reference", "word2vec")
 _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "to_torch"), "fastrnn.conversion"),
