@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fastrnn.word2vec import Word2Vec, WordVectors
 from fastrnn.word2vec.merging import agreement
@@ -22,7 +23,7 @@ import numpy as np
 import torch.distributed as dist
 from fastrnn.word2vec.distributed import DistributedWord2Vec
 
-dist.init_process_group("gloo")
+dist.init_process_group("{backend}")
 out, settings = sys.argv[1], json.loads(sys.argv[2])
 model = DistributedWord2Vec(workers=1, deterministic=True, **settings)
 rank = dist.get_rank()
@@ -50,8 +51,8 @@ def corpus(tmp_path):
     return tmp_path / "corpus.txt"
 
 
-def train(tmp_path, body=TRAIN, ranks=2, **settings):
-    (tmp_path / "script.py").write_text(SCRIPT.replace("{body}", body))
+def train(tmp_path, body=TRAIN, ranks=2, backend="gloo", **settings):
+    (tmp_path / "script.py").write_text(SCRIPT.replace("{backend}", backend).replace("{body}", body))
     return torchrun([tmp_path / "script.py", tmp_path, json.dumps(SETTINGS | settings)], ranks)
 
 
@@ -159,3 +160,16 @@ def test_without_a_group():
         DistributedWord2Vec()
     with pytest.raises(ValueError, match="sync_words must be 1 or more, got 0"):
         DistributedWord2Vec(sync_words=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="nccl needs a GPU")
+def test_nccl_by_way_of_the_gpu(corpus, tmp_path):
+    body = """
+for rows in (np.arange(6, dtype=np.float32).reshape(2, 3), np.arange(2.0)):
+    same = rows.copy()
+    model.ranks.add(same)  # of one rank, for a GPU takes one
+    model.ranks.copy_first(same)
+    assert (same == rows).all()
+"""
+    done = train(tmp_path, body + TRAIN, ranks=1, backend="nccl")
+    assert done.returncode == 0, done.stderr

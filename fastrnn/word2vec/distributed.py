@@ -29,8 +29,9 @@ class DistributedWord2Vec(Word2Vec):
 
     Args:
         sync_words: words of the corpus that all ranks together train on between two merges.
-        group: by default the one that ``torch.distributed.init_process_group`` made. It must be able to work on CPU
-            tensors, as gloo: beside nccl, ``torch.distributed.new_group(backend="gloo")``.
+        group: by default the one that ``torch.distributed.init_process_group`` made. The parameters are on the CPU, so
+            gloo is the plain choice, beside nccl as ``torch.distributed.new_group(backend="gloo")``; nccl itself works
+            by way of the GPU that is each rank's current one (not yet run on a GPU).
         workers: threads of each rank; by default the cores of the machine, shared out over the ranks that torchrun has
             started there.
         progress: called on the first rank only; its loss is that of this rank's pairs.

@@ -15,7 +15,7 @@ class Ranks:
     """The processes of a group; every method is to be called by all of them, in the same order.
 
     Args:
-        group: one that can work on CPU tensors, as gloo; by default the one of ``init_process_group``.
+        group: by default the one of ``init_process_group``. With nccl, numbers go by way of this rank's current GPU.
     Raises:
         RuntimeError: there is no group yet. Every method, too: a process has ended or cannot be reached.
     """
@@ -28,6 +28,8 @@ class Ranks:
             )
         self.group = group
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
+        by_gpu = dist.get_backend(group) == dist.Backend.NCCL  # which knows no other tensors
+        self.device = torch.device("cuda", torch.cuda.current_device()) if by_gpu else torch.device("cpu")
 
     @contextmanager
     def all_or_none(self) -> Iterator[None]:
@@ -56,13 +58,13 @@ class Ranks:
 
     def add(self, rows: np.ndarray) -> None:
         """Put the sum over all ranks in place of ``rows``, the same bits on each."""
-        with _reachable():
-            dist.all_reduce(torch.from_numpy(rows), group=self.group)
+        with self._shared(rows) as tensor:
+            dist.all_reduce(tensor, group=self.group)
 
     def copy_first(self, rows: np.ndarray) -> None:
         """Put the first rank's ``rows`` in place of everybody's."""
-        with _reachable():
-            dist.broadcast(torch.from_numpy(rows), group=self.group, group_src=0)
+        with self._shared(rows) as tensor:
+            dist.broadcast(tensor, group=self.group, group_src=0)
 
     def check_same(self, facts: Mapping[str, Any]) -> None:
         """Raises ValueError if a fact is not the same on all ranks."""
@@ -71,6 +73,15 @@ class Ranks:
             values = [theirs[name] for theirs in everybodys]
             if any(value != values[0] for value in values):
                 raise ValueError(f"all ranks must have the same {name}, got {', '.join(map(str, values))}")
+
+    @contextmanager
+    def _shared(self, rows: np.ndarray) -> Iterator[torch.Tensor]:
+        """``rows`` where the group can work on them; on the CPU that is their own memory."""
+        own = torch.from_numpy(rows)
+        tensor = own.to(self.device)
+        with _reachable():
+            yield tensor
+        own.copy_(tensor)
 
 
 @contextmanager
