@@ -55,7 +55,7 @@ struct Training {
 // How an instruction set trains.
 using Train = Loss (*)(const Training&);
 
-// By the instruction set that fastrnn::kernels() has chosen. Throws std::bad_alloc.
+// By the instruction set of fastrnn::instruction_set(). Throws std::bad_alloc.
 Loss train(const Training& training);
 
 }  // namespace fastrnn::word2vec
