@@ -1,12 +1,12 @@
 """fastrnn.word2vec beside gensim and word2vec.c: the same file and parameters, in turns, each task in its own process.
 
-    python bench/word2vec.py CORPUS [--analogies questions-words.txt] [--json FILE]
+    python bench/word2vec.py CORPUS [--tasks TASKS] [--analogies questions-words.txt] [--json FILE]
 
 CORPUS is a text file with words between blanks. gensim reads it in both of its ways; the faster one counts. Words per
 second are those of the corpus, before subsampling, over the time of training without the vocabulary. Accuracy takes
-`--epochs` epochs for every seed, and so most of the time; `--seeds ''` leaves it out. What is measured is written to
-the file at once, so that it is not lost if the rest is cut off. Needs fastrnn[bench], whose word2vec is word2vec.c; on
-other systems than Linux it is left out.
+`--epochs` epochs for every seed, and so most of the time. What is measured is written to the file at once, so that it
+is not lost if the rest is cut off. Needs fastrnn[bench], whose word2vec is word2vec.c; it is left out on other systems
+than Linux.
 """
 
 import argparse
@@ -36,6 +36,8 @@ PARAMETERS: dict[str, Any] = {
 ALPHA, MIN_ALPHA = 0.025, 0.0001  # the learning rate at the beginning and the end, everybody's default
 MOST_FREQUENT = 30_000  # words among which an analogy is looked for
 WAYS = ("gensim file", "gensim sentences", "fastrnn", "fastrnn deterministic")
+TASKS = ("vocabulary", "skip-gram", "CBOW", "phrases", "phrases of a file", "analogies")
+TASKS += ("skip-gram accuracy", "CBOW accuracy")
 SAME_RATE = "fastrnn, the rate of gensim file"
 
 
@@ -95,7 +97,9 @@ def accuracy(way: str, corpus: str, workers: int, sg: int, epochs: int, seed: in
 
 
 def analogy_time(way: str, corpus: str, workers: int, analogies: str) -> dict[str, float]:
-    """Seconds to answer all analogies, with vectors of no worth."""
+    """Seconds to answer all analogies, with vectors of no worth. Nobody's imports count, torch's neither."""
+    import torch  # noqa: F401
+
     new, given = model(way, corpus, 1, workers)
     new.build_vocab(**given)
     start = time.perf_counter()
@@ -169,12 +173,16 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each way")
     parser.add_argument("--epochs", type=int, default=5, help="of the trainings whose accuracy is compared")
-    parser.add_argument("--seeds", default="1,2,3", help="of these trainings; '' for none")
+    parser.add_argument("--seeds", default="1,2,3", help="of these trainings")
     parser.add_argument("--analogies", default=str(files("gensim").joinpath("test/test_data/questions-words.txt")))
+    parser.add_argument("--tasks", default=",".join(TASKS), help="comma separated; by default all")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if not Path(options.corpus).is_file():
         parser.error(f"{options.corpus} is no file")
+    tasks = options.tasks.split(",")
+    if unknown := {*tasks} - {*TASKS}:
+        parser.error(f"--tasks are of {', '.join(TASKS)}; got {', '.join(sorted(unknown))}")
     shared = {"corpus": options.corpus, "workers": options.workers}
     rows: list[dict[str, Any]] = []
     found = {
@@ -192,6 +200,8 @@ def main() -> None:
         return row
 
     def in_turns(name: str, task: Callable[..., dict[str, float]], ways: tuple[str, ...], **arguments: Any) -> None:
+        if name not in tasks:
+            return
         for turn in range(options.rounds):
             for way in ways:
                 keep({"task": name, "way": way, "turn": turn} | measured(task, way=way, **arguments))
@@ -204,10 +214,12 @@ def main() -> None:
     in_turns("skip-gram", training, trained, **shared, sg=1)
     in_turns("CBOW", training, trained, **shared, sg=0)
     in_turns("phrases", phrases, WAYS[1:3], corpus=options.corpus)
-    in_turns("phrases, file", phrases_file, WAYS[1:3], corpus=options.corpus)
+    in_turns("phrases of a file", phrases_file, WAYS[1:3], corpus=options.corpus)
     in_turns("analogies", analogy_time, WAYS[2:3], **shared, analogies=options.analogies)
     for sg, name in ((1, "skip-gram"), (0, "CBOW")):
-        for seed in [int(seed) for seed in options.seeds.split(",") if seed]:
+        if f"{name} accuracy" not in tasks:
+            continue
+        for seed in map(int, options.seeds.split(",")):
             # The better of gensim's ways for skip-gram is not in doubt; for CBOW, the faster one has another rate.
             for way in WAYS[1:3] if sg else (*WAYS[:3], SAME_RATE):
                 arguments = {"sg": sg, "epochs": options.epochs, "seed": seed, "analogies": options.analogies}

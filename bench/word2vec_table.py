@@ -15,7 +15,7 @@ from typing import Any
 from fastrnn.page import insert
 
 Rows = list[dict[str, Any]]
-TIMED = ("vocabulary", "skip-gram", "CBOW", "phrases", "phrases, file", "analogies")
+TIMED = ("vocabulary", "skip-gram", "CBOW", "phrases", "phrases of a file", "analogies")
 PEAK = "peak_kib"
 SCORES = ("analogies", "WordSim-353", "SimLex-999")
 

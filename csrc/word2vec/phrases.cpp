@@ -50,12 +50,14 @@ std::vector<Phrases::Candidate> Phrases::candidates() const {
   counts_.pairs.for_each([&](const PairCount& counted) {
     if (counted.pair.left == kNone) counts[counted.pair.right] = counted.count;
   });
-  auto is_whole = [&](uint32_t id) { return counts_.words.text(id).find(options_.delimiter[0]) == std::string::npos; };
+  std::vector<bool> is_whole;
+  for (uint32_t id = 0; id < counts_.words.size(); ++id)
+    is_whole.push_back(counts_.words.text(id).find(options_.delimiter[0]) == std::string_view::npos);
   std::vector<Candidate> found;
   counts_.pairs.for_each([&](const PairCount& counted) {
     const auto [left, right] = counted.pair;
     if (left == kNone || !is_frequent(counted.count)) return;
-    const bool certain = is_whole(left) && is_whole(right);
+    const bool certain = is_whole[left] && is_whole[right];
     if (!certain || !std::isnan(score(counts[left], counts[right], counted.count))) found.push_back({counted, certain});
   });
   std::sort(found.begin(), found.end(),

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -14,6 +15,18 @@
 #include "python_sentences.h"
 
 namespace fastrnn::word2vec {
+
+// As long as it lives, no new list sets off the garbage collector, and that any program.
+class NoGarbageCollection {
+ public:
+  NoGarbageCollection() : was_on_(PyGC_Disable()) {}
+  ~NoGarbageCollection() {
+    if (was_on_) PyGC_Enable();
+  }
+
+ private:
+  bool was_on_;
+};
 
 // A PhraseJoiner for Python's lists: a word stays the same object, and each phrase is one object, made when first met.
 class ListJoiner {
@@ -42,9 +55,8 @@ class ListJoiner {
   std::vector<std::array<pybind11::str, 3>> phrases_of(const pybind11::handle& sentence) {
     const pybind11::object words = as_words(sentence);
     Reader reader;
-    read(reader, words);
     std::vector<std::array<pybind11::str, 3>> found;
-    for (const Joined& each : reader.joined) {
+    for (const Joined& each : read(reader, words)) {
       if (each.phrase < 0) continue;
       const auto word = [&](uint32_t i) { return pybind11::reinterpret_borrow<pybind11::str>(item(words, i)); };
       found.push_back(
@@ -71,53 +83,55 @@ class ListJoiner {
     uint32_t first, last;
     int64_t phrase;  // its number, or -1
   };
-  // What one thread reads.
+  using Sentence = std::vector<Joined>;
+  // What a thread needs to read a sentence.
   struct Reader {
-    std::vector<Joined> joined;  // of all its sentences
-    std::vector<PhraseJoiner::Word> sentence;
+    std::vector<PhraseJoiner::Word> words;
     std::string scratch;
   };
 
-  void read(Reader& reader, const pybind11::object& words) const {
+  Sentence read(Reader& reader, const pybind11::object& words) const {
     Utf8 utf8;
-    reader.sentence.clear();
-    for_each_word(words, utf8, [&](std::string_view word) { reader.sentence.push_back(PhraseJoiner::word(word)); });
-    joiner_.join(reader.sentence, reader.scratch, [&](int64_t first, int64_t last, int64_t phrase) {
-      reader.joined.push_back({uint32_t(first), uint32_t(last), phrase});
+    reader.words.clear();
+    for_each_word(words, utf8, [&](std::string_view word) { reader.words.push_back(PhraseJoiner::word(word)); });
+    Sentence sentence;
+    sentence.reserve(reader.words.size());
+    joiner_.join(reader.words, reader.scratch, [&](int64_t first, int64_t last, int64_t phrase) {
+      sentence.push_back({uint32_t(first), uint32_t(last), phrase});
     });
+    return sentence;
   }
 
-  // With the GIL, so that no list changes while threads read it.
+  pybind11::list list(const pybind11::object& words, const Sentence& sentence) {
+    pybind11::list joined(sentence.size());
+    for (size_t i = 0; i < sentence.size(); ++i)
+      PyList_SET_ITEM(joined.ptr(), i, Py_NewRef(this->joined(words, sentence[i])));
+    return joined;
+  }
+
+  // With the GIL, so that no list changes while threads read it. Only this thread can make lists: it makes those that
+  // can be made, and then reads the next sentence itself.
   pybind11::list join(const std::vector<pybind11::object>& sentences, int threads) {
-    struct Place {
-      int reader;
-      size_t begin, end;  // in its words
+    struct Read {
+      Sentence sentence;
+      std::atomic<bool> is_there = false;
     };
+    const NoGarbageCollection off;
     if (int(readers_.size()) < threads) readers_.resize(threads);
-    for (Reader& reader : readers_) reader.joined.clear();
-    std::vector<Place> places(sentences.size());
+    std::vector<Read> read(sentences.size());
+    pybind11::list lists(sentences.size());
+    size_t made = 0;
+    auto make_lists = [&] {
+      for (; made < read.size() && read[made].is_there.load(std::memory_order_acquire); ++made)
+        PyList_SET_ITEM(lists.ptr(), made, list(sentences[made], read[made].sentence).release().ptr());
+    };
     for_each_piece(threads, int64_t(sentences.size()), [&](int thread, int64_t i) {
-      Reader& reader = readers_[thread];
-      const size_t begin = reader.joined.size();
-      read(reader, sentences[i]);
-      places[i] = {thread, begin, reader.joined.size()};
+      read[i].sentence = this->read(readers_[thread], sentences[i]);
+      read[i].is_there.store(true, std::memory_order_release);
+      if (thread == 0) make_lists();
     });
-    // A new list may set off the garbage collector, and that any program, which may even come here again. So first all
-    // words are taken hold of, and after that nothing is used that is not of this call.
-    std::vector<pybind11::object> words;
-    for (size_t i = 0; i < sentences.size(); ++i)
-      for (size_t j = places[i].begin; j < places[i].end; ++j)
-        words.push_back(
-            pybind11::reinterpret_borrow<pybind11::object>(joined(sentences[i], readers_[places[i].reader].joined[j])));
-    pybind11::list all(sentences.size());
-    pybind11::object* word = words.data();
-    for (size_t i = 0; i < sentences.size(); ++i) {
-      const size_t size = places[i].end - places[i].begin;
-      pybind11::list sentence(size);
-      for (size_t j = 0; j < size; ++j) PyList_SET_ITEM(sentence.ptr(), j, (word++)->release().ptr());
-      PyList_SET_ITEM(all.ptr(), i, sentence.release().ptr());
-    }
-    return all;
+    make_lists();
+    return lists;
   }
 
   static PyObject* item(const pybind11::object& words, uint32_t i) { return PySequence_Fast_GET_ITEM(words.ptr(), i); }

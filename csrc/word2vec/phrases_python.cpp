@@ -26,6 +26,13 @@ void count_sentences(PhraseCounter& counter, const py::iterable& sentences) {
   }
 }
 
+// A dict, for one object for each of them would set the garbage collector to look at all lists of the corpus.
+py::dict texts_and_scores(const Phrases& phrases) {
+  py::dict scores;
+  for (const auto& [text, score] : phrases.phrases()) scores[to_str(text)] = score;
+  return scores;
+}
+
 py::tuple counts(const Phrases& phrases) {
   py::list texts, numbers;
   for (const PairCount& counted : phrases.counts()) {
@@ -61,7 +68,7 @@ void bind_phrases(py::module_& m) {
       .def(
           "add", [](Phrases& phrases, PhraseCounter& counter) { phrases.add(counter.finish()); },
           py::call_guard<py::gil_scoped_release>())
-      .def("phrases", &Phrases::phrases)
+      .def("phrases", &texts_and_scores)
       .def("score",
            py::overload_cast<std::string_view, std::string_view, std::string_view>(&Phrases::score, py::const_))
       .def("counts", &counts)

@@ -101,7 +101,7 @@ class Phrases(Joining):
 
     def export_phrases(self) -> dict[str, float]:
         """All phrases that were found, in the order of their first appearance, and their scores."""
-        return dict(self._phrases.phrases())
+        return self._phrases.phrases()
 
     def freeze(self) -> FrozenPhrases:
         """The phrases without the counts: all that joining them needs."""
