@@ -73,7 +73,8 @@ def main() -> None:
     text = "\n\n".join(
         [
             f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, gensim {found['gensim']}; "
-            f"`{found['command']}`. Seconds, and the peak of the process's memory:",
+            f"`{found['command']}`. {found.get('note', '')}",
+            "Seconds, and the peak of the process's memory:",
             speed(found["rows"]),
             "Scores in per cent, the mean of the seeds and, in brackets, the lowest and the highest:",
             accuracy(found["rows"]),
