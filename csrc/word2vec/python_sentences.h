@@ -36,7 +36,8 @@ inline pybind11::object next_sentence(const pybind11::iterator& sentences) {
   return sentence;
 }
 
-// Words that are read at once: enough to be worth the start of a thread, few enough to stay in the caches.
+// Words that are read at once: enough to be worth the start of a thread, few enough to stay in the caches. Phrases of
+// enwiki8 found and joined with 2^14: 1.4 and 1.4 s, with 2^16: 1.1 and 1.2, with 2^17: 1.2 and 1.3.
 constexpr int64_t kWordsAtOnce = int64_t{1} << 16;
 
 // The next sentences of an iterator, about kWordsAtOnce words; none if there are no more. An iterator may change a list
