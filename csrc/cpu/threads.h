@@ -18,6 +18,18 @@ FASTRNN_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 FASTRNN_INLINE int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 FASTRNN_INLINE int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// While another thread has not come far enough. Spins, for a step is a few microseconds; then yields, for with more
+// threads than cores the one waited for may need this very core.
+FASTRNN_INLINE void wait_a_little(int spins) {
+  if (spins > 2000) {
+    sched_yield();
+  } else {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+}
+
 struct Barrier {
   alignas(64) int arrived = 0;
   alignas(64) int round = 0;
@@ -27,8 +39,6 @@ struct Team {
   int rank, size;
   Barrier* barrier;
 
-  // Spins, for a step is a few microseconds; then yields, for with more threads than cores the one waited for may
-  // need this very core.
   inline void meet() const {
     if (size == 1) return;
     int round = __atomic_load_n(&barrier->round, __ATOMIC_RELAXED);
@@ -37,15 +47,7 @@ struct Team {
       __atomic_store_n(&barrier->round, round + 1, __ATOMIC_RELEASE);
       return;
     }
-    for (int spins = 0; __atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE) == round; ++spins) {
-      if (spins > 2000) {
-        sched_yield();
-      } else {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-      }
-    }
+    for (int spins = 0; __atomic_load_n(&barrier->round, __ATOMIC_ACQUIRE) == round; ++spins) wait_a_little(spins);
   }
 
   // This thread's part of n things: contiguous, sizes differ by one at most.

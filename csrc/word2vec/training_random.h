@@ -24,7 +24,11 @@ struct Drawn {
   int64_t count;  // of the words, without the first -1
   int32_t* word;
   uint64_t* random;
-  int32_t* negative;  // count x negative
+  int32_t* negative;                      // count x negative
+  int32_t *after_context, *after_output;  // see Conflicts, which finds them
+
+  // The last window of another worker that word i's window has to come after, or -1.
+  int32_t after(int64_t i) const { return after_context[i] > after_output[i] ? after_context[i] : after_output[i]; }
 };
 
 // Mikolov et al., arXiv:1310.4546, section 2.3. The low half of the random number decides; the high one is for the

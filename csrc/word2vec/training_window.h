@@ -62,36 +62,48 @@ FASTRNN_INLINE void fetch(const Window& w, int64_t begin, int64_t end) {
   }
 }
 
+// Calls use(word) for each word of the context of the word at a place.
+template <class Use>
+FASTRNN_INLINE void for_each_context(const Training& t, const Drawn& drawn, int64_t place, Use use) {
+  const int32_t* word = drawn.word + place;
+  const int reach = reach_of(t, drawn.random[place]);
+  int before = 0;
+  while (before < reach && word[-before - 1] >= 0) ++before;
+  for (int i = before; i > 0; --i) use(word[-i]);
+  for (int i = 1; i <= reach && word[i] >= 0; ++i) use(word[i]);
+}
+
+// Calls node(number, sign) for each row of syn1 that a word predicts, and other(number, sign) for those of syn1neg.
+template <class Node, class Other>
+FASTRNN_INLINE void for_each_output(const Training& t, const Drawn& drawn, int64_t place, Node node, Other other) {
+  const int64_t centre = drawn.word[place];
+  if (t.path_offsets)
+    for (int64_t i = t.path_offsets[centre]; i < t.path_offsets[centre + 1]; ++i)
+      node(t.path_nodes[i], t.path_codes[i] ? -1.f : 1.f);
+  if (t.negative > 0) other(int32_t(centre), 1.f);
+  for (int n = 0; n < t.negative; ++n) {
+    const int32_t drawn_word = drawn.negative[place * t.negative + n];
+    if (drawn_word != centre) other(drawn_word, -1.f);
+  }
+}
+
 // Which rows a word of the block takes part with as the centre. No inputs: nothing to train here.
 inline void choose_rows(const Training& t, const Drawn& drawn, int64_t place, Window& w) {
   w.contexts = w.inputs = w.outputs = 0;
-  const int32_t* word = drawn.word + place;
-  const int64_t centre = *word;
-  if (centre < 0) return;
-  const int reach = reach_of(t, drawn.random[place]);
+  if (drawn.word[place] < 0) return;
   DifferentRows inputs{w.input, w.times}, outputs{w.output, w.output_times};
-  auto add_context = [&](int64_t of) {
-    w.context[w.contexts] = t.syn0 + of * t.width;
-    if (t.skip_gram) inputs.add(w.context[w.contexts], of);
+  for_each_context(t, drawn, place, [&](int64_t word) {
+    w.context[w.contexts] = t.syn0 + word * t.width;
+    if (t.skip_gram) inputs.add(w.context[w.contexts], word);
     ++w.contexts;
-  };
-  auto add_output = [&](float* rows, int64_t number, float sign) {
-    if (outputs.add(rows + number * t.width, number)) w.sign[outputs.count - 1] = sign;
-  };
-  int before = 0;
-  while (before < reach && word[-before - 1] >= 0) ++before;
-  for (int i = before; i > 0; --i) add_context(word[-i]);
-  for (int i = 1; i <= reach && word[i] >= 0; ++i) add_context(word[i]);
+  });
   if (w.contexts == 0) return;
-
-  if (t.path_offsets)
-    for (int64_t i = t.path_offsets[centre]; i < t.path_offsets[centre + 1]; ++i)
-      add_output(t.syn1, t.path_nodes[i], t.path_codes[i] ? -1.f : 1.f);
-  if (t.negative > 0) add_output(t.syn1neg, centre, 1);
-  for (int n = 0; n < t.negative; ++n) {
-    const int64_t other = drawn.negative[place * t.negative + n];
-    if (other != centre) add_output(t.syn1neg, other, -1);
-  }
+  const auto add_output = [&](float* rows) {
+    return [&, rows](int64_t number, float sign) {
+      if (outputs.add(rows + number * t.width, number)) w.sign[outputs.count - 1] = sign;
+    };
+  };
+  for_each_output(t, drawn, place, add_output(t.syn1), add_output(t.syn1neg));
   w.inputs = t.skip_gram ? inputs.count : 1;
   w.outputs = outputs.count;
 }

@@ -9,6 +9,10 @@
 
 namespace fastrnn::FASTRNN_TARGET {
 
+// How many windows ahead of its turn a window's rows are asked for. CBOW 1.3 times as fast as with the rows of eight
+// windows asked for at once, before the first of them is trained.
+constexpr int windows_ahead = 8;
+
 // One block of memory, zero to begin with. Asked twice: first how much is needed, then for the pieces.
 class Memory {
  public:
@@ -31,24 +35,25 @@ class Memory {
   int64_t used = 0;
 };
 
-// What a worker has for itself: the words it has drawn, windows that wait for their rows, and the numbers between one
-// product of a window and the next.
+// What a worker has for itself, or in order a stream of blocks: the words that were drawn, windows that wait for their
+// rows, and the numbers between one product of a window and the next.
 struct Workspace {
   Drawn drawn;
   Window* window;
   Products products;
 
-  Workspace(const Training& t, int windows) {
-    lay_out(t, windows);
+  explicit Workspace(const Training& t) {
+    lay_out(t);
     memory.allocate();
-    lay_out(t, windows);
+    lay_out(t);
     ++drawn.word;  // before the first is a word -1
   }
 
  private:
   Memory memory;
 
-  void lay_out(const Training& t, int windows) {
+  void lay_out(const Training& t) {
+    constexpr int windows = windows_ahead + 1;  // one more than those that wait
     const int64_t contexts = 2 * t.window, outputs = t.longest_path + (t.negative ? 1 + t.negative : 0);
     const int64_t stride = divide_up(outputs, TileOf<false>::outputs) * TileOf<false>::outputs;
     const int64_t tiles = t.skip_gram ? divide_up(contexts, TileOf<true>::inputs) * (stride / TileOf<true>::outputs)
@@ -57,6 +62,8 @@ struct Workspace {
     drawn.word = memory.take<int32_t>(1 + t.longest_block + 1);
     drawn.random = memory.take<uint64_t>(t.longest_block + 1 + negatives_ahead);
     drawn.negative = memory.take<int32_t>(t.longest_block * t.negative);
+    drawn.after_context = memory.take<int32_t>(t.deterministic ? t.longest_block : 0);
+    drawn.after_output = memory.take<int32_t>(t.deterministic ? t.longest_block : 0);
     window = memory.take<Window>(windows);
     products.stride = stride;
     products.hidden = memory.take<float>(t.width);
@@ -79,22 +86,33 @@ struct Workspace {
   }
 };
 
-// As many as come, each where it was made. (No container of the library: see vec.h.)
+// Several of them. (No container of the library: see vec.h.)
 class Workspaces {
  public:
-  explicit Workspaces(int most) : spaces(static_cast<Workspace*>(malloc(most * sizeof(Workspace)))) {
-    if (!spaces) throw std::bad_alloc();
+  Workspaces(const Training& t, int number) : Workspaces(number) {
+    for (; count < number; ++count) new (spaces + count) Workspace(t);
   }
+  Workspaces(const Workspaces&) = delete;
   ~Workspaces() {
     while (count > 0) spaces[--count].~Workspace();
     free(spaces);
   }
-  void emplace(const Training& t, int windows) { new (spaces + count) Workspace(t, windows), ++count; }
   Workspace& operator[](int i) { return spaces[i]; }
+
+  // How many words were drawn into the one that has most.
+  int64_t longest() const {
+    int64_t most = 0;
+    for (int i = 0; i < count; ++i) most = larger(most, spaces[i].drawn.count);
+    return most;
+  }
 
  private:
   Workspace* spaces;
   int count = 0;
+
+  explicit Workspaces(int number) : spaces(static_cast<Workspace*>(malloc(number * sizeof(Workspace)))) {
+    if (!spaces) throw std::bad_alloc();
+  }
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -31,8 +31,8 @@ class Word2Vec:
     Args:
         sentences: an iterable of lists of words.
         corpus_file: a text file, a sentence a line; .gz, .xz and .bz2 are unpacked on the way.
-        deterministic: the same vectors, to the bit, for a seed at any number of workers: those of one. A second worker
-            draws words ahead of it; more have no work, so on many cores this takes many times as long.
+        deterministic: the same vectors, to the bit, for a seed at any number of workers. More than four have no work,
+            with hierarchical softmax more than one. They wait for each other: it takes longer beside other programs.
         progress: see :data:`Progress`. What it raises ends the training and is passed on.
         settings: the others, with gensim 4's names and defaults: :class:`fastrnn.word2vec.settings.Settings`. What of
             gensim's says how its threads and log work is passed over.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from fastrnn.word2vec import _C
-from fastrnn.word2vec.corpus import Encoded
+from fastrnn.word2vec.corpus import Encoded, default_workers
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.reading import give_back
@@ -41,7 +41,8 @@ class Trainer:
             shrink_windows=settings.shrink_windows,
             window=settings.window,
             negative=settings.negative,
-            workers=workers,
+            # In order they wait for each other, so more than there are cores would hold up all.
+            workers=min(workers, default_workers()) if deterministic else workers,
             deterministic=deterministic,
         )
 
