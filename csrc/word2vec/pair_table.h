@@ -1,15 +1,12 @@
-// Counting pairs of numbers, many millions of them, in memory that is far larger than any cache.
-//
-// A hash table that is probed at random waits for memory at each step. So the table is 256 tables, each for a part of
-// the hashes; what is to be counted is first sorted by these parts, and then counted a part at a time, in cache, each
-// part by one thread (the radix partitioning of database joins: Manegold, Boncz and Kersten, 2002, "Optimizing
-// main-memory join on modern hardware", section 3).
+// From pairs of numbers to their counts. A large table is one of 256, each for a part of the hashes: see name_counts.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
 namespace fastrnn::word2vec {
+
+constexpr uint32_t kNone = UINT32_MAX;  // no number
 
 struct Pair {
   uint32_t left, right;
@@ -82,41 +79,6 @@ class PairTable {
   std::vector<PairCount> slots_;
   int shift_ = 64 - 3;  // so that the hash's next bits choose the slot
   int64_t size_ = 0;
-};
-
-// One occurrence of a pair, of a text of fewer than 2^32 of them.
-struct Occurrence {
-  Pair pair;
-  uint32_t place;
-};
-
-// Occurrences, sorted by the parts of their hashes.
-using Partitioned = std::vector<std::vector<Occurrence>>;
-
-class PairCounts {
- public:
-  PairCounts() : parts_(PairTable::kParts) {}
-
-  const PairCount* find(Pair pair) const { return parts_[PairTable::part(hash(pair))].find(pair); }
-  void add(Pair pair, int64_t count, int64_t first) { parts_[PairTable::part(hash(pair))].add(pair, count, first); }
-
-  // Adds `step` for each occurrence, which begins at place + position. Empties what it was given.
-  void add(std::vector<Partitioned>& occurrences, int64_t position, int64_t step, int threads);
-
-  int64_t size() const;
-
-  // Forgets every pair that was counted less than `count` times.
-  void prune(int64_t count);
-
-  // Calls use(const PairCount&) for each.
-  template <class Use>
-  void for_each(Use&& use) const {
-    for (const PairTable& part : parts_) part.for_each(use);
-  }
-  const std::vector<PairTable>& parts() const { return parts_; }
-
- private:
-  std::vector<PairTable> parts_;
 };
 
 }  // namespace fastrnn::word2vec

@@ -17,12 +17,12 @@ void Phrases::add(PhraseCounts counted) {
   counts_.add(counted);
   counts_.least = std::max(counts_.least, counted.least);
   if (size() <= options_.max_size) return;
-  counts_.pairs.prune(counts_.least++);
+  counts_.names.prune(counts_.least++);
   counts_.drop_unused_words();
 }
 
 int64_t Phrases::count(std::string_view text) const {
-  const PairCount* counted = counts_.pairs.find(counts_.words.find_name(text, options_.delimiter));
+  const PairCount* counted = counts_.names.find(counts_.words.find_name(text, options_.delimiter));
   return counted ? counted->count : 0;
 }
 
@@ -47,14 +47,14 @@ double Phrases::score(int64_t first, int64_t last, int64_t both) const {
 
 std::vector<Phrases::Candidate> Phrases::candidates() const {
   std::vector<int64_t> counts(counts_.words.size());  // of words without the delimiter
-  counts_.pairs.for_each([&](const PairCount& counted) {
+  counts_.names.for_each([&](const PairCount& counted) {
     if (counted.pair.left == kNone) counts[counted.pair.right] = counted.count;
   });
   std::vector<bool> is_whole;
   for (uint32_t id = 0; id < counts_.words.size(); ++id)
     is_whole.push_back(counts_.words.text(id).find(options_.delimiter[0]) == std::string_view::npos);
   std::vector<Candidate> found;
-  counts_.pairs.for_each([&](const PairCount& counted) {
+  counts_.names.for_each([&](const PairCount& counted) {
     const auto [left, right] = counted.pair;
     if (left == kNone || !is_frequent(counted.count)) return;
     const bool certain = is_whole[left] && is_whole[right];
@@ -84,7 +84,7 @@ std::vector<std::pair<std::string, double>> Phrases::phrases() const {
 std::vector<PairCount> Phrases::counts() const {
   std::vector<PairCount> all;
   all.reserve(size());
-  counts_.pairs.for_each([&](const PairCount& counted) { all.push_back(counted); });
+  counts_.names.for_each([&](const PairCount& counted) { all.push_back(counted); });
   std::sort(all.begin(), all.end(), [](const PairCount& a, const PairCount& b) { return a.first < b.first; });
   return all;
 }
@@ -93,7 +93,7 @@ void Phrases::restore(const std::vector<std::string>& texts, const std::vector<i
                       int64_t least) {
   if (texts.size() != numbers.size()) throw std::invalid_argument("there must be as many counts as words");
   for (size_t i = 0; i < texts.size(); ++i)
-    counts_.pairs.add(counts_.words.name(texts[i], options_.delimiter), numbers[i], counts_.position++);
+    counts_.names.add(counts_.words.name(texts[i], options_.delimiter), numbers[i], counts_.position++);
   counts_.total_words = total_words;
   counts_.least = least;
 }

@@ -36,7 +36,7 @@ class Phrases {
 
   std::string text(const PairCount& counted) const { return counts_.words.text(counted.pair, options_.delimiter); }
   std::vector<PairCount> counts() const;  // in order of first appearance
-  int64_t size() const { return counts_.pairs.size(); }
+  int64_t size() const { return counts_.names.size(); }
   int64_t total_words() const { return counts_.total_words; }
   int64_t least() const { return counts_.least; }
   const PhraseOptions& options() const { return options_; }

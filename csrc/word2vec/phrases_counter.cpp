@@ -18,9 +18,9 @@ constexpr int64_t kFew = 1 << 14;                     // names for which no thre
 void PhraseCounts::add(const PhraseCounts& other) {
   std::vector<uint32_t> ours(other.words.size());
   for (uint32_t id = 0; id < other.words.size(); ++id) ours[id] = words.id(other.words.text(id));
-  other.pairs.for_each([&](const PairCount& theirs) {
+  other.names.for_each([&](const PairCount& theirs) {
     const auto [left, right] = theirs.pair;
-    pairs.add({left == kNone ? kNone : ours[left], ours[right]}, theirs.count, position + theirs.first);
+    names.add({left == kNone ? kNone : ours[left], ours[right]}, theirs.count, position + theirs.first);
   });
   total_words += other.total_words;
   position += other.position;
@@ -28,7 +28,7 @@ void PhraseCounts::add(const PhraseCounts& other) {
 
 void PhraseCounts::drop_unused_words() {
   std::vector<bool> used(words.size());
-  pairs.for_each([&](const PairCount& slot) {
+  names.for_each([&](const PairCount& slot) {
     if (slot.pair.left != kNone) used[slot.pair.left] = true;
     used[slot.pair.right] = true;
   });
@@ -36,16 +36,16 @@ void PhraseCounts::drop_unused_words() {
   std::vector<uint32_t> ids(words.size());
   for (uint32_t id = 0; id < words.size(); ++id)
     if (used[id]) ids[id] = kept.words.id(words.text(id));
-  pairs.for_each([&](const PairCount& slot) {
+  names.for_each([&](const PairCount& slot) {
     const auto [left, right] = slot.pair;
-    kept.pairs.add({left == kNone ? kNone : ids[left], ids[right]}, slot.count, slot.first);
+    kept.names.add({left == kNone ? kNone : ids[left], ids[right]}, slot.count, slot.first);
   });
   words = std::move(kept.words);
-  pairs = std::move(kept.pairs);
+  names = std::move(kept.names);
 }
 
 PhraseCounter::PhraseCounter(const PhraseOptions& options, int threads)
-    : options_(options), shared_(threads), occurrences_(threads, Partitioned(PairTable::kParts)) {
+    : options_(options), shared_(threads), occurrences_(threads) {
   for (int thread = 0; thread < threads; ++thread) readers_.emplace_back(options);
 }
 
@@ -113,13 +113,13 @@ void PhraseCounter::count_batch() {
   for (size_t first = 0, span = sentences_.size(); first < sentences_.size(); span *= 2) {
     span = std::min(span, sentences_.size() - first);
     add(first, first + span, 1);
-    if (counts_.pairs.size() <= options_.max_size) {
+    if (counts_.names.size() <= options_.max_size) {
       first += span;
       continue;
     }
     const size_t after = overflowing(first) + 1;
     add(after, first + span, -1);
-    counts_.pairs.prune(counts_.least++);
+    counts_.names.prune(counts_.least++);
     pruned = true;
     first = after;
     span = 1;
@@ -153,8 +153,9 @@ void PhraseCounter::add(size_t first, size_t last, int64_t step) {
   const int64_t names = end.place + int64_t(end.end - end.begin) - sentences_[first].place;
   const int threads = names < kFew ? 1 : int(readers_.size());
   const int64_t pieces = int64_t((last - first + kSentences - 1) / kSentences);
+  for (Occurrences& met : occurrences_) met.expect(counts_.words.size());
   for_each_piece(threads, pieces, [&](int thread, int64_t piece) {
-    Partitioned& parts = occurrences_[thread];
+    Occurrences& met = occurrences_[thread];
     const size_t begin = first + piece * kSentences;
     for (size_t i = begin; i < std::min(begin + kSentences, last); ++i) {
       const Sentence& sentence = sentences_[i];
@@ -162,12 +163,12 @@ void PhraseCounter::add(size_t first, size_t last, int64_t step) {
       const uint32_t* ids = shared_[sentence.reader].data();
       uint32_t place = uint32_t(sentence.place);
       for (size_t j = sentence.begin; j < sentence.end; ++j) {
-        const Pair pair = {names[j].left == kNone ? kNone : ids[names[j].left], ids[names[j].right]};
-        parts[PairTable::part(hash(pair))].push_back({pair, place++});
+        const auto [left, right] = names[j];
+        met.add({left == kNone ? kNone : ids[left], ids[right]}, place++);
       }
     }
   });
-  counts_.pairs.add(occurrences_, counts_.position, step, threads);
+  counts_.names.add(occurrences_, counts_.position, step, threads);
 }
 
 // The sentence, the first of those added or a later one, with which there were too many words and pairs.
@@ -175,7 +176,7 @@ size_t PhraseCounter::overflowing(size_t first) const {
   const int64_t start = counts_.position + sentences_[first].place;
   int64_t before = 0;
   std::vector<int64_t> places;  // of what is new
-  counts_.pairs.for_each([&](const PairCount& slot) {
+  counts_.names.for_each([&](const PairCount& slot) {
     if (slot.first < start)
       ++before;
     else

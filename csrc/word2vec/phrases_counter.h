@@ -1,14 +1,14 @@
 // Counting the words and pairs of neighbours of a corpus that comes in parts, in order, by any number of threads.
 //
 // A batch of the corpus is read by all threads, each with numbers of its own for the words; these become numbers that
-// all share; the pairs are sorted by the parts of the table; each part is counted. Nothing of the result depends on
-// which thread did what.
+// all share; with them the names are counted (name_counts.h). Nothing of the result depends on which thread did what.
 #pragma once
 #include <cstdint>
 #include <functional>
 #include <string_view>
 #include <vector>
 
+#include "name_counts.h"
 #include "phrases_text.h"
 
 namespace fastrnn::word2vec {
@@ -16,7 +16,7 @@ namespace fastrnn::word2vec {
 // Words with their numbers, and how often each word and pair was met, by the names that phrases_text.h gives them.
 struct PhraseCounts {
   Words words;
-  PairCounts pairs;
+  NameCounts names;
   int64_t total_words = 0;
   int64_t position = 0;  // of the next word or pair
   int64_t least = 1;     // what is counted less often is forgotten next
@@ -61,7 +61,7 @@ class PhraseCounter {
   const PhraseOptions options_;
   std::vector<PhraseReader> readers_;          // one for each thread
   std::vector<std::vector<uint32_t>> shared_;  // for each reader, the shared numbers of its words
-  std::vector<Partitioned> occurrences_;       // for each thread
+  std::vector<Occurrences> occurrences_;       // for each thread
   std::vector<Sentence> sentences_;            // of the batch, in order
   PhraseCounts counts_;
 };

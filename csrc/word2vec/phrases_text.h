@@ -13,8 +13,6 @@
 
 namespace fastrnn::word2vec {
 
-constexpr uint32_t kNone = UINT32_MAX;
-
 // Where a text is split into its name's two halves; npos where it is whole.
 inline size_t split(std::string_view text, std::string_view delimiter) { return text.rfind(delimiter); }
 
