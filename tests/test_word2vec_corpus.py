@@ -244,7 +244,15 @@ def test_half_a_surrogate_pair_is_an_error():
         Vocabulary.build([["\ud800"]])
 
 
-def test_control_c_ends_the_count():
+@pytest.fixture
+def control_c():
+    """Python's own answer to Ctrl-C, for a shell that starts a program in the background lets it ignore that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_control_c_ends_the_count(control_c):
     def forever():
         while True:
             yield ["a", "b"]
@@ -254,7 +262,7 @@ def test_control_c_ends_the_count():
         Vocabulary.build(forever())
 
 
-def test_control_c_ends_the_reading_of_a_file(tmp_path, monkeypatch):
+def test_control_c_ends_the_reading_of_a_file(control_c, tmp_path, monkeypatch):
     small_blocks(monkeypatch, 64, 16)
     path = tmp_path / "corpus.txt"
     path.write_text("a b c d e f g h\n" * 1_000_000)
