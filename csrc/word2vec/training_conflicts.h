@@ -30,11 +30,11 @@ class Conflicts {
   }
 
  private:
-  // Which window had a row last. Rows share places, for a small table stays in the nearest cache: a window may wait for
+  // Which window had a row last. Rows share slots, for a small table stays in the nearest cache: a window may wait for
   // one with which it shares nothing, but never too short, for that one has waited for the one it hides.
   struct Last {
-    static constexpr uint32_t places = 8192;
-    int32_t window[places];
+    static constexpr uint32_t slots = 8192;
+    int32_t window[slots];
   };
   Last context, output;
 
@@ -54,7 +54,7 @@ class Conflicts {
         int32_t found = -1;
         if (drawn.word[i] >= 0)
           for_each_row(drawn, i, [&](uint32_t row) __attribute__((always_inline)) {
-            int32_t& before = last.window[row % Last::places];
+            int32_t& before = last.window[row % Last::slots];
             const int32_t others = same_worker[stream] >> (before & (streams - 1)) & 1 ? -1 : before;
             found = others > found ? others : found;
             before = number;

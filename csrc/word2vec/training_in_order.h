@@ -10,7 +10,7 @@
 namespace fastrnn::FASTRNN_TARGET {
 
 // How far each worker is. Windows are counted through the whole epoch.
-class Places {
+class Progress {
  public:
   // The calling worker comes to a window, and has done all of its own before.
   void arrive(const Team& team, int64_t window) { __atomic_store_n(&next[team.rank].window, window, __ATOMIC_RELEASE); }
@@ -57,14 +57,14 @@ class InOrder {
       const int64_t longest = spaces.longest();  // now, before anybody draws for the next round
       train_round<skip_gram>(epoch, first, longest, windows, team);
       windows += longest * streams;
-      places.arrive(team, windows);
+      progress.arrive(team, windows);
     }
   }
 
  private:
   Workspaces spaces;
   Conflicts conflicts;
-  Places places;
+  Progress progress;
   Loss losses[streams];
 
   static void draw(const Training& t, int64_t block, Workspace& space) {
@@ -94,9 +94,9 @@ class InOrder {
         const Drawn& drawn = spaces[stream].drawn;
         if (i >= drawn.count) continue;
         if (team.size > 1 && i >= 0) {
-          places.arrive(team, windows + number_of(i, stream));
+          progress.arrive(team, windows + number_of(i, stream));
           const int64_t after = windows + drawn.after(i);
-          if (after >= done_by_others) done_by_others = places.wait(team, after);
+          if (after >= done_by_others) done_by_others = progress.wait(team, after);
         }
         train_window<skip_gram, true>(t, spaces[stream], alpha[stream], i, loss[stream]);
       }

@@ -10,9 +10,10 @@ inline void train_without_locks(Epoch& epoch, Workspace& space, const Team& team
     const int64_t block = __atomic_fetch_add(&epoch.next_block, 1, __ATOMIC_RELAXED);
     if (block >= epoch.t.block_count) return;
     draw_words(epoch.t, block, space.drawn);
+    const float alpha = epoch.alpha(block);
     Loss loss{};
     for (int64_t i = -windows_ahead; i < space.drawn.count; ++i)
-      train_window<skip_gram, false>(epoch.t, space, epoch.alpha(block), i, loss);
+      train_window<skip_gram, false>(epoch.t, space, alpha, i, loss);
     epoch.done(block, loss);
     if (team.rank == 0) epoch.report();
   }
