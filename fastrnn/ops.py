@@ -87,7 +87,7 @@ def _saved_on_cuda(
     accumulated = torch.float64 if input.dtype == torch.float64 else torch.float32
     if not recompute or not numbers:
         return input.new_empty(rows, numbers * hidden, dtype=accumulated)
-    steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // batch)
+    steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // torch.sym_max(1, batch))
     return input.new_empty((times + steps - 1) // steps, batch, hidden, dtype=accumulated)
 
 

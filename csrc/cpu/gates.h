@@ -82,7 +82,15 @@ class Gates : protected Sequence<Cell, T> {
           if (p.w_hr) h.store(saved_row + Cell::saves * width + u);
         }
       }
+      if (saved_row) clear_padding(saved_row, S::saved_row / width, units);
     }
+  }
+
+  // Zeros where slots are wider than the vectors of units: what an operator returns shows nothing of what memory held.
+  FASTRNN_INLINE void clear_padding(T* row, int64_t slots, Range units) {
+    if (units.end < vectors) return;
+    for (int64_t k = 0; k < slots; ++k)
+      for (int64_t u = vectors * V::lanes; u < width; u += V::lanes) V{}.store(row + k * width + u);
   }
 
  private:

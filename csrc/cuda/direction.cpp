@@ -104,7 +104,7 @@ Tensor Direction::copy(const Tensor& state, at::IntArrayRef sizes, at::ScalarTyp
 
 int64_t steps_per_checkpoint(int64_t batch) {
   constexpr int64_t least_steps = 8, enough_rows = 2048;
-  return std::max(least_steps, (enough_rows + batch - 1) / batch);
+  return std::max(least_steps, (enough_rows + batch - 1) / std::max<int64_t>(1, batch));
 }
 
 }  // namespace fastrnn::cuda
