@@ -67,27 +67,22 @@ def test_forced(isa):
 # What operators return, padding and all, in memory that held NaN before; prints the cases in which some of it is left.
 LEFTOVERS = """
 import math, torch
-import fastrnn.nn
 from fastrnn import ops
-from tests.test_operators import NAMES
-from tests.twins import CELLS, initial, make, random
+from tests.test_operators import _arguments
+from tests.twins import CELLS, random
 
 for cell in CELLS:
     for dtype in (torch.float32, torch.float64):
-        for hidden in (2, 6, 17):
-            layer = make(fastrnn.nn, cell, 5, hidden, bidirectional=True, dtype=dtype)
-            hx = initial(layer, 3, dtype)
-            h0, c0 = hx if isinstance(hx, tuple) else (hx, None)
-            weights = [w.detach() for w in layer._flat_weights]
-            for x, sizes in ((random(20, 3, 5, dtype=dtype), None),
-                             (random(40, 5, dtype=dtype), torch.tensor([3] * 9 + [2] * 2 + [1] * 9))):
-                for recompute in (False, True):
-                    def forward():
-                        return ops.forward(NAMES[cell], x, sizes, h0, c0, weights, True, True, False, True, recompute)
-                    before = [torch.full_like(t, math.nan) for t in forward() for _ in range(3)]
-                    del before
-                    if any(t.isnan().any() for t in forward()):
-                        print(cell, dtype, hidden, "packed" if sizes is not None else "", recompute)
+        name, _, _, *others = _arguments(cell, bidirectional=True, dtype=dtype)
+        for x, sizes in ((random(20, 3, 5, dtype=dtype), None),
+                         (random(40, 5, dtype=dtype), torch.tensor([3] * 9 + [2] * 2 + [1] * 9))):
+            for recompute in (False, True):
+                def forward():
+                    return ops.forward(name, x, sizes, *others, True, recompute)
+                before = [torch.full_like(t, math.nan) for t in forward() for _ in range(3)]
+                del before
+                if any(t.isnan().any() for t in forward()):
+                    print(cell, dtype, "equal" if sizes is None else "packed", "recompute" if recompute else "")
 """
 
 

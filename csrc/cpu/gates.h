@@ -86,6 +86,7 @@ class Gates : protected Sequence<Cell, T> {
     }
   }
 
+ private:
   // Zeros where slots are wider than the vectors of units: what an operator returns shows nothing of what memory held.
   FASTRNN_INLINE void clear_padding(T* row, int64_t slots, Range units) {
     if (units.end < vectors) return;
@@ -93,7 +94,6 @@ class Gates : protected Sequence<Cell, T> {
       for (int64_t u = vectors * V::lanes; u < width; u += V::lanes) V{}.store(row + k * width + u);
   }
 
- private:
   // A slot that no gate of W_ih fills (GRU's recurrent half of n) starts from its bias.
   void fill_other_slots(Range units, T* const* rows, int64_t count) {
     for (int slot = Cell::input_gates; slot < Cell::slots; ++slot)

@@ -60,7 +60,7 @@ std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
 void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
              const Tensor& saved) {
   if (layer.rows == 0) return;
-  // Checkpoints are few; not all need be written, see steps_per_checkpoint.
+  // A segment may be longer than the least (see steps_per_checkpoint): then some checkpoints belong to none.
   if (saved.defined() && saved.dim() == 4) saved.zero_();
   if (layer.dtype == at::kDouble)
     run<double>(layer, output, hn, cn, first, saved, kernels().of_double);
