@@ -5,6 +5,7 @@
 #include <torch/library.h>
 
 #include "cpu/dispatch.h"
+#include "cpu/forked.h"
 #include "cpu/run.h"
 #include "direct.h"
 
@@ -71,8 +72,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("instruction_set", [] { return std::string(fastrnn::kernels().name); }, "generic, avx2 or avx512");
   m.def("build_info", build_info, "compiler, OpenMP version, whether CUDA kernels were built");
   m.def(
-      "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(threads); }, py::arg("threads"),
-      py::call_guard<py::gil_scoped_release>(), "float32 multiply-adds on registers alone, GFLOP/s over all threads");
+      "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(fastrnn::forked() ? 1 : threads); },
+      py::arg("threads"), py::call_guard<py::gil_scoped_release>(),
+      "float32 multiply-adds on registers alone, GFLOP/s over all threads; in a child of fork over one");
   m.def("assume_cores", fastrnn::cpu::assume_cores, "for tests: use as many threads as if there were so many cores");
   m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");

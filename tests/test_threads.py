@@ -155,3 +155,19 @@ def test_after_fork():
     finally:
         child.kill()
     assert torch.equal(torch.from_numpy(output), expected)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_the_peak_after_fork():
+    from fastrnn.core import _C
+
+    assert _C.fma_peak(2) > 0  # the parent's threads are running now
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(_C.fma_peak(2)), daemon=True)
+    child.start()
+    try:
+        assert receiver.poll(60)
+        assert receiver.recv() > 0
+    finally:
+        child.kill()

@@ -2,11 +2,11 @@
 
 #include <ATen/Parallel.h>
 #include <omp.h>
-#include <pthread.h>
 
 #include <algorithm>
 
 #include "dispatch.h"
+#include "forked.h"
 
 namespace fastrnn::cpu {
 
@@ -14,16 +14,12 @@ using at::Tensor;
 
 namespace {
 
-// A child of fork has none of its parent's OpenMP threads, and libgomp would wait for them for ever.
-bool forked = false;
-const int fork_handler = pthread_atfork(nullptr, nullptr, [] { forked = true; });
-
 int assumed_cores = 0;
 
 // No more than there are cores to run on: threads that wait for each other once a step would wait for a core as well
 // (RNN T128 B8 H128, eight threads on two cores: 20 ms, two threads: 0.5).
 int usable_threads() {
-  const int threads = forked || at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int threads = forked() || at::in_parallel_region() ? 1 : at::get_num_threads();
   return threads > 1 ? std::min(threads, assumed_cores ? assumed_cores : omp_get_num_procs()) : 1;
 }
 
