@@ -58,7 +58,7 @@ def test_so_do_its_methods() -> None:
     [
         ("index2word", "'index2word'; in its place: index_to_key$"),
         ("vocab", "in its place: key_to_index and get_vecattr"),
-        ("init_sims", "in its place: nothing, or unit_normalize_all"),
+        ("syn0norm", r"in its place: get_normed_vectors\(\)"),
         ("colour", "WordVectors has no attribute 'colour'$"),
     ],
 )

@@ -96,6 +96,11 @@ def test_pairs_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     file.write_text("one\tother\tmean\nw1\tw2\tmuch\n")
     with pytest.raises(ValueError, match="line 2: expected two words and a number"):
         random_vectors(5, 3).evaluate_word_pairs(file)
+    file.write_text("# comment\none\tother\tmean\n" + "".join(f"w1\tw{i}\t{i}\n" for i in range(5)))
+    assert random_vectors(5, 3).evaluate_word_pairs(file)[2] == 0  # the names of the columns behind a comment
+    file.write_text("w1\tw2\t3\n# comment\none\tother\tmean\n")
+    with pytest.raises(ValueError, match="line 3: expected two words and a number"):
+        random_vectors(5, 3).evaluate_word_pairs(file)
     file.write_text("w1\tw2\t3\n")
     with pytest.raises(ValueError, match="at least three pairs that have vectors, got 1"):
         random_vectors(5, 3).evaluate_word_pairs(file)

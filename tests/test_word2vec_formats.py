@@ -124,7 +124,7 @@ def test_unicode_errors_and_repeated_keys(tmp_path: Path) -> None:
 
 def test_a_key_that_no_reader_could_find_is_refused(tmp_path: Path) -> None:
     for key in ("new york", "", "a\nb"):
-        with pytest.raises(ValueError, match="hold no key that is empty or has a space"):
+        with pytest.raises(ValueError, match=r"cannot hold the key .* is empty or has a space"):
             WordVectors([key], np.zeros((1, 2))).save_word2vec_format(tmp_path / "v")
     assert list(tmp_path.iterdir()) == []
 
@@ -175,7 +175,7 @@ def test_counts_in_a_file_beside_the_vectors(vectors: WordVectors, tmp_path: Pat
     assert (tmp_path / "counts").read_text(encoding="utf-8") == "東京 9\nnaïve 3\nc 3\n"
     back = WordVectors.load_word2vec_format(tmp_path / "v", tmp_path / "counts", True)
     assert [back.get_vecattr(key, "count") for key in KEYS] == [3, 9, 3]
-    with pytest.raises(ValueError, match="counts: these vectors have no counts"):
+    with pytest.raises(ValueError, match="counts: these vectors have no counts, which it needs"):
         WordVectors(KEYS, AWKWARD).save_word2vec_format(tmp_path / "w", tmp_path / "counts")
     assert not (tmp_path / "w").exists()
     for text, message in (

@@ -45,15 +45,15 @@ def test_what_does_not_fit_changes_nothing(five: WordVectors) -> None:
         (["milk"], NEW, None, r"got 1 keys, 1 of them different, and shape \[2, 2\]"),
         (["milk", "beer"], NEW[:, :1], None, r"vectors of shape \[keys, 2\]"),
         (["milk", "milk"], NEW, None, "got 2 keys, 1 of them different"),
-        (["milk", "beer"], NEW, {"count": [1]}, r"Expected 2 counts, one a key, got shape \[1\]"),
-        (["milk", "beer"], NEW, {"colour": [1, 2]}, "extras may hold 'count' alone; got 'colour'"),
+        (["milk", "beer"], NEW, {"count": [1]}, r"Expected 2 values of 'count', one a key, got shape \[1\]"),
+        (["milk", "beer"], NEW, {"count": [1, 0.5]}, "'count' holds int64, which cannot represent .*0.5"),
     ):
         with pytest.raises(ValueError, match=message):
             five.add_vectors(keys, rows, extras)
     assert five.index_to_key == KEYS
     assert len(five.vectors) == 5
-    with pytest.raises(ValueError, match="extras may hold none, for these vectors have no counts; got 'count'"):
-        random_vectors(2, 2).add_vectors(["a", "b"], NEW, {"count": [1, 2]})
+    assert five.counts is not None
+    assert five.counts.tolist() == [9, 7, 5, 3, 1]
 
 
 def test_the_vectors_of_some_keys(five: WordVectors) -> None:

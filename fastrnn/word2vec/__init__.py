@@ -4,12 +4,13 @@ from fastrnn.word2vec.joining import ENGLISH_CONNECTOR_WORDS
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.pairs import skip_gram_pairs
 from fastrnn.word2vec.phrases import FrozenPhrases, Phraser, Phrases
-from fastrnn.word2vec.vectors import WordVectors
+from fastrnn.word2vec.vectors import KeyedVectors, WordVectors
 from fastrnn.word2vec.vocabulary import Vocabulary
 
 __all__ = [
     "ENGLISH_CONNECTOR_WORDS",
     "FrozenPhrases",
+    "KeyedVectors",
     "Phraser",
     "Phrases",
     "Vocabulary",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from fastrnn.word2vec.keyed import Key, Keyed, Query, lengths, unit
 
 
 class Comparisons(Keyed):
-    """What of :class:`fastrnn.word2vec.WordVectors` answers with numbers, or with some of the keys that are given."""
+    """The methods of :class:`fastrnn.word2vec.WordVectors` that return numbers, or some of the keys they are given."""
 
     def similarity(self, w1: Key, w2: Key) -> float:
         """The cosine of two keys' vectors."""
@@ -45,13 +46,15 @@ class Comparisons(Keyed):
             raise ValueError(f"Expected at least one word that has a vector, got {list(words)}")
         vectors = np.stack([self.get_vector(word, norm=use_norm) for word in known])
         mean = self.get_mean_vector(list(vectors), pre_normalize=False, post_normalize=True)
+        if not np.isfinite(mean).all():
+            raise ValueError(f"Expected words whose vectors are finite, got NaN or infinity among those of {known}")
         return sorted(zip((vectors @ mean).tolist(), known, strict=True), reverse=True)
 
     def doesnt_match(self, words: Iterable[Key]) -> Key:
         """The word that is least like the mean of all; words without a vector are left out."""
         return self.rank_by_centrality(list(words))[-1][1]
 
-    def closer_than(self, key1: Key, key2: Key) -> list[str]:
+    def closer_than(self, key1: Key, key2: Key) -> list[Any]:
         """The keys, in their order, that are nearer to ``key1`` than ``key2`` is."""
         distances = self.distances(key1)
         nearer = np.flatnonzero(distances < distances[self.get_index(key2)]).tolist()
@@ -61,7 +64,37 @@ class Comparisons(Keyed):
         """Which neighbour of ``key1`` ``key2`` is: 1 for the nearest."""
         return len(self.closer_than(key1, key2)) + 1
 
-    words_closer_than = closer_than
+    def words_closer_than(self, word1: Key, word2: Key) -> list[Any]:
+        """:meth:`closer_than`, by gensim's older name."""
+        return self.closer_than(word1, word2)
+
+    def relative_cosine_similarity(self, wa: Key, wb: Key, topn: int = 10) -> float:
+        """The cosine of two keys over the sum of those of the ``topn`` nearest to the first (Leeuwenberg et al., 2016).
+
+        Above 1 / ``topn`` the second is nearer than the mean of these neighbours, as synonyms are.
+        """
+        cosines = np.delete(1 - self.distances(wa), self.get_index(wa))
+        nearest = np.sort(cosines[np.isfinite(cosines)])[::-1][:topn]
+        return self.similarity(wa, wb) / float(nearest.sum())
+
+    def wmdistance(self, document1: Sequence[Key], document2: Sequence[Key], norm: bool = True) -> float:
+        """The Word Mover's Distance of two documents, lists of keys (Kusner et al., 2015). Needs scipy.
+
+        Each document is a distribution over its words; the distance is the least total way of the words' vectors on
+        which one distribution can be moved to the other. Words without a vector are left out.
+
+        Args:
+            norm: bring the vectors to length 1 first.
+
+        Returns:
+            infinity where a document has no word with a vector.
+
+        Raises:
+            ImportError: scipy is not installed.
+        """
+        from fastrnn.word2vec.transport import word_movers_distance
+
+        return word_movers_distance(self, document1, document2, norm)
 
     def most_similar_to_given(self, key1: Key, keys_list: Sequence[Key]) -> Key:
         """The one of ``keys_list`` that is most similar to ``key1``."""

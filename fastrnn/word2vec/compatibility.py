@@ -23,14 +23,14 @@ REFUSED: dict[str, tuple[Any, str]] = {
 ATTRIBUTES = {
     "index2entity": "index_to_key",
     "index2word": "index_to_key",
-    "init_sims": "nothing, or unit_normalize_all() for replace=True",
     "intersect_word2vec_format": "vectors[keys] = others[keys]",
+    "norms": "lengths",
+    "resize_vectors": "nothing: add_vectors makes room",
+    "similarity_unseen_docs": "n_similarity",
     "syn0": "vectors",
     "syn0norm": "get_normed_vectors()",
     "vectors_norm": "get_normed_vectors()",
     "vocab": "key_to_index and get_vecattr(key, 'count')",
-    "wmdistance": "n_similarity, another measure",
-    "word_vec": "get_vector",
 }
 
 

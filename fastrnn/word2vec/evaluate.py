@@ -31,7 +31,7 @@ class Vocabulary(NamedTuple):
     def of(vectors: Keyed, restrict_vocab: int | None, case_insensitive: bool) -> Vocabulary:
         """The most frequent key of those that differ in letter case alone has the name."""
         rows: dict[str, int] = {}
-        names = [key.upper() if case_insensitive else key for key in vectors.index_to_key[:restrict_vocab]]
+        names = [str(key).upper() if case_insensitive else str(key) for key in vectors.index_to_key[:restrict_vocab]]
         same = [rows.setdefault(name, row) for row, name in enumerate(names)]
         return Vocabulary(rows, np.array(same, dtype=np.int64))
 
@@ -111,14 +111,13 @@ def word_pairs(
     """See :meth:`fastrnn.word2vec.WordVectors.evaluate_word_pairs`."""
     vocabulary = Vocabulary.of(vectors, restrict_vocab, case_insensitive)
     judged, computed, unknown = [], [], 0
-    for number, line in _lines(pairs, encoding):
-        if line.startswith("#"):
-            continue
+    lines = [(number, line) for number, line in _lines(pairs, encoding) if not line.startswith("#")]
+    for number, line in lines:
         fields = (line.upper() if case_insensitive else line).split(delimiter)
         try:
             one, other, judgement = fields[0].strip(), fields[1].strip(), float(fields[2])
         except (ValueError, IndexError) as error:
-            if number == 1:  # the names of the columns
+            if number == lines[0][0]:  # the names of the columns
                 continue
             raise ValueError(
                 f"{os.fspath(pairs)}, line {number}: expected two words and a number between {delimiter!r}, got "
@@ -127,7 +126,7 @@ def word_pairs(
         rows = [vocabulary.rows.get(word) for word in (one, other)]
         unknown += None in rows
         if None not in rows:
-            first, second = (vectors.get_vector(row, norm=True) for row in rows if row is not None)
+            first, second = (unit(vectors.vectors[row]) for row in rows if row is not None)
             computed.append(float(first @ second))
         elif dummy4unknown:
             computed.append(0.0)

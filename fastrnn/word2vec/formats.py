@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import warnings
 from typing import IO, Any
 
@@ -25,18 +26,30 @@ def save(
     binary: bool = False,
     write_header: bool = True,
     encoding: str = "utf8",
+    total_vec: int | None = None,
+    append: bool = False,
 ) -> None:
     """Write the very bytes that gensim writes: numbers of text are the shortest that read back as the same float32.
+
+    Args:
+        total_vec: how many rows the header announces, if not as many as there are keys.
+        append: write behind what the file holds already.
 
     Raises:
         ValueError: A key has white space in it or is empty, so that no reader could tell where it ends.
     """
     bad = next((key for key in keys if not key or re.search(r"[ \t\r\n\v\f]", key)), None)
     if bad is not None:
-        raise ValueError(f"{os.fspath(file)}: word2vec's formats hold no key that is empty or has a space: {bad!r}")
+        raise ValueError(
+            f"{os.fspath(file)}: word2vec's formats cannot hold the key {bad!r}, which is empty or has a space in it; "
+            "save() can"
+        )
     with replacing(file) as out:
+        if append and os.path.exists(file):
+            with opened(file) as before:
+                shutil.copyfileobj(before, out)
         if write_header:
-            out.write(f"{len(keys)} {vectors.shape[1]}\n".encode())
+            out.write(f"{len(keys) if total_vec is None else total_vec} {vectors.shape[1]}\n".encode())
         for key, row in zip(keys, np.asarray(vectors, dtype="<f4"), strict=True):
             if binary:
                 out.write(key.encode(encoding) + b" " + row.tobytes())

@@ -19,31 +19,63 @@ Query = Key | np.ndarray
 
 
 class Keyed:
-    """V keys and a matrix of V vectors; a key is a string or, everywhere, the number of its row."""
+    """V keys and a matrix of V vectors.
+
+    Keys are strings or integers. Where all are strings, an integer stands for a row; where any is an integer, integers
+    are keys and nothing else, because a row taken for a key would be the vector of another one.
+    """
 
     def __init__(
         self,
-        keys: Sequence[str],
-        vectors: np.ndarray,
+        keys: Sequence[Key] | int = (),
+        vectors: np.ndarray | None = None,
         counts: np.ndarray | Sequence[int] | None = None,
         device: str | torch.device = "cpu",
+        *,
+        vector_size: int | None = None,
     ) -> None:
-        self.index_to_key = list(keys)
-        self.key_to_index = {key: row for row, key in enumerate(self.index_to_key)}
+        if isinstance(keys, (int, np.integer)):  # gensim's KeyedVectors(vector_size)
+            vector_size, keys = int(keys), ()
+        if vectors is None:
+            if len(keys) or vector_size is None:
+                raise TypeError(f"{type(self).__name__} takes keys and their vectors, or a vector_size to begin empty")
+            vectors = np.zeros((0, vector_size), dtype=np.float32)
+        self.index_to_key: list[Any] = as_keys(keys)
+        self.key_to_index: dict[Any, int] = {key: row for row, key in enumerate(self.index_to_key)}
         if len(self.key_to_index) != len(self.index_to_key):
             twice = next(key for row, key in enumerate(self.index_to_key) if self.key_to_index[key] != row)
             raise ValueError(f"Expected keys that differ, got {twice!r} more than once")
+        self._integer_keys = any(isinstance(key, int) for key in self.index_to_key)
         self._device = device
         if device != "cpu":  # which needs no torch to be known
             self._device = self.device
         self.vectors = vectors
-        self.counts = None if counts is None else np.asarray(counts, dtype=np.int64)
-        if self.counts is not None and self.counts.shape != (len(self),):
-            raise ValueError(f"Expected {len(self)} counts, one a key, got shape {list(self.counts.shape)}")
+        self.vectors_lockf = np.ones(1, dtype=np.float32)
+        self.expandos: dict[str, np.ndarray] = {}
+        self.counts = counts
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is computed from the vectors: a copy or a pickle computes it again."""
+        return self.__dict__ | {"_lengths": None, "_table": None}
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """How often each key occurred, (V,) int64, or None if that is not known: the attribute "count"."""
+        return self.expandos.get("count")
+
+    @counts.setter
+    def counts(self, counts: np.ndarray | Sequence[int] | None) -> None:
+        if counts is None:
+            self.expandos.pop("count", None)
+            return
+        counts = np.array(counts, dtype=np.int64)  # a copy, that nobody else writes into
+        if counts.shape != (len(self),):
+            raise ValueError(f"Expected {len(self)} counts, one a key, got shape {list(counts.shape)}")
+        self.expandos["count"] = counts
 
     @property
     def vectors(self) -> np.ndarray:
-        """The vectors (V, D), float32. Whoever writes into them calls ``fill_norms(force=True)`` after."""
+        """The vectors (V, D), float32. After writing into the matrix call ``fill_norms(force=True)``."""
         return self._vectors
 
     @vectors.setter
@@ -52,6 +84,10 @@ class Keyed:
         if vectors.ndim != 2 or len(vectors) != len(self.index_to_key):
             raise ValueError(f"Expected vectors of shape [{len(self.index_to_key)}, D], got {list(vectors.shape)}")
         self._vectors = vectors
+        self.vectors_changed()
+
+    def vectors_changed(self) -> None:
+        """Forget what was computed from the vectors; similarities compute it again."""
         self._lengths: np.ndarray | None = None
         self._table: Table | None = None
 
@@ -93,7 +129,7 @@ class Keyed:
         return f"WordVectors<vector_size={self.vector_size}, {len(self)} keys>"
 
     def __getitem__(self, key: Key | Sequence[Key]) -> np.ndarray:
-        """The vector (D,) of a key, or those (n, D) of a list of keys."""
+        """The vector (D,) of a key, read-only; or a copy of those (n, D) of a list of keys."""
         if isinstance(key, (str, int, np.integer)):
             return self.get_vector(key)
         return self.vectors[[self.get_index(each) for each in key]]
@@ -108,9 +144,12 @@ class Keyed:
         return key in self
 
     def _row(self, key: object) -> int | None:
-        if isinstance(key, str):
-            return self.key_to_index.get(key)
-        return int(key) if isinstance(key, (int, np.integer)) and 0 <= key < len(self) else None
+        if not isinstance(key, (str, int, np.integer)):
+            return None
+        row = self.key_to_index.get(key)
+        if row is None and not isinstance(key, str) and not self._integer_keys and 0 <= key < len(self):
+            row = int(key)
+        return row
 
     @overload
     def get_index(self, key: Key) -> int: ...
@@ -126,21 +165,25 @@ class Keyed:
         return row
 
     def get_vector(self, key: Key, norm: bool = False) -> np.ndarray:
-        """The vector (D,) of ``key``; with ``norm``, of length 1."""
-        row = self.get_index(key)
-        return self.vectors[row] / self.lengths[row] if norm else self.vectors[row]
+        """The vector (D,) of ``key``, a read-only view of the matrix; with ``norm``, a new one of length 1."""
+        vector = self._vectors[self.get_index(key)]
+        if norm:
+            return unit(vector)
+        vector.flags.writeable = False
+        return vector
 
-    def get_vecattr(self, key: Key, attr: str) -> int:
-        """The attribute ``"count"`` of ``key``. Raises KeyError for another, or where the counts are not known."""
-        if attr != "count" or self.counts is None:
-            known = "none" if self.counts is None else "'count'"
-            raise KeyError(f"Attribute {attr!r} is not known of these vectors' keys; known: {known}")
-        return int(self.counts[self.get_index(key)])
+    def word_vec(self, word: Key, norm: bool = False) -> np.ndarray:
+        """:meth:`get_vector`, by gensim's older name."""
+        return self.get_vector(word, norm)
 
     def fill_norms(self, force: bool = False) -> None:
-        """Prepare for similarities; done by itself at the first. ``force`` does it again, after the vectors changed."""
-        if force or self._lengths is None:
-            self._lengths, self._table = lengths(self.vectors), None
+        """Compute the lengths that similarities need, or with ``force`` compute them again.
+
+        Similarities do the former themselves; the latter is for after writing into ``vectors``.
+        """
+        if force:
+            self.vectors_changed()
+        self._lengths = self.lengths
 
     def get_normed_vectors(self) -> np.ndarray:
         """All vectors (V, D), each of length 1."""
@@ -183,6 +226,21 @@ class Keyed:
         return unit(mean) if post_normalize else mean
 
 
+def as_keys(keys: Sequence[Key]) -> list[Key]:
+    """Keys as a list of str and int. Raises TypeError for another kind."""
+    found = list(keys)
+    if {*map(type, found)} <= {str, int}:
+        return found
+    for row, key in enumerate(found):
+        if isinstance(key, np.integer):
+            found[row] = int(key)
+        elif isinstance(key, str):
+            found[row] = str(key)
+        elif not isinstance(key, int) or isinstance(key, bool):
+            raise TypeError(f"Expected keys that are str or int, got {key!r}; str(key) makes one of it")
+    return found
+
+
 def listed(queries: Any) -> list[Any]:
     """One query, several or none as a list."""
     if queries is None:
@@ -200,6 +258,7 @@ def lengths(vectors: np.ndarray) -> np.ndarray:
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., D) brought to length 1; zeros stay zeros."""
+    """Vectors (..., D) brought to length 1; zeros stay zeros, and what is not finite becomes NaN."""
     vectors = np.asarray(vectors, dtype=np.float32)
-    return vectors / lengths(vectors)[..., None]
+    with np.errstate(invalid="ignore"):
+        return vectors / lengths(vectors)[..., None]

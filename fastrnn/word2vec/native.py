@@ -2,7 +2,8 @@
 
 The first line says what the file is; the second is a JSON object of sizes, padded with spaces so that the numbers begin
 at a multiple of 64 bytes. Then come the vectors (rows × size little-endian float32), the counts if there are any (rows
-little-endian int64), and the keys as a JSON array.
+little-endian int64), and the keys as a JSON array; where keys have attributes other than their count, it is an object
+of the array as "keys" and the attributes by name as "attributes".
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn.word2vec.attributes import columns_of
 from fastrnn.word2vec.files import replacing
 
 MAGIC = b"fastrnn word vectors 1\n"
 HEADER = 256  # bytes of the two lines, a multiple of 64; the largest possible sizes take some 150
 
 
-def save(file: str | os.PathLike[str], keys: list[str], vectors: np.ndarray, counts: np.ndarray | None) -> None:
-    """Write keys (V), vectors (V, D) and counts (V,) or None; the old file stays until the new one is whole."""
-    names = json.dumps(keys).encode("ascii")
+def save(file: str | os.PathLike[str], keys: list[Any], vectors: np.ndarray, expandos: dict[str, np.ndarray]) -> None:
+    """Write keys (V), vectors (V, D) and attributes (V,) of the keys; the old file stays until the new one is whole."""
+    counts = expandos.get("count")
+    others = {name: column.tolist() for name, column in expandos.items() if name != "count"}
+    names = json.dumps({"keys": keys, "attributes": others} if others else keys).encode("ascii")
     sizes = {"rows": len(keys), "size": vectors.shape[1], "counts": counts is not None, "keys": len(names)}
     header = MAGIC + json.dumps(sizes).encode("ascii")
     with replacing(file) as out:
@@ -33,7 +37,7 @@ def save(file: str | os.PathLike[str], keys: list[str], vectors: np.ndarray, cou
         out.write(names)
 
 
-def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[str], np.ndarray, np.ndarray | None]:
+def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[Any], np.ndarray, dict[str, np.ndarray]]:
     """Read what :func:`save` wrote.
 
     With ``mmap`` the vectors stay in the file and are read page by page as they are used, shared by all processes that
@@ -57,12 +61,19 @@ def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[str], n
             vectors = np.fromfile(source, dtype="<f4", count=rows * size)
         counts = np.fromfile(source, dtype="<i8", count=rows) if counted else None
         try:
-            keys = json.loads(source.read())
+            keys: Any = json.loads(source.read())
         except ValueError as error:
             raise ValueError(f"{name}: its keys are damaged: {error}") from error
-    if not (isinstance(keys, list) and len(keys) == rows and all(isinstance(key, str) for key in keys)):
-        raise ValueError(f"{name}: expected {rows} keys, all strings; it has other ones")
-    return keys, vectors.reshape(rows, size), counts
+    attributes: dict[str, Any] = {}
+    if isinstance(keys, dict) and isinstance(keys.get("attributes"), dict):
+        keys, attributes = keys.get("keys"), keys["attributes"]
+    if not (isinstance(keys, list) and len(keys) == rows and {*map(type, keys)} <= {str, int}):
+        raise ValueError(f"{name}: expected {rows} keys, strings or integers; it has other ones")
+    try:
+        expandos = dict(columns_of(({} if counts is None else {"count": counts}) | attributes, rows))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name}: its attributes are damaged: {error}") from error
+    return keys, vectors.reshape(rows, size), expandos
 
 
 def _sizes(name: str, header: bytes) -> tuple[int, int, bool, int]:

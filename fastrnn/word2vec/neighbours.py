@@ -9,12 +9,12 @@ import numpy as np
 
 from fastrnn.word2vec.keyed import Key, Keyed, Query, listed, unit
 
-Neighbours = list[tuple[str, float]]
+Neighbours = list[tuple[Any, float]]
 EPSILON = 1e-6  # what 3CosMul adds to its divisor; 0.001 in the paper, this in gensim
 
 
 class Nearest(Keyed):
-    """What of :class:`fastrnn.word2vec.WordVectors` looks through all keys for the nearest."""
+    """The methods of :class:`fastrnn.word2vec.WordVectors` that look through all keys for the nearest."""
 
     def most_similar(
         self,
@@ -79,7 +79,7 @@ class Nearest(Keyed):
 
         def units(group: list[Any]) -> np.ndarray:
             found = [self.get_mean_vector([each], post_normalize=True, ignore_missing=False) for each in group]
-            return np.array(found, dtype=np.float32).reshape(len(group), self.vector_size)
+            return _check_finite(np.array(found, dtype=np.float32).reshape(len(group), self.vector_size))
 
         table = self.table[:restrict_vocab]
         positives, negatives = (((1 + table.cosines(units(group))) / 2).prod(dim=0) for group in queries)
@@ -98,7 +98,9 @@ class Nearest(Keyed):
         words: Any = [[each] for each in word] if isinstance(word, list) else word
         return self.most_similar(words, topn=topn, restrict_vocab=restrict_vocab)
 
-    similar_by_key = similar_by_word
+    def similar_by_key(self, key: Key | Sequence[Key], topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
+        """:meth:`similar_by_word`."""
+        return self.similar_by_word(key, topn, restrict_vocab)
 
     def similar_by_vector(self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
         """The keys nearest to a vector (D,); for vectors (Q, D), a list of such lists."""
@@ -110,6 +112,7 @@ class Nearest(Keyed):
         self, queries: np.ndarray, excluded: list[list[int]], topn: int | None, start: int, end: int | None
     ) -> Any:
         """The answers to unit vectors (Q, D), as :meth:`most_similar` returns them for many queries."""
+        _check_finite(queries)
         table = self.table[start:end]
         if topn is None:
             return table.cosines(queries).cpu().numpy()
@@ -123,8 +126,15 @@ class Nearest(Keyed):
         return answers
 
     def _named(self, scores: list[float], rows: list[int]) -> Neighbours:
-        """Keys and scores, but of those that are excluded."""
+        """Keys and scores, without those that are excluded."""
         return [(self.index_to_key[row], score) for score, row in zip(scores, rows, strict=True) if score > -np.inf]
+
+
+def _check_finite(queries: np.ndarray) -> np.ndarray:
+    """Queries (Q, D). Raises ValueError where one is not finite, to which nothing is similar."""
+    if not np.isfinite(queries).all():
+        raise ValueError("Expected a query whose vectors are finite, got NaN or infinity among them")
+    return queries
 
 
 def _is_batch(queries: Any) -> bool:

@@ -26,21 +26,25 @@ class Table:
     Args:
         vectors: (V, D).
         lengths: (V,) of the vectors.
+        unusable: the rows of vectors that hold NaN or infinity, which are nobody's neighbours; None for none.
     """
 
     vectors: Tensor
     lengths: Tensor
+    unusable: Tensor | None = None
 
     @staticmethod
     def of(vectors: np.ndarray, lengths: np.ndarray, device: torch.device) -> Table:
         """The table on a device; on the CPU it is the arrays' memory."""
-        return Table(torch.from_numpy(vectors).to(device), torch.from_numpy(lengths).to(device))
+        finite = np.isfinite(lengths)
+        unusable = None if finite.all() else torch.from_numpy(~finite).to(device)
+        return Table(torch.from_numpy(vectors).to(device), torch.from_numpy(lengths).to(device), unusable)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, rows: slice | list[int]) -> Table:
-        return Table(self.vectors[rows], self.lengths[rows])
+        return Table(self.vectors[rows], self.lengths[rows], None if self.unusable is None else self.unusable[rows])
 
     def cosines(self, queries: np.ndarray) -> Tensor:
         """Cosines (Q, V) with queries (Q, D), which are unit vectors."""
@@ -64,12 +68,13 @@ class Table:
             stretch = slice(start, start + block)
             yield self.largest(self.cosines(queries[stretch]), excluded[stretch], count)
 
-    @staticmethod
-    def largest(scores: Tensor, excluded: Sequence[Sequence[int]], count: int) -> tuple[Tensor, Tensor]:
+    def largest(self, scores: Tensor, excluded: Sequence[Sequence[int]], count: int) -> tuple[Tensor, Tensor]:
         """The largest of scores (Q, V) and their rows, both (Q, count), the largest first.
 
-        An excluded row gets the score -inf, and so comes last.
+        A row that is excluded or unusable gets the score -inf, and so comes last.
         """
+        if self.unusable is not None:
+            scores = scores.masked_fill(self.unusable, -torch.inf)
         pairs = [(q, row) for q, rows in enumerate(excluded) for row in rows]
         if pairs:
             q, row = torch.tensor(pairs, device=scores.device).T

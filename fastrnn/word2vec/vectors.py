@@ -21,19 +21,28 @@ PICKLE = b"\x80"  # how a file of gensim's begins; it is not read, and the error
 
 
 class WordVectors(Nearest, Comparisons, Growing):
-    """A vector for each of some keys.
+    """A vector for each of some keys; ``KeyedVectors`` is the same class.
 
-    Where a key is asked for, its row number does as well; a query is a key or a vector (D,). Similarities are cosines
-    in float32. A vector of zeros, for which gensim has nan, has the similarity 0 to all.
+    A query is a key or a vector (D,). Where all keys are strings, an integer stands for a row. Similarities are cosines
+    in float32. A vector of zeros, for which gensim has nan, has the similarity 0 to all; one that holds NaN or infinity
+    is nobody's neighbour.
 
     Args:
-        keys: V different strings, the most frequent first.
+        keys: V different strings or integers, the most frequent first; or, without vectors, the number D of a table
+            that is empty to begin with (also as ``vector_size=D``).
         vectors: (V, D); float32 is kept as it is and not copied, anything else becomes float32.
         counts: (V,) how often each occurred, or None if that is not known.
         device: where similarities are computed, the CPU or a GPU. A GPU keeps a copy of the vectors.
 
     Raises:
         ValueError: The sizes differ, a key occurs twice, or the vectors are not a matrix.
+        TypeError: A key is neither str nor int.
+
+    Attributes:
+        index_to_key, key_to_index: the keys in their order, and the row of each.
+        expandos: attributes of the keys by name, (V,) each: see :meth:`set_vecattr`.
+        vectors_lockf: (1,) or (V,) float32: a Word2Vec that owns these vectors multiplies what it would change a vector
+            by with the factor of its key; 0 keeps it as it is.
 
     Example:
         >>> vectors = WordVectors(["cat", "dog", "tea"], np.array([[1, 0], [1, 1], [0, 1]]))
@@ -86,39 +95,65 @@ class WordVectors(Nearest, Comparisons, Growing):
         return evaluate.word_pairs(self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown)
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Write keys, vectors and counts to fastrnn's own file, which :meth:`load` can map into memory."""
-        native.save(file, self.index_to_key, self.vectors, self.counts)
+        """Write keys, vectors and attributes to fastrnn's own file, which :meth:`load` can map into memory.
+
+        Raises:
+            TypeError: an attribute that JSON cannot hold.
+        """
+        native.save(file, self.index_to_key, self.vectors, self.expandos)
 
     @classmethod
     def load(cls, file: str | os.PathLike[str], mmap: bool | str | None = False) -> WordVectors:
-        """Read what :meth:`save` wrote; with ``mmap``, or gensim's "r", the vectors stay in the file until used."""
-        return cls(*native.load(file, bool(mmap)))
+        """Read what :meth:`save` wrote.
+
+        Args:
+            mmap: True or gensim's "r" or "c": the vectors stay in the file until used. Writing into them never changes
+                the file.
+        """
+        if mmap not in (None, False, True, "r", "c"):
+            raise ValueError(f"mmap must be True, 'r' or 'c', got {mmap!r}; a file that is read is never written to")
+        keys, vectors, expandos = native.load(file, bool(mmap))
+        loaded = cls(keys, vectors)
+        loaded.expandos = expandos
+        return loaded
 
     def save_word2vec_format(
         self,
         fname: str | os.PathLike[str],
         fvocab: str | os.PathLike[str] | None = None,
         binary: bool = False,
-        *,
+        total_vec: int | None = None,
         write_header: bool = True,
+        prefix: str = "",
+        append: bool = False,
+        sort_attr: str = "count",
     ) -> None:
         """Write word2vec's text or binary file, as gensim does: with counts, the most frequent keys first.
 
         Args:
             fvocab: the file to which keys and their counts go, a line each.
+            total_vec: how many vectors the header announces, if others are to be appended.
+            prefix: what is written before every key.
+            append: write behind what the file holds already.
+            sort_attr: the attribute by which the keys are sorted, the largest first; without it, in their order.
 
         Raises:
-            ValueError: ``fvocab`` without counts, or a key that these files cannot hold.
+            ValueError: ``fvocab`` without counts or without ``sort_attr``, one that is not a number, or a key that
+                these files cannot hold.
         """
-        if fvocab is not None and self.counts is None:
-            raise ValueError(f"{os.fspath(fvocab)}: these vectors have no counts that it could hold")
-        keys, vectors = self.index_to_key, self.vectors
-        if self.counts is not None:
-            order = np.argsort(-self.counts, kind="stable")
+        if fvocab is not None and (self.counts is None or sort_attr not in self.expandos):
+            missing = "counts" if self.counts is None else f"attribute {sort_attr!r}"
+            raise ValueError(f"{os.fspath(fvocab)}: these vectors have no {missing}, which it needs")
+        keys, vectors, counts = [f"{prefix}{key}" for key in self.index_to_key], self.vectors, self.counts
+        if sort_attr in self.expandos:
+            if self.expandos[sort_attr].dtype.kind == "O":
+                raise ValueError(f"{os.fspath(fname)}: sort_attr={sort_attr!r} is not a number of each key")
+            order = np.argsort(-self.expandos[sort_attr], kind="stable")
             keys, vectors = [keys[row] for row in order.tolist()], vectors[order]
-            if fvocab is not None:
-                formats.save_counts(fvocab, keys, self.counts[order])
-        formats.save(fname, keys, vectors, binary, write_header)
+            counts = None if counts is None else counts[order]
+        if fvocab is not None and counts is not None:
+            formats.save_counts(fvocab, keys, counts)
+        formats.save(fname, keys, vectors, binary, write_header, total_vec=total_vec, append=append)
 
     @classmethod
     def load_word2vec_format(
@@ -155,8 +190,8 @@ class WordVectors(Nearest, Comparisons, Growing):
             if line != native.MAGIC and line[:1] != PICKLE:
                 binary, no_header = formats.kind(line, source)
                 return cls.load_word2vec_format(file, binary=binary, limit=limit, no_header=no_header)
-        keys, vectors, counts = native.load(file, mmap=True)
-        return cls(keys[:limit], vectors[:limit], None if counts is None else counts[:limit])
+        loaded = cls.load(file, mmap=True)
+        return loaded if limit is None else loaded.vectors_for_all(loaded.index_to_key[:limit])
 
     def to_embedding(
         self, freeze: bool = True, unknown: str | None = "<unk>", padding: str | None = "<pad>"
@@ -186,3 +221,6 @@ class WordVectors(Nearest, Comparisons, Growing):
         Only ``limit`` first keys, for a browser is to hold them; a tab or line end in a key becomes a space.
         """
         projector.to_projector(self, folder, limit)
+
+
+KeyedVectors = WordVectors
