@@ -82,7 +82,7 @@ def _to_change(model: torch.nn.Module, classes: dict[type, type]) -> list[torch.
     for name, module in model.named_modules():
         if type(module) in classes and "forward" not in module.__dict__:
             change.append(module)
-        elif isinstance(module, tuple(classes)):
+        elif issubclass(type(module), tuple(classes)):
             leave.append(f"{name or 'the model itself'} ({type(module).__name__})")
     if leave:
         warnings.warn(

@@ -119,12 +119,6 @@ def test_beyond_torch_in_text():
     assert repr(fastrnn.GRU(3, 4, reset_after=True)) == "GRU(3, 4)"
 
 
-def test_it_is_an_rnnbase_but_not_torchs_lstm():
-    layer = fastrnn.LSTM(3, 4)
-    assert isinstance(layer, torch.nn.RNNBase)
-    assert not isinstance(layer, torch.nn.LSTM)
-
-
 def saved(layer):
     buffer = io.BytesIO()
     torch.save(layer, buffer)

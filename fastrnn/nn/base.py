@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn.core import _C
 from fastrnn.dispatch import State, sequence
+from fastrnn.nn.face import Faced
 
 
 def each(function: Any, hx: State | None) -> Any:
@@ -25,11 +26,11 @@ def _check_batch(state: Tensor, batch: int) -> None:
         raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got {list(state.shape)}")
 
 
-class Layer(torch.nn.RNNBase):
+class Layer(Faced, torch.nn.RNNBase):
     """The forward pass that the three share.
 
     It derives from ``torch.nn.RNNBase``, which makes the parameters, and not from ``torch.nn.LSTM`` and its siblings:
-    torch.compile refuses to trace those. So ``isinstance(layer, torch.nn.LSTM)`` is false.
+    that ``isinstance(layer, torch.nn.LSTM)`` is true all the same is the work of :mod:`fastrnn.nn.face`.
     """
 
     recompute: bool = False  # of modules that convert() made, or that were pickled before there was such a thing

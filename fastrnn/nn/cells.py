@@ -9,11 +9,12 @@ from torch import Tensor
 
 from fastrnn.dispatch import step
 from fastrnn.nn.base import each
+from fastrnn.nn.face import Faced
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class _Cell(torch.nn.RNNCellBase):
+class _Cell(Faced, torch.nn.RNNCellBase):
     """The forward pass that the three share."""
 
     @property
@@ -60,6 +61,7 @@ class RNNCell(_Cell):
     raise RuntimeError, another rank ValueError.
     """
 
+    _twin = torch.nn.RNNCell
     nonlinearity: str
 
     def __init__(
@@ -88,6 +90,7 @@ class GRUCell(_Cell):
         reset_after: which of the two forms of the GRU, see :class:`fastrnn.GRU`.
     """
 
+    _twin = torch.nn.GRUCell
     reset_after: bool
 
     def __init__(
@@ -117,6 +120,8 @@ class LSTMCell(_Cell):
     Call:
         ``h, c = cell(input, (h, c))``, or without the pair, for zeros.
     """
+
+    _twin = torch.nn.LSTMCell
 
     def __init__(
         self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from fastrnn.nn.base import Layer
 
 # torch.nn.RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
@@ -46,6 +48,7 @@ class RNN(Layer):
     The equation, with its source, is :func:`fastrnn.reference.rnn`.
     """
 
+    _twin = torch.nn.RNN
     nonlinearity: str
 
     def __init__(
@@ -92,6 +95,7 @@ class GRU(Layer):
             parameters have the same names and shapes in both.
     """
 
+    _twin = torch.nn.GRU
     reset_after: bool
 
     def __init__(
@@ -137,6 +141,8 @@ class LSTM(Layer):
 
     The equations, with their sources, are :func:`fastrnn.reference.lstm`.
     """
+
+    _twin = torch.nn.LSTM
 
     def __init__(
         self,
