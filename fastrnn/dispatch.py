@@ -3,6 +3,9 @@
 The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Anything else runs torch's operator, and a cell
 that torch lacks runs the reference. Nothing is chosen by size or by luck, so a call can be predicted from this page.
 
+On CUDA the kernels have not been measured yet, so torch's operator runs every cell that torch has, with ``recompute``
+checkpointed, and the kernels run the others. FASTRNN_CUDA_KERNEL asks for the kernels everywhere (docs/adr/0016).
+
 The CPU's kernels compute in float32 and float64. What is given in bfloat16 or float16 is widened on its way in, and
 only the results of the last layer are rounded: the numbers between layers and steps, and their gradients, are float32.
 The GPU's take the narrow dtypes as they are: its matrix units multiply them, sums and states are float32.
@@ -18,7 +21,7 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn import autograd, reference
+from fastrnn import autograd, gpu, reference
 from fastrnn.checks import check_sequence, check_step
 from fastrnn.core import _C
 from fastrnn.facts import OWN_KERNELS
@@ -34,6 +37,12 @@ _TORCH_OPERATORS: dict[str, Any] = {
     "rnn_relu": _VF.rnn_relu,
     "gru": _VF.gru,
     "lstm": _VF.lstm,
+}
+_TORCH_CELLS: dict[str, Any] = {
+    "rnn_tanh": _VF.rnn_tanh_cell,
+    "rnn_relu": _VF.rnn_relu_cell,
+    "gru": _VF.gru_cell,
+    "lstm": _VF.lstm_cell,
 }
 
 
@@ -60,7 +69,7 @@ def sequence(
 ) -> tuple[Tensor, State]:
     """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
     h0, c0 = _states(cell, hx)
-    if input.device.type in OWN_KERNELS and torch.is_autocast_enabled(input.device.type):
+    if _casts(cell, input):
         input, h0, c0, *weights = _cast(torch.get_autocast_dtype(input.device.type), input, h0, c0, *weights)
     check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
     layer, dtype = _layer(cell, input, weights), input.dtype
@@ -86,7 +95,7 @@ def sequence(
             bidirectional=bidirectional,
             batch_first=batch_first,
         )
-    if output.dtype != dtype:
+    if input.is_cpu and output.dtype != dtype:
         output, h_n, c_n = _cast(dtype, output, h_n, c_n)
     return output, ((h_n, c_n) if cell == "lstm" else h_n)
 
@@ -98,21 +107,20 @@ def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) 
         if result is not None:
             return result
     h0, c0 = _states(cell, hx)
-    if input.device.type in OWN_KERNELS and torch.is_autocast_enabled(input.device.type):
+    if _casts(cell, input):
         input, h0, c0, *weights = _cast(torch.get_autocast_dtype(input.device.type), input, h0, c0, *weights)
     check_step(cell, input, (h0, c0), weights)
     layer, dtype = _layer(cell, input, weights), input.dtype
+    if layer is None:
+        return _torch_cell(cell, input, h0, c0, weights)
     if layer is autograd.layer and input.is_cpu and dtype in _NARROW_DTYPES:
         input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
     input = input.unsqueeze(0)
     h0 = None if h0 is None else h0.unsqueeze(0)
     c0 = None if c0 is None else c0.unsqueeze(0)
     biases = len(weights) == 4
-    if layer is None:
-        _, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, None, 1, biases, 0.0, False, False, False)
-    else:
-        _, h_n, c_n = layer(cell, input, None, h0, c0, weights, biases, False, False)
-    if h_n.dtype != dtype:
+    _, h_n, c_n = layer(cell, input, None, h0, c0, weights, biases, False, False)
+    if input.is_cpu and h_n.dtype != dtype:
         h_n, c_n = _cast(dtype, h_n, c_n)
     return (h_n.squeeze(0), c_n.squeeze(0)) if cell == "lstm" else h_n.squeeze(0)
 
@@ -133,8 +141,21 @@ def _cast(dtype: torch.dtype, *tensors: Tensor | None) -> list:
     return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
 
 
+def _left_to_torch(cell: str, input: Tensor) -> bool:
+    """Whether torch's operator runs this call on CUDA, though there may be kernels for it: they are not measured."""
+    return input.is_cuda and not gpu.kernels_asked_for() and cell in _TORCH_OPERATORS
+
+
+def _casts(cell: str, input: Tensor) -> bool:
+    """Whether torch.autocast is on and left to us. torch's operator casts by itself, and keeps weights in one piece."""
+    device = input.device.type
+    return device in OWN_KERNELS and torch.is_autocast_enabled(device) and not _left_to_torch(cell, input)
+
+
 def _layer(cell: str, input: Tensor, weights: Sequence[Tensor]) -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
     """What runs one layer, or None where torch's operator runs them all."""
+    if _left_to_torch(cell, input):
+        return None
     if kernels_serve(input):
         # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
         return autograd.layer if weights[0].numel() else reference.layer
@@ -184,10 +205,34 @@ def _torch_operator(
         batch = input.size(0 if batch_first else 1) if batch_sizes is None else int(batch_sizes[0])
         h0 = input.new_zeros(rows, batch, weights[1].size(1))
         c0 = input.new_zeros(rows, batch, weights[1].size(0) // 4)
+    if input.is_cuda and not training:
+        # In eval mode cuDNN keeps nothing for a backward pass. Without dropout training computes the same.
+        recorded = any(t is not None and t.requires_grad for t in (input, h0, c0, *weights))
+        dropout, training = 0.0, recorded and torch.is_grad_enabled()
     hx = (h0, c0) if cell == "lstm" else h0
     operator, options = _TORCH_OPERATORS[cell], (weights, biases, num_layers, dropout, training, bidirectional)
+    if input.is_cuda and torch.compiler.is_dynamo_compiling():
+        operator = _outside_graphs(operator)
     if batch_sizes is None:
         output, h_n, *c_n = operator(input, hx, *options, batch_first)
     else:
         output, h_n, *c_n = operator(input, batch_sizes, hx, *options)
     return output, h_n, c_n[0] if c_n else input.new_empty(0)
+
+
+def _torch_cell(
+    cell: str, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]
+) -> Tensor | tuple[Tensor, Tensor]:
+    """One step by the operator of torch's cell. That of its layers would copy the weights at every step on CUDA."""
+    if h0 is None:
+        h0 = c0 = input.new_zeros(input.size(0), weights[1].size(1))
+    return _TORCH_CELLS[cell](input, (h0, c0) if cell == "lstm" else h0, *weights, *[None] * (4 - len(weights)))
+
+
+def _outside_graphs(operator: Any) -> Any:
+    """Keep torch's operator out of a compiled graph, where every step on CUDA would become nodes of its own."""
+    torch._dynamo.graph_break(
+        "torch.compile has no graph of torch's recurrent operators on CUDA and runs them between two graphs. For "
+        "fullgraph=True set FASTRNN_CUDA_KERNEL=step, which runs fastrnn's kernels"
+    )
+    return torch.compiler.disable(operator)

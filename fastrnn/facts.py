@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 
+from fastrnn import gpu
 from fastrnn._built import torch_version
 from fastrnn.core import _C
 
-OWN_KERNELS = ("cpu", "cuda") if _C.build_info()["cuda"] else ("cpu",)
+OWN_KERNELS = ("cpu", "cuda") if gpu.BUILT else ("cpu",)
 OTHER_DEVICES = tuple(device for device in ("cuda", "mps", "xpu") if device not in OWN_KERNELS)
 
 
@@ -34,9 +35,19 @@ def info() -> dict[str, Any]:
 
 def kernels() -> dict[str, str]:
     """Maps each device type to what computes there."""
-    own = {"cpu": f"fastrnn's kernels ({_C.instruction_set()})", "cuda": "fastrnn's kernels"}
+    own = {"cpu": f"fastrnn's kernels ({_C.instruction_set()})", "cuda": on_cuda(gpu.kernel())}
     own = {device: own[device] for device in OWN_KERNELS}
-    return own | dict.fromkeys(OTHER_DEVICES, "torch's own operator")
+    return own | dict.fromkeys(OTHER_DEVICES, "torch's own operator; the plain-torch reference for cells torch lacks")
+
+
+def on_cuda(kernel: str | None) -> str:
+    """Says what a build with CUDA kernels runs there, when FASTRNN_CUDA_KERNEL is `kernel` or, None, unset."""
+    if kernel:
+        return f"fastrnn's kernels ({gpu.KERNEL}={kernel}); not yet run on a GPU"
+    return (
+        "torch's own operator; fastrnn's kernels for cells torch lacks. "
+        f"{gpu.KERNEL}=step, block, cluster or grid runs fastrnn's for every cell; not yet run on a GPU"
+    )
 
 
 def versions() -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""The GPU behind `--device cuda`: whether it can be used, what it is, and whether float32 may become TF32."""
+"""The GPU: whether it can be used, what it is, whose kernels run on it, and whether float32 may become TF32."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,8 @@ import torch
 from fastrnn.core import _C
 
 DEVICES = ("cpu", "cuda")
+BUILT: bool = _C.build_info()["cuda"]
+KERNEL = "FASTRNN_CUDA_KERNEL"
 _cudnn_rnn: Any = torch.backends.cudnn.rnn  # torch declares no types for its switches
 
 
@@ -26,8 +29,42 @@ def parse_device(text: str) -> str:
     return text
 
 
+def kernel() -> str | None:
+    """Returns what FASTRNN_CUDA_KERNEL asks for, such as "step"; None where it is unset: torch's own operator."""
+    return os.environ.get(KERNEL) or None
+
+
+def kernels_asked_for() -> bool:
+    """Whether fastrnn's kernels are to run where torch's operator would.
+
+    Raises:
+        RuntimeError: they are asked for, and this build has none.
+    """
+    if kernel() and not BUILT:
+        raise RuntimeError(
+            f"{KERNEL}={kernel()} asks for fastrnn's CUDA kernels, which this build lacks. Unset {KERNEL}, or install "
+            "fastrnn where torch is built for CUDA and nvcc is found: FASTRNN_CUDA=1 pip install --no-build-isolation ."
+        )
+    return kernel() is not None
+
+
+@contextmanager
+def own_kernels() -> Iterator[str]:
+    """Asks for fastrnn's kernels for a while: those that FASTRNN_CUDA_KERNEL names, or if it is unset those of "step".
+
+    Whatever compares fastrnn with torch on CUDA says so explicitly. By default it would compare torch with itself.
+    """
+    before = kernel()
+    os.environ[KERNEL] = asked = before or "step"
+    try:
+        yield asked
+    finally:
+        if before is None:
+            os.environ.pop(KERNEL, None)
+
+
 def describe() -> dict[str, Any]:
-    """Describes the GPU and its software, for the head of a file of results."""
+    """Describes the GPU, its software and the kernels that are compared, for the head of a file of results."""
     found = torch.cuda.get_device_properties(torch.cuda.current_device())
     return {
         "name": found.name,
@@ -37,6 +74,7 @@ def describe() -> dict[str, Any]:
         "driver": driver(),
         "cuda": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
+        "kernel": kernel() or "step",  # as own_kernels() does
     }
 
 

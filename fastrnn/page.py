@@ -10,7 +10,8 @@ def about(machine: dict[str, Any]) -> str:
     """Says in a line what :func:`fastrnn.facts.machine` found."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     if gpu := machine.get("gpu"):
-        head = [gpu["name"], f"driver {gpu['driver']}", f"CUDA {gpu['cuda']}", f"cuDNN {gpu['cudnn']}", machine["date"]]
+        head = [gpu["name"], f"driver {gpu['driver']}", f"CUDA {gpu['cuda']}", f"cuDNN {gpu['cudnn']}"]
+        head += [f"kernel {gpu.get('kernel', 'step')}", machine["date"]]
     else:
         head = [machine["processor"], f"{machine['cores']} cores", machine["instruction_set"], machine["date"]]
     return f"{', '.join(head)}; {versions}."

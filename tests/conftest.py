@@ -1,7 +1,7 @@
 """A fixed seed, hypothesis without a clock, the device of those that run on any, and torch's warnings."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 
 import hypothesis
 import pytest
@@ -44,8 +44,14 @@ def _fixed_seed() -> None:
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The device of the command line, where from now on whatever tests.twins makes is; float32 is float32 there."""
+    """The device of the command line, where from now on whatever tests.twins makes is.
+
+    On CUDA fastrnn's own kernels run there, and float32 is float32.
+    """
     chosen = request.config.getoption("--device")
     monkeypatch.setattr(twins, "DEVICE", chosen)
-    with gpu.tf32(False) if chosen == "cuda" else nullcontext():
+    with ExitStack() as settings:
+        if chosen == "cuda":
+            settings.enter_context(gpu.own_kernels())
+            settings.enter_context(gpu.tf32(False))
         yield chosen

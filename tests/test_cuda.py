@@ -1,7 +1,10 @@
 """What is special to CUDA: who computes, streams, graphs, no waiting, the same bits, TF32, tensors beyond 2^31.
 
-Run with `pytest --device cuda`, as the other tests that are of any device.
+Run with `pytest --device cuda`, as the other tests that are of any device. All of them ask for fastrnn's own kernels
+(the fixture `device`); who runs without that is tested at the end, and without a GPU in test_cuda_default.py.
 """
+
+import warnings
 
 import pytest
 import torch
@@ -12,7 +15,7 @@ from fastrnn import dispatch, gpu
 from fastrnn.verify import Case, all_cases, verify
 from fastrnn.verify.cases import Shape
 from tests import twins
-from tests.twins import CELLS, initial, make, random, results
+from tests.twins import CELLS, TORCH_CELLS, initial, make, random, results
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 F32 = torch.float32
@@ -131,6 +134,7 @@ def test_a_graph_of_a_training_step(cell, recompute):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")  # torch says so once
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("cell", CELLS)
@@ -208,6 +212,38 @@ def test_recompute_takes_less_memory(cell):
         output = layer(x)[0]
         grown.append(torch.cuda.memory_allocated() - before - output.nbytes)
     assert grown[1] < grown[0] / 4
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("cell", TORCH_CELLS)
+def test_by_default_torchs_operator_runs_as_in_torch_nn(cell, training, monkeypatch):
+    """The very numbers, gradients in eval mode too, and weights in one piece: cuDNN warns if it must copy them."""
+    theirs, ours = twins.twins(cell, 5, 16, num_layers=2, bidirectional=True)
+    x, hx = random(6, 3, 5, dtype=F32), initial(theirs, 3, F32)
+    expected = results(theirs, x, hx)
+    with monkeypatch.context() as default, warnings.catch_warnings():
+        default.delenv(gpu.KERNEL)
+        default.setattr(dispatch.autograd, "layer", fail)
+        warnings.simplefilter("error")
+        found = results(ours.train(training), x, hx)
+        with torch.no_grad(), torch.autocast("cuda", torch.float16):
+            ours(x, hx)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("name", ["RNNCell", "GRUCell", "LSTMCell"])
+def test_by_default_torchs_cells_run(name, monkeypatch):
+    theirs, ours = (getattr(package, name)(5, 16, device="cuda") for package in (torch.nn, fastrnn.nn))
+    ours.load_state_dict(theirs.state_dict())
+    x = random(3, 5, dtype=F32).requires_grad_()
+    with monkeypatch.context() as default:
+        default.delenv(gpu.KERNEL)
+        default.setattr(dispatch.autograd, "layer", fail)
+        found, expected = ours(x), theirs(x)
+    torch.testing.assert_close(found, expected)
+    first = found[0] if isinstance(found, tuple) else found
+    first.sum().backward()
+    assert x.grad.isfinite().all()
 
 
 class TestBeyond31Bits:

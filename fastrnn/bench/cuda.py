@@ -42,7 +42,7 @@ class CudaContest(Contest):
         Raises ContenderError if fastrnn's numbers are wrong or the GPU's memory is too small.
         """
         try:
-            with gpu.tf32(work.dtype == "tf32"):
+            with gpu.own_kernels(), gpu.tf32(work.dtype == "tf32"):
                 check(work)
                 layers = torch_layers(work)
                 return take_turns({name: contender(name, work, layers) for name in names}, rounds, block)

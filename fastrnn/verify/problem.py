@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from fastrnn import reference
-from fastrnn.gpu import tf32 as allow_tf32
+from fastrnn import gpu, reference
 from fastrnn.nn import GRU, LSTM, RNN
 from fastrnn.stack import stack
 from fastrnn.verify.cases import Case
@@ -35,7 +34,7 @@ class Problem:
     grads: Tensors
 
     def by_module(self, module: torch.nn.Module, device: torch.device) -> Tensors:
-        """Solves it with a layer of torch.nn or fastrnn; on CUDA with TF32 allowed or not, as the case says."""
+        """Solves it with a layer of torch.nn or fastrnn; on CUDA by fastrnn's own kernels, TF32 as the case says."""
         module.to(device).load_state_dict(self.weights)
         weights: Tensors = dict(module.named_parameters())
 
@@ -45,7 +44,10 @@ class Problem:
             final = final if len(states) == 2 else (final,)
             return (output if self.batch_sizes is None else output.data, *final)
 
-        with allow_tf32(self.case.tf32) if device.type == "cuda" else nullcontext():
+        with ExitStack() as settings:
+            if device.type == "cuda":
+                settings.enter_context(gpu.own_kernels())
+                settings.enter_context(gpu.tf32(self.case.tf32))
             return self._solve(run, weights, self.case.dtype, device)
 
     def by_reference(self, dtype: torch.dtype, tf32: bool = False) -> Tensors:
