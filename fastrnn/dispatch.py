@@ -22,6 +22,7 @@ from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
 from fastrnn import autograd, gpu, reference
+from fastrnn.autocast import autocast, cast
 from fastrnn.checks import check_sequence, check_step
 from fastrnn.core import _C
 from fastrnn.facts import OWN_KERNELS
@@ -69,12 +70,13 @@ def sequence(
 ) -> tuple[Tensor, State]:
     """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
     h0, c0 = _states(cell, hx)
+    dtypes = input.dtype, input.dtype  # of the results: h and c
     if _casts(cell, input):
-        input, h0, c0, *weights = _cast(torch.get_autocast_dtype(input.device.type), input, h0, c0, *weights)
+        dtypes, (input, h0, c0, *weights) = autocast(cell, (input, h0, c0, *weights), padded=batch_sizes is None)
     check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
-    layer, dtype = _layer(cell, input, weights), input.dtype
-    if layer is autograd.layer and input.is_cpu and dtype in _NARROW_DTYPES:
-        input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
+    layer = _layer(cell, input, weights)
+    if layer is autograd.layer and input.is_cpu and input.dtype in _NARROW_DTYPES:
+        input, h0, c0, *weights = cast(torch.float32, (input, h0, c0, *weights))
     if recompute:
         layer = _recomputing(layer, training)
     if layer is None:
@@ -95,8 +97,8 @@ def sequence(
             bidirectional=bidirectional,
             batch_first=batch_first,
         )
-    if input.is_cpu and output.dtype != dtype:
-        output, h_n, c_n = _cast(dtype, output, h_n, c_n)
+    if input.is_cpu and (output.dtype, c_n.dtype) != dtypes:
+        output, h_n, c_n = output.to(dtypes[0]), h_n.to(dtypes[0]), c_n.to(dtypes[1])
     return output, ((h_n, c_n) if cell == "lstm" else h_n)
 
 
@@ -107,21 +109,22 @@ def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) 
         if result is not None:
             return result
     h0, c0 = _states(cell, hx)
+    dtypes = input.dtype, input.dtype  # of the results: h and c
     if _casts(cell, input):
-        input, h0, c0, *weights = _cast(torch.get_autocast_dtype(input.device.type), input, h0, c0, *weights)
+        dtypes, (input, h0, c0, *weights) = autocast(cell, (input, h0, c0, *weights), padded=False)
     check_step(cell, input, (h0, c0), weights)
-    layer, dtype = _layer(cell, input, weights), input.dtype
+    layer = _layer(cell, input, weights)
     if layer is None:
         return _torch_cell(cell, input, h0, c0, weights)
-    if layer is autograd.layer and input.is_cpu and dtype in _NARROW_DTYPES:
-        input, h0, c0, *weights = _cast(torch.float32, input, h0, c0, *weights)
+    if layer is autograd.layer and input.is_cpu and input.dtype in _NARROW_DTYPES:
+        input, h0, c0, *weights = cast(torch.float32, (input, h0, c0, *weights))
     input = input.unsqueeze(0)
     h0 = None if h0 is None else h0.unsqueeze(0)
     c0 = None if c0 is None else c0.unsqueeze(0)
     biases = len(weights) == 4
     _, h_n, c_n = layer(cell, input, None, h0, c0, weights, biases, False, False)
-    if input.is_cpu and h_n.dtype != dtype:
-        h_n, c_n = _cast(dtype, h_n, c_n)
+    if input.is_cpu and (h_n.dtype, c_n.dtype) != dtypes:
+        h_n, c_n = h_n.to(dtypes[0]), c_n.to(dtypes[1])
     return (h_n.squeeze(0), c_n.squeeze(0)) if cell == "lstm" else h_n.squeeze(0)
 
 
@@ -134,11 +137,6 @@ def _states(cell: str, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
         # The types torch.nn raises: it misses the second state, but counts the third.
         raise (IndexError if len(hx) < 2 else RuntimeError)(f"Expected hx to be a pair (h_0, c_0), got {len(hx)}")
     return hx[0], hx[1]
-
-
-def _cast(dtype: torch.dtype, *tensors: Tensor | None) -> list:
-    """To another dtype, but for float64: torch.autocast leaves that alone."""
-    return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
 
 
 def _left_to_torch(cell: str, input: Tensor) -> bool:

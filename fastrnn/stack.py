@@ -42,9 +42,16 @@ def stack(
         return layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first)
     directions = 2 if bidirectional else 1
     per_layer = len(weights) // num_layers
-    output = input
+    # torch draws a mask in the order (T, B, H). So that the same seed gives the same mask here, layers below a dropout
+    # run time first; the last one takes their output the other way round, without a copy.
+    drops = bool(dropout) and training
+    time_first = drops and batch_first
+    output = input.transpose(0, 1) if time_first else input
     h_n, c_n = [], []
     for i in range(num_layers):
+        last = i == num_layers - 1
+        if time_first and last:
+            output = output.transpose(0, 1)
         states = slice(i * directions, (i + 1) * directions)
         output, h, c = layer(
             cell,
@@ -55,9 +62,9 @@ def stack(
             weights[i * per_layer : (i + 1) * per_layer],
             biases,
             bidirectional,
-            batch_first,
+            batch_first and (last or not drops),
         )
-        if dropout and training and i < num_layers - 1:
+        if drops and not last:
             output = _dropout(output, dropout)
         h_n.append(h)
         c_n.append(c)

@@ -1,4 +1,4 @@
-"""Who runs a call: kernels, torch's operator where they do not serve, the reference where torch has none; autocast."""
+"""Who runs a call: kernels, torch's operator where they do not serve, the reference where torch has none."""
 
 import pytest
 import torch
@@ -67,37 +67,6 @@ def test_a_dtype_without_kernels_runs_torchs_operator():
     theirs, ours = twins("rnn_tanh", 3, 4, dtype=torch.complex64)
     x = random(5, 2, 3).to(torch.complex64)
     torch.testing.assert_close(ours(x)[0], theirs(x)[0])
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("cell", CELLS)
-def test_autocast(cell, dtype):
-    layer = make(fastrnn.nn, cell, 5, 16, num_layers=2)
-    x, hx = random(6, 3, 5, dtype=torch.float32), initial(layer, 3, torch.float32)
-    with torch.autocast("cpu", dtype):
-        output, final = layer(x, hx)
-        same, _ = layer(x.to(dtype), hx)
-    assert output.dtype == dtype
-    assert all(t.dtype == dtype for t in (final if isinstance(final, tuple) else (final,)))
-    assert torch.equal(output, same)
-    torch.testing.assert_close(output.float(), layer(x, hx)[0], rtol=0.05, atol=0.05)
-    assert not torch.equal(output.float(), layer(x, hx)[0])
-    output.float().sum().backward()
-    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in layer.parameters())
-
-
-def test_autocast_leaves_float64_alone():
-    layer = make(fastrnn.nn, "lstm", 5, 16, dtype=torch.float64)
-    x = random(6, 3, 5)
-    with torch.autocast("cpu", torch.bfloat16):
-        output, _ = layer(x)
-    torch.testing.assert_close(output, layer(x)[0], rtol=0, atol=0)
-
-
-def test_autocast_of_a_cell():
-    cell = fastrnn.nn.GRUCell(3, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert cell(torch.zeros(2, 3)).dtype == torch.bfloat16
 
 
 def test_own_cells_are_those_that_torch_lacks():
