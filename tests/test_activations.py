@@ -31,7 +31,8 @@ def _ulps(got, exact):
 ])  # fmt: skip
 def test_within_units_in_the_last_place(name, exact, dtype, wide, run):
     x = _points(dtype)
-    assert _ulps(run(name, x), exact(x.astype(wide))).max() <= 2.5
+    bound = 3 if _C.instruction_set() == "generic" else 2.5  # without multiply-adds every product is rounded too
+    assert _ulps(run(name, x), exact(x.astype(wide))).max() <= bound
 
 
 @pytest.mark.parametrize("run", [_C.activation_float, _C.activation_double])
@@ -39,10 +40,15 @@ def test_ends_and_nan(run):
     dtype = np.float32 if run is _C.activation_float else np.float64
     x = np.array([np.nan, np.inf, -np.inf, 0.0, 1e4, -1e4], dtype)
     np.testing.assert_array_equal(run("tanh", x), np.array([np.nan, 1, -1, 0, 1, -1], dtype))
-    sigmoid = run("sigmoid", x)
-    np.testing.assert_array_equal(sigmoid[[0, 1, 3, 4]], np.array([np.nan, 1, 0.5, 1], dtype))
-    assert (sigmoid[[2, 5]] < 1e-37).all()
+    np.testing.assert_array_equal(run("sigmoid", x), np.array([np.nan, 1, 0, 0.5, 1, 0], dtype))
     np.testing.assert_array_equal(run("relu", x), torch.relu(torch.from_numpy(x)).numpy())
+
+
+@pytest.mark.parametrize(("run", "ends"), [(_C.activation_float, (-90, -85)), (_C.activation_double, (-750, -700))])
+def test_sigmoid_underflows_as_torch(run, ends):
+    x = torch.linspace(*ends, 1000, dtype=torch.float32 if run is _C.activation_float else torch.float64)
+    found = torch.from_numpy(run("sigmoid", x.numpy()))
+    torch.testing.assert_close(found, torch.sigmoid(x), rtol=1e-5, atol=torch.finfo(x.dtype).tiny)
 
 
 def test_unknown_name():

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +93,15 @@ def test_nothing_that_memory_held_before_is_returned(isa):
         pytest.skip(f"this processor has no {isa}")
     done = _run(LEFTOVERS, isa)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("isa", SETS[:-1])  # what is left is what this processor runs anyway
+def test_activations_at_their_ends(isa):
+    if not _has(isa):
+        pytest.skip(f"this processor has no {isa}")
+    files = [str(Path(__file__).parent / name) for name in ("test_activations.py", "test_not_finite.py")]
+    done = _run(f"import pytest; raise SystemExit(pytest.main(['-q', '-p', 'no:cacheprovider', *{files}]))", isa)
+    assert done.returncode == 0, done.stdout
 
 
 def test_unknown_set_is_an_error_that_names_the_known():

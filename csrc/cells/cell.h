@@ -2,8 +2,8 @@
 //
 // A cell is the pointwise mathematics of one time step, forward and backward (BPTT), written once as templates over V,
 // "a vector of numbers": a SIMD register on the CPU, a single float in a CUDA thread. V brings + - * and the functions
-// sigmoid, tanh and relu. The matrix products, the loop over time, threads, lengths and directions are elsewhere and
-// know nothing about gates: they ask the cell.
+// sigmoid, tanh, relu and relu_backward. The matrix products, the loop over time, threads, lengths and directions are
+// elsewhere and know nothing about gates: they ask the cell.
 //
 //   slots             numbers per hidden unit that the matrix products deliver to the cell (its pre-activations)
 //   input_slots       where gate g of W_ih·x goes, in the order in which torch stacks the gates in weight_ih

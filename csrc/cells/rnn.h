@@ -1,5 +1,6 @@
 // The simple recurrent network of Elman (1990): h = act(W_ih x + b_ih + W_hh h_prev + b_hh).
-// Each activation's derivative is a function of its value, so nothing is saved beyond the output itself.
+// Each activation's derivative is a function of its value, so nothing is saved beyond the output itself. `backward`
+// takes dL/dh to dL/da.
 #pragma once
 #include "cell.h"
 
@@ -11,8 +12,8 @@ struct Tanh {
     return tanh(a);
   }
   template <class V>
-  FASTRNN_CELL V derivative(V h) {
-    return 1 - h * h;
+  FASTRNN_CELL V backward(V dh, V h) {
+    return dh * (1 - h * h);
   }
 };
 
@@ -22,8 +23,8 @@ struct Sigmoid {
     return sigmoid(a);
   }
   template <class V>
-  FASTRNN_CELL V derivative(V h) {
-    return h * (1 - h);
+  FASTRNN_CELL V backward(V dh, V h) {
+    return dh * (h * (1 - h));
   }
 };
 
@@ -33,8 +34,8 @@ struct Relu {
     return relu(a);
   }
   template <class V>
-  FASTRNN_CELL V derivative(V h) {
-    return heaviside(h);
+  FASTRNN_CELL V backward(V dh, V h) {
+    return relu_backward(dh, h);
   }
 };
 
@@ -53,7 +54,7 @@ struct RNN {
 
   template <class V>
   FASTRNN_CELL void backward(const V*, V h, V, V, V dh, V&, V* da, V& dh_prev) {
-    da[0] = dh * Activation::derivative(h);
+    da[0] = Activation::backward(dh, h);
     dh_prev = V{};
   }
 };

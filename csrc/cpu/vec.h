@@ -97,6 +97,19 @@ FASTRNN_INLINE typename Vec<T>::Register at_least(typename Vec<T>::Register x, T
 }
 
 template <class T>
+FASTRNN_INLINE Vec<T> zero_if_nan(Vec<T> x) {
+  return x.v == x.v ? x.v : typename Vec<T>::Register{};
+}
+
+#if FASTRNN_VECTOR_BYTES == 64
+// The lanes of x that are not less than a limit, NaN among them.
+FASTRNN_INLINE uint16_t not_less(Vec<float>::Register x, float limit) {
+  constexpr int not_less_than = 5;
+  return __builtin_ia32_cmpps512_mask(x, Vec<float>::Register{} + limit, not_less_than, -1, 4);
+}
+#endif
+
+template <class T>
 FASTRNN_INLINE typename Vec<T>::Register absolute(typename Vec<T>::Register x) {
   using Integers = typename VectorTypes<T>::Integers;
   const Integers sign_bits = ~Integers{} << (8 * sizeof(T) - 1);

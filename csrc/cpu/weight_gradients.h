@@ -108,7 +108,7 @@ class WeightGradients {
         }
         V before = V::load(bias_sums + u), step = chunk - V::load(bias_errors + u), after = before + step;
         after.store(bias_sums + u);
-        ((after - before) - step).store(bias_errors + u);
+        zero_if_nan((after - before) - step).store(bias_errors + u);  // inf - inf: the sum is exact
       }
   }
 

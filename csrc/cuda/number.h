@@ -68,8 +68,8 @@ FASTRNN_DEVICE Scalar<A> relu(Scalar<A> x) {
 }
 
 template <class A>
-FASTRNN_DEVICE Scalar<A> heaviside(Scalar<A> x) {
-  return {x.v > A(0) ? A(1) : A(0)};
+FASTRNN_DEVICE Scalar<A> relu_backward(Scalar<A> dh, Scalar<A> h) {  // chosen, not multiplied: dh may be infinite
+  return {h.v <= A(0) ? A(0) : dh.v};
 }
 
 }  // namespace fastrnn::cuda
