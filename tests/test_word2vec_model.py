@@ -32,6 +32,8 @@ def test_the_loss_falls(options):
     model = Word2Vec(SENTENCES, **SMALL | {"epochs": 10, "sample": 0, "alpha": 0.1} | options)
     means = np.array(model.losses) / model.pairs
     assert means[-1] < 0.9 * means[0]
+    assert model.get_latest_training_loss() == model.running_training_loss == pytest.approx(sum(model.losses))
+    model.train(SENTENCES, epochs=1)
     assert model.get_latest_training_loss() == model.losses[-1]
 
 
@@ -122,10 +124,13 @@ def test_what_iterables_raise_comes_through():
     ("options", "message"),
     [
         ({"negative": 0, "hs": 0}, "negative=0 and hs=0 would train nothing"),
+        ({"ns_exponent": float("nan")}, "ns_exponent must be finite, got nan"),
+        ({"alpha": float("inf")}, "alpha must be 0 or more and finite, got inf"),
+        ({"min_count": -1}, "min_count must be 0 or more and finite, got -1"),
         ({"vector_size": 0}, "vector_size must be 1 or more, got 0"),
         ({"window": -1}, "window must be 1 or more, got -1"),
         ({"epochs": 0}, "epochs must be 1 or more, got 0"),
-        ({"sample": -1}, "sample must be 0 or more, got -1"),
+        ({"sample": -1}, "sample must be 0 or more and finite, got -1"),
         ({"sg": 2}, "sg must be 0 or 1, got 2"),
         ({"workers": 0}, "workers must be 1 or more, got 0"),
     ],
@@ -143,8 +148,9 @@ def test_steps_in_the_wrong_order():
         model.build_vocab(SENTENCES, update=True)
     with pytest.raises(ValueError, match="nothing to save"):
         model.save("never")
-    with pytest.raises(AttributeError, match="is the vocabulary built"):
-        model.wv  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'syn1neg'; is the vocabulary built"):
+        model.syn1neg  # noqa: B018
+    assert len(model.wv) == model.corpus_count == model.corpus_total_words == 0
     model.build_vocab(SENTENCES)
     with pytest.raises(ValueError, match="no word of the corpus is in the vocabulary"):
         model.train([["unknown"]])

@@ -34,6 +34,7 @@ class DistributedWord2Vec(Word2Vec):
             by way of the GPU that is each rank's current one (not yet run on a GPU).
         workers: threads of each rank; by default the cores of the machine, shared out over the ranks that torchrun has
             started there.
+        callbacks: called on every rank, except for on_progress; one that writes a file asks for ``model.ranks.rank``.
         progress: called on the first rank only; its loss is that of this rank's pairs.
     Raises:
         RuntimeError: there is no group; another rank has failed or cannot be reached.
@@ -57,15 +58,19 @@ class DistributedWord2Vec(Word2Vec):
             workers = max(default_workers() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
         super().__init__(sentences, corpus_file, workers=workers, **options)
 
-    def build_vocab(
-        self,
-        corpus_iterable: Sentences | None = None,
-        corpus_file: Path | None = None,
-        update: bool = False,
-        **gensims: Any,
-    ) -> None:
+    def build_vocab(self, *arguments: Any, **options: Any) -> None:
         with self.ranks.all_or_none():
-            super().build_vocab(corpus_iterable, corpus_file, update, **gensims)
+            super().build_vocab(*arguments, **options)
+
+    def _notify(self, event: str) -> None:
+        with self.ranks.all_or_none():
+            super()._notify(event)
+
+    def _make_trainer(self) -> Trainer:
+        with self.ranks.all_or_none():
+            trainer = super()._make_trainer()
+        self.ranks.check_same({"settings": self.settings})  # which a callback may have changed
+        return trainer
 
     def _read(self, sentences: Sentences | None, corpus_file: Path | None, directory: str) -> Encoded:
         with self.ranks.all_or_none():

@@ -95,6 +95,10 @@ class Growing(Attributed):
             self.vectors_lockf = self.vectors_lockf[order]
         self.vectors = self.vectors[order]
 
+    def clear(self) -> None:
+        """Forget all keys, their vectors and attributes."""
+        self.__dict__.update(vars(type(self)(self.vector_size, device=self._device)))
+
     def vectors_for_all(
         self: Self, keys: Iterable[Key], allow_inference: bool = True, copy_vecattrs: bool = True
     ) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -77,6 +77,25 @@ class Parameters:
             grown(self.syn0, random_rows(new, size, settings.seed, already=before)),
             None if self.syn1 is None else _tree(before + new, size),
             None if self.syn1neg is None else grown(self.syn1neg, empty_rows(new, size)),
+        )
+
+    def rearranged(self, rows: Sequence[int]) -> Parameters:
+        """Those of other words: word i has learned as an output what row ``rows[i]`` has, or nothing where it is -1."""
+        at = np.asarray(rows, dtype=np.int64)
+        outputs = self.syn1neg
+        if outputs is not None:
+            outputs = empty_rows(len(at), outputs.shape[1])
+            outputs[at >= 0] = self.syn1neg[at[at >= 0]]  # type: ignore[index]
+        return Parameters(self.syn0, None if self.syn1 is None else _tree(len(at), self.syn1.shape[1]), outputs)
+
+    def with_outputs(self, settings: Settings) -> Parameters:
+        """These, and what the settings train that is not here yet: hs or negative may have been set later."""
+        words, size = len(self.syn0), settings.vector_size
+        syn1, syn1neg = self.syn1, self.syn1neg
+        return Parameters(
+            self.syn0,
+            _tree(words, size) if settings.hs and syn1 is None else syn1,
+            empty_rows(words, size) if settings.negative and syn1neg is None else syn1neg,
         )
 
     @classmethod

@@ -28,8 +28,27 @@ def keep_thresholds(counts: np.ndarray, sample: float) -> np.ndarray:
     if sample <= 0:
         return np.full(len(counts), CERTAIN, dtype=np.uint32)
     threshold = sample * counts.sum() if sample < 1 else sample * (3 + np.sqrt(5)) / 2
-    probability = np.sqrt(threshold / counts) + threshold / counts
+    ratio = threshold / np.maximum(counts, 1)  # a word that was never counted, but added by hand, is a rare one
+    probability = np.sqrt(ratio) + ratio
     return np.clip(np.round(probability * 2.0**32) - 1, 0, CERTAIN).astype(np.uint32)
+
+
+def noise_weights(counts: np.ndarray, exponent: float) -> np.ndarray:
+    """In which proportion words are drawn as negatives, (V,): count ** exponent (arXiv:1310.4546, section 2.2).
+
+    Words that were never counted are never drawn.
+
+    Raises:
+        ValueError: the exponent is so large or small that these are no numbers any more, or all counts are 0.
+    """
+    weights = np.zeros(len(counts))
+    seen = counts > 0
+    with np.errstate(over="ignore", under="ignore"):
+        weights[seen] = counts[seen].astype(np.float64) ** exponent
+        total = weights.sum()
+    if not 0 < total < np.inf:
+        raise ValueError(f"ns_exponent={exponent} and these counts give negatives weights whose sum is {total}")
+    return weights
 
 
 def alias_table(weights: np.ndarray) -> np.ndarray:

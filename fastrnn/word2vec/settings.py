@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ class Settings:
     """What a model is asked to learn, and how.
 
     Raises:
-        ValueError: a value out of its range, or neither negative sampling nor hierarchical softmax.
+        ValueError: a value out of its range.
     """
 
     vector_size: int = 100  #: numbers in a vector
@@ -37,15 +38,20 @@ class Settings:
     epochs: int = 5
 
     def __post_init__(self) -> None:
-        for name in ("vector_size", "window", "min_count", "epochs"):
+        for name in ("vector_size", "window", "epochs"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        for name in ("negative", "sample", "alpha", "min_alpha"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        for name in ("min_count", "negative", "sample", "alpha", "min_alpha"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be 0 or more and finite, got {getattr(self, name)}")
         for name in ("sg", "hs", "cbow_mean"):
             if getattr(self, name) not in (0, 1):
                 raise ValueError(f"{name} must be 0 or 1, got {getattr(self, name)}")
+        if not math.isfinite(self.ns_exponent):
+            raise ValueError(f"ns_exponent must be finite, got {self.ns_exponent}")
+
+    def check_outputs(self) -> None:
+        """Raise ValueError where there is neither negative sampling nor hierarchical softmax."""
         if self.negative == 0 and self.hs == 0:
             raise ValueError("negative=0 and hs=0 would train nothing; set negative to 5, say, or hs to 1")
 

@@ -35,8 +35,9 @@ def load(model_class: type[Word2Vec], path: str | os.PathLike[str], workers: int
     """Read what :func:`save` has written. Raises OSError, ValueError."""
     settings, keys, arrays = read(path)
     model = model_class(workers=workers, **settings["model"])
-    model.vocabulary = Vocabulary(keys, arrays["counts"], **settings["totals"])
-    model.parameters = Parameters.from_arrays(arrays)
+    vocabulary = Vocabulary(keys, arrays["counts"], **settings["totals"])
+    model._install(vocabulary, Parameters.from_arrays(arrays))
+    model.wv.counts = vocabulary.counts
     model.losses, model.pairs = arrays["losses"].tolist(), arrays["pairs"].tolist()
     return model
 

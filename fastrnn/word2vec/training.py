@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from fastrnn.word2vec.corpus import Encoded, default_workers
 from fastrnn.word2vec.huffman import huffman_paths
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.reading import give_back
-from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds
+from fastrnn.word2vec.sampling import alias_table, epoch_key, keep_thresholds, noise_weights
 from fastrnn.word2vec.settings import Settings
 
 # Called with (words done, loss so far, pairs so far), at most ten times a second.
@@ -19,7 +20,7 @@ Progress = Callable[[int, float, int], None]
 
 
 class Trainer:
-    """Everything that stays as it is throughout a training, and the parameters that it changes.
+    """Everything that stays as it is throughout an epoch, and the parameters that it changes.
 
     Args:
         counts: (V,) of integers, how often each word occurs; from them come the tables that the kernel looks things up
@@ -29,22 +30,24 @@ class Trainer:
     def __init__(
         self, parameters: Parameters, counts: np.ndarray, settings: Settings, workers: int, deterministic: bool
     ) -> None:
-        weights = counts.astype(np.float64) ** settings.ns_exponent
+        settings.check_outputs()
         self.seed = settings.seed
-        self.arguments = dict(
-            **{name: getattr(parameters, name) for name in ("syn0", "syn1", "syn1neg")},
-            keep=keep_thresholds(counts, settings.sample),
-            alias=alias_table(weights) if settings.negative else None,
-            paths=huffman_paths(counts) if settings.hs else None,
-            skip_gram=bool(settings.sg),
-            cbow_mean=bool(settings.cbow_mean),
-            shrink_windows=settings.shrink_windows,
-            window=settings.window,
-            negative=settings.negative,
+        self.arguments: dict[str, Any] = {
+            "syn0": parameters.syn0,
+            "syn1": parameters.syn1 if settings.hs else None,
+            "syn1neg": parameters.syn1neg if settings.negative else None,
+            "keep": keep_thresholds(counts, settings.sample),
+            "alias": alias_table(noise_weights(counts, settings.ns_exponent)) if settings.negative else None,
+            "paths": huffman_paths(counts) if settings.hs else None,
+            "skip_gram": bool(settings.sg),
+            "cbow_mean": bool(settings.cbow_mean),
+            "shrink_windows": settings.shrink_windows,
+            "window": settings.window,
+            "negative": settings.negative,
             # In order they wait for each other, so more than there are cores would hold up all.
-            workers=min(workers, default_workers()) if deterministic else workers,
-            deterministic=deterministic,
-        )
+            "workers": min(workers, default_workers()) if deterministic else workers,
+            "deterministic": deterministic,
+        }
 
     def train(self, part: Encoded, epoch: int, alpha: tuple[float, float], progress: Progress) -> tuple[float, int]:
         """Go once through some sentences.

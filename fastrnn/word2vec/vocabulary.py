@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from collections.abc import Mapping
 
 import numpy as np
 
-from fastrnn.word2vec import _C
-from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, default_workers, encode
-from fastrnn.word2vec.reading import blocks
-
-
-class Counted(NamedTuple):
-    """Words in the order of their first appearance, and what else a pass over a corpus tells."""
-
-    words: list[str]
-    counts: np.ndarray  # (len(words),) int64
-    total_words: int
-    sentences: int
+from fastrnn.word2vec.corpus import Encoded, Sentences, encode
+from fastrnn.word2vec.counting import Counted, count_words
+from fastrnn.word2vec.trimming import TrimRule, kept, least_count
 
 
 class Vocabulary:
@@ -59,6 +50,7 @@ class Vocabulary:
         max_vocab_size: int | None = None,
         max_final_vocab: int | None = None,
         workers: int | None = None,
+        trim_rule: TrimRule | None = None,
     ) -> Vocabulary:
         """Count the words of a corpus and keep those that occur ``min_count`` times or more.
 
@@ -68,16 +60,29 @@ class Vocabulary:
                 counted twice or less, and so on. None: no bound.
             max_final_vocab: raises ``min_count`` until no more words than this are kept.
             workers: threads that read a file; the result is the same for any number.
+            trim_rule: called with every word, its count and ``min_count``; returns RULE_KEEP, RULE_DISCARD or
+                RULE_DEFAULT of :mod:`fastrnn.word2vec.trimming`.
 
         Raises:
-            ValueError: the corpus is empty, or no word occurs often enough.
+            ValueError: the corpus is empty, or no word is kept.
             TypeError, OSError: as :func:`fastrnn.word2vec.corpus.encode`.
         """
-        found = count_words(sentences, corpus_file, min_count, max_vocab_size, workers)
-        found = _at_most(found, max_final_vocab)
-        if not found.words:
+        found = count_words(sentences, corpus_file, min_count, max_vocab_size, workers, trim_rule)
+        return cls.of(found, min_count, max_final_vocab, trim_rule)
+
+    @classmethod
+    def of(
+        cls,
+        found: Counted,
+        min_count: int = 1,
+        max_final_vocab: int | None = None,
+        trim_rule: TrimRule | None = None,
+    ) -> Vocabulary:
+        """The vocabulary of words that were counted; arguments and errors as in :meth:`build`."""
+        least = least_count(found.counts, min_count, max_final_vocab)
+        order = kept(found.words, found.counts, least, trim_rule)
+        if not order:
             raise ValueError(f"no word occurs min_count={min_count} times, or max_final_vocab={max_final_vocab} is low")
-        order = np.argsort(-found.counts, kind="stable")
         return cls([found.words[i] for i in order], found.counts[order], found.total_words, found.sentences)
 
     def update(
@@ -91,24 +96,49 @@ class Vocabulary:
         """Add the counts of another corpus, and after the words that are here its new ones, the most frequent first.
 
         In the new corpus, too, only words that occur ``min_count`` times or more count. Arguments and errors as in
-        :meth:`build`, but that a corpus without new words is none.
+        :meth:`build`, except that a corpus may have no new words.
 
         Returns:
             how many words are new.
         """
-        found = count_words(sentences, corpus_file, min_count, max_vocab_size, workers)
-        order = np.argsort(-found.counts, kind="stable")
+        before = len(self)
+        self.__dict__ |= vars(self.updated(count_words(sentences, corpus_file, min_count, max_vocab_size, workers)))
+        return len(self) - before
+
+    def updated(self, found: Counted, min_count: int = 1, trim_rule: TrimRule | None = None) -> Vocabulary:
+        """A new vocabulary: this one and what was counted in another corpus, as :meth:`update` says."""
+        order = kept(found.words, found.counts, min_count, trim_rule)
         new = [i for i in order if found.words[i] not in self.key_to_index]
-        for word, count in zip(found.words, found.counts, strict=True):
-            if word in self.key_to_index:
-                self.counts[self.key_to_index[word]] += count
-        for i in new:
-            self.key_to_index[found.words[i]] = len(self.index_to_key)
-            self.index_to_key.append(found.words[i])
-        self.counts = np.concatenate([self.counts, found.counts[new]])
-        self.total_words += found.total_words
-        self.sentences += found.sentences
-        return len(new)
+        counts = np.concatenate([self.counts, found.counts[new]])
+        for i in order:
+            row = self.key_to_index.get(found.words[i])
+            if row is not None:
+                counts[row] += found.counts[i]
+        keys = self.index_to_key + [found.words[i] for i in new]
+        return Vocabulary(keys, counts, self.total_words + found.total_words, self.sentences + found.sentences)
+
+    def following(self, keys: list[str], counts: np.ndarray | None) -> tuple[Vocabulary, list[int]]:
+        """The vocabulary of ``keys`` in their order, all words of this one among them and maybe others.
+
+        Args:
+            counts: of the keys, for those that are new; 0 without.
+
+        Returns:
+            it, and for each key its row in this vocabulary, or -1.
+
+        Raises:
+            ValueError: a word of this vocabulary is not among the keys, or a key is not a str.
+        """
+        rows = [self.key_to_index.get(key, -1) for key in keys]
+        if len(keys) - rows.count(-1) < len(self):
+            missing = next(key for key in self.index_to_key if key not in {*keys})
+            raise ValueError(f"the model trains the word {missing!r}, which its vectors (wv) no longer have")
+        stranger = next((key for key in keys if not isinstance(key, str)), None)
+        if stranger is not None:
+            raise ValueError(f"the words of a model are str, got the key {stranger!r} among its vectors (wv)")
+        theirs = np.zeros(len(keys), dtype=np.int64) if counts is None else counts
+        at = np.array(rows, dtype=np.int64)
+        return Vocabulary(keys, np.where(at < 0, theirs, self.counts[at]), self.total_words, self.sentences), rows
 
     def encode(
         self,
@@ -127,52 +157,12 @@ class Vocabulary:
         return key in self.key_to_index
 
 
-def count_words(
-    sentences: Sentences | None = None,
-    corpus_file: str | os.PathLike[str] | None = None,
-    min_count: int = 1,
-    max_vocab_size: int | None = None,
-    workers: int | None = None,
-) -> Counted:
-    """Count the words of a corpus; arguments as in :meth:`Vocabulary.build`.
-
-    Raises:
-        ValueError: the corpus is empty, or ``max_vocab_size`` or ``workers`` is less than 1.
-        TypeError, OSError: as :func:`fastrnn.word2vec.corpus.encode`.
-    """
-    check_corpus(sentences, corpus_file)
-    for name, value in (("max_vocab_size", max_vocab_size), ("workers", workers)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be 1 or more, or None, got {value}")
-    counter = None
-    if corpus_file is not None:
-        counter = _count_file(corpus_file, max_vocab_size or 0, workers or default_workers())
-        words, counts = counter.finish(min_count)
-        if counter.is_too_large:  # what is forgotten then depends on the order: read it again, in order
-            counter = _count_file(corpus_file, max_vocab_size or 0, 1)
-            words, counts = counter.finish(min_count)
-    else:
-        counter = _C.WordCounter(1, max_vocab_size or 0)
-        counter.count_sentences(sentences if sentences is not None else ())
-        words, counts = counter.finish(min_count)
-    if counter.total_words == 0:
-        raise ValueError(f"the corpus has no words: {'sentences' if corpus_file is None else corpus_file}")
-    return Counted(words, counts, counter.total_words, counter.sentences)
-
-
-def _count_file(path: str | os.PathLike[str], max_vocab_size: int, workers: int) -> _C.WordCounter:
-    counter = _C.WordCounter(workers, max_vocab_size)
-    for text, cuts in blocks(path):
-        counter.count(text, cuts)
-        if counter.is_too_large:
-            break
-    return counter
-
-
-def _at_most(found: Counted, most: int | None) -> Counted:
-    """The most frequent words, but none of those of equal count if not all of them fit."""
-    if most is None or len(found.words) <= most:
-        return found
-    least = np.sort(found.counts)[::-1][most] + 1
-    kept = np.flatnonzero(found.counts >= least)
-    return found._replace(words=[found.words[i] for i in kept], counts=found.counts[kept])
+def counted_by_hand(frequencies: Mapping[str, int], sentences: int = 0) -> Counted:
+    """Words and their counts that are known already. Raises TypeError, ValueError for what are none."""
+    words, counts = list(frequencies), np.asarray(list(frequencies.values()))
+    if not all(isinstance(word, str) for word in words) or (len(words) and counts.dtype.kind not in "iu"):
+        raise TypeError("expected a mapping of words (str) to their counts (int)")
+    if len(words) == 0 or counts.min() < 0:
+        raise ValueError(f"expected counts of words, 0 or more, got {'none' if not words else counts.min()}")
+    counts = counts.astype(np.int64)
+    return Counted(words, counts, int(counts.sum()), sentences)
