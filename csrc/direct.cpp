@@ -55,9 +55,7 @@ struct Call {
   c10::SmallVector<Tensor, 4> weights;
 };
 
-// `weights` are tensors, or their names in the dictionary `parameters`.
-std::optional<Call> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights,
-                               PyObject* parameters = nullptr) {
+std::optional<Call> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights) {
   if (!nobody_watches()) return {};
   Call call{cell, {}, {}, {}, {}};
   bool plain = true;
@@ -77,8 +75,7 @@ std::optional<Call> plain_call(std::string_view cell, py::handle input, py::hand
   }
   if (!PyList_Check(weights.ptr())) return {};
   for (py::handle weight : py::reinterpret_borrow<py::list>(weights))
-    read(parameters ? PyDict_GetItem(parameters, weight.ptr()) : weight.ptr(),
-         [&](const Tensor& t) { call.weights.push_back(t); });
+    read(weight.ptr(), [&](const Tensor& t) { call.weights.push_back(t); });
   return plain ? std::optional(std::move(call)) : std::nullopt;
 }
 
@@ -136,22 +133,52 @@ py::object state_of(Results& results) {
   return py::make_tuple(wrap(std::move(results.hn)), wrap(std::move(results.cn)));
 }
 
+// torch.nn computes with the list `_flat_weights`, and makes it anew where a name stands for another tensor than when
+// it was made, which `_flat_weight_refs` remember. This is that list where names, list and memory agree, else null.
+PyObject* settled_weights(PyObject* layer) {
+  static const std::array<PyObject*, 4> keys =
+      interned("_parameters", "_flat_weights_names", "_flat_weights", "_flat_weight_refs");
+  std::array<PyObject*, 4> values;  // borrowed
+  for (size_t i = 0; i < keys.size(); ++i)
+    if (!(values[i] = PyDict_GetItemWithError(layer, keys[i]))) return nullptr;
+  const auto [parameters, names, weights, refs] = values;
+  if (!PyDict_Check(parameters) || !PyList_Check(names) || !PyList_Check(weights) || !PyList_Check(refs))
+    return nullptr;
+  const Py_ssize_t n = PyList_GET_SIZE(names);
+  if (PyList_GET_SIZE(weights) != n || PyList_GET_SIZE(refs) != n) return nullptr;
+  for (Py_ssize_t i = 0; i < n; ++i) {
+    PyObject *name = PyList_GET_ITEM(names, i), *weight = PyList_GET_ITEM(weights, i), *ref = PyList_GET_ITEM(refs, i);
+    if (!PyUnicode_Check(name)) return nullptr;
+    PyObject* named = PyDict_GetItemWithError(layer, name);
+    if (!named) named = PyDict_GetItemWithError(parameters, name);
+    if (named != weight || !PyWeakref_CheckRef(ref) || PyWeakref_GetObject(ref) != weight) return nullptr;
+  }
+  return weights;
+}
+
 }  // namespace
 
+py::object flat_weights(py::dict layer) {
+  PyObject* weights = settled_weights(layer.ptr());
+  return weights ? py::reinterpret_borrow<py::object>(weights) : py::none();
+}
+
 py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
-  static const std::array<PyObject*, 8> names = interned("num_layers", "dropout", "_parameters", "_flat_weights_names",
-                                                         "bias", "bidirectional", "batch_first", "training");
-  std::array<PyObject*, 8> values;  // borrowed
+  static const std::array<PyObject*, 6> names =
+      interned("num_layers", "dropout", "bias", "bidirectional", "batch_first", "training");
+  std::array<PyObject*, 6> values;  // borrowed
   for (size_t i = 0; i < names.size(); ++i)
-    if (!(values[i] = PyDict_GetItem(layer.ptr(), names[i]))) return py::none();
-  const auto [num_layers, dropout, parameters, weights, bias, bidirectional, batch_first, training] = values;
+    if (!(values[i] = PyDict_GetItemWithError(layer.ptr(), names[i]))) return py::none();
+  const auto [num_layers, dropout, bias, bidirectional, batch_first, training] = values;
   for (PyObject* option : {bias, bidirectional, batch_first, training})
     if (!PyBool_Check(option)) return py::none();
   int overflow = 0;
   const long layers = PyLong_Check(num_layers) ? PyLong_AsLongAndOverflow(num_layers, &overflow) : 0;
-  if (layers < 1 || !PyFloat_Check(dropout) || !PyDict_Check(parameters)) return py::none();
+  if (layers < 1 || !PyFloat_Check(dropout)) return py::none();
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
-  std::optional<Call> call = plain_call(cell, input, hx, weights, parameters);
+  PyObject* weights = settled_weights(layer.ptr());
+  if (!weights) return py::none();
+  std::optional<Call> call = plain_call(cell, input, hx, weights);
   if (!call) return py::none();
   std::optional<Results> results =
       run(*call, layers, bias == Py_True, bidirectional == Py_True, batch_first == Py_True);

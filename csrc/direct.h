@@ -8,7 +8,10 @@ namespace fastrnn {
 // torch.nn.RNNBase: read here, for naming every option in Python takes longer (docs/adr/0005).
 pybind11::object infer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::dict layer);
 
-// The same for one step of a cell: input (B, I), states (B, H).
+// The weights of such a layer, or None where it is torch.nn.RNNBase's business which they are.
+pybind11::object flat_weights(pybind11::dict layer);
+
+// What a cell returns after one step: input (B, I), states (B, H).
 pybind11::object infer_step(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::list weights);
 
 }  // namespace fastrnn

@@ -77,6 +77,7 @@ PYBIND11_MODULE(_C, m) {
       "float32 multiply-adds on registers alone, GFLOP/s over all threads; in a child of fork over one");
   m.def("assume_cores", fastrnn::cpu::assume_cores, "for tests: use as many threads as if there were so many cores");
   m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
+  m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");
   m.def("activation_float", [](const std::string& name, py::array_t<float, py::array::c_style> x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);

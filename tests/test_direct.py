@@ -1,5 +1,7 @@
 """The short way to the kernels at inference (csrc/direct.cpp): when it is taken, and that it changes nothing."""
 
+import weakref
+
 import pytest
 import torch
 from torch.overrides import TorchFunctionMode
@@ -135,6 +137,8 @@ def described(weights, num_layers):
         "num_layers": num_layers,
         "_parameters": dict(zip(names, weights, strict=True)),
         "_flat_weights_names": names,
+        "_flat_weights": weights,
+        "_flat_weight_refs": list(map(weakref.ref, weights)),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_exporting
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn.core import _C
@@ -94,12 +94,30 @@ class Layer(Faced, torch.nn.RNNBase):
         return super().extra_repr() + (", recompute=True" if self.recompute else "")
 
     def _weights(self) -> list[Tensor]:
-        """The weights under their names, now: parametrizations and functional_call put others in their place.
+        """What torch.nn would use: ``_flat_weights``, made anew where a name stands for another tensor than it did.
 
-        The dictionary of parameters is asked first, since an attribute of a module costs ten times as much.
+        So weights may be put in place under their names, as parametrizations and functional_call do, or in
+        ``_flat_weights``, as a subclass that drops weights does. The second holds until a name changes again.
         """
-        parameters = self._parameters
-        try:
-            return [parameters[name] for name in self._flat_weights_names]  # type: ignore[misc]
-        except KeyError:
-            return [getattr(self, name) for name in self._flat_weights_names]
+        if not is_compiling():
+            weights = _C.flat_weights(self.__dict__)
+            if weights is not None:
+                return weights
+        if self._weights_have_changed():
+            if is_exporting():
+                return self._exported_weights()
+            self._init_flat_weights()
+        for name, weight in zip(self._flat_weights_names, self._flat_weights, strict=False):
+            if weight is None:
+                raise RuntimeError(f"{type(self).__name__}: Expected a tensor as {name}, got None")
+        return self._flat_weights  # type: ignore[return-value]
+
+    def _exported_weights(self) -> list[Tensor]:
+        """Without strict=True, export puts tensors of its own under every name, and a module must not change."""
+        named = [ref and ref() for ref in self._flat_weight_refs]
+        if any(own is not weight for own, weight in zip(named, self._flat_weights, strict=True)):
+            raise RuntimeError(
+                f"{type(self).__name__}: Expected _flat_weights that are the named weights, since this export replaces "
+                "those, got others; use torch.export.export(model, args, strict=True)"
+            )
+        return [getattr(self, name) for name in self._flat_weights_names]
