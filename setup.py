@@ -75,7 +75,7 @@ setup(
         ),
         Extension(  # a plain one: without torch's libraries, it loads without torch
             "fastrnn.word2vec._C",
-            [*sources("word2vec/*.cpp"), "csrc/cpu/instruction_set.cpp"],
+            [*sources("word2vec/*.cpp"), "csrc/cpu/forked.cpp", "csrc/cpu/instruction_set.cpp"],
             include_dirs=[pybind11.get_include()],
             extra_compile_args=flags,
             extra_link_args=link_flags,

@@ -1,5 +1,7 @@
 """Word2Vec as its users call it."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -124,20 +126,52 @@ def test_what_iterables_raise_comes_through():
     ("options", "message"),
     [
         ({"negative": 0, "hs": 0}, "negative=0 and hs=0 would train nothing"),
-        ({"ns_exponent": float("nan")}, "ns_exponent must be finite, got nan"),
-        ({"alpha": float("inf")}, "alpha must be 0 or more and finite, got inf"),
-        ({"min_count": -1}, "min_count must be 0 or more and finite, got -1"),
-        ({"vector_size": 0}, "vector_size must be 1 or more, got 0"),
-        ({"window": -1}, "window must be 1 or more, got -1"),
-        ({"epochs": 0}, "epochs must be 1 or more, got 0"),
-        ({"sample": -1}, "sample must be 0 or more and finite, got -1"),
+        ({"vector_size": 0}, "vector_size must be from 1 to 1048576, got 0"),
+        ({"vector_size": 10**12}, "vector_size must be from 1 to 1048576, got 10{12}"),
+        ({"window": -1}, "window must be from 1 to 2147483647, got -1"),
+        ({"window": 2**31}, "window must be from 1 to 2147483647, got 2147483648"),
+        ({"epochs": 0}, "epochs must be from 1 to 1000000, got 0"),
+        ({"epochs": 10**9}, "epochs must be from 1 to 1000000, got 10{9}"),
+        ({"negative": 2**31 - 1}, "negative must be from 0 to 1000, got 2147483647"),
+        ({"min_count": -1}, "min_count must be from 0 to 9223372036854775807, got -1"),
+        ({"min_count": 2**63}, "min_count must be from 0 to 9223372036854775807, got 9223372036854775808"),
+        ({"max_final_vocab": 0}, "max_final_vocab must be from 1 to"),
+        ({"sample": -1}, "sample must be 0 or more, and finite; got -1"),
+        ({"sample": math.nan}, "sample must be 0 or more, and finite; got nan"),
+        ({"alpha": math.inf}, "alpha must be 0 or more, and finite; got inf"),
+        ({"min_alpha": math.nan}, "min_alpha must be 0 or more, and finite; got nan"),
+        ({"ns_exponent": math.nan}, "ns_exponent must be from -10 to 10; got nan"),
+        ({"ns_exponent": -11}, "ns_exponent must be from -10 to 10; got -11"),
         ({"sg": 2}, "sg must be 0 or 1, got 2"),
-        ({"workers": 0}, "workers must be 1 or more, got 0"),
+        ({"shrink_windows": 7}, "shrink_windows must be 0 or 1, got 7"),
+        ({"workers": 0}, "workers must be from 1 to 1024, or None for one per core; got 0"),
+        ({"workers": 3000}, "workers must be from 1 to 1024, or None for one per core; got 3000"),
     ],
 )
 def test_settings_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         Word2Vec(**options)
+
+
+@pytest.mark.parametrize("options", [{"window": 2.5}, {"seed": "one"}, {"alpha": "0.1"}, {"workers": 1.5}])
+def test_settings_that_are_no_numbers(options):
+    with pytest.raises(TypeError):
+        Word2Vec(**options)
+
+
+def test_numbers_of_numpy_are_settings(tmp_path):
+    model = Word2Vec(
+        SENTENCES, vector_size=np.int64(6), window=np.int32(2), alpha=np.float32(0.5), min_count=1, sg=True
+    )
+    model.save(tmp_path / "model")  # as JSON, which knows no numbers of numpy
+    assert Word2Vec.load(tmp_path / "model").settings == model.settings
+
+
+def test_arguments_of_train_that_make_no_sense():
+    model = Word2Vec(SENTENCES, **SMALL)
+    for options in ({"epochs": 0}, {"start_alpha": math.nan}, {"end_alpha": -1}):
+        with pytest.raises(ValueError, match=next(iter(options))):
+            model.train(SENTENCES, **options)
 
 
 def test_steps_in_the_wrong_order():

@@ -66,8 +66,8 @@ def test_what_makes_the_vocabulary_holds_when_it_is_built() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "error", "message"),
     [
-        ("alpha", -1, ValueError, "alpha must be 0 or more and finite, got -1"),
-        ("workers", 0, ValueError, "workers must be 1 or more, got 0"),
+        ("alpha", -1, ValueError, "alpha must be 0 or more, and finite; got -1"),
+        ("workers", 0, ValueError, "workers must be from 1 to 1024, or None for one per core; got 0"),
         ("vector_size", 13, ValueError, "12 numbers each; vector_size=13 needs a new model"),
         ("size", 50, TypeError, "gensim's size is not here: it is called vector_size; got size=50"),
         ("sorted_vocab", 0, TypeError, "most frequent words always come first"),

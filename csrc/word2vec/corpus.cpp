@@ -1,10 +1,12 @@
 #include "corpus.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <exception>
 #include <mutex>
-#include <thread>
+
+#include "team.h"
 
 namespace fastrnn::word2vec {
 
@@ -87,6 +89,12 @@ std::vector<int64_t> cut(std::string_view text, bool is_last, int64_t piece_size
   return cuts;
 }
 
+void check_cuts(std::string_view text, const std::vector<int64_t>& cuts) {
+  const bool in_order = std::is_sorted(cuts.begin(), cuts.end());
+  if (cuts.empty() || !in_order || cuts.front() < 0 || cuts.back() > int64_t(text.size()))
+    throw std::invalid_argument("cuts must be places in the text, in order, as cut() gives them");
+}
+
 void for_each_piece(int threads, int64_t pieces, const std::function<void(int, int64_t)>& work) {
   std::atomic<int64_t> next = 0;
   std::exception_ptr error;
@@ -100,10 +108,8 @@ void for_each_piece(int threads, int64_t pieces, const std::function<void(int, i
       next = pieces;
     }
   };
-  std::vector<std::thread> team;
-  for (int thread = 1; thread < threads && thread < pieces; ++thread) team.emplace_back(run, thread);
-  run(0);
-  for (std::thread& thread : team) thread.join();
+  const int useful = int(std::clamp<int64_t>(pieces, 1, checked_threads(threads)));
+  run_together(useful, [](void* context, int thread) { (*static_cast<decltype(run)*>(context))(thread); }, &run);
   if (error) std::rethrow_exception(error);
 }
 

@@ -47,8 +47,11 @@ void read_sentences(std::string_view text, OnWord&& word, OnEnd&& end_of_sentenc
 // Linear in the text. Throws std::invalid_argument for a word longer than kLongestWord that the text ends in.
 std::vector<int64_t> cut(std::string_view text, bool is_last, int64_t piece_size);
 
+// Throws std::invalid_argument for cuts that are not such places of the text.
+void check_cuts(std::string_view text, const std::vector<int64_t>& cuts);
+
 // Calls work(thread, piece) for every piece; each thread takes the next that is left. An exception of a worker stops
-// the others and is thrown again here.
+// the others and is thrown again here. Throws as run_together().
 void for_each_piece(int threads, int64_t pieces, const std::function<void(int, int64_t)>& work);
 
 bool is_utf8(std::string_view bytes);

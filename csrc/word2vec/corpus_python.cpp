@@ -39,6 +39,7 @@ py::tuple finish(WordCounter& counter, int64_t min_count) {
 py::list encode_text(const WordEncoder& encoder, const py::buffer& text, const std::vector<int64_t>& cuts,
                      int threads) {
   const Text bytes(text);
+  check_cuts(bytes.view, cuts);
   std::vector<Ids> parts;
   {
     py::gil_scoped_release unlocked;
@@ -111,6 +112,7 @@ void bind_corpus(py::module_& m) {
       "cut",
       [](const py::buffer& text, bool is_last, int64_t piece_size) {
         const Text bytes(text);
+        if (piece_size < 1) throw std::invalid_argument("piece_size must be 1 or more");
         py::gil_scoped_release unlocked;
         return cut(bytes.view, is_last, piece_size);
       },
@@ -121,6 +123,7 @@ void bind_corpus(py::module_& m) {
       .def("count",
            [](WordCounter& counter, const py::buffer& text, const std::vector<int64_t>& cuts) {
              const Text bytes(text);
+             check_cuts(bytes.view, cuts);
              py::gil_scoped_release unlocked;
              counter.count(bytes.view, cuts);
            })

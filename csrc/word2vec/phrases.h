@@ -3,6 +3,7 @@
 //
 // Connector words ("of", "the") are neither counted nor an end of a phrase, but may stand inside one.
 #pragma once
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -40,6 +41,8 @@ class Phrases {
   int64_t total_words() const { return counts_.total_words; }
   int64_t least() const { return counts_.least; }
   const PhraseOptions& options() const { return options_; }
+
+  mutable std::shared_mutex changing;  // held by those that read or change this while others can run
 
   // Puts back the texts of counts(), their numbers, total_words() and least().
   void restore(const std::vector<std::string>& texts, const std::vector<int64_t>& numbers, int64_t total_words,

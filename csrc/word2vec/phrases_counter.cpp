@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "team.h"
+
 namespace fastrnn::word2vec {
 
 namespace {
@@ -45,7 +47,7 @@ void PhraseCounts::drop_unused_words() {
 }
 
 PhraseCounter::PhraseCounter(const PhraseOptions& options, int threads)
-    : options_(options), shared_(threads), occurrences_(threads) {
+    : options_(options), shared_(checked_threads(threads)), occurrences_(threads) {
   for (int thread = 0; thread < threads; ++thread) readers_.emplace_back(options);
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "phrases.h"
 #include "phrases_joiner.h"
 #include "python_sentences.h"
+#include "team.h"
 
 namespace fastrnn::word2vec {
 
@@ -32,15 +34,16 @@ class NoGarbageCollection {
 class ListJoiner {
  public:
   explicit ListJoiner(std::shared_ptr<const Phrases> phrases)
-      : joiner_(phrases->options().delimiter, phrases->options().connectors,
-                [phrases](auto first, auto last, auto joined) {
-                  return !std::isnan(phrases->score(first, last, joined));
-                }) {
+      : joiner_(
+            phrases->options().delimiter, phrases->options().connectors,
+            [phrases](auto first, auto last, auto joined) { return !std::isnan(phrases->score(first, last, joined)); }),
+        asked_(phrases) {
     for (const Phrases::Candidate& candidate : phrases->candidates())
       joiner_.add(phrases->text(candidate.pair), candidate.certain);
   }
   ListJoiner(std::string delimiter, const std::vector<std::string>& connectors, const std::vector<std::string>& phrases)
-      : joiner_(std::move(delimiter), connectors, nullptr) {
+      : joiner_(delimiter.empty() ? throw std::invalid_argument("delimiter must not be empty") : std::move(delimiter),
+                connectors, nullptr) {
     for (const std::string& phrase : phrases) joiner_.add(phrase, true);
   }
 
@@ -67,9 +70,12 @@ class ListJoiner {
 
   pybind11::list join_text(const pybind11::buffer& text, const std::vector<int64_t>& cuts, int threads) const {
     const Text bytes(text);
+    check_cuts(bytes.view, cuts);
     std::vector<std::string> parts;
     {
       pybind11::gil_scoped_release unlocked;
+      std::shared_lock<std::shared_mutex> lock;
+      if (asked_) lock = std::shared_lock(asked_->changing);
       parts = joiner_.join(bytes.view, cuts, threads);
     }
     pybind11::list all;
@@ -117,7 +123,7 @@ class ListJoiner {
       std::atomic<bool> is_there = false;
     };
     const NoGarbageCollection off;
-    if (int(readers_.size()) < threads) readers_.resize(threads);
+    if (int(readers_.size()) < threads) readers_.resize(checked_threads(threads));
     std::vector<Read> read(sentences.size());
     pybind11::list lists(sentences.size());
     size_t made = 0;
@@ -150,6 +156,7 @@ class ListJoiner {
   }
 
   PhraseJoiner joiner_;
+  std::shared_ptr<const Phrases> asked_;   // null: all phrases are certain
   std::vector<Reader> readers_;            // one for each thread
   std::vector<pybind11::object> phrases_;  // by their numbers
 };

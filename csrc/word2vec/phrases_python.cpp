@@ -1,6 +1,8 @@
 // The module's part for phrases: Phrases, PhraseCounter and PhraseJoiner.
 #include <pybind11/stl.h>
 
+#include <mutex>
+
 #include "phrases.h"
 #include "phrases_list_joiner.h"
 #include "python.h"
@@ -26,6 +28,16 @@ void count_sentences(PhraseCounter& counter, const py::iterable& sentences) {
   }
 }
 
+// Python's threads read the phrases with the GIL, or, while they join a text, with the lock: both keep a change out.
+// The lock comes first, and who holds it never waits for the GIL but here.
+void add(Phrases& phrases, PhraseCounter& counter) {
+  py::gil_scoped_release unlocked;
+  PhraseCounts counted = counter.finish();
+  const std::unique_lock lock(phrases.changing);
+  const py::gil_scoped_acquire locked;
+  phrases.add(std::move(counted));
+}
+
 // A dict, for one object for each of them would set the garbage collector to look at all lists of the corpus.
 py::dict texts_and_scores(const Phrases& phrases) {
   py::dict scores;
@@ -48,6 +60,8 @@ void bind_phrases(py::module_& m) {
   py::class_<PhraseOptions>(m, "PhraseOptions")
       .def(py::init([](double min_count, double threshold, int64_t max_size, std::string delimiter, bool npmi,
                        std::vector<std::string> connectors) {
+             if (delimiter.empty()) throw std::invalid_argument("delimiter must not be empty");
+             if (max_size < 1) throw std::invalid_argument("max_size must be 1 or more");
              return PhraseOptions{min_count, threshold, max_size, std::move(delimiter), npmi, std::move(connectors)};
            }),
            py::arg("min_count"), py::arg("threshold"), py::arg("max_size"), py::arg("delimiter"), py::arg("npmi"),
@@ -58,6 +72,7 @@ void bind_phrases(py::module_& m) {
       .def("count",
            [](PhraseCounter& counter, const py::buffer& text, const std::vector<int64_t>& cuts) {
              const Text bytes(text);
+             check_cuts(bytes.view, cuts);
              py::gil_scoped_release unlocked;
              counter.count(bytes.view, cuts);
            })
@@ -65,9 +80,7 @@ void bind_phrases(py::module_& m) {
 
   py::class_<Phrases, std::shared_ptr<Phrases>>(m, "Phrases")
       .def(py::init<PhraseOptions>())
-      .def(
-          "add", [](Phrases& phrases, PhraseCounter& counter) { phrases.add(counter.finish()); },
-          py::call_guard<py::gil_scoped_release>())
+      .def("add", &add)
       .def("phrases", &texts_and_scores)
       .def("score",
            py::overload_cast<std::string_view, std::string_view, std::string_view>(&Phrases::score, py::const_))

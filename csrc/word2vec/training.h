@@ -29,6 +29,7 @@ struct Training {
 
   bool skip_gram, cbow_mean, shrink_windows, deterministic;
   int window, workers;
+  int64_t reach;  // the longest that a window can be to either side: `window`, or less where all sentences are shorter
 
   // A word stays in the corpus if 32 random bits are at most keep[word].
   const uint32_t* keep;
@@ -47,6 +48,8 @@ struct Training {
   uint64_t key;                   // of the random numbers, from seed and epoch
   double alpha_begin, alpha_end;  // the learning rate falls in a straight line over the epoch
 
+  int64_t* unknown;  // gets the place in `ids` of a number that is no word's, which also stops the training
+
   // Called by the calling thread now and then, with the words done so far; false stops the training.
   bool (*report)(void* context, int64_t words_done, Loss loss);
   void* context;
@@ -55,7 +58,7 @@ struct Training {
 // How an instruction set trains.
 using Train = Loss (*)(const Training&);
 
-// By the instruction set of fastrnn::instruction_set(). Throws std::bad_alloc.
+// By the instruction set of fastrnn::instruction_set(). Throws std::bad_alloc, and as run_together().
 Loss train(const Training& training);
 
 }  // namespace fastrnn::word2vec

@@ -1,5 +1,7 @@
 // A block of about 10,000 words, subsampled, trained window by window; and what the workers of an epoch share.
 #pragma once
+#include <pthread.h>
+
 #include "training_workspace.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -10,8 +12,8 @@ struct Epoch {
   const Training& t;
   int64_t next_block = 0, words_done = 0;
   int stop = 0;
-  double loss = 0;
-  int64_t pairs = 0;
+  Loss loss{};
+  pthread_mutex_t loss_lock = PTHREAD_MUTEX_INITIALIZER;
 
   explicit Epoch(const Training& training) : t(training) {}
 
@@ -24,14 +26,31 @@ struct Epoch {
   void done(int64_t block, Loss part) {
     const int64_t words = t.offsets[t.blocks[block + 1]] - t.offsets[t.blocks[block]];
     __atomic_add_fetch(&words_done, words, __ATOMIC_RELAXED);
-#pragma omp critical(fastrnn_word2vec_loss)
-    loss += part.sum, pairs += part.pairs;
+    add(part);
   }
   void report() {
-    if (!t.report(t.context, __atomic_load_n(&words_done, __ATOMIC_RELAXED), Loss{loss, pairs}))
+    if (!t.report(t.context, __atomic_load_n(&words_done, __ATOMIC_RELAXED), add({})))
       __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
   }
   bool stopped() const { return __atomic_load_n(&stop, __ATOMIC_RELAXED); }
+
+  // Draws the words of a block. A number that is no word's stops the training; it was left out.
+  void draw(int64_t block, Drawn& drawn) {
+    draw_words(t, block, drawn);
+    if (drawn.unknown < 0) return;
+    __atomic_store_n(t.unknown, drawn.unknown, __ATOMIC_RELAXED);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+  }
+
+ private:
+  // The loss with what is added to it.
+  Loss add(Loss part) {
+    pthread_mutex_lock(&loss_lock);
+    loss.sum += part.sum, loss.pairs += part.pairs;
+    const Loss sum = loss;
+    pthread_mutex_unlock(&loss_lock);
+    return sum;
+  }
 };
 
 // Trains window i of the block that was drawn into a workspace, and chooses the rows of the one that is windows_ahead

@@ -48,13 +48,13 @@ class InOrder {
   void train(Epoch& epoch, const Team& team) {
     int64_t windows = 0;  // in all rounds before
     for (int64_t first = 0;; first += streams) {
-      for (int stream = team.rank; stream < streams; stream += team.size) draw(epoch.t, first + stream, spaces[stream]);
+      for (int stream = team.rank; stream < streams; stream += team.size) draw(epoch, first + stream, spaces[stream]);
       team.meet();
+      const int64_t longest = spaces.longest();  // between the two meetings, where nobody draws
       if (team.rank == 0 && first > 0) finish(epoch, first - streams);
       if (team.size > 1) conflicts.find(epoch.t, spaces, team);
       team.meet();
       if (first >= epoch.t.block_count || epoch.stopped()) return;
-      const int64_t longest = spaces.longest();  // now, before anybody draws for the next round
       train_round<skip_gram>(epoch, first, longest, windows, team);
       windows += longest * streams;
       progress.arrive(team, windows);
@@ -67,10 +67,11 @@ class InOrder {
   Progress progress;
   Loss losses[streams];
 
-  static void draw(const Training& t, int64_t block, Workspace& space) {
+  static void draw(Epoch& epoch, int64_t block, Workspace& space) {
+    const Training& t = epoch.t;
     space.drawn.count = 0;
     if (block >= t.block_count) return;
-    draw_words(t, block, space.drawn);
+    epoch.draw(block, space.drawn);
     for (int64_t i = 0; i < space.drawn.count; ++i) draw_negatives(t, space.drawn, i);
   }
 

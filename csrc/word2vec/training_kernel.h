@@ -1,4 +1,5 @@
 // An epoch: every worker takes the next block, or all go through the blocks in an order.
+#include "team.h"
 #include "training_in_order.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -9,7 +10,7 @@ inline void train_without_locks(Epoch& epoch, Workspace& space, const Team& team
   while (!epoch.stopped()) {
     const int64_t block = __atomic_fetch_add(&epoch.next_block, 1, __ATOMIC_RELAXED);
     if (block >= epoch.t.block_count) return;
-    draw_words(epoch.t, block, space.drawn);
+    epoch.draw(block, space.drawn);
     const float alpha = epoch.alpha(block);
     Loss loss{};
     for (int64_t i = -windows_ahead; i < space.drawn.count; ++i)
@@ -19,17 +20,32 @@ inline void train_without_locks(Epoch& epoch, Workspace& space, const Team& team
   }
 }
 
+// Calls work(team) on each of some threads.
+template <class Work>
+inline void run_team(int threads, Work work) {
+  struct Call {
+    Work& work;
+    int threads;
+    Barrier barrier;
+  } call{work, threads, {}};
+  const auto run = [](void* context, int rank) {
+    Call& call = *static_cast<Call*>(context);
+    call.work(Team{rank, call.threads, &call.barrier});
+  };
+  word2vec::run_together(threads, run, &call);
+}
+
 template <bool skip_gram>
 inline Loss train(const Training& t) {
   Epoch epoch(t);
   if (t.deterministic) {
     InOrder order(t);
-    parallel(order.workers(t), [&](const Team& team) { order.train<skip_gram>(epoch, team); });
+    run_team(order.workers(t), [&](const Team& team) { order.train<skip_gram>(epoch, team); });
   } else {
     Workspaces spaces(t, t.workers);
-    parallel(t.workers, [&](const Team& team) { train_without_locks<skip_gram>(epoch, spaces[team.rank], team); });
+    run_team(t.workers, [&](const Team& team) { train_without_locks<skip_gram>(epoch, spaces[team.rank], team); });
   }
-  return {epoch.loss, epoch.pairs};
+  return epoch.loss;
 }
 
 inline Loss train_either(const Training& t) { return t.skip_gram ? train<true>(t) : train<false>(t); }

@@ -1,37 +1,43 @@
-#include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <optional>
-#include <string>
-#include <vector>
+#include <tuple>
 
 #include "python.h"
-#include "training.h"
-
-namespace py = pybind11;
+#include "team.h"
+#include "training_arrays.h"
 
 namespace fastrnn::word2vec {
 
 namespace {
 
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-
 // Words in a block of whole sentences: what one worker takes at a time, and after which the learning rate falls.
 constexpr int64_t words_per_block = 10000;
+constexpr int64_t longest_sentence = int64_t{1} << 28;  // so that windows of several blocks can be numbered by an int32
+constexpr int most_negatives = 1000;
+constexpr int64_t line = 16;  // floats in a cache line
 
-std::vector<int64_t> blocks_of(const int64_t* offsets, int64_t sentences, int64_t& longest) {
+// Where blocks begin, and what of the training depends on how long sentences and blocks are.
+std::vector<int64_t> blocks_of(const Array<int64_t>& offsets_of_sentences, Training& t) {
+  const int64_t* offsets = offsets_of_sentences.data();
+  const int64_t sentences = offsets_of_sentences.size() - 1;
   std::vector<int64_t> blocks{0};
-  longest = 0;
+  t.reach = 1;
   for (int64_t s = 0; s < sentences; ++s) {
-    const int64_t first = blocks.back();
+    const int64_t first = blocks.back(), length = offsets[s + 1] - offsets[s];
+    if (length > longest_sentence)
+      refuse("a sentence may have " + std::to_string(longest_sentence) + " words, got one of " +
+             std::to_string(length));
     if (s > first && offsets[s + 1] - offsets[first] > words_per_block) blocks.push_back(s);
+    t.reach = std::max(t.reach, std::min<int64_t>(t.window, length - 1));
   }
   if (sentences > 0) blocks.push_back(sentences);
   for (size_t b = 0; b + 1 < blocks.size(); ++b) {
     const int64_t words = offsets[blocks[b + 1]] - offsets[blocks[b]] + blocks[b + 1] - blocks[b];
-    if (words > longest) longest = words;
+    t.longest_block = std::max(t.longest_block, words);
   }
   return blocks;
 }
@@ -58,52 +64,60 @@ struct Reporter {
   }
 };
 
-template <class T>
-T* rows_or_null(std::optional<Array<T>>& array) {
-  return array ? array->mutable_data() : nullptr;
-}
-
-py::tuple train_epoch(Array<int32_t> ids, Array<int64_t> offsets, Array<float> syn0, std::optional<Array<float>> syn1,
-                      std::optional<Array<float>> syn1neg, Array<uint32_t> keep, py::object alias, py::object paths,
+py::tuple train_epoch(const Array<int32_t>& ids, const Array<int64_t>& offsets, Array<float> syn0,
+                      std::optional<Array<float>> syn1, std::optional<Array<float>> syn1neg,
+                      const Array<uint32_t>& keep, const std::optional<Array<uint32_t>>& alias,
+                      const std::optional<std::tuple<Array<int64_t>, Array<int32_t>, Array<uint8_t>>>& paths,
                       bool skip_gram, bool cbow_mean, bool shrink_windows, int window, int negative, uint64_t key,
                       double alpha_begin, double alpha_end, int workers, bool deterministic, py::object progress) {
   Training t{};
-  std::vector<int64_t> blocks = blocks_of(offsets.data(), offsets.size() - 1, t.longest_block);
-  t.ids = ids.data();
-  t.offsets = offsets.data();
-  t.blocks = blocks.data();
-  t.block_count = int64_t(blocks.size()) - 1;
-  t.syn0 = syn0.mutable_data();
-  t.syn1 = rows_or_null(syn1);
-  t.syn1neg = rows_or_null(syn1neg);
-  t.words = syn0.shape(0);
-  t.width = syn0.shape(1);
   t.skip_gram = skip_gram;
   t.cbow_mean = cbow_mean;
   t.shrink_windows = shrink_windows;
   t.deterministic = deterministic;
   t.window = window;
   t.workers = workers;
-  t.keep = keep.data();
-  t.negative = t.syn1neg ? negative : 0;
-  if (t.negative) {
-    auto table = alias.cast<Array<uint32_t>>();
-    t.alias = reinterpret_cast<const Alias*>(table.data());
-  }
-  if (t.syn1) {
-    py::tuple csr = paths;
-    auto path_offsets = csr[0].cast<Array<int64_t>>();
-    t.path_offsets = path_offsets.data();
-    t.path_nodes = csr[1].cast<Array<int32_t>>().data();
-    t.path_codes = csr[2].cast<Array<uint8_t>>().data();
-    for (int64_t w = 0; w < t.words; ++w) {
-      const int length = int(t.path_offsets[w + 1] - t.path_offsets[w]);
-      if (length > t.longest_path) t.longest_path = length;
-    }
-  }
   t.key = key;
   t.alpha_begin = alpha_begin;
   t.alpha_end = alpha_end;
+  require(window >= 1, "window must be 1 or more, got " + std::to_string(window));
+  checked_threads(workers);
+  require(std::isfinite(alpha_begin) && std::isfinite(alpha_end), "the learning rate must be finite");
+
+  require(syn0.ndim() == 2, "syn0 must be a matrix, got shape " + shape_of(syn0));
+  t.words = syn0.shape(0);
+  t.width = syn0.shape(1);
+  require(t.words >= 1 && t.words <= INT32_MAX, "syn0 must have from 1 to 2^31 - 1 rows, got " + shape_of(syn0));
+  require(t.width >= line && t.width % line == 0, "syn0 must have rows of whole cache lines, got " + shape_of(syn0));
+  t.syn0 = trained("syn0", syn0, t.words, t.width);
+  require(ids.ndim() == 1, "ids must be a vector, got shape " + shape_of(ids));
+  require_offsets("offsets", offsets, ids.size());
+  require_size("keep", keep, t.words);
+  t.ids = ids.data();
+  t.offsets = offsets.data();
+  t.keep = keep.data();
+
+  require(syn1 || syn1neg, "give syn1 or syn1neg, or there is nothing to predict");
+  if (syn1neg) {
+    require(negative >= 1 && negative <= most_negatives, "with syn1neg negative must be from 1 to " +
+                                                             std::to_string(most_negatives) + ", got " +
+                                                             std::to_string(negative));
+    require(alias.has_value(), "syn1neg needs alias");
+    t.syn1neg = trained("syn1neg", *syn1neg, t.words, t.width);
+    t.negative = negative;
+    t.alias = alias_table(*alias, t.words);
+  }
+  if (syn1) {
+    require(paths.has_value(), "syn1 needs paths");
+    t.syn1 = trained("syn1", *syn1, std::max<int64_t>(t.words - 1, 1), t.width);
+    const auto& [path_offsets, nodes, codes] = *paths;
+    Paths{path_offsets, nodes, codes}.give_to(t, syn1->shape(0));
+  }
+  const std::vector<int64_t> blocks = blocks_of(offsets, t);
+  t.blocks = blocks.data();
+  t.block_count = int64_t(blocks.size()) - 1;
+  int64_t unknown = -1;
+  t.unknown = &unknown;
 
   Reporter reporter{std::move(progress), nullptr};
   t.context = &reporter;
@@ -114,6 +128,8 @@ py::tuple train_epoch(Array<int32_t> ids, Array<int64_t> offsets, Array<float> s
     loss = train(t);
   }
   if (reporter.error) std::rethrow_exception(reporter.error);
+  require(unknown < 0,
+          "ids[" + std::to_string(unknown) + "] is no word: words are from 0 to " + std::to_string(t.words - 1));
   return py::make_tuple(loss.sum, loss.pairs);
 }
 
@@ -121,10 +137,12 @@ py::tuple train_epoch(Array<int32_t> ids, Array<int64_t> offsets, Array<float> s
 
 void bind_training(py::module_& m) {
   using namespace py::literals;
+  m.attr("MOST_THREADS") = most_threads;
+  m.attr("MOST_NEGATIVES") = most_negatives;
   m.def("train_epoch", &train_epoch, "ids"_a.noconvert(), "offsets"_a.noconvert(), "syn0"_a.noconvert(),
-        "syn1"_a.noconvert(), "syn1neg"_a.noconvert(), "keep"_a.noconvert(), "alias"_a, "paths"_a, "skip_gram"_a,
-        "cbow_mean"_a, "shrink_windows"_a, "window"_a, "negative"_a, "key"_a, "alpha_begin"_a, "alpha_end"_a,
-        "workers"_a, "deterministic"_a, "progress"_a);
+        "syn1"_a.noconvert(), "syn1neg"_a.noconvert(), "keep"_a.noconvert(), "alias"_a.noconvert(),
+        "paths"_a.noconvert(), "skip_gram"_a, "cbow_mean"_a, "shrink_windows"_a, "window"_a, "negative"_a, "key"_a,
+        "alpha_begin"_a, "alpha_end"_a, "workers"_a, "deterministic"_a, "progress"_a);
 }
 
 }  // namespace fastrnn::word2vec

@@ -26,6 +26,7 @@ struct Drawn {
   uint64_t* random;
   int32_t* negative;                      // count x negative
   int32_t *after_context, *after_output;  // see Conflicts, which finds them
+  int64_t unknown;                        // the place in the corpus of a number that is no word's, or -1
 
   // The last window of another worker that word i's window has to come after, or -1.
   int32_t after(int64_t i) const { return after_context[i] > after_output[i] ? after_context[i] : after_output[i]; }
@@ -37,9 +38,14 @@ inline void subsample(const Training& t, int64_t begin, int64_t end, Drawn& draw
   int64_t count = drawn.count;
   for (int64_t i = begin; i < end; ++i) {
     const uint64_t random = split_mix(t.key, i);
-    drawn.word[count] = t.ids[i];
+    const int32_t word = t.ids[i];
+    if (uint32_t(word) >= uint32_t(t.words)) {
+      drawn.unknown = i;
+      continue;
+    }
+    drawn.word[count] = word;
     drawn.random[count] = random;
-    count += uint32_t(random) <= t.keep[t.ids[i]];
+    count += uint32_t(random) <= t.keep[word];
   }
   drawn.count = count;
 }
@@ -69,6 +75,7 @@ FASTRNN_INLINE void draw_negatives(const Training& t, Drawn& drawn, int64_t i) {
 inline void draw_words(const Training& t, int64_t block, Drawn& drawn) {
   drawn.word[-1] = -1;
   drawn.count = 0;
+  drawn.unknown = -1;
   for (int64_t s = t.blocks[block]; s < t.blocks[block + 1]; ++s) {
     subsample(t, t.offsets[s], t.offsets[s + 1], drawn);
     drawn.word[drawn.count++] = -1;

@@ -54,7 +54,7 @@ struct Workspace {
 
   void lay_out(const Training& t) {
     constexpr int windows = windows_ahead + 1;  // one more than those that wait
-    const int64_t contexts = 2 * t.window, outputs = t.longest_path + (t.negative ? 1 + t.negative : 0);
+    const int64_t contexts = 2 * t.reach, outputs = t.longest_path + (t.negative ? 1 + t.negative : 0);
     const int64_t stride = divide_up(outputs, TileOf<false>::outputs) * TileOf<false>::outputs;
     const int64_t tiles = t.skip_gram ? divide_up(contexts, TileOf<true>::inputs) * (stride / TileOf<true>::outputs)
                                       : stride / TileOf<false>::outputs;

@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstring>
 
+#include "team.h"
+
 namespace fastrnn::word2vec {
 
 namespace {
@@ -94,7 +96,7 @@ void WordTable::add(const WordTable& other) {
   }
 }
 
-WordCounter::WordCounter(int threads, int64_t max_size) : tables_(threads), max_size_(max_size) {}
+WordCounter::WordCounter(int threads, int64_t max_size) : tables_(checked_threads(threads)), max_size_(max_size) {}
 
 void WordCounter::count(std::string_view text, const std::vector<int64_t>& cuts) {
   std::atomic<int64_t> words = 0, sentences = 0;

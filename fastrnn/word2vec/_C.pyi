@@ -9,7 +9,10 @@ Buffer: TypeAlias = bytes | memoryview
 
 WORDS_PER_SENTENCE: int
 LONGEST_WORD: int
+MOST_THREADS: int
+MOST_NEGATIVES: int
 
+def forked() -> bool: ...
 def cut(text: Buffer, is_last: bool, piece_size: int) -> list[int]: ...
 
 class WordCounter:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -61,6 +62,20 @@ def default_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def checked_workers(workers: int | None) -> int:
+    """The number of threads: what is asked for, or by default the cores.
+
+    Raises:
+        ValueError: it is not from 1 to 1024.
+        TypeError: it is no whole number.
+    """
+    if workers is None:
+        return min(default_workers(), _C.MOST_THREADS)
+    if not 1 <= operator.index(workers) <= _C.MOST_THREADS:
+        raise ValueError(f"workers must be from 1 to {_C.MOST_THREADS}, or None for one per core; got {workers}")
+    return operator.index(workers)
+
+
 def encode(
     keys: list[str],
     sentences: Sentences | None = None,
@@ -82,7 +97,7 @@ def encode(
     check_corpus(sentences, corpus_file)
     encoder = _C.WordEncoder(keys)
     if corpus_file is not None:
-        parts = _encode_file(encoder, corpus_file, workers or default_workers())
+        parts = _encode_file(encoder, corpus_file, checked_workers(workers))
     else:
         parts = _encode_sentences(encoder, iter(sentences if sentences is not None else ()))
     if directory is None:

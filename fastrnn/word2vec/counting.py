@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastrnn.word2vec import _C
-from fastrnn.word2vec.corpus import Sentences, check_corpus, default_workers
+from fastrnn.word2vec.corpus import Sentences, check_corpus, checked_workers
 from fastrnn.word2vec.reading import blocks
 from fastrnn.word2vec.trimming import TrimRule
 
@@ -40,16 +40,16 @@ def count_words(
         TypeError, OSError: as :func:`fastrnn.word2vec.corpus.encode`.
     """
     check_corpus(sentences, corpus_file)
-    for name, value in (("max_vocab_size", max_vocab_size), ("workers", workers)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be 1 or more, or None, got {value}")
+    if max_vocab_size is not None and max_vocab_size < 1:
+        raise ValueError(f"max_vocab_size must be 1 or more, or None for no bound; got {max_vocab_size}")
+    threads = checked_workers(workers)
     if trim_rule is not None:
         if max_vocab_size is not None:
             raise ValueError("max_vocab_size would forget words before trim_rule is asked; leave one of them out")
         min_count = 1
     counter = None
     if corpus_file is not None:
-        counter = _count_file(corpus_file, max_vocab_size or 0, workers or default_workers())
+        counter = _count_file(corpus_file, max_vocab_size or 0, threads)
         words, counts = counter.finish(min_count)
         if counter.is_too_large:  # what is forgotten then depends on the order: read it again, in order
             counter = _count_file(corpus_file, max_vocab_size or 0, 1)

@@ -13,8 +13,8 @@ from fastrnn.word2vec import predict, storage
 from fastrnn.word2vec.building import Building
 from fastrnn.word2vec.callbacks import Progress, ProgressCallback
 from fastrnn.word2vec.compatibility import accept_only, accepted
-from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, default_workers
-from fastrnn.word2vec.settings import Settings
+from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, checked_workers
+from fastrnn.word2vec.settings import REAL, WHOLE, Settings, real, whole
 from fastrnn.word2vec.training import Trainer
 from fastrnn.word2vec.trimming import TrimRule
 from fastrnn.word2vec.vectors import WordVectors
@@ -68,7 +68,7 @@ class Word2Vec(Building):
         self.settings = Settings(**accepted(settings))
         self.settings.check_outputs()
         self.wv = WordVectors(self.vector_size)
-        self.workers = default_workers() if workers is None else workers
+        self.workers = checked_workers(workers)
         self.deterministic = deterministic
         self.callbacks = events.checked(callbacks)
         self.progress = progress
@@ -115,9 +115,10 @@ class Word2Vec(Building):
         accept_only(gensims, "train")
         if not self._is_built:
             raise ValueError("there is no vocabulary; call build_vocab before train")
-        epochs = self.epochs if epochs is None else epochs
-        if epochs < 1:
-            raise ValueError(f"epochs must be 1 or more, got {epochs}")
+        epochs = self.epochs if epochs is None else whole("epochs", epochs, *WHOLE["epochs"])
+        for name, rate in (("start_alpha", start_alpha), ("end_alpha", end_alpha)):
+            if rate is not None:
+                real(name, rate, *REAL["alpha"])
         self._watchers = self.callbacks if callbacks is None else events.checked(callbacks)
         if self.progress is not None:
             self._watchers = [*self._watchers, ProgressCallback(self.progress)]

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from fastrnn.word2vec import _C
-from fastrnn.word2vec.corpus import Sentences, check_corpus, default_workers
+from fastrnn.word2vec.corpus import Sentences, check_corpus, checked_workers, default_workers
 from fastrnn.word2vec.files import opened, replacing
 from fastrnn.word2vec.joining import Joining
 from fastrnn.word2vec.reading import blocks
@@ -70,7 +70,7 @@ class Phrases(Joining):
         self.min_count, self.threshold, self.max_vocab_size = min_count, threshold, max_vocab_size
         self.delimiter, self.scoring = delimiter, scoring
         self.connector_words = frozenset(connector_words)
-        self.workers = workers or default_workers()
+        self.workers = checked_workers(workers)
         self._options = _C.PhraseOptions(
             min_count, threshold, max_vocab_size, delimiter, scoring == "npmi", sorted(self.connector_words)
         )

@@ -58,11 +58,15 @@ def alias_table(weights: np.ndarray) -> np.ndarray:
     ``table[index, 1]``.
 
     Args:
-        weights: (V,), not negative, of positive sum.
+        weights: (V,), finite, not negative, of positive sum.
     Returns:
         (V, 2) of uint32.
+    Raises:
+        ValueError: the weights are not such.
     """
     weights = np.asarray(weights, dtype=np.float64)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and 0 < weights.sum() < np.inf):
+        raise ValueError("weights to draw words by must be finite, 0 or more and not all 0: are the counts right?")
     share = weights * (len(weights) / weights.sum())
     keep = np.full(len(weights), CERTAIN, dtype=np.uint32)
     other = np.arange(len(weights), dtype=np.int32)

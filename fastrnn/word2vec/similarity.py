@@ -13,10 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fastrnn.word2vec import _C
+
 # Scores that one product may hold, 16 MiB of them. On two cores 19,544 analogies over 30,000 words took 1.5 to 2.0 s,
 # with half as many scores 1.9 to 2.4 s.
 SCORES_AT_ONCE = 1 << 22
 GROUP = 64  # neighbouring scores of which `largest` takes the maximum first
+
+
+def _alone_if_forked() -> None:
+    """Keep torch to one thread in a child of fork, where it would wait for ever for the threads of the parent."""
+    if _C.forked() and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -44,10 +52,12 @@ class Table:
         return len(self.vectors)
 
     def __getitem__(self, rows: slice | list[int]) -> Table:
+        _alone_if_forked()
         return Table(self.vectors[rows], self.lengths[rows], None if self.unusable is None else self.unusable[rows])
 
     def cosines(self, queries: np.ndarray) -> Tensor:
         """Cosines (Q, V) with queries (Q, D), which are unit vectors."""
+        _alone_if_forked()
         return (torch.from_numpy(queries).to(self.vectors.device) @ self.vectors.T).div_(self.lengths)
 
     def nearest(

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastrnn.word2vec.attributes import extended
 from fastrnn.word2vec.compatibility import MODEL, accepted, missing_from_model
+from fastrnn.word2vec.corpus import checked_workers
 from fastrnn.word2vec.parameters import Parameters, aligned
 from fastrnn.word2vec.settings import Settings
 from fastrnn.word2vec.vectors import WordVectors
@@ -49,8 +50,8 @@ class State:
 
     def __setattr__(self, name: str, value: Any) -> None:
         accepted({name: value})
-        if name == "workers" and value < 1:
-            raise ValueError(f"workers must be 1 or more, got {value}")
+        if name == "workers":
+            value = checked_workers(value)
         if name in SETTINGS and "settings" in self.__dict__:
             self._set(name, value)
         elif name in OUTPUTS and "parameters" in self.__dict__:
