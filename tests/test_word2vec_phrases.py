@@ -271,7 +271,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
 
 def test_errors(tmp_path):
     for wrong, mention in (
-        ({"scoring": "best"}, "'default' or 'npmi', got 'best'"),
+        ({"scoring": "best"}, "'default', 'npmi' or a function, got 'best'"),
         ({"min_count": 0}, "min_count must be 1 or more, got 0"),
         ({"threshold": 0}, "threshold must be positive"),
         ({"threshold": 1.5, "scoring": "npmi"}, "between -1 and 1"),

@@ -1,10 +1,14 @@
 """Word vectors: skip-gram and CBOW (Mikolov et al., 2013, arXiv:1301.3781 and arXiv:1310.4546), in C++ threads."""
 
+from typing import NoReturn
+
 from fastrnn.word2vec.callbacks import CallbackAny2Vec
+from fastrnn.word2vec.frozen import FrozenPhrases, Phraser
 from fastrnn.word2vec.joining import ENGLISH_CONNECTOR_WORDS
+from fastrnn.word2vec.line_sentences import LineSentence, PathLineSentences, Text8Corpus
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.pairs import skip_gram_pairs
-from fastrnn.word2vec.phrases import FrozenPhrases, Phraser, Phrases
+from fastrnn.word2vec.phrases import Phrases
 from fastrnn.word2vec.trimming import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
 from fastrnn.word2vec.vectors import KeyedVectors, WordVectors
 from fastrnn.word2vec.vocabulary import Vocabulary
@@ -17,10 +21,27 @@ __all__ = [
     "CallbackAny2Vec",
     "FrozenPhrases",
     "KeyedVectors",
+    "LineSentence",
+    "PathLineSentences",
     "Phraser",
     "Phrases",
+    "Text8Corpus",
     "Vocabulary",
     "Word2Vec",
     "WordVectors",
     "skip_gram_pairs",
 ]
+
+# Names of gensim's that are not here, and what to do instead.
+_ELSEWHERE = {
+    "BrownCorpus": "give the sentences as lists of words",
+    "Doc2Vec": "it is not part of fastrnn; a document's vector may be model.wv.get_mean_vector(words)",
+    "FastText": "it is not part of fastrnn; WordVectors.load_word2vec_format reads the .vec files that fastText writes",
+    "TaggedDocument": "it belongs to Doc2Vec, which is not part of fastrnn",
+}
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name in _ELSEWHERE:
+        raise ImportError(f"fastrnn.word2vec has no {name}: {_ELSEWHERE[name]}", name=__name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

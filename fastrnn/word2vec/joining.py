@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import Sentences, check_corpus
 from fastrnn.word2vec.files import replacing
 from fastrnn.word2vec.reading import blocks
@@ -25,8 +24,8 @@ class Joining(ABC):
     workers: int
 
     @abstractmethod
-    def _joiner(self) -> _C.PhraseJoiner:
-        """What knows the phrases."""
+    def _joiner(self) -> Any:
+        """What knows the phrases: a ``_C.PhraseJoiner``, or something with its methods."""
 
     @abstractmethod
     def _score(self, first: str, last: str, joined: str) -> float:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import functools
+import math
 import os
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 from typing import Any
 
 from fastrnn.word2vec import _C
-from fastrnn.word2vec.corpus import Sentences, check_corpus, checked_workers, default_workers
-from fastrnn.word2vec.files import opened, replacing
+from fastrnn.word2vec.corpus import Sentences, check_corpus, checked_workers
+from fastrnn.word2vec.frozen import FrozenPhrases, options_of, read, write
+from fastrnn.word2vec.frozen import Phraser as Phraser
 from fastrnn.word2vec.joining import Joining
 from fastrnn.word2vec.reading import blocks
+from fastrnn.word2vec.scoring import ScoredJoiner, Scoring, check_scoring
 
 _FORMAT = "fastrnn phrases 1"
-_FROZEN_FORMAT = "fastrnn frozen phrases 1"
 
 
 class Phrases(Joining):
@@ -24,22 +25,25 @@ class Phrases(Joining):
     Two words a, b that stand together make a phrase if all of a, b and a_b were counted and the score of the pair is
     above ``threshold``. With ``scoring="default"`` that is ``(n_ab - min_count) / (n_a * n_b) * V`` (Mikolov's equation
     6 times the number V of all that was counted, words and pairs), with ``"npmi"`` the normalised pointwise mutual
-    information, from -1 to 1, for pairs that occur ``min_count`` times or more (Bouma, 2009).
+    information, from -1 to 1, for pairs that occur ``min_count`` times or more (Bouma, 2009). ``scoring`` may also be a
+    function, which is called with gensim's six arguments by their names (:data:`fastrnn.word2vec.scoring.ARGUMENTS`);
+    joining then runs in Python, as slowly as gensim's, unless the phrases are frozen.
 
-    The numbers are those of gensim's class of that name, but that a corpus of one single pair has no npmi here, where
-    gensim divides by zero.
+    The numbers are those of gensim's class of that name, except that a corpus of one single pair has no npmi here,
+    where gensim divides by zero.
 
     Args:
         sentences: an iterable of lists of words; None counts nothing yet.
         corpus_file: a file in its place, as in :mod:`fastrnn.word2vec.corpus`.
         max_vocab_size: bounds the memory: with more words and pairs than this, the rare ones are forgotten.
         delimiter: what a phrase is joined with.
+        progress_per: without effect; gensim's says how often its log is written to.
         connector_words: words that a phrase may contain (``bank of america``), but not begin or end with.
         workers: threads that read files; the result is the same for any number.
 
     Raises:
-        ValueError: ``scoring`` is unknown, ``min_count`` is less than 1, ``threshold`` is not positive (default
-            scoring) or not within [-1, 1] (npmi).
+        ValueError: ``scoring`` is neither a known name nor such a function, ``min_count`` is less than 1, ``threshold``
+            is not positive (default scoring) or not within [-1, 1] (npmi).
         TypeError, OSError, ValueError: the corpus, as in :mod:`fastrnn.word2vec.corpus`.
     """
 
@@ -50,13 +54,13 @@ class Phrases(Joining):
         threshold: float = 10.0,
         max_vocab_size: int = 40_000_000,
         delimiter: str = "_",
-        scoring: str = "default",
+        progress_per: int = 10000,
+        scoring: str | Scoring = "default",
         connector_words: Iterable[str] = frozenset(),
         corpus_file: str | os.PathLike[str] | None = None,
         workers: int | None = None,
     ) -> None:
-        if scoring not in ("default", "npmi"):
-            raise ValueError(f"scoring must be 'default' or 'npmi', got {scoring!r}")
+        check_scoring(scoring)
         if min_count < 1:
             raise ValueError(f"min_count must be 1 or more, got {min_count}")
         if scoring == "default" and threshold <= 0:
@@ -75,7 +79,7 @@ class Phrases(Joining):
             min_count, threshold, max_vocab_size, delimiter, scoring == "npmi", sorted(self.connector_words)
         )
         self._phrases = _C.Phrases(self._options)
-        self._known: _C.PhraseJoiner | None = None  # made when it is needed
+        self._known: Any = None  # the joiner, made when it is needed
         if sentences is not None or corpus_file is not None:
             self.add_vocab(sentences, corpus_file)
 
@@ -91,17 +95,58 @@ class Phrases(Joining):
         self._phrases.add(counter)
         self._known = None
 
-    def _joiner(self) -> _C.PhraseJoiner:
-        if self._known is None:
+    def _joiner(self) -> Any:
+        if self._known is None and callable(self.scoring):
+            self._known = ScoredJoiner(self.delimiter, self.connector_words, self._scorer())
+        elif self._known is None:
             self._known = _C.PhraseJoiner(self._phrases)
         return self._known
 
     def _score(self, first: str, last: str, joined: str) -> float:
-        return self._phrases.score(first, last, joined)
+        return (
+            self._joiner().score(first, last, joined)
+            if callable(self.scoring)
+            else self._phrases.score(first, last, joined)
+        )
+
+    def _scorer(self) -> Any:
+        """The function of first and last word and joined text that gives the score of a phrase, or None."""
+        words, counts = self._phrases.counts()
+        return functools.partial(self._ask, dict(zip(words, counts, strict=True)))
+
+    def _ask(self, vocab: dict[str, int], first: str, last: str, joined: str) -> float | None:
+        counted = [vocab.get(text, 0) for text in (first, last, joined)]
+        if 0 in counted or not callable(self.scoring):
+            return None
+        score = self.scoring(
+            worda_count=counted[0],
+            wordb_count=counted[1],
+            bigram_count=counted[2],
+            len_vocab=len(vocab),
+            min_count=self.min_count,
+            corpus_word_count=self.corpus_word_count,
+        )
+        return score if score > self.threshold else None
+
+    def score_candidate(
+        self, word_a: str, word_b: str, in_between: Iterable[str] = ()
+    ) -> tuple[str | None, float | None]:
+        """The text and score of two words with connectors between them, or (None, None) where they are no phrase."""
+        joined = self.delimiter.join([word_a, *in_between, word_b])
+        score = self._score(word_a, word_b, joined)
+        return (None, None) if score is None or math.isnan(score) else (joined, score)
 
     def export_phrases(self) -> dict[str, float]:
         """All phrases that were found, in the order of their first appearance, and their scores."""
-        return self._phrases.phrases()
+        if not callable(self.scoring):
+            return self._phrases.phrases()
+        found = {}
+        for text in self._phrases.counts()[0]:
+            first, *rest = text.split(self.delimiter)
+            score = self._score(first, rest[-1], text) if rest else None
+            if score is not None:
+                found[text] = score
+        return found
 
     def freeze(self) -> FrozenPhrases:
         """The phrases without the counts: all that joining them needs."""
@@ -121,12 +166,36 @@ class Phrases(Joining):
     def __len__(self) -> int:
         return self._phrases.size
 
+    def __str__(self) -> str:
+        return (
+            f"Phrases<{len(self)} vocab, min_count={self.min_count}, threshold={self.threshold}, "
+            f"max_vocab_size={self.max_vocab_size}>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        counted = self._phrases.counts()
+        return vars(self) | {
+            "_options": None,
+            "_known": None,
+            "_phrases": (*counted, self.corpus_word_count, self._phrases.least),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        options = {name: state[name] for name in ("min_count", "threshold", "max_vocab_size", "delimiter", "scoring")}
+        Phrases.__init__(self, connector_words=state["connector_words"], workers=state["workers"], **options)
+        self._phrases.restore(*state["_phrases"])
+        vars(self).update(
+            {name: value for name, value in state.items() if name not in ("_options", "_known", "_phrases")}
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a file of JSON, beside its name and then renamed."""
+        if callable(self.scoring):
+            raise ValueError("a file of JSON cannot hold a scoring function; pickle these, or save freeze()")
         words, counts = self._phrases.counts()
         numbers = {"total_words": self.corpus_word_count, "least": self._phrases.least}
-        options = _options(self) | {"max_vocab_size": self.max_vocab_size}
-        _write(path, _FORMAT, {"options": options, **numbers, "words": words, "counts": counts})
+        options = options_of(self) | {"max_vocab_size": self.max_vocab_size}
+        write(path, _FORMAT, {"options": options, **numbers, "words": words, "counts": counts})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Phrases:
@@ -136,81 +205,9 @@ class Phrases(Joining):
             ValueError: the file is another one, or damaged.
         """
         try:
-            saved = _read(path, _FORMAT)
+            saved = read(path, _FORMAT)
             phrases = cls(**saved["options"])
             phrases._phrases.restore(saved["words"], saved["counts"], saved["total_words"], saved["least"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a whole file of {_FORMAT!r}: {error!r}") from error
         return phrases
-
-
-class FrozenPhrases(Joining):
-    """The phrases that a :class:`Phrases` found and no more: small, but nothing can be added to it.
-
-    As in gensim, a phrase is then known by its text: with words that have the delimiter in them, ``new_york city`` is
-    one where ``new york_city`` is.
-
-    Attributes:
-        phrasegrams: the phrases and their scores, which cannot be changed.
-    """
-
-    def __init__(self, phrases_model: Phrases) -> None:
-        self._set(_options(phrases_model), phrases_model.export_phrases(), phrases_model.workers)
-
-    def _set(self, options: dict[str, Any], phrasegrams: dict[str, float], workers: int) -> None:
-        self.min_count, self.threshold = options["min_count"], options["threshold"]
-        self.delimiter, self.scoring = options["delimiter"], options["scoring"]
-        self.connector_words = frozenset(options["connector_words"])
-        self.phrasegrams: Mapping[str, float] = MappingProxyType(phrasegrams)
-        self.workers = workers
-        self._known = _C.PhraseJoiner(self.delimiter, sorted(self.connector_words), list(phrasegrams))
-
-    def _joiner(self) -> _C.PhraseJoiner:
-        return self._known
-
-    def _score(self, first: str, last: str, joined: str) -> float:
-        return self.phrasegrams[joined]
-
-    def __len__(self) -> int:
-        return len(self.phrasegrams)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a file of JSON, beside its name and then renamed."""
-        _write(path, _FROZEN_FORMAT, {"options": _options(self), "phrasegrams": dict(self.phrasegrams)})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> FrozenPhrases:
-        """Read what :meth:`save` wrote.
-
-        Raises:
-            ValueError: the file is another one, or damaged.
-        """
-        frozen = cls.__new__(cls)
-        try:
-            saved = _read(path, _FROZEN_FORMAT)
-            frozen._set(saved["options"], saved["phrasegrams"], default_workers())
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a whole file of {_FROZEN_FORMAT!r}: {error!r}") from error
-        return frozen
-
-
-Phraser = FrozenPhrases
-"""gensim's older name."""
-
-
-def _options(phrases: Phrases | FrozenPhrases) -> dict[str, Any]:
-    names = ("min_count", "threshold", "delimiter", "scoring")
-    return {name: getattr(phrases, name) for name in names} | {"connector_words": sorted(phrases.connector_words)}
-
-
-def _write(path: str | os.PathLike[str], form: str, content: dict[str, Any]) -> None:
-    with replacing(path) as file:
-        file.write(json.dumps({"format": form} | content, ensure_ascii=False).encode())
-
-
-def _read(path: str | os.PathLike[str], form: str) -> dict[str, Any]:
-    with opened(path) as file:
-        saved = json.loads(file.read())
-    if saved["format"] != form:
-        raise ValueError(f"its format is {saved['format']!r}")
-    return saved

@@ -1,0 +1,87 @@
+"""Phrases by a score of the user's own: a Python function, asked about every two words that stand together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from fastrnn.word2vec import _C
+
+# Called with these by their names, gensim's: counts of the first word, the last and the phrase; how many different
+# words and pairs were counted; Phrases' min_count; words of the corpus.
+ARGUMENTS = ("worda_count", "wordb_count", "bigram_count", "len_vocab", "min_count", "corpus_word_count")
+Scoring = Callable[..., float]
+
+
+def check_scoring(scoring: Any) -> None:
+    """Raise ValueError for what is neither a name nor a function of these arguments."""
+    if isinstance(scoring, str):
+        if scoring not in ("default", "npmi"):
+            raise ValueError(f"scoring must be 'default', 'npmi' or a function, got {scoring!r}")
+        return
+    if not callable(scoring):
+        raise ValueError(f"scoring must be 'default', 'npmi' or a function, got {scoring!r}")
+    parameters = inspect.signature(scoring).parameters
+    takes_any = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    missing = [name for name in ARGUMENTS if name not in parameters]
+    if missing and not takes_any:
+        raise ValueError(f"a scoring function is called with {', '.join(ARGUMENTS)}; it does not take {missing}")
+
+
+class ScoredJoiner:
+    """What ``_C.PhraseJoiner`` does, for a score that is a Python function; so one thread, at Python's speed.
+
+    Args:
+        counts: of words and phrases, by their text.
+        score: of two counted words and a counted phrase, or None where it is no phrase.
+    """
+
+    def __init__(
+        self, delimiter: str, connectors: Iterable[str], score: Callable[[str, str, str], float | None]
+    ) -> None:
+        self.delimiter, self.connectors, self.score = delimiter, frozenset(connectors), score
+        self.known: dict[tuple[str, str, str], bool] = {}
+
+    def join_sentence(self, sentence: Iterable[str]) -> list[str]:
+        words = list(sentence)
+        return [words[i] if i == j else self.delimiter.join(words[i : j + 1]) for i, j in self.runs(words)]
+
+    def join_sentences(self, sentences: Iterator[Sequence[str]], threads: int) -> list[list[str]]:
+        for sentence in sentences:
+            return [self.join_sentence(sentence)]
+        return []
+
+    def join_text(self, text: Any, cuts: list[int], threads: int) -> list[bytes]:
+        joined = []
+        for line in bytes(text[cuts[0] : cuts[-1]]).split(b"\n"):
+            words = [word.decode(errors="replace") for word in line.split()]
+            for start in range(0, len(words), _C.WORDS_PER_SENTENCE):
+                sentence = self.join_sentence(words[start : start + _C.WORDS_PER_SENTENCE])
+                joined.append(f"{' '.join(sentence)}\n".encode())
+        return joined
+
+    def phrases_of(self, sentence: Iterable[str]) -> list[tuple[str, str, str]]:
+        words = list(sentence)
+        return [(words[i], words[j], self.delimiter.join(words[i : j + 1])) for i, j in self.runs(words) if i < j]
+
+    def runs(self, words: list[str]) -> Iterator[tuple[int, int]]:
+        """The first and last place of every word and phrase of a sentence."""
+        start = -1  # the word that may begin a phrase; connectors may follow it
+        for i, word in enumerate(words):
+            if word in self.connectors:
+                if start < 0:
+                    yield i, i
+            elif start >= 0 and self.is_phrase(words[start : i + 1]):
+                yield start, i
+                start = -1
+            else:
+                yield from ((j, j) for j in range(start, i) if start >= 0)
+                start = i
+        yield from ((j, j) for j in range(start, len(words)) if start >= 0)
+
+    def is_phrase(self, words: list[str]) -> bool:
+        key = words[0], words[-1], self.delimiter.join(words)
+        if key not in self.known:
+            self.known[key] = self.score(*key) is not None
+        return self.known[key]
