@@ -200,6 +200,7 @@ def test_parametrized(name, options):
     assert isinstance(module, getattr(nn, name))
     assert type(module).__name__ == f"Parametrized{name}"
     assert parametrize.type_before_parametrizations(module) is getattr(fastrnn, name)
+    torch.testing.assert_close(module(x), expected)
     other = copy.deepcopy(module)
     assert type(other) is type(module)
     for parametrized in (module, other, torch.compile(module, fullgraph=True, backend="eager")):

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
@@ -257,8 +258,33 @@ def test_weights_replaced_once_are_in_step_again(name):
 
 
 def test_a_missing_weight_is_named():
+    x = torch.randn(6, 3, 4, dtype=torch.float64)
     _, ours = pair("GRU")
-    del ours.weight_hh_l0
+    ours._parameters["weight_hh_l0"] = None
     ours.to(torch.float64)
     with pytest.raises(RuntimeError, match="GRU: Expected a tensor as weight_hh_l0, got None"):
-        ours(torch.randn(6, 3, 4, dtype=torch.float64))
+        ours(x)
+    del ours.weight_hh_l0
+    with pytest.raises(AttributeError, match="weight_hh_l0"):
+        ours(x)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRUCell"])
+@pytest.mark.parametrize("wrap", [lambda module, weight: module, WeightDrop])
+def test_one_graph_serves_all_calls(name, wrap):
+    """Also where eager calls come between and leave other tensors in the module."""
+    _, module = pair(name)
+    model = wrap(module, "weight_hh" if "Cell" in name else "weight_hh_l0")
+    x = torch.randn(3, 4, dtype=torch.float64)
+    x = x if "Cell" in name else x.unsqueeze(0)
+    counter = torch._dynamo.testing.CompileCounter()
+    compiled, optimizer = (
+        torch.compile(model, fullgraph=True, backend=counter),
+        torch.optim.SGD(model.parameters(), 0.1),
+    )
+    for _ in range(3):
+        expected, found = model(x), compiled(x)
+        torch.testing.assert_close(found, expected)
+        found[0].sum().backward()
+        optimizer.step()
+    assert counter.frame_count == 1

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_exporting
+from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn.core import _C
@@ -99,25 +100,36 @@ class Layer(Faced, torch.nn.RNNBase):
         So weights may be put in place under their names, as parametrizations and functional_call do, or in
         ``_flat_weights``, as a subclass that drops weights does. The second holds until a name changes again.
         """
-        if not is_compiling():
-            weights = _C.flat_weights(self.__dict__)
-            if weights is not None:
-                return weights
+        weights: Any = self._traced_weights() if is_compiling() else _C.flat_weights(self.__dict__)
+        if weights is not None:
+            return weights
+        names, parameters, own = self._flat_weights_names, self._parameters, self.__dict__
+        if not all(name in parameters or name in own for name in names):
+            return [getattr(self, name) for name in names]  # of a parametrization: nothing to remember
         if self._weights_have_changed():
-            if is_exporting():
-                return self._exported_weights()
             self._init_flat_weights()
-        for name, weight in zip(self._flat_weights_names, self._flat_weights, strict=False):
+        for name, weight in zip(names, self._flat_weights, strict=False):
             if weight is None:
                 raise RuntimeError(f"{type(self).__name__}: Expected a tensor as {name}, got None")
         return self._flat_weights  # type: ignore[return-value]
 
-    def _exported_weights(self) -> list[Tensor]:
-        """Without strict=True, export puts tensors of its own under every name, and a module must not change."""
-        named = [ref and ref() for ref in self._flat_weight_refs]
-        if any(own is not weight for own, weight in zip(named, self._flat_weights, strict=True)):
-            raise RuntimeError(
-                f"{type(self).__name__}: Expected _flat_weights that are the named weights, since this export replaces "
-                "those, got others; use torch.export.export(model, args, strict=True)"
-            )
-        return [getattr(self, name) for name in self._flat_weights_names]
+    def _traced_weights(self) -> list[Tensor] | None:
+        """While a graph is made: the weights, or None where they are as found as in eager.
+
+        A graph that asks for what torch.nn remembers is valid for nothing else, so it asks in case of doubt alone.
+        """
+        named = [getattr(self, name) for name in self._flat_weights_names]
+        if not all(isinstance(self._parameters.get(name), Parameter) for name in self._flat_weights_names):
+            return named  # computed anew for every call
+        if all(own is weight for own, weight in zip(named, self._flat_weights, strict=True)):
+            return named
+        if is_exporting() and self._weights_have_changed():
+            # Without strict=True, export puts tensors of its own under every name. A module must not change by it.
+            kept = [ref and ref() for ref in self._flat_weight_refs]
+            if any(own is not weight for own, weight in zip(kept, self._flat_weights, strict=True)):
+                raise RuntimeError(
+                    f"{type(self).__name__}: Expected _flat_weights that are the named weights, since this export "
+                    "replaces those, got others; use torch.export.export(model, args, strict=True)"
+                )
+            return named
+        return None
