@@ -57,6 +57,9 @@ if sys.platform == "darwin":
     flags[flags.index("-fopenmp") : flags.index("-fopenmp") + 1] = ["-Xpreprocessor", "-fopenmp"]
 link_flags = ["-fopenmp"] if sys.platform != "darwin" else ["-lomp"]
 
+# What Word2Vec shares with the layers.
+WITHOUT_TORCH = ("forked", "instruction_set", "thread_count", "waiting")
+
 # fastrnn/core.py compares this with the torch it runs under, before it loads the binary.
 (ROOT / "fastrnn" / "_built.py").write_text(
     f'"""Written by setup.py."""\n\ntorch_version = "{torch.__version__}"\ncuda = {bool(cuda_sources)}\n'
@@ -75,7 +78,7 @@ setup(
         ),
         Extension(  # a plain one: without torch's libraries, it loads without torch
             "fastrnn.word2vec._C",
-            [*sources("word2vec/*.cpp"), "csrc/cpu/forked.cpp", "csrc/cpu/instruction_set.cpp"],
+            [*sources("word2vec/*.cpp"), *(f"csrc/cpu/{name}.cpp" for name in WITHOUT_TORCH)],
             include_dirs=[pybind11.get_include()],
             extra_compile_args=flags,
             extra_link_args=link_flags,

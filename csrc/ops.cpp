@@ -7,6 +7,8 @@
 #include "cpu/dispatch.h"
 #include "cpu/forked.h"
 #include "cpu/run.h"
+#include "cpu/thread_count.h"
+#include "cpu/waiting.h"
 #include "direct.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
@@ -75,7 +77,11 @@ PYBIND11_MODULE(_C, m) {
       "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(fastrnn::forked() ? 1 : threads); },
       py::arg("threads"), py::call_guard<py::gil_scoped_release>(),
       "float32 multiply-adds on registers alone, GFLOP/s over all threads; in a child of fork over one");
-  m.def("assume_cores", fastrnn::cpu::assume_cores, "for tests: use as many threads as if there were so many cores");
+  m.def("assume_cores", fastrnn::assume_cores, "for tests: use as many threads as if there were so many cores");
+  m.def(
+      "dissolve_teams", [](std::optional<int> meeting) { fastrnn::dissolve_teams_at = meeting.value_or(INT_MAX); },
+      "for tests: the first thread of every team goes on alone from this meeting on, None as usual");
+  m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
   m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");

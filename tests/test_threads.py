@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ def _threads_as_they_were():
     _C.assume_cores(8)  # no more threads are used than there are cores
     yield
     _C.assume_cores(0)
+    _C.dissolve_teams(None)
     torch.set_num_threads(before)
 
 
@@ -58,6 +60,65 @@ def test_same_bits_for_ragged_batches(cell):
         results.append(layer(packed)[0].data)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("meeting", [0, 1, 2, 7, 30])
+@pytest.mark.parametrize("cell", CELLS)
+def test_same_bits_where_a_team_is_dissolved(cell, meeting):
+    """Another program takes a core in the middle of a call: the first thread does the shares of all from there on."""
+    for shape, options in [
+        ((40, 1, 64, 256), {"bidirectional": True}),
+        ((30, 5, 40, 129), {"recompute": True}),
+        ((24, 40, 48, 96), {}),
+    ]:
+        torch.set_num_threads(1)
+        expected = _everything(cell, shape, **options)
+        torch.set_num_threads(3)
+        _C.dissolve_teams(meeting)
+        assert all(torch.equal(a, b) for a, b in zip(_everything(cell, shape, **options), expected, strict=True))
+        _C.dissolve_teams(None)
+
+
+# What a container's files say, and how many cores that is worth
+QUOTAS = {
+    "none, version 2": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+    "version 2": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "250000 100000\n"}, 3),
+    "version 2, of a group above": (
+        {
+            "proc/self/cgroup": "0::/a/b\n",
+            "sys/fs/cgroup/a/cpu.max": "150000 100000\n",
+            "sys/fs/cgroup/a/b/cpu.max": "max 100000\n",
+        },
+        2,
+    ),
+    "version 1": (
+        {
+            "proc/self/cgroup": "4:memory:/x\n3:cpu,cpuacct:/docker/1\n",
+            "sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_quota_us": "400000\n",
+            "sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_period_us": "100000\n",
+        },
+        4,
+    ),
+    "none, version 1": (
+        {
+            "proc/self/cgroup": "1:cpu:/\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+            "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+        },
+        None,
+    ),
+    "less than a core": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "20000 100000\n"}, 1),
+    "no such files": ({}, None),
+}
+
+
+@pytest.mark.parametrize("name", QUOTAS)
+def test_the_quota_of_a_container_counts_as_cores(name, tmp_path):
+    files, cores = QUOTAS[name]
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+    assert _C.quota_cores(str(tmp_path)) == (cores or 2**31 - 1)
 
 
 def test_scratch_memory_grows_and_is_used_again():
@@ -105,6 +166,24 @@ def test_no_more_threads_than_cores():
     torch.set_num_threads(4 * cores)
     busy = _processor_times_of_a_call(make(fastrnn.nn, "lstm", 512, 512), random(64, 64, 512, dtype=torch.float32))
     assert sum(ticks > 0.1 * busy[0] for ticks in busy) <= cores
+
+
+def test_more_threads_than_cores_give_up_waiting():
+    """They take turns at every step. Before teams were dissolved it took 20 to 200 times as long as one thread."""
+    cores = len(os.sched_getaffinity(0))
+    layer, input = make(fastrnn.nn, "lstm", 128, 128), random(100, 1, 128, dtype=torch.float32)
+
+    def seconds(threads):
+        torch.set_num_threads(threads)
+        with torch.no_grad():
+            start = time.perf_counter()
+            for _ in range(200):
+                layer(input)
+        return time.perf_counter() - start
+
+    _C.assume_cores(4 * cores)
+    seconds(1)
+    assert seconds(4 * cores) < 6 * seconds(1)
 
 
 def test_two_python_threads_at_once():

@@ -16,8 +16,8 @@ class Backward : Sequence<Cell, T> {
 
  public:
   explicit Backward(const Problem<T>& problem)
-      : S(problem, backward_rows_per_chunk),
-        w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden, p.input_size, Cell::input_slots, width),
+      : S(problem, backward_rows_per_chunk), w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden,
+                                                  p.input_size, Cell::input_slots, width, true),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
         w_hh_gated(plan, Cell::gated ? p.w_hh + S::gated_weights : nullptr, 1, hidden, output, S::gated_slots, width),
         w_hr(plan, p.w_hr, 1, output, hidden, S::first_slot, width), dgates(chunk_rows() * gates_width),
@@ -36,35 +36,37 @@ class Backward : Sequence<Cell, T> {
 
  private:
   void run_all() {
-    parallel(plan.threads, [this](Team team) { run(team); });
+    parallel(plan.threads, [this](Team& team) { run(team); }, plan.tolerable_delay);
   }
 
-  void run(const Team& team) {
+  void run(Team& team) {
     if (recomputed) recomputed->pack(team);
-    w_ih.pack(team, true);
-    w_hh.pack(team, plan.by_rows);
-    w_hh_gated.pack(team, plan.by_rows);
-    w_hr.pack(team, plan.by_rows);
-    Range rows = this->my_rows(team), units = this->my_vectors(team, vectors),
-          outputs = this->my_vectors(team, this->output_vectors);
-    load_state(dh, output_width, p.dhn, output, rows, outputs);
-    if (Cell::carries_c) load_state(dc, width, p.dcn, hidden, rows, units);
+    w_ih.pack(team);
+    w_hh.pack(team);
+    w_hh_gated.pack(team);
+    w_hr.pack(team);
+    load_state(dh, output_width, p.dhn, output, this->my_rows(team), outputs(team));
+    if (Cell::carries_c) load_state(dc, width, p.dcn, hidden, this->my_rows(team), units(team));
     team.meet();  // each needs what the others have packed
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, !p.reverse);
       if (recomputed) recomputed->reach(team, times);
       for (int64_t i = 0; i < times.size(); ++i) {
         int64_t t = p.reverse ? times.begin + i : times.end - 1 - i;
-        step(team, times, t, this->in_play(rows, t), units, outputs);
+        step(team, times, t, this->in_play(this->my_rows(team), t));
       }
       team.meet();
       products_over_time(team, times, n == 0);
       team.meet();
     }
-    store_state(dh, output_width, p.dh0, output, rows, outputs);
-    if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, rows, units);
+    store_state(dh, output_width, p.dh0, output, this->my_rows(team), outputs(team));
+    if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, this->my_rows(team), units(team));
     gradients.store_biases(team.share(hidden));
   }
+
+  // This thread's, until the next meeting.
+  FASTRNN_INLINE Range units(const Team& team) const { return this->my_vectors(team, vectors); }
+  FASTRNN_INLINE Range outputs(const Team& team) const { return this->my_vectors(team, this->output_vectors); }
 
   // The rows of a chunk lie one after the other, for they are the depth of the weight gradients' products.
   FASTRNN_INLINE int64_t row_in_chunk(Range times, int64_t t, int64_t b) const {
@@ -83,44 +85,47 @@ class Backward : Sequence<Cell, T> {
   }
 
   // dh arrives as dL/dh_t from the steps after t, without dy_t; it leaves as the same for t - 1.
-  void step(const Team& team, Range times, int64_t t, Range rows, Range units, Range outputs) {
+  void step(Team& team, Range times, int64_t t, Range rows) {
     const T** da = left_rows.of(team);
     T** result = result_rows.of(team);
     const bool from_end = turns_round(t, rows.size());
-    if (p.w_hr) unproject(team, times, t, rows, units, outputs);
+    if (p.w_hr) unproject(team, times, t, rows);
+    const Range mine = units(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
       T* row = dgates + row_in_chunk(times, t, rows.begin + i) * gates_width;
-      apply_cell(units, t, rows.begin + i, row);
+      apply_cell(mine, t, rows.begin + i, row);
       da[i] = row;
     }
     this->meet_others_units(team);
     if constexpr (Cell::gated) {
       for (int64_t i = 0; i < rows.size(); ++i) result[i] = dgated + (rows.begin + i) * width;
-      w_hh_gated.times(units, rows.size(), from_end, {da, this->zero_rows, result});
+      const Range ours = units(team);
+      w_hh_gated.times(team, ours, rows.size(), from_end, {da, this->zero_rows, result});
       for (int64_t i = 0; i < rows.size(); ++i)
-        apply_gate(units, t, rows.begin + i, dgates + row_in_chunk(times, t, rows.begin + i) * gates_width);
+        apply_gate(ours, t, rows.begin + i, dgates + row_in_chunk(times, t, rows.begin + i) * gates_width);
       this->meet_others_units(team);
     }
     if (!p.dh0 && (this->previous(t) < 0 || this->previous(t) >= p.times)) return;  // nobody asks for dL/dh_0
     for (int64_t i = 0; i < rows.size(); ++i) result[i] = dh + (rows.begin + i) * output_width;
     const T* const* init = result;
     if (p.w_hr) init = this->zero_rows;
-    w_hh.times(outputs, rows.size(), from_end, {da, init, result});
+    w_hh.times(team, outputs(team), rows.size(), from_end, {da, init, result});
   }
 
   // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
-  void unproject(const Team& team, Range times, int64_t t, Range rows, Range units, Range outputs) {
+  void unproject(Team& team, Range times, int64_t t, Range rows) {
+    const Range mine = outputs(team);
     const T** sum = left_rows.of(team);
     T** dm = result_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
       const T* dy = p.dy.data ? at(p.dy, t, rows.begin + i) : zeros;
       T* row = doutput + row_in_chunk(times, t, rows.begin + i) * output_width;
-      for (int64_t u = outputs.begin * V::lanes; u < outputs.end * V::lanes; u += V::lanes)
+      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
         (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u)).store(row + u);
       sum[i] = row, dm[i] = dunprojected + (rows.begin + i) * width;
     }
     this->meet_others_units(team);
-    w_hr.times(units, rows.size(), turns_round(t, rows.size()), {sum, this->zero_rows, dm});
+    w_hr.times(team, units(team), rows.size(), turns_round(t, rows.size()), {sum, this->zero_rows, dm});
   }
 
   void apply_cell(Range units, int64_t t, int64_t b, T* da_row) {
@@ -161,7 +166,7 @@ class Backward : Sequence<Cell, T> {
   }
 
   // The products of a chunk that need no order in time. Rows of dx, and hidden units of the weights, are shared out.
-  void products_over_time(const Team& team, Range times, bool first) {
+  void products_over_time(Team& team, Range times, bool first) {
     const T **x = x_rows.of(team), **h = h_rows.of(team), **kept = saved_rows.of(team), **da = left_rows.of(team);
     T** dx = result_rows.of(team);
     int64_t count = 0;
@@ -175,7 +180,8 @@ class Backward : Sequence<Cell, T> {
       Range mine = team.share(count);
       const T* const* init = this->zero_rows;
       if (p.add_to_dx) init = dx + mine.begin;
-      w_ih.times({0, divide_up(p.input_size, V::lanes)}, mine.size(), false, {da + mine.begin, init, dx + mine.begin});
+      w_ih.times(team, {0, divide_up(p.input_size, V::lanes)}, mine.size(), false,
+                 {da + mine.begin, init, dx + mine.begin});
     }
     gradients.add(team, {count, dgates, doutput, x, h, kept}, first);
   }

@@ -29,35 +29,41 @@ class Forward : Gates<Cell, T> {
         other_rows(plan.threads, p.batch) {}
 
   void run() {
-    parallel(plan.threads, [this](Team team) { run(team); });
+    parallel(plan.threads, [this](Team& team) { run(team); }, plan.tolerable_delay);
   }
 
   // Two directions of a layer at a time.
   void run_beside(Forward& other) {
-    parallel(plan.threads, [this](Team team) { run(team); }, other.plan.threads, [&](Team team) { other.run(team); });
+    parallel(
+        plan.threads, [this](Team& team) { run(team); }, other.plan.threads, [&](Team& team) { other.run(team); },
+        plan.tolerable_delay);
   }
 
  private:
-  void run(const Team& team) {
+  void run(Team& team) {
     this->pack(team);
     w_hr.pack(team);
     if (plan.by_rows) team.meet();  // each needs what the others have packed
-    Range rows = this->my_rows(team), units = this->my_vectors(team, vectors);
+    const Range rows = this->my_rows(team);
     // Rows are strangers to each other: a thread that owns rows takes some through all times before the next.
     const int64_t groups = plan.by_rows && p.times > 1 ? divide_up(rows.size(), rows_together) : 1;
     for (int64_t g = 0; g < groups; ++g)
-      run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups}, units);
+      run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups});
     final_states(team.share(p.batch));
+    // Else they meet at the end of OpenMP's region alone, where they would spin for milliseconds and no delay is
+    // noticed.
+    if (plan.by_rows) team.meet();
   }
 
-  void run(const Team& team, Range rows, Range units) {
-    initial_c(rows, units);
-    if (p.times == 1 && !Cell::gated && !p.w_hr) return only_step(team, rows, units);
+  void run(Team& team, Range rows) {
+    initial_c(rows, this->my_vectors(team, vectors));
+    if (p.times == 1 && !Cell::gated && !p.w_hr) return only_step(team, rows);
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, p.reverse);
-      input_product(team, times, rows, units);
+      input_product(team, times, rows, this->my_vectors(team, vectors));
       for (int64_t i = 0; i < times.size(); ++i) {
-        int64_t t = p.reverse ? times.end - 1 - i : times.begin + i;
+        const int64_t t = p.reverse ? times.end - 1 - i : times.begin + i;
+        const Range units = this->my_vectors(team, vectors);
         if (p.checkpoints && enters_segment(t)) keep_c(t / steps_per_segment, rows, units);
         step(team, times, t, this->in_play(rows, t), units);
         this->meet_others_units(team);
@@ -67,7 +73,8 @@ class Forward : Gates<Cell, T> {
 
   // One step reads every weight once. So both products and the cell of some units come before those of the next: the
   // weights are one stream, and what it leaves in the cache can be met from the other end by the next call.
-  void only_step(const Team& team, Range rows, Range units) {
+  void only_step(Team& team, Range rows) {
+    const Range units = this->my_vectors(team, vectors);
     if (p.checkpoints) keep_c(0, rows, units);
     sweep(units, G::recurrent_units, plan.from_end, [&](int64_t v, int n) {
       input_product(team, {0, 1}, rows, {v, v + n});
@@ -82,7 +89,7 @@ class Forward : Gates<Cell, T> {
   }
 
   // gates = bias + x · W_ihᵀ, for every row of the chunk.
-  void input_product(const Team& team, Range times, Range rows, Range units) {
+  void input_product(Team& team, Range times, Range rows, Range units) {
     const T** x = left_rows.of(team);
     T** a = gate_rows.of(team);
     int64_t count = 0;
@@ -95,7 +102,7 @@ class Forward : Gates<Cell, T> {
   }
 
   // gates += h_{t-1} · W_hhᵀ, then the cell.
-  void step(const Team& team, Range times, int64_t t, Range rows, Range units) {
+  void step(Team& team, Range times, int64_t t, Range rows, Range units) {
     const T** h = left_rows.of(team);
     T** a = gate_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i)
@@ -110,7 +117,7 @@ class Forward : Gates<Cell, T> {
   }
 
   // h = W_hr m, of LSTM with a projection.
-  void project(const Team& team, int64_t t, Range rows, bool from_end) {
+  void project(Team& team, int64_t t, Range rows, bool from_end) {
     const T** m = left_rows.of(team);
     T** h = other_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i)

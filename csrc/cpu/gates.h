@@ -42,13 +42,13 @@ class Gates : protected Sequence<Cell, T> {
 
   // gates += h_{t-1} · W_hhᵀ, each panel followed by then(vectors). `gated`: room for the rows of the second product.
   template <class Then>
-  void recurrent_product(const Team& team, Range units, int64_t count, bool from_end, const T* const* h_prev,
-                         T* const* gates, T* const* gated, Then then) {
+  void recurrent_product(Team& team, Range units, int64_t count, bool from_end, const T* const* h_prev, T* const* gates,
+                         T* const* gated, Then then) {
     if constexpr (Cell::gated) {
       w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates},
                  [&](Range vectors) { apply_gate(vectors, count, gates, h_prev, gated); });
       this->meet_others_units(team);
-      w_hh_gated.times(team, units, count, false, from_end, {gated, gates, gates}, then);
+      w_hh_gated.times(team, this->my_vectors(team, vectors), count, false, from_end, {gated, gates, gates}, then);
     } else {
       w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates}, then);
     }

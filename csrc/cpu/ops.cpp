@@ -4,6 +4,7 @@
 #include "../operators.h"
 #include "dispatch.h"
 #include "run.h"
+#include "thread_count.h"
 
 namespace fastrnn::cpu {
 namespace {
@@ -18,9 +19,10 @@ T* data_or_null(const Tensor& t, int64_t offset = 0) {
 template <class T>
 void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients,
                   void (*kernel)(const Problem<T>&)) {
+  const CallThreads threads(wanted_threads());
   bool dx_written = false;
   for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<T> p = problem<T>(layer, d, output, saved);
+    Problem<T> p = problem<T>(layer, d, threads.count, output, saved);
     int64_t h_offset = d * layer.batch * layer.output_size, c_offset = d * layer.batch * layer.hidden_size;
     if (gradients.output.defined()) p.dy = rows_of<const T>(layer, gradients.output, d * layer.output_size);
     p.dhn = data_or_null<T>(gradients.hn, h_offset), p.dcn = data_or_null<T>(gradients.cn, c_offset);

@@ -16,6 +16,7 @@ struct Plan {
   Packing packing;
   int64_t times_per_chunk;  // steps whose input product is done in one go
   bool from_end;            // the only step goes through the weights from their end
+  int64_t tolerable_delay;  // ticks that threads may wait for one that does not run, before the team is dissolved
 };
 
 // Of a chunk of the backward pass: the depth of the weight gradients' products. With 64 the backward pass of LSTM T128
@@ -61,6 +62,11 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   if (whole < 3e5 || (!plan.by_rows && step < 4e4)) plan.threads = 1;
   if (plan.threads <= 1) plan.threads = 1, plan.by_rows = true;
   plan.from_end = p.times == 1 && every_other_call();
+
+  // Half of what the call takes or more (at 32 operations a tick: AVX-512 does 30 in GRU T100 B1 H256 and 80 in LSTM
+  // T128 B32 H512), for to go on alone costs about as much as the call; and more than what interrupts and a hypervisor
+  // take on a quiet machine. Another program gets a core for 3 ms or so.
+  plan.tolerable_delay = larger(200 * ticks_per_microsecond, int64_t(whole / 32 / plan.threads / 2));
   return plan;
 }
 

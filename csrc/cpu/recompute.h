@@ -27,7 +27,7 @@ class Recompute : Gates<Cell, T> {
   using G::pack;
 
   // Before the steps of a chunk of the backward pass: fills the segment if this is the first of its chunks.
-  void reach(const Team& team, Range chunk) {
+  void reach(Team& team, Range chunk) {
     Range segment = this->chunk(chunk.begin / plan.times_per_chunk, false);
     if (p.reverse ? chunk.begin == segment.begin : chunk.end == segment.end)
       fill(team, segment, this->my_rows(team), this->my_vectors(team, vectors));
@@ -51,7 +51,7 @@ class Recompute : Gates<Cell, T> {
   }
 
   // Shared out as the steps are, so that no thread needs what another has found but in a gated cell.
-  void fill(const Team& team, Range segment, Range rows, Range units) {
+  void fill(Team& team, Range segment, Range rows, Range units) {
     const T **x = x_rows.of(team), **h = h_rows.of(team);
     T **gates = gate_rows.of(team), **g = gated_rows.of(team);
     int64_t count = 0;

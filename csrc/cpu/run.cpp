@@ -1,27 +1,16 @@
 #include "run.h"
 
 #include <ATen/Parallel.h>
-#include <omp.h>
-
-#include <algorithm>
 
 #include "dispatch.h"
 #include "forked.h"
+#include "thread_count.h"
 
 namespace fastrnn::cpu {
 
 using at::Tensor;
 
 namespace {
-
-int assumed_cores = 0;
-
-// No more than there are cores to run on: threads that wait for each other once a step would wait for a core as well
-// (RNN T128 B8 H128, eight threads on two cores: 20 ms, two threads: 0.5).
-int usable_threads() {
-  const int threads = forked() || at::in_parallel_region() ? 1 : at::get_num_threads();
-  return threads > 1 ? std::min(threads, assumed_cores ? assumed_cores : omp_get_num_procs()) : 1;
-}
 
 int64_t saved_row(const Layer& layer) {
   return saved_width(layer.cell, layer.hidden_size, layer.projected(), c10::elementSize(layer.dtype));
@@ -30,9 +19,10 @@ int64_t saved_row(const Layer& layer) {
 template <class T>
 void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
          const Tensor& saved, const Passes<T>& passes) {
+  const CallThreads threads(wanted_threads());
   Problem<T> problems[2];
   for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<T>& p = problems[d] = problem<T>(layer, d, output, saved);
+    Problem<T>& p = problems[d] = problem<T>(layer, d, threads.count, output, saved);
     p.hn = hn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.output_size;
     if (cn.defined() && cn.numel()) p.cn = cn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.hidden_size;
   }
@@ -44,7 +34,7 @@ void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tenso
 
 }  // namespace
 
-void assume_cores(int cores) { assumed_cores = cores; }
+int wanted_threads() { return forked() || at::in_parallel_region() ? 1 : at::get_num_threads(); }
 
 std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
   if (!recompute || saved_row(layer) == 0) return {layer.directions, layer.rows, saved_row(layer)};
@@ -65,9 +55,9 @@ void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const T
 }
 
 template <class T>
-Problem<T> problem(const Layer& layer, int64_t d, const Tensor& output, const Tensor& saved) {
+Problem<T> problem(const Layer& layer, int64_t d, int threads, const Tensor& output, const Tensor& saved) {
   Problem<T> p{};
-  p.cell = layer.cell, p.reverse = d == 1, p.threads = usable_threads();
+  p.cell = layer.cell, p.reverse = d == 1, p.threads = threads;
   p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
   p.projection_size = layer.projected() ? layer.output_size : 0;
   p.active = layer.active.data(), p.before = layer.before.data();
@@ -89,7 +79,7 @@ Problem<T> problem(const Layer& layer, int64_t d, const Tensor& output, const Te
   return p;
 }
 
-template Problem<float> problem(const Layer&, int64_t, const Tensor&, const Tensor&);
-template Problem<double> problem(const Layer&, int64_t, const Tensor&, const Tensor&);
+template Problem<float> problem(const Layer&, int64_t, int, const Tensor&, const Tensor&);
+template Problem<double> problem(const Layer&, int64_t, int, const Tensor&, const Tensor&);
 
 }  // namespace fastrnn::cpu

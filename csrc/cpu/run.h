@@ -5,9 +5,6 @@
 
 namespace fastrnn::cpu {
 
-// For tests: how many cores there are to be, 0 for those that there are.
-void assume_cores(int cores);
-
 // Sizes of what forward leaves for backward. With `recompute` only checkpoints, in 4 dimensions; a cell that saves
 // nothing anyway has nothing to recompute.
 std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute);
@@ -24,8 +21,13 @@ Rows<T> rows_of(const Layer& layer, const at::Tensor& t, int64_t offset = 0) {
   return {data, t.stride(layer.batch_first ? 1 : 0), 0, t.stride(layer.batch_first ? 0 : 1)};
 }
 
+// The threads that torch allows a layer here: one where it is itself a part of parallel work, or OpenMP's are not
+// there.
+int wanted_threads();
+
 // What forward and backward ask of the kernels alike.
 template <class T>
-Problem<T> problem(const Layer& layer, int64_t direction, const at::Tensor& output, const at::Tensor& saved);
+Problem<T> problem(const Layer& layer, int64_t direction, int threads, const at::Tensor& output,
+                   const at::Tensor& saved);
 
 }  // namespace fastrnn::cpu

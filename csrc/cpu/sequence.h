@@ -75,7 +75,7 @@ struct Sequence {
     return has_previous(t, b) ? at(p.y, previous(t), b) : initial(p.h0, b, output);
   }
 
-  // This thread's part of the batch and of n vectors of units: one of them is everything.
+  // This thread's part of the batch and of n vectors of units: one of them is everything. Until the next meeting.
   FASTRNN_INLINE Range my_rows(const Team& team) const {
     return plan.by_rows ? team.share(p.batch) : Range{0, p.batch};
   }
@@ -83,7 +83,7 @@ struct Sequence {
     return plan.by_rows ? Range{0, n} : team.share(n);
   }
   FASTRNN_INLINE Range in_play(Range rows, int64_t t) const { return {rows.begin, smaller(rows.end, p.active[t])}; }
-  FASTRNN_INLINE void meet_others_units(const Team& team) const {
+  FASTRNN_INLINE void meet_others_units(Team& team) const {
     if (!plan.by_rows) team.meet();
   }
 

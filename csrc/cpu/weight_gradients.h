@@ -34,7 +34,7 @@ class WeightGradients {
   }
 
   // Hidden units are shared out.
-  void add(const Team& team, const ChunkRows<T>& rows, bool first) {
+  void add(Team& team, const ChunkRows<T>& rows, bool first) {
     auto gradient = [&](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
                         const T* const* right, int64_t columns, T* dw) {
       if (dw) add_product(team, left, leading, units, gates, slots, right, rows.count, columns, dw, first);
@@ -61,7 +61,7 @@ class WeightGradients {
  private:
   // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other. The right side is
   // packed once for all, the left side by blocks of this thread's units.
-  void add_product(const Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
+  void add_product(Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
                    const T* const* right, int64_t rows, int64_t columns, T* dw, bool first) {
     int64_t column_vectors = divide_up(columns, V::lanes);
     T* left_block = left_blocks + team.rank * s.chunk_rows() * left_width;

@@ -16,12 +16,22 @@ FASTRNN_INLINE Range panels_to_pack(const Team& team, bool shared, int64_t vecto
 
 // Calls visit(first vector, count) for each panel of up to `units` of the vectors `mine`.
 template <class Visit>
-void sweep(Range mine, int units, bool from_end, Visit visit) {
+FASTRNN_INLINE void sweep(Range mine, int units, bool from_end, Visit visit) {
   const int64_t panels = divide_up(mine.size(), units);
   for (int64_t i = 0; i < panels; ++i) {
     int64_t v = mine.begin + (from_end ? panels - 1 - i : i) * units;
     visit(v, int(smaller(units, mine.end - v)));
   }
+}
+
+// The same where panels may begin where the shares of `vectors` do (see panels_to_pack). A member that does the shares
+// of others too, in a team that was dissolved, uses their panels as they were packed.
+template <class Visit>
+FASTRNN_INLINE void sweep(const Team& team, bool shared, int64_t vectors, Range mine, int units, bool from_end,
+                          Visit visit) {
+  const int parts = shared || team.last - team.first <= 1 ? 1 : team.size;
+  for (int i = 0; i < parts; ++i)
+    sweep(parts == 1 ? mine : team.share_number(from_end ? parts - 1 - i : i, vectors), units, from_end, visit);
 }
 
 // Whether step t should go through the weights from their end. Where they are more than a cache holds, those that the
@@ -54,7 +64,7 @@ class GateWeights {
   template <class Then>
   void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows,
              Then then) const {
-    sweep(mine, units, from_end, [&](int64_t v, int n) {
+    sweep(team, plan.by_rows, vectors, mine, units, from_end, [&](int64_t v, int n) {
       if (plan.packing == Packing::none) {
         for (int64_t i = 0; i < count; ++i) dots(v, n, exact, rows.a[i], rows.init[i], rows.c[i]);
       } else {
@@ -115,13 +125,14 @@ class ColumnWeights {
   using V = Vec<T>;
 
  public:
+  // `shared`: every thread uses all of it, as of any weights where threads own rows.
   ColumnWeights(const Plan& plan, const T* weight, int gates, int64_t depth, int64_t columns, const int* slots,
-                int64_t width)
-      : plan(plan), weight(weight), gates(gates), depth(depth), columns(columns), width(width), slots(slots),
-        vectors(divide_up(columns, V::lanes)),
+                int64_t width, bool shared = false)
+      : plan(plan), shared(shared || plan.by_rows), weight(weight), gates(gates), depth(depth), columns(columns),
+        width(width), slots(slots), vectors(divide_up(columns, V::lanes)),
         packed(weight && needs_packing() ? vectors * gates * depth * V::lanes : 0) {}
 
-  void pack(const Team& team, bool shared) {
+  void pack(const Team& team) {
     if (!weight || !needs_packing()) return;
     Range mine = panels_to_pack(team, shared, vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors) {
@@ -131,8 +142,8 @@ class ColumnWeights {
     }
   }
 
-  void times(Range mine, int64_t count, bool from_end, const Operands<T>& rows) const {
-    sweep(mine, max_vectors, from_end, [&](int64_t v, int n) {
+  void times(const Team& team, Range mine, int64_t count, bool from_end, const Operands<T>& rows) const {
+    sweep(team, shared, vectors, mine, max_vectors, from_end, [&](int64_t v, int n) {
       for (int g = 0; g < gates; ++g)
         product(panel(v, n, g), count, depth, {rows.a, g ? rows.c : rows.init, rows.c, slots[g] * width});
     });
@@ -149,6 +160,7 @@ class ColumnWeights {
   }
 
   const Plan& plan;
+  const bool shared;
   const T* weight;
   const int gates;
   const int64_t depth, columns, width;

@@ -45,7 +45,7 @@ class InOrder {
 
   // Called by every worker.
   template <bool skip_gram>
-  void train(Epoch& epoch, const Team& team) {
+  void train(Epoch& epoch, Team& team) {
     int64_t windows = 0;  // in all rounds before
     for (int64_t first = 0;; first += streams) {
       for (int stream = team.rank; stream < streams; stream += team.size) draw(epoch, first + stream, spaces[stream]);

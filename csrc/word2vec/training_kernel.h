@@ -27,10 +27,11 @@ inline void run_team(int threads, Work work) {
     Work& work;
     int threads;
     Barrier barrier;
-  } call{work, threads, {}};
+  } call{work, threads, Barrier(INT64_MAX)};  // a worker has a part of its own: no team is dissolved
   const auto run = [](void* context, int rank) {
     Call& call = *static_cast<Call*>(context);
-    call.work(Team{rank, call.threads, &call.barrier});
+    Team team(rank, call.threads, &call.barrier);
+    call.work(team);
   };
   word2vec::run_together(threads, run, &call);
 }
@@ -40,10 +41,10 @@ inline Loss train(const Training& t) {
   Epoch epoch(t);
   if (t.deterministic) {
     InOrder order(t);
-    run_team(order.workers(t), [&](const Team& team) { order.train<skip_gram>(epoch, team); });
+    run_team(order.workers(t), [&](Team& team) { order.train<skip_gram>(epoch, team); });
   } else {
     Workspaces spaces(t, t.workers);
-    run_team(t.workers, [&](const Team& team) { train_without_locks<skip_gram>(epoch, spaces[team.rank], team); });
+    run_team(t.workers, [&](Team& team) { train_without_locks<skip_gram>(epoch, spaces[team.rank], team); });
   }
   return epoch.loss;
 }

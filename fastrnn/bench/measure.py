@@ -10,7 +10,7 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -28,11 +28,11 @@ class ContenderError(RuntimeError):
 class Contender:
     """A process that prepares and times work for one contender."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, target: Callable[[str, Connection], None] | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         self.name = name
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(name, theirs), daemon=True)
+        self.process = context.Process(target=target or serve, args=(name, theirs), daemon=True)
         self.process.start()
         theirs.close()
         self.missing: ImportError | None = self.pipe.recv()
