@@ -1,22 +1,85 @@
 """Builds fastrnn._C, the C++ (and, on a machine with a CUDA torch and nvcc, CUDA) core, and fastrnn.word2vec._C.
 
 FASTRNN_CUDA=0|1 overrides the choice. An nvcc alone is not enough: it may stand beside a torch for the CPU only.
+build_backend.py finds the torch to build against.
 """
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
-import pybind11
-import torch
 from setuptools import Extension, setup
-from torch.utils.cpp_extension import CUDA_HOME, BuildExtension, CppExtension, CUDAExtension
+
+from build_backend import OLDEST, REQUIRED
 
 ROOT = Path(__file__).parent
 
+# -ffp-contract=fast lets a*b+c become one multiply-add. It is the default of gcc; said here because the kernels' speed
+# rests on it. The instruction set is chosen per file (csrc/cpu/kernels_*.cpp), so there is no -march. -g0 and strip:
+# Python's own flags ask for debug information, which was nine tenths of the binaries.
+flags = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=fast", "-fvisibility=hidden", "-g0"]
+flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
+link_flags = ["-fopenmp", "-Wl,--strip-all"]
+if sys.platform == "darwin":
+    flags[flags.index("-fopenmp") : flags.index("-fopenmp") + 1] = ["-Xpreprocessor", "-fopenmp"]
+    link_flags = ["-lomp", "-Wl,-x"]
+
+
+def sources(pattern: str) -> list[str]:
+    return sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").glob(pattern))
+
+
+def compiled() -> dict[str, Any]:
+    """What setup() needs to compile both extensions, and to require the torch that they are compiled against."""
+    try:
+        import pybind11
+        import torch
+        from torch.utils.cpp_extension import CppExtension, CUDAExtension
+    except ImportError as error:
+        raise SystemExit(
+            f"fastrnn is compiled against the torch it will run under, but {error.name} is not installed in "
+            f"{sys.prefix}. Type: pip install torch numpy setuptools wheel ninja pybind11"
+        ) from error
+    release = tuple(map(int, torch.__version__.split(".")[:2]))
+    if release < OLDEST:
+        raise SystemExit(
+            f"fastrnn needs {REQUIRED}; {torch.__version__} is installed in {Path(torch.__file__).parents[1]}. "
+            "Type: pip install --upgrade torch"
+        )
+    cuda = with_cuda()
+    extension = CUDAExtension if cuda else CppExtension
+    layers = extension(
+        "fastrnn._C",
+        sources("*.cpp") + sources("cpu/*.cpp") + (sources("cuda/*.cpp") + sources("cuda/*.cu") if cuda else []),
+        include_dirs=cuda_include_dirs() if cuda else [],
+        define_macros=[("FASTRNN_WITH_CUDA", None)] if cuda else [],
+        extra_compile_args={"cxx": flags, "nvcc": ["-std=c++20", "-O3", "--expt-relaxed-constexpr"]},
+        extra_link_args=link_flags,
+        depends=sources("**/*.h"),
+    )
+    word2vec = Extension(  # a plain one: without torch's libraries, it loads without torch
+        "fastrnn.word2vec._C",
+        [*sources("word2vec/*.cpp"), "csrc/cpu/forked.cpp", "csrc/cpu/instruction_set.cpp"],
+        include_dirs=[pybind11.get_include()],
+        extra_compile_args=flags,
+        extra_link_args=link_flags,
+        language="c++",
+        depends=sources("**/*.h"),
+    )
+    return {
+        "install_requires": [f"torch=={release[0]}.{release[1]}.*", "numpy"],
+        "ext_modules": [layers, word2vec],
+        "cmdclass": {"build_ext": build_command(torch.__version__, cuda)},
+    }
+
 
 def with_cuda() -> bool:
+    import torch
+    from torch.utils.cpp_extension import CUDA_HOME
+
     forced = os.environ.get("FASTRNN_CUDA", "")
     if forced not in ("", "0", "1"):
         raise SystemExit(f"FASTRNN_CUDA must be 0 or 1, got {forced!r}")
@@ -26,15 +89,17 @@ def with_cuda() -> bool:
             f"FASTRNN_CUDA=1, but torch {torch.__version__} is built for CUDA {torch.version.cuda} "
             f"and nvcc is at {CUDA_HOME}"
         )
-    return possible if forced == "" else forced == "1"
-
-
-def sources(pattern: str) -> list[str]:
-    return sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").glob(pattern))
+    wanted = possible if forced == "" else forced == "1"
+    # For the GPU that is here, as torch does by itself; where none is, for the A100 and H100, and those after them.
+    if wanted and not torch.cuda.is_available():
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+    return wanted
 
 
 def cuda_include_dirs() -> list[str]:
     """Where the headers of cuBLAS and its kin are, if not beside nvcc: pip's own packages of CUDA's libraries."""
+    from torch.utils.cpp_extension import CUDA_HOME
+
     if (Path(CUDA_HOME) / "include" / "cublas_v2.h").exists():
         return []
     nvidia = importlib.util.find_spec("nvidia")
@@ -42,21 +107,16 @@ def cuda_include_dirs() -> list[str]:
     return sorted(str(path) for place in places for path in Path(place).glob("*/include"))
 
 
-cuda_sources = (sources("cuda/*.cpp") + sources("cuda/*.cu")) if with_cuda() else []
-extension = CUDAExtension if cuda_sources else CppExtension
+def build_command(torch_version: str, cuda: bool) -> type:
+    """torch's own build_ext, which also writes beside the binary what fastrnn/core.py compares before it loads it.
 
-# For the GPU that is here, as torch does by itself; where none is, for the A100 and H100, and those that come after.
-if cuda_sources and not torch.cuda.is_available():
-    os.environ.setdefault("TORCH_CUDA_ARCH_LIST", "8.0;9.0+PTX")
+    What an earlier build with another torch has left is thrown away: by their dates its files would be up to date.
+    """
+    from torch.utils.cpp_extension import BuildExtension
 
-# -ffp-contract=fast lets a*b+c become one multiply-add. It is the default of gcc; said here because the kernels' speed
-# rests on it. The instruction set is chosen per file (csrc/cpu/kernels_*.cpp), so there is no -march.
-flags = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=fast", "-fvisibility=hidden"]
-flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
-if sys.platform == "darwin":
-    flags[flags.index("-fopenmp") : flags.index("-fopenmp") + 1] = ["-Xpreprocessor", "-fopenmp"]
-link_flags = ["-fopenmp"] if sys.platform != "darwin" else ["-lomp"]
+    facts = f'"""Written by setup.py."""\n\ntorch_version = "{torch_version}"\ncuda = {cuda}\n'
 
+<<<<<<< HEAD
 # What Word2Vec shares with the layers.
 WITHOUT_TORCH = ("forked", "instruction_set", "thread_count", "waiting")
 
@@ -88,3 +148,22 @@ setup(
     ],
     cmdclass={"build_ext": BuildExtension},
 )
+=======
+    class Build(BuildExtension):
+        def run(self) -> None:
+            noted = Path(self.build_temp) / "built.py"
+            if not noted.exists() or noted.read_text() != facts:
+                shutil.rmtree(self.build_temp, ignore_errors=True)
+                self.force = True
+            super().run()
+            packages = [Path(self.build_lib), *([ROOT] if self.inplace else [])]
+            for file in (noted, *(package / "fastrnn" / "_built.py" for package in packages)):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(facts)
+
+    return Build
+
+
+# Sources build against any torch, and need none to be packed.
+setup(**({"install_requires": [REQUIRED, "numpy"]} if "sdist" in sys.argv else compiled()))
+>>>>>>> 7ec70e0 (Install: the build finds the torch that is installed, the wheel requires its release, binaries without debug information)

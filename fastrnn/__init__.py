@@ -4,6 +4,7 @@ Change ``torch.nn.LSTM`` to ``fastrnn.LSTM``, or call ``fastrnn.convert(model)``
 """
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError as _NotInstalled
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
     from fastrnn.facts import info
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 
-__version__ = _version("fastrnn")
+try:
+    __version__ = _version("fastrnn")
+except _NotInstalled:
+    _folder = __path__[0].removesuffix("fastrnn")
+    raise ImportError(f"fastrnn is not installed. Type: pip install --editable {_folder}") from None
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "convert", "functional", "info", "ops", "to_torch"]
 
 # Where each name is. It is imported when it is first asked for: fastrnn.word2vec does without torch, which takes a

@@ -1,21 +1,42 @@
 """The C++ core, for all that call it. It is loaded only by the torch that it was built against."""
 
+import importlib.metadata
+import json
+import shlex
+from pathlib import Path
+
 import torch
 
-from fastrnn._built import torch_version
+PACKAGE = Path(__file__).parent
+
+
+def _rebuild() -> str:
+    """The command that builds fastrnn again from where it came from: a checkout, a repository, or the package index."""
+    if (PACKAGE.parent / "build_backend.py").exists():
+        return f"pip install --editable {shlex.quote(str(PACKAGE.parent))}"
+    try:
+        origin = json.loads(importlib.metadata.distribution("fastrnn").read_text("direct_url.json") or "{}")
+    except importlib.metadata.PackageNotFoundError:
+        origin = {}
+    source = str(origin.get("url", "fastrnn"))
+    if vcs := origin.get("vcs_info"):
+        source = f"{vcs['vcs']}+{source}@{vcs['commit_id']}"
+    return f"pip install --force-reinstall --no-deps --no-cache-dir {shlex.quote(source)}"
 
 
 def _check_torch() -> None:
     """A binary built against another torch would fail to load, or worse: say so first."""
-
-    def minor(version: str) -> list[str]:
-        return version.split(".")[:2]
-
-    if minor(torch.__version__) != minor(torch_version):
+    try:
+        from fastrnn._built import torch_version
+    except ImportError:
+        raise ImportError(
+            f"fastrnn is imported from {PACKAGE}, where it has not been compiled. Type: {_rebuild()} "
+            "(or start Python in another folder, if fastrnn is installed)"
+        ) from None
+    if torch_version.split(".")[:2] != torch.__version__.split(".")[:2]:
         raise ImportError(
             f"fastrnn was built against torch {torch_version} but runs under torch {torch.__version__}. "
-            "Build it again: pip install --force-reinstall --no-deps --no-cache-dir --no-build-isolation fastrnn "
-            "(in a checkout: pip install --no-build-isolation .)"
+            f"Build it again: {_rebuild()}"
         )
 
 

@@ -1,10 +1,14 @@
 """What is imported when: word2vec does without torch, and the layers come when they are asked for."""
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import fastrnn
 
@@ -110,21 +114,73 @@ assert torch.equal(compiled, run(x))
     assert done.returncode == 0, done.stderr
 
 
-def test_another_torch_is_refused_before_the_core_is_loaded(tmp_path: Path) -> None:
+def copy_of_the_package(to: Path) -> Path:
+    """The Python files of the package, as they lie in site-packages."""
+    shutil.copytree(Path(fastrnn.__file__).parent, to / "fastrnn", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    (to / "fastrnn-0.1.0.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: fastrnn\nVersion: 0.1.0\n"
+    (to / "fastrnn-0.1.0.dist-info" / "METADATA").write_text(metadata)
+    return to
+
+
+def refusal(folder: Path) -> str:
+    """The error of `fastrnn.LSTM`, with the package in a folder."""
     program = """
-import sys, fastrnn._built
-fastrnn._built.torch_version = "1.0.0"
-import fastrnn
+import sys
 try:
+    import fastrnn
     fastrnn.LSTM
 except ImportError as error:
-    assert "was built against torch 1.0.0 but runs under" in str(error)
     assert "fastrnn._C" not in sys.modules
+    print(error)
 else:
     raise AssertionError
 """
-    done = python(program, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder.parent,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+ORIGINS = {
+    "checkout": ({}, "pip install --editable {folder}"),
+    "index": ({}, "pip install --force-reinstall --no-deps --no-cache-dir fastrnn"),
+    "folder": (
+        {"url": "file:///home/me/fast%20rnn", "dir_info": {}},
+        "pip install --force-reinstall --no-deps --no-cache-dir file:///home/me/fast%20rnn",
+    ),
+    "repository": (
+        {"url": "https://a.org/fastrnn.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+        "pip install --force-reinstall --no-deps --no-cache-dir git+https://a.org/fastrnn.git@abc",
+    ),
+}
+
+
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_another_torch_is_refused_before_the_core_is_loaded(tmp_path: Path, origin: str) -> None:
+    direct_url, command = ORIGINS[origin]
+    folder = copy_of_the_package(tmp_path)
+    (folder / "fastrnn" / "_built.py").write_text('torch_version = "1.0.0"')
+    if origin == "checkout":
+        (folder / "build_backend.py").touch()
+    if direct_url:
+        (folder / "fastrnn-0.1.0.dist-info" / "direct_url.json").write_text(json.dumps(direct_url))
+    said = refusal(folder)
+    assert said.startswith(f"fastrnn was built against torch 1.0.0 but runs under torch {torch.__version__}. ")
+    assert said.endswith(f"Build it again: {command.format(folder=folder)}")
+
+
+def test_a_checkout_that_is_not_compiled_says_how_to_compile_it(tmp_path: Path) -> None:
+    folder = copy_of_the_package(tmp_path)
+    (folder / "fastrnn" / "_built.py").unlink()
+    (folder / "build_backend.py").touch()
+    assert f"where it has not been compiled. Type: pip install --editable {folder} (or start" in refusal(folder)
 
 
 def test_names() -> None:
