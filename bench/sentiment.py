@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 import fastrnn
+from fastrnn._saving import write_text
 from fastrnn.facts import machine
 from fastrnn.word2vec import Word2Vec, WordVectors
 
@@ -189,7 +190,7 @@ def main() -> None:
     print(table(rows))
     if options.json:
         found = {"machine": machine(), "command": shlex.join(["python", *sys.argv]), "rows": rows}
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

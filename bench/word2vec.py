@@ -196,7 +196,9 @@ def main() -> None:
     def keep(row: dict[str, Any]) -> dict[str, Any]:
         rows.append(row)
         if options.json:
-            options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            from fastrnn._saving import write_text
+
+            write_text(options.json, json.dumps(found, indent=1) + "\n")
         return row
 
     def in_turns(name: str, task: Callable[..., dict[str, float]], ways: tuple[str, ...], **arguments: Any) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from fastrnn import terminal
 from fastrnn import verify as verification
+from fastrnn._saving import write_text
 from fastrnn.bench import roofline as rooflines
 from fastrnn.bench.choose import choose
 from fastrnn.bench.contenders import parse_contenders
@@ -48,9 +49,7 @@ def parsed(parse: Callable[P, Parsed], *arguments: P.args, **options: P.kwargs) 
 def write_json(value: Any, file: Path) -> None:
     """Writes a file that is whole whenever the command ends."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(file.name + ".part")
-    part.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_text(file, json.dumps(value, indent=1) + "\n")
 
 
 @app.command()

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from fastrnn._saving import write_text
+
 
 def about(machine: dict[str, Any]) -> str:
     """Says in a line what :func:`fastrnn.facts.machine` found."""
@@ -35,4 +37,4 @@ def insert(text: str, topic: str, page: Path) -> None:
     found, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", content, count=1, flags=re.DOTALL)
     if not count:
         raise ValueError(f"{page} has no {begin} … {end}")
-    page.write_text(found, encoding="utf-8")
+    write_text(page, found)

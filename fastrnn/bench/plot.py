@@ -6,6 +6,7 @@ from typing import Any
 import matplotlib
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from fastrnn._saving import replacing
 from fastrnn.bench.results import bands
 from fastrnn.bench.table import LABELS, heading
 
@@ -53,7 +54,8 @@ def plot(results: dict[str, Any], file: Path) -> None:
     figure.suptitle(f"{machine['processor']}, {machine['date']}, torch {machine['versions']['torch']}", fontsize=10)
     keys = {LABELS[name]: plt.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in names}
     figure.legend(list(keys.values()), list(keys), loc="outside lower center", ncols=len(names), frameon=False)
-    figure.savefig(file, dpi=110)
+    with replacing(file) as out:
+        figure.savefig(out, format=file.suffix[1:] or "png", dpi=110)
     plt.close(figure)
 
 

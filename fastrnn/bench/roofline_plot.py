@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from fastrnn._saving import replacing
 from fastrnn.bench.plot import COLOURS, plt
 from fastrnn.bench.results import Row, work_of
 from fastrnn.bench.roofline import bandwidth_ceiling, fma_ceiling
@@ -46,7 +47,8 @@ def plot(results: dict[str, Any], file: Path) -> None:
     figure.suptitle(f"{title}\n{machine['processor']}, {machine['date']}", fontsize=10)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    figure.savefig(file, dpi=110)
+    with replacing(file) as out:
+        figure.savefig(out, format=file.suffix[1:] or "png", dpi=110)
     plt.close(figure)
 
 

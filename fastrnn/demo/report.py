@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 
+from fastrnn._saving import replacing, write_text
 from fastrnn.bench.table import markdown
 from fastrnn.demo.text import Text
 from fastrnn.demo.train import BATCH, WINDOW, Step
@@ -98,7 +99,7 @@ What it writes (temperature 0.7):
 {run.sample}
 ```
 """
-    (out / "report.md").write_text(page, encoding="utf-8")
+    write_text(out / "report.md", page)
 
 
 def loss_line(what: str, train: float | None, validation: float) -> str:
@@ -124,5 +125,6 @@ def plot_loss(file: Path, run: Run) -> None:
     axis.grid(alpha=0.25)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False)
-    figure.savefig(file, dpi=110)
+    with replacing(file) as out:
+        figure.savefig(out, format="png", dpi=110)
     plt.close(figure)

@@ -45,7 +45,7 @@ def save(
             "save() can"
         )
     with replacing(file) as out:
-        if append and os.path.exists(file):
+        if append and os.path.isfile(file):
             with opened(file) as before:
                 shutil.copyfileobj(before, out)
         if write_header:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
 
+from fastrnn._saving import replacing
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.vocabulary import Vocabulary
 
@@ -45,24 +44,11 @@ def load(model_class: type[Word2Vec], path: str | os.PathLike[str], workers: int
 def write(
     path: str | os.PathLike[str], settings: dict[str, Any], keys: list[str], arrays: dict[str, np.ndarray]
 ) -> None:
-    """Write beside ``path``, then rename: a full disc leaves what was there before.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    path = Path(path)
+    """Write the file, as :func:`fastrnn._saving.replacing` does. Raises OSError."""
     text = {"settings": json.dumps({"format": FORMAT, **settings}), "keys": json.dumps(keys)}
     encoded: dict[str, Any] = {name: np.frombuffer(value.encode(), dtype=np.uint8) for name, value in text.items()}
-    temporary = None
-    try:
-        with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            temporary = file.name
-            np.savez(file, **encoded | arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as out:
+        np.savez(out, **encoded | arrays)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[str], dict[str, np.ndarray]]:

@@ -1,0 +1,130 @@
+"""How fastrnn writes a file: beside the old one, whose place it takes once it is whole (docs/adr/0014-saving.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows: what a killed program leaves there stays
+    fcntl = None  # type: ignore[assignment]
+
+ENDING = ".fastrnn-part"
+_PART = re.compile(r"\..*\.[0-9a-f]{16}" + re.escape(ENDING))
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+
+
+@contextmanager
+def replacing(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A file open for writing bytes, which becomes ``file`` when the block ends.
+
+    Until then, and after a full disc, an exception or a kill, ``file`` is what it was. It keeps its mode, and its owner
+    where that is allowed; a new file gets the mode that the umask leaves. A symbolic link stays one: what it leads to
+    is replaced. A device, a pipe or an open file such as /dev/stdout is written to as it is. Of two that write at once,
+    the one that ends last wins.
+
+    Raises:
+        OSError: the file cannot be written; PermissionError also where only its folder could be.
+    """
+    named = os.path.abspath(os.fspath(file))
+    descriptor = _STREAMS.get(named)
+    if match := _DESCRIPTOR.fullmatch(named):
+        descriptor = int(match[1])
+    if descriptor is not None:
+        with os.fdopen(os.dup(descriptor), "wb") as stream:
+            yield stream
+        return
+    target = Path(os.path.realpath(named))
+    try:
+        before: os.stat_result | None = os.stat(target)
+    except FileNotFoundError:
+        before = None
+    if before is not None and not stat.S_ISREG(before.st_mode):
+        with open(target, "wb") as device:  # a folder is an error here
+            yield device
+        return
+    if before is not None and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file is read-only, so it is not replaced", str(target))
+    _clear(target.parent)
+    part, out = _open_part(target, 0o666 if before is None else 0o600)
+    try:
+        with out:
+            if before is not None:
+                _resemble(out.fileno(), before)
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+            os.replace(part, target)  # while it is locked, so that nobody takes it for a leftover
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        raise
+    _sync_folder(target.parent)
+
+
+def write_text(file: str | os.PathLike[str], text: str) -> None:
+    """Write a text as UTF-8; see :func:`replacing`."""
+    with replacing(file) as out:
+        out.write(text.encode())
+
+
+def _open_part(target: Path, mode: int) -> tuple[Path, BinaryIO]:
+    """A new file beside ``target``, locked as long as it is open: that is how one tells it from a leftover."""
+    while True:
+        part = target.with_name(f".{target.name[:50]}.{os.urandom(8).hex()}{ENDING}")
+        out = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")
+        if _lock(out.fileno()) is not False and os.fstat(out.fileno()).st_nlink > 0:
+            return part, out
+        out.close()  # before it was locked, another program took it for a leftover
+
+
+def _clear(folder: Path) -> None:
+    """Remove what programs that were killed have left in a folder: parts that nobody has locked."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if not (_PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)):
+                continue
+            with contextlib.suppress(OSError):  # another writer's by now, or not ours to remove
+                descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
+                try:
+                    if _lock(descriptor) is True:
+                        os.unlink(entry.path)
+                finally:
+                    os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether an open file could be locked: not while another has it locked; None where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (OSError, AttributeError):
+        return None
+    return True
+
+
+def _resemble(descriptor: int, before: os.stat_result) -> None:
+    """Give a file the owner and the mode of the one that it replaces."""
+    with contextlib.suppress(PermissionError):  # only root may give files away
+        os.fchown(descriptor, before.st_uid, before.st_gid)
+    os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a new name to the disc, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
