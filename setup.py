@@ -27,6 +27,9 @@ if sys.platform == "darwin":
     flags[flags.index("-fopenmp") : flags.index("-fopenmp") + 1] = ["-Xpreprocessor", "-fopenmp"]
     link_flags = ["-lomp", "-Wl,-x"]
 
+# What of csrc/cpu Word2Vec shares with the layers.
+WITHOUT_TORCH = ("forked", "instruction_set", "thread_count", "waiting")
+
 
 def sources(pattern: str) -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc").glob(pattern))
@@ -62,7 +65,7 @@ def compiled() -> dict[str, Any]:
     )
     word2vec = Extension(  # a plain one: without torch's libraries, it loads without torch
         "fastrnn.word2vec._C",
-        [*sources("word2vec/*.cpp"), "csrc/cpu/forked.cpp", "csrc/cpu/instruction_set.cpp"],
+        [*sources("word2vec/*.cpp"), *(f"csrc/cpu/{name}.cpp" for name in WITHOUT_TORCH)],
         include_dirs=[pybind11.get_include()],
         extra_compile_args=flags,
         extra_link_args=link_flags,
@@ -116,39 +119,6 @@ def build_command(torch_version: str, cuda: bool) -> type:
 
     facts = f'"""Written by setup.py."""\n\ntorch_version = "{torch_version}"\ncuda = {cuda}\n'
 
-<<<<<<< HEAD
-# What Word2Vec shares with the layers.
-WITHOUT_TORCH = ("forked", "instruction_set", "thread_count", "waiting")
-
-# fastrnn/core.py compares this with the torch it runs under, before it loads the binary.
-(ROOT / "fastrnn" / "_built.py").write_text(
-    f'"""Written by setup.py."""\n\ntorch_version = "{torch.__version__}"\ncuda = {bool(cuda_sources)}\n'
-)
-
-setup(
-    ext_modules=[
-        extension(
-            "fastrnn._C",
-            sources("*.cpp") + sources("cpu/*.cpp") + cuda_sources,
-            include_dirs=cuda_include_dirs() if cuda_sources else [],
-            define_macros=[("FASTRNN_WITH_CUDA", None)] if cuda_sources else [],
-            extra_compile_args={"cxx": flags, "nvcc": ["-std=c++20", "-O3", "--expt-relaxed-constexpr"]},
-            extra_link_args=link_flags,
-            depends=sources("**/*.h"),
-        ),
-        Extension(  # a plain one: without torch's libraries, it loads without torch
-            "fastrnn.word2vec._C",
-            [*sources("word2vec/*.cpp"), *(f"csrc/cpu/{name}.cpp" for name in WITHOUT_TORCH)],
-            include_dirs=[pybind11.get_include()],
-            extra_compile_args=flags,
-            extra_link_args=link_flags,
-            language="c++",
-            depends=sources("**/*.h"),
-        ),
-    ],
-    cmdclass={"build_ext": BuildExtension},
-)
-=======
     class Build(BuildExtension):
         def run(self) -> None:
             noted = Path(self.build_temp) / "built.py"
@@ -166,4 +136,3 @@ setup(
 
 # Sources build against any torch, and need none to be packed.
 setup(**({"install_requires": [REQUIRED, "numpy"]} if "sdist" in sys.argv else compiled()))
->>>>>>> 7ec70e0 (Install: the build finds the torch that is installed, the wheel requires its release, binaries without debug information)
