@@ -24,7 +24,19 @@ class Run:
     """A small corpus of skewed counts with what the kernel needs; all parameters random, so that nothing is zero."""
 
     def __init__(
-        self, size=17, sg=1, hs=0, negative=5, mean=1, shrink=True, window=3, sample=0.0, sentences=30, lengths=None
+        self,
+        size=17,
+        sg=1,
+        hs=0,
+        negative=5,
+        mean=1,
+        shrink=True,
+        window=3,
+        sample=0.0,
+        sentences=30,
+        lengths=None,
+        scale=1.0,
+        lock=None,
     ):
         generator = np.random.default_rng(1)
         lengths = generator.integers(0, 40, sentences) if lengths is None else lengths
@@ -36,10 +48,11 @@ class Run:
         self.paths = huffman_paths(self.counts)
         self.size, self.sg, self.hs, self.negative, self.mean = size, sg, hs, negative, mean
         self.shrink, self.window, self.key = shrink, window, epoch_key(1, 0)
+        self.lock = None if lock is None else generator.choice(lock, WORDS).astype(np.float32)
         self.start = []
         for seed, rows in enumerate((WORDS, WORDS - 1, WORDS)):
             matrix = empty_rows(rows, size)
-            matrix[:, :size] = np.random.default_rng(seed).normal(size=(rows, size)) / size**0.5
+            matrix[:, :size] = np.random.default_rng(seed).normal(size=(rows, size)) * scale / size**0.5
             self.start.append(matrix)
 
     def kernel(self, workers=1, deterministic=False, end=ALPHA, progress=None):
@@ -53,6 +66,7 @@ class Run:
             keep=self.keep,
             alias=self.alias,
             paths=self.paths,
+            lock=self.lock,
             skip_gram=bool(self.sg),
             cbow_mean=bool(self.mean),
             shrink_windows=self.shrink,
@@ -76,8 +90,8 @@ class Run:
 
     def step(self, syn0, syn1, step):
         if self.sg:
-            return reference.skip_gram_step(syn0, syn1, step, ALPHA)
-        return reference.cbow_step(syn0, syn1, step, ALPHA, bool(self.mean))
+            return reference.skip_gram_step(syn0, syn1, step, ALPHA, self.lock)
+        return reference.cbow_step(syn0, syn1, step, ALPHA, bool(self.mean), self.lock)
 
     def reference(self, steps=None):
         syn0, syn1, syn1neg = (matrix[:, : self.size].astype(np.float64) for matrix in self.start)
@@ -154,6 +168,29 @@ def test_options(sg):
     assert_like_reference(Run(sg=sg, shrink=False))
     assert_like_reference(Run(sg=sg, mean=0))
     assert_like_reference(Run(sg=sg, sample=0.01))
+
+
+@pytest.mark.parametrize(("sg", "hs"), SCHEMES)
+def test_what_is_hopelessly_wrong_takes_no_step(sg, hs):
+    run = (HsRun if hs else Run)(sg=sg, scale=8.0, size=20, sentences=4)
+    products = [run.start[0][step.context].mean(axis=0) @ run.start[2][step.outputs].T for step in run.steps()]
+    assert sum((np.abs(x) > 6).sum() for x in products) > 20
+    assert_like_reference(run)
+
+
+@pytest.mark.parametrize(("sg", "hs"), SCHEMES)
+@pytest.mark.parametrize("mean", [0, 1])
+def test_locked_rows_move_by_their_factor(sg, hs, mean):
+    run = (HsRun if hs else Run)(sg=sg, mean=mean, lock=[0, 0.5, 1, 2], window=5)
+    assert_like_reference(run)
+    frozen = run.lock == 0
+    for options in ({"workers": 4}, {"workers": 3, "deterministic": True}):
+        syn0 = run.kernel(**options)[0][0]
+        assert np.array_equal(syn0[frozen], run.start[0][frozen, : run.size])
+    run.lock = np.ones(WORDS, np.float32)
+    same = run.kernel()[0]
+    run.lock = None
+    assert all(np.array_equal(a, b) for a, b in zip(same, run.kernel()[0], strict=True))
 
 
 def HsRun(**options):

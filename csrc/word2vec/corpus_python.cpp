@@ -68,6 +68,7 @@ py::object encode_sentences(const WordEncoder& encoder, const py::iterator& sent
       before = int64_t(part.ids.size());
     };
     for_each_word(as_words(sentence), utf8, [&](std::string_view word) {
+      if (word.empty()) return;
       if (words > 0 && words % kWordsPerSentence == 0) finish();
       const int32_t id = encoder.id(word);
       if (id >= 0) part.ids.push_back(id);
@@ -85,7 +86,9 @@ void count_sentences(WordCounter& counter, const py::iterable& sentences) {
   Utf8 utf8;
   const py::iterator iterator = py::iter(sentences);
   while (const py::object sentence = next_sentence(iterator)) {
-    for_each_word(as_words(sentence), utf8, [&](std::string_view word) { counter.count_word(word); });
+    for_each_word(as_words(sentence), utf8, [&](std::string_view word) {
+      if (!word.empty()) counter.count_word(word);
+    });
     utf8.clear();
     counter.end_sentence();
   }

@@ -31,6 +31,8 @@ struct Training {
   int window, workers;
   int64_t reach;  // the longest that a window can be to either side: `window`, or less where all sentences are shorter
 
+  const float* lock;  // of each word, see training_lock.h; null: 1 for all
+
   // A word stays in the corpus if 32 random bits are at most keep[word].
   const uint32_t* keep;
 

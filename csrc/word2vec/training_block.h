@@ -68,9 +68,11 @@ inline void train_window(const Training& t, Workspace& space, float alpha, int64
   }
   if (i < 0) return fetch(later, 0, t.width);
   const Window& w = space.window[i % (windows_ahead + 1)];
+  if (t.lock) copy_locked<skip_gram>(t, w, space.locked);
   multiply<skip_gram>(t, w, space.products);
   loss.sum += judge<skip_gram>(alpha, w, space.products);
   update<skip_gram>(t, w, later, space.products);
+  if (t.lock) move_locked<skip_gram>(t, w, space.locked);
   loss.pairs += skip_gram ? w.contexts : w.inputs;
 }
 

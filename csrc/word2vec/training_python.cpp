@@ -68,8 +68,9 @@ py::tuple train_epoch(const Array<int32_t>& ids, const Array<int64_t>& offsets, 
                       std::optional<Array<float>> syn1, std::optional<Array<float>> syn1neg,
                       const Array<uint32_t>& keep, const std::optional<Array<uint32_t>>& alias,
                       const std::optional<std::tuple<Array<int64_t>, Array<int32_t>, Array<uint8_t>>>& paths,
-                      bool skip_gram, bool cbow_mean, bool shrink_windows, int window, int negative, uint64_t key,
-                      double alpha_begin, double alpha_end, int workers, bool deterministic, py::object progress) {
+                      const std::optional<Array<float>>& lock, bool skip_gram, bool cbow_mean, bool shrink_windows,
+                      int window, int negative, uint64_t key, double alpha_begin, double alpha_end, int workers,
+                      bool deterministic, py::object progress) {
   Training t{};
   t.skip_gram = skip_gram;
   t.cbow_mean = cbow_mean;
@@ -96,6 +97,11 @@ py::tuple train_epoch(const Array<int32_t>& ids, const Array<int64_t>& offsets, 
   t.ids = ids.data();
   t.offsets = offsets.data();
   t.keep = keep.data();
+
+  if (lock) {
+    require_size("lock", *lock, t.words);
+    t.lock = lock->data();
+  }
 
   require(syn1 || syn1neg, "give syn1 or syn1neg, or there is nothing to predict");
   if (syn1neg) {
@@ -141,8 +147,8 @@ void bind_training(py::module_& m) {
   m.attr("MOST_NEGATIVES") = most_negatives;
   m.def("train_epoch", &train_epoch, "ids"_a.noconvert(), "offsets"_a.noconvert(), "syn0"_a.noconvert(),
         "syn1"_a.noconvert(), "syn1neg"_a.noconvert(), "keep"_a.noconvert(), "alias"_a.noconvert(),
-        "paths"_a.noconvert(), "skip_gram"_a, "cbow_mean"_a, "shrink_windows"_a, "window"_a, "negative"_a, "key"_a,
-        "alpha_begin"_a, "alpha_end"_a, "workers"_a, "deterministic"_a, "progress"_a);
+        "paths"_a.noconvert(), "lock"_a.noconvert(), "skip_gram"_a, "cbow_mean"_a, "shrink_windows"_a, "window"_a,
+        "negative"_a, "key"_a, "alpha_begin"_a, "alpha_end"_a, "workers"_a, "deterministic"_a, "progress"_a);
 }
 
 }  // namespace fastrnn::word2vec

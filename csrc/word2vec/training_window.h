@@ -150,6 +150,10 @@ FASTRNN_INLINE Floats::Register by_input(const float* number) {
   return __builtin_shuffle(Floats::load(number).v, row);
 }
 
+// A pair that is wrong by more than this, sigmoid(x) = 0.0025 for what was seen, takes no step. gensim's pairs beyond
+// 6 do not either, on both sides. So too large a learning rate ends in large vectors and not in infinite ones.
+constexpr float largest_error = 6;
+
 // From the dot products: returns the loss, and writes the step against its gradient with respect to each, which is
 // -(1 - sigmoid(x)) for what was seen, sigmoid(x) for what was not (arXiv:1310.4546, equation 4).
 template <bool skip_gram>
@@ -161,10 +165,11 @@ inline float judge(float alpha, const Window& w, const Products& p) {
     const Floats::Register dot = Floats::load(p.dots + tile * Floats::lanes).v;
     const Floats::Register sign = by_output<Tile, I, O>(w.sign + j);
     const Floats::Register times = by_output<Tile, I, O>(w.output_times + j) * by_input<Tile>(w.times + i);
-    const Outcome result = outcome(sign * dot);
+    const Floats::Register z = sign * dot, zero{};
+    const Outcome result = outcome(z);
     loss += times * result.loss;
     float step[Floats::lanes];
-    Floats(alpha * times * sign * result.wrong).store(step);
+    Floats(z < zero - largest_error ? zero : alpha * times * sign * result.wrong).store(step);
 #pragma GCC unroll 4
     for (int row = 0; row < I; ++row)
       __builtin_memcpy(&p.coefficient[(i + row) * p.stride + j], &step[row * Tile::outputs],

@@ -5,7 +5,7 @@
 #include <new>
 
 #include "../cpu/threads.h"
-#include "training_window.h"
+#include "training_lock.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -41,6 +41,7 @@ struct Workspace {
   Drawn drawn;
   Window* window;
   Products products;
+  LockedRows locked;
 
   explicit Workspace(const Training& t) {
     lay_out(t);
@@ -70,6 +71,8 @@ struct Workspace {
     products.dots = memory.take<float>(tiles * Floats::lanes);
     products.coefficient = memory.take<float>(contexts * stride);
     products.before = memory.take<float>(contexts * Floats::lanes);
+    locked.row = memory.take<float*>(t.lock ? contexts : 0);
+    locked.copy = memory.take<float>(t.lock ? contexts * t.width : 0);
     for (int i = 0; i < windows; ++i) {
       Window w{};
       w.context = memory.take<float*>(contexts);

@@ -77,6 +77,7 @@ def train_epoch(
     keep: np.ndarray,
     alias: np.ndarray | None,
     paths: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+    lock: np.ndarray | None,
     skip_gram: bool,
     cbow_mean: bool,
     shrink_windows: bool,

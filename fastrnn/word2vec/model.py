@@ -145,7 +145,9 @@ class Word2Vec(Building):
         return words, sum(self.pairs[before:])
 
     def _train_and_count(self, corpus: Encoded, alpha: tuple[float, float]) -> None:
-        loss, pairs = self._train_epoch(self._make_trainer(), corpus, alpha)
+        trainer = self._make_trainer()
+        trainer.lock(self.wv.vectors_lockf)
+        loss, pairs = self._train_epoch(trainer, corpus, alpha)
         self.wv.vectors_changed()
         if not math.isfinite(loss):
             raise RuntimeError(

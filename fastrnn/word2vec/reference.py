@@ -1,9 +1,10 @@
 """Word2Vec in plain numpy, a line per equation: what the C++ kernel is tested against, step by step.
 
 Notation: ``h`` (m, D) the input rows, ``o`` (n, D) the output rows, ``y`` (n,) 1 for an output that was seen and 0 for
-one that was not. The loss of an input and an output is -log sigmoid(h . o) if y is 1, -log sigmoid(-h . o) if 0:
-arXiv:1310.4546, equation 4 for negative sampling and equation 3 for hierarchical softmax, where an output is an inner
-node of the tree and y is 1 for a turn to its child 0.
+one that was not, ``lock`` (V,) what the change of each word's input row is multiplied with. The loss of an input and an
+output is -log sigmoid(h . o) if y is 1, -log sigmoid(-h . o) if 0: arXiv:1310.4546, equation 4 for negative sampling
+and equation 3 for hierarchical softmax, where an output is an inner node of the tree and y is 1 for a turn to its child
+0.
 """
 
 from __future__ import annotations
@@ -21,6 +22,15 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
+# As gensim, which takes no step beyond 6 on either side: too large a rate then ends in large vectors, not in NaN.
+LARGEST_ERROR = 6
+
+
+def steps_of(x: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
+    """Against the gradient of each dot product x, alpha (y - sigmoid(x)); 0 for those that are hopelessly wrong."""
+    return alpha * (y - sigmoid(x)) * (np.where(y == 1, x, -x) >= -LARGEST_ERROR)
+
+
 class Step(NamedTuple):
     """What a centre word trains: ids of its context, of the outputs, and their labels y."""
 
@@ -29,7 +39,9 @@ class Step(NamedTuple):
     labels: np.ndarray
 
 
-def skip_gram_step(syn0: np.ndarray, syn1: np.ndarray, step: Step, alpha: float) -> float:
+def skip_gram_step(
+    syn0: np.ndarray, syn1: np.ndarray, step: Step, alpha: float, lock: np.ndarray | None = None
+) -> float:
     """One step of gradient descent in which each word of the context predicts the outputs. Returns the loss.
 
     With a context of one word this is a step of word2vec.c. With more, all gradients are taken at the same point.
@@ -38,13 +50,15 @@ def skip_gram_step(syn0: np.ndarray, syn1: np.ndarray, step: Step, alpha: float)
     h, o, y = syn0[step.context], syn1[step.outputs], step.labels
     x = h @ o.T
     loss = -np.log(sigmoid(np.where(y == 1, x, -x))).sum()
-    g = alpha * (y - sigmoid(x))
-    np.add.at(syn0, step.context, g @ o)
+    g = steps_of(x, y, alpha)
+    np.add.at(syn0, step.context, _locked(g @ o, step, lock))
     np.add.at(syn1, step.outputs, g.T @ h)
     return float(loss)
 
 
-def cbow_step(syn0: np.ndarray, syn1: np.ndarray, step: Step, alpha: float, mean: bool = True) -> float:
+def cbow_step(
+    syn0: np.ndarray, syn1: np.ndarray, step: Step, alpha: float, mean: bool = True, lock: np.ndarray | None = None
+) -> float:
     """One step in which the mean (or sum) of the context predicts the outputs: arXiv:1301.3781, section 3.1.
 
     Every word of a mean receives the whole gradient of the mean, every word of a sum its share, as in word2vec.c and
@@ -55,10 +69,14 @@ def cbow_step(syn0: np.ndarray, syn1: np.ndarray, step: Step, alpha: float, mean
     o, y = syn1[step.outputs], step.labels
     x = h @ o.T
     loss = -np.log(sigmoid(np.where(y == 1, x, -x))).sum()
-    g = alpha * (y - sigmoid(x))
-    np.add.at(syn0, step.context, g @ o / (1 if mean else count))
+    g = steps_of(x, y, alpha)
+    np.add.at(syn0, step.context, _locked(g @ o / (1 if mean else count), step, lock))
     np.add.at(syn1, step.outputs, g.T @ h)
     return float(loss)
+
+
+def _locked(change: np.ndarray, step: Step, lock: np.ndarray | None) -> np.ndarray:
+    return change if lock is None else change * lock[step.context][:, None]
 
 
 def negative_sampling_steps(

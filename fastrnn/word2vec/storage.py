@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fastrnn._saving import replacing
+from fastrnn.word2vec.attributes import columns_of
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.vocabulary import Vocabulary
 
@@ -25,9 +26,12 @@ def save(model: Word2Vec, path: str | os.PathLike[str]) -> None:
     arrays = {name: rows[:, :size] for name, rows in model.parameters.arrays().items()}
     arrays |= {"counts": vocabulary.counts}
     arrays |= {"losses": np.array(model.losses), "pairs": np.array(model.pairs, dtype=np.int64)}
+    arrays |= {"running_training_loss": np.array(model.running_training_loss)}
+    arrays |= {"vectors_lockf": np.asarray(model.wv.vectors_lockf, dtype=np.float32)}
     settings = model.settings.as_dict() | {"deterministic": model.deterministic}
     totals = {"total_words": vocabulary.total_words, "sentences": vocabulary.sentences}
-    write(path, {"model": settings, "totals": totals}, vocabulary.index_to_key, arrays)
+    attributes = {name: column.tolist() for name, column in model.wv.expandos.items() if name != "count"}
+    write(path, {"model": settings, "totals": totals, "attributes": attributes}, vocabulary.index_to_key, arrays)
 
 
 def load(model_class: type[Word2Vec], path: str | os.PathLike[str], workers: int | None) -> Word2Vec:
@@ -36,7 +40,9 @@ def load(model_class: type[Word2Vec], path: str | os.PathLike[str], workers: int
     model = model_class(workers=workers, **settings["model"])
     vocabulary = Vocabulary(keys, arrays["counts"], **settings["totals"])
     model._install(vocabulary, Parameters.from_arrays(arrays))
-    model.wv.counts = vocabulary.counts
+    model.wv.expandos = dict(columns_of({"count": vocabulary.counts} | settings.get("attributes", {}), len(keys)))
+    model.wv.vectors_lockf = arrays.get("vectors_lockf", model.wv.vectors_lockf)
+    model.running_training_loss = float(arrays.get("running_training_loss", 0))
     model.losses, model.pairs = arrays["losses"].tolist(), arrays["pairs"].tolist()
     return model
 

@@ -39,6 +39,7 @@ class Trainer:
             "keep": keep_thresholds(counts, settings.sample),
             "alias": alias_table(noise_weights(counts, settings.ns_exponent)) if settings.negative else None,
             "paths": huffman_paths(counts) if settings.hs else None,
+            "lock": None,
             "skip_gram": bool(settings.sg),
             "cbow_mean": bool(settings.cbow_mean),
             "shrink_windows": settings.shrink_windows,
@@ -48,6 +49,22 @@ class Trainer:
             "workers": min(workers, default_workers()) if deterministic else workers,
             "deterministic": deterministic,
         }
+
+    def lock(self, factors: np.ndarray) -> None:
+        """Multiply the changes of the words' vectors by factors (V,), or (1,) for all, from now on.
+
+        Raises:
+            ValueError: there are not as many, or one is not finite.
+        """
+        words = len(self.arguments["syn0"])
+        factors = np.asarray(factors, dtype=np.float32)
+        if factors.shape not in ((1,), (words,)) or not np.isfinite(factors).all():
+            raise ValueError(
+                f"vectors_lockf must be finite factors, one for all words or one for each of {words}, got shape "
+                f"{list(factors.shape)}"
+            )
+        free = bool((factors == 1).all())
+        self.arguments["lock"] = None if free else np.array(np.broadcast_to(factors, words))
 
     def train(self, part: Encoded, epoch: int, alpha: tuple[float, float], progress: Progress) -> tuple[float, int]:
         """Go once through some sentences.
