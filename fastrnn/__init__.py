@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fastrnn import nn as nn
     from fastrnn import reference as reference
     from fastrnn import word2vec as word2vec
-    from fastrnn.conversion import convert, to_torch
+    from fastrnn.conversion import convert, converted, to_torch
     from fastrnn.core import _C as _C
     from fastrnn.facts import info
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
@@ -23,14 +23,27 @@ try:
 except _NotInstalled:
     _folder = __path__[0].removesuffix("fastrnn")
     raise ImportError(f"fastrnn is not installed. Type: pip install --editable {_folder}") from None
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "convert", "functional", "info", "ops", "to_torch"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "RNNCell",
+    "convert",
+    "converted",
+    "functional",
+    "info",
+    "ops",
+    "to_torch",
+]
 
 # Where each name is. It is imported when it is first asked for: fastrnn.word2vec does without torch, which takes a
 # second and 190 MiB. No function has its module's name, for an import of the module would put that in its place.
 _MODULES = ("functional", "nn", "ops", "reference", "word2vec")
 _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"), "fastrnn.nn"),
-    **dict.fromkeys(("convert", "to_torch"), "fastrnn.conversion"),
+    **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
     "info": "fastrnn.facts",
     "_C": "fastrnn.core",
 }

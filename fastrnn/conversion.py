@@ -7,11 +7,20 @@ there is nothing to copy.
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from typing import Any
 
 import torch
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.utils.parametrize import is_parametrized
 
-from fastrnn import nn
+from fastrnn import nn, survey
+from fastrnn.nn import derived as subclasses
+from fastrnn.nn.face import Faced
+from fastrnn.nn.layers import RNN_MODES
 
 _FROM_TORCH: dict[type, type] = {
     torch.nn.RNN: nn.RNN,
@@ -22,14 +31,26 @@ _FROM_TORCH: dict[type, type] = {
     torch.nn.LSTMCell: nn.LSTMCell,
 }
 _TO_TORCH = {ours: theirs for theirs, ours in _FROM_TORCH.items()}
+_REPLACED = "its forward was replaced; del module.forward first"
 
 
-def convert(model: torch.nn.Module) -> torch.nn.Module:
+def convert(model: torch.nn.Module, *, derived: bool = False) -> torch.nn.Module:
     """Make every RNN, GRU, LSTM and cell of torch.nn in ``model``, itself included, run fastrnn's kernels.
 
     The model is changed in place and returned. Parameters stay the same objects, so an optimizer made before stays
-    right. A module of a derived class (of the user, or one with parametrizations, for which torch derives a class) or
-    with a ``forward`` of its own is left as it is, since its code may rely on torch's; a UserWarning names it.
+    right. ``isinstance(module, torch.nn.LSTM)`` stays true, ``type(module) is torch.nn.LSTM`` does not. In code that
+    torch.compile traces, ask for one class at a time: with a tuple of classes, isinstance is false there.
+
+    A UserWarning names what was skipped and why: subclasses and modules whose ``forward`` was replaced, as their code
+    may rely on torch's; layers in a plain list or dictionary, which torch does not see either; layers that torch.jit
+    has compiled. It also says if there is nothing to convert.
+
+    A module that is made later is torch.nn's: what ``torch.load`` or ``from_pretrained`` returns, or a ``clone()`` that
+    constructs. Convert the result, or construct it within :func:`converted`. Copies and pickles stay converted.
+
+    Args:
+        derived: convert subclasses too, if their ``forward`` is torch's or calls ``super().forward()``. All that they
+            define stays in force, and torch.compile breaks its graph at them as before.
 
     Raises:
         TypeError: ``model`` is not a module.
@@ -39,12 +60,20 @@ def convert(model: torch.nn.Module) -> torch.nn.Module:
         >>> model[0]
         LSTM(8, 16)
     """
-    for module in _to_change(model, _FROM_TORCH):
-        module.__class__ = _FROM_TORCH[type(module)]
-        if isinstance(module, nn.RNN):
-            module.nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[module.mode]  # torch computes by the mode
-        elif isinstance(module, (nn.GRU, nn.GRUCell)):
-            module.reset_after = True
+    modules, skipped = survey.recurrent(model, (*_FROM_TORCH, Faced)), {}
+    for name, module in modules:
+        if isinstance(module, Faced):
+            continue
+        found = _converted_class(module, derived)
+        if isinstance(found, str):
+            skipped[name] = f"{type(module).__name__}: {found}"
+            continue
+        module.__class__ = found
+        if isinstance(module, torch.nn.RNN):  # torch computes by the mode
+            module.nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[module.mode]
+    told = survey.warn("convert", model, tuple(_FROM_TORCH), skipped)
+    if not modules and not told:
+        survey.warn_of_nothing(model)
     return model
 
 
@@ -58,35 +87,97 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
             names all of them, and nothing has been changed.
         TypeError: ``model`` is not a module.
     """
-    modules = _to_change(model, _TO_TORCH)
-    names = {module: name for name, module in model.named_modules()}
-    alone = [f"{names[m] or 'the model itself'}: {m}" for m in modules if not _torch_has(m)]
+    changes, skipped, alone = [], {}, []
+    for name, module in survey.recurrent(model, (Faced,)):
+        found = _class_of_torch(module)
+        if isinstance(found, str):
+            skipped[name] = f"{type(module).__name__}: {found}"
+        elif _torch_has(module):
+            changes.append((module, found))
+        else:
+            alone.append(f"{name}: {module}")
     if alone:
         raise ValueError("Expected modules that torch.nn has, got " + ", ".join(alone))
-    for module in modules:
-        module.__class__ = _TO_TORCH[type(module)]
+    for module, found in changes:
+        if isinstance(module, nn.RNN):
+            module.mode = RNN_MODES[module.nonlinearity]
+        module.__class__ = found
         for ours in ("reset_after", "recompute"):
             module.__dict__.pop(ours, None)
+    survey.warn("to_torch", model, (Faced,), skipped)
     return model
+
+
+@contextmanager
+def converted() -> Iterator[None]:
+    """Within it, ``torch.nn.LSTM(...)`` and its siblings make fastrnn's layers and cells.
+
+    For models whose construction is in the hands of others: ``with fastrnn.converted(): model = load(...)``. It holds
+    for this thread or task alone, may be nested, and ends with the block, however that is left. Subclasses are made as
+    they were written, and modules that come out of pickles and copies stay what they are: those are for
+    :func:`convert`.
+    """
+    _watch_construction()
+    token = _within.set(True)
+    try:
+        yield
+    finally:
+        _within.reset(token)
+
+
+_within: ContextVar[bool] = ContextVar("fastrnn.converted", default=False)
+
+
+@cache
+def _watch_construction() -> None:
+    """Once and for all, since a hook of torch's that comes or goes disturbs the threads that make modules meanwhile."""
+
+    def change(module: torch.nn.Module, name: str, parameter: Any) -> None:
+        # A module's first parameter: it is being made, and the rest of it is the same in both classes.
+        if type(module) in _FROM_TORCH and _within.get() and not module._parameters:
+            module.__class__ = _FROM_TORCH[type(module)]
+
+    register_module_parameter_registration_hook(change)
+
+
+def _converted_class(module: torch.nn.Module, derived: bool) -> type | str:
+    """The class of fastrnn that a module of torch.nn is given, or why it is skipped."""
+    cls = type(module)
+    theirs = next(base for base in cls.__mro__ if base in _FROM_TORCH)
+    ours = _FROM_TORCH[theirs]
+    if "forward" in module.__dict__:
+        return _REPLACED
+    if cls is theirs:
+        return ours
+    if is_parametrized(module):
+        return _rebased(cls, theirs, ours)
+    if not derived:
+        return "subclass; try convert(model, derived=True)"
+    return subclasses.why_not(module, theirs, ours) or subclasses.subclass(cls, theirs, ours)  # type: ignore[arg-type]
+
+
+def _class_of_torch(module: torch.nn.Module) -> type | str:
+    """The other way round."""
+    cls = type(module)
+    if "forward" in module.__dict__:
+        return _REPLACED
+    if original := subclasses.origin(cls):
+        return original
+    if cls in _TO_TORCH:
+        return _TO_TORCH[cls]
+    ours = next(base for base in cls.__mro__ if base in _TO_TORCH)
+    if is_parametrized(module):
+        return _rebased(cls, ours, _TO_TORCH[ours])
+    return f"subclass of fastrnn.{ours.__name__}; derive from torch.nn.{ours.__name__}"
+
+
+def _rebased(cls: type, old: type, new: type) -> type | str:
+    """The class that torch.nn.utils.parametrize would have derived from ``new``, not from ``old``."""
+    if cls.__bases__ != (old,):
+        return "parametrized subclass; convert it before"
+    members = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__", "_face")}
+    return type(cls.__name__, (new,), members)
 
 
 def _torch_has(module: torch.nn.Module) -> bool:
     return getattr(module, "nonlinearity", "tanh") != "sigmoid" and getattr(module, "reset_after", True)
-
-
-def _to_change(model: torch.nn.Module, classes: dict[type, type]) -> list[torch.nn.Module]:
-    """The modules of exactly these classes; a warning names those that are only derived from them."""
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"Expected a torch.nn.Module, got {type(model).__name__}")
-    change, leave = [], []
-    for name, module in model.named_modules():
-        if type(module) in classes and "forward" not in module.__dict__:
-            change.append(module)
-        elif issubclass(type(module), tuple(classes)):
-            leave.append(f"{name or 'the model itself'} ({type(module).__name__})")
-    if leave:
-        warnings.warn(
-            f"left as they are, for they are of derived classes or have a forward of their own: {', '.join(leave)}",
-            stacklevel=3,
-        )
-    return change

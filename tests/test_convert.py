@@ -1,9 +1,12 @@
 """convert and to_torch: in place, the same objects, nothing lost, and nothing changed that cannot be."""
 
+import copy
+import warnings
+
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 
 import fastrnn
 from tests.twins import TORCH_CELLS, initial, make, random
@@ -127,39 +130,51 @@ def test_every_kind_of_hook_is_kept_and_its_handle_works():
     assert use() == []
 
 
-def test_a_derived_class_is_left_alone_and_named():
-    class Mine(nn.LSTM):
-        pass
+class Mine(nn.LSTM):
+    pass
 
+
+def test_a_subclass_is_skipped_and_named():
     model = nn.Sequential(nn.GRU(3, 3), Mine(3, 4))
-    with pytest.warns(UserWarning, match=r"1 \(Mine\)") as caught:
+    with pytest.warns(UserWarning, match=r"skipped 1 \(Mine: subclass; try convert\(model, derived=True\)\)") as caught:
         fastrnn.convert(model)
     assert caught[0].filename == __file__
     assert [type(m) for m in model] == [fastrnn.GRU, Mine]
-    with pytest.warns(UserWarning, match=r"the model itself \(Mine\)"):
+    with pytest.warns(UserWarning, match=r"the model itself \(Mine: subclass"):
         assert type(fastrnn.convert(Mine(3, 4))) is Mine
 
 
-def test_parametrized_modules_are_left_alone_and_named():
-    model = nn.Sequential(parametrizations.weight_norm(nn.LSTM(3, 4), "weight_hh_l0"))
-    with pytest.warns(UserWarning, match=r"0 \(ParametrizedLSTM\)"):
-        fastrnn.convert(model)
-    assert isinstance(model[0], nn.LSTM)
+@pytest.mark.parametrize("name", ["LSTM", "RNNCell"])
+def test_parametrized_modules_are_converted_and_go_back(name):
+    module, x = getattr(nn, name)(3, 4), torch.randn(2, 3) if "Cell" in name else torch.randn(5, 2, 3)
+    weight = "weight_hh" if "Cell" in name else "weight_hh_l0"
+    parametrizations.weight_norm(module, weight)
+    expected = module(x)
+    assert fastrnn.convert(module) is module
+    assert issubclass(type(module), getattr(fastrnn, name))
+    torch.testing.assert_close(module(x), expected)
+    fastrnn.to_torch(module)
+    assert type(module).__bases__ == (getattr(nn, name),)
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=0)
+    fastrnn.convert(module)
+    parametrize.remove_parametrizations(module, weight)
+    assert type(module) is getattr(fastrnn, name)
+    torch.testing.assert_close(module(x), expected)
 
 
-def test_a_module_with_a_forward_of_its_own_is_left_alone_and_named():
+def test_a_module_with_a_forward_of_its_own_is_skipped_and_named():
     layer = nn.LSTM(3, 4)
     layer.forward = lambda *_: "replaced"
-    with pytest.warns(UserWarning, match=r"the model itself \(LSTM\)"):
+    with pytest.warns(UserWarning, match=r"the model itself \(LSTM: its forward was replaced; del module.forward"):
         assert fastrnn.convert(layer)(None) == "replaced"
 
 
-def test_to_torch_leaves_derived_classes_alone():
-    class Mine(fastrnn.GRU):
+def test_to_torch_skips_subclasses():
+    class Ours(fastrnn.GRU):
         pass
 
-    with pytest.warns(UserWarning, match=r"the model itself \(Mine\)"):
-        assert type(fastrnn.to_torch(Mine(3, 4))) is Mine
+    with pytest.warns(UserWarning, match=r"the model itself \(Ours: subclass of fastrnn.GRU; derive from torch.nn.GRU"):
+        assert type(fastrnn.to_torch(Ours(3, 4))) is Ours
 
 
 def test_what_torch_lacks_cannot_go_back_and_nothing_is_changed():
@@ -183,7 +198,128 @@ def test_not_a_module(function):
         function({"a": nn.LSTM(3, 4)})
 
 
-def test_a_model_without_recurrent_modules():
-    model = nn.Linear(3, 4)
-    assert fastrnn.convert(model) is model
-    assert type(model) is nn.Linear
+def unchanged(model, message):
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert fastrnn.convert(model) is model
+    assert [w.filename for w in caught] == [__file__]
+
+
+def test_nothing_to_convert_is_said():
+    unchanged(nn.Linear(3, 4), "found no RNN, GRU, LSTM or cell of torch.nn in Linear: seen: 1 Linear")
+    unchanged(nn.Sequential(nn.ReLU(), nn.Linear(2, 2), nn.ReLU()), "in Sequential: seen: 2 ReLU, 1 Sequential, 1 Lin")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_scripted_and_quantized_layers_are_named():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scripted = torch.jit.script(nn.Sequential(nn.LSTM(3, 4)))
+        quantized = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.LSTM(3, 4)))
+    unchanged(scripted, "torch.jit has compiled 0; convert the model before torch.jit.script")
+    unchanged(quantized, r"torch.ao.nn.quantized.dynamic.modules.rnn.LSTM is not torch.nn's; convert the model before")
+
+
+class Hiding(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fine = nn.GRU(2, 2)
+        self.cells = [nn.LSTMCell(2, 2), nn.Sequential(nn.GRUCell(2, 2))]
+        self.named = {"a": nn.RNN(2, 2)}
+        self.numbers = [1] * 5000
+        self.others = [nn.Linear(2, 2), self.fine]
+        self.__dict__["bare"] = nn.LSTM(2, 2)
+
+
+def test_layers_that_torch_does_not_see_are_named_with_what_to_write():
+    model = Hiding()
+    with pytest.warns(UserWarning, match="did not reach") as caught:
+        fastrnn.convert(model)
+    assert type(model.fine) is fastrnn.GRU
+    assert type(model.cells[0]) is nn.LSTMCell
+    (message,) = [str(w.message) for w in caught]
+    assert message.removeprefix("fastrnn.convert did not reach ").split("; ") == [
+        "cells[0] (LSTMCell), which torch does not see: write self.cells = torch.nn.ModuleList([...])",
+        "cells[1] (Sequential), which torch does not see: write self.cells = torch.nn.ModuleList([...])",
+        "named['a'] (RNN), which torch does not see: write self.named = torch.nn.ModuleDict({...})",
+        "bare (LSTM), which torch does not see: write self.bare = ... after super().__init__()",
+    ]
+    model.cells = nn.ModuleList(model.cells)
+    model.named = nn.ModuleDict(model.named)
+    model.bare = model.__dict__.pop("bare")
+    fastrnn.convert(model)
+    assert type(model.cells[1][0]) is fastrnn.GRUCell
+    model.more = [fastrnn.RNN(2, 2)]
+    with pytest.warns(UserWarning, match=r"fastrnn.to_torch did not reach more\[0\] \(RNN\)"):
+        fastrnn.to_torch(model)
+
+
+CHANGES = [
+    {"batch_first": True},
+    {"dropout": 1.0},
+    {"dropout": 1},
+    {"mode": "RNN_RELU"},
+    {"nonlinearity": "relu"},
+    {"training": False},
+]
+REFUSED = [{"bidirectional": True}, {"num_layers": 1}, {"num_layers": 3}, {"bias": False}]
+
+
+def changed(name, change):
+    theirs = getattr(nn, name)(3, 6, 2, dropout=0.5, dtype=torch.float64)
+    ours = fastrnn.convert(copy.deepcopy(theirs))
+    for module in (theirs, ours):
+        for attribute, value in change.items():
+            setattr(module, attribute, value)
+    if name == "RNN" and "nonlinearity" in change:
+        theirs.mode = "RNN_RELU"  # by which alone torch.nn goes
+    return theirs, ours
+
+
+def seeded(module):
+    torch.manual_seed(1)
+    return module(random(5, 2, 3))[0]
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_options_that_change_after_construction(name, change):
+    theirs, ours = changed(name, change)
+    expected = seeded(theirs)
+    torch.testing.assert_close(seeded(ours), expected)
+    torch.testing.assert_close(seeded(fastrnn.to_torch(ours)), expected)
+
+
+@pytest.mark.parametrize("change", REFUSED, ids=str)
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM"])
+def test_options_that_the_weights_do_not_fit(name, change):
+    theirs, ours = changed(name, change)
+    for module in (theirs, ours, fastrnn.to_torch(copy.deepcopy(ours))):
+        with pytest.raises((RuntimeError, IndexError)):
+            seeded(module)
+
+
+def test_a_nonlinearity_set_later():
+    x = random(5, 2, 3)
+    layer = fastrnn.RNN(3, 4, dtype=torch.float64)
+    tanh = layer(x)[0]
+    layer.nonlinearity = "relu"
+    relu = layer(x)[0]
+    assert not torch.allclose(relu, tanh)
+    assert layer.mode == "RNN_RELU"
+    assert repr(layer) == repr(nn.RNN(3, 4))
+    torch.testing.assert_close(fastrnn.to_torch(layer)(x)[0], relu)
+    torch.testing.assert_close(fastrnn.convert(layer)(x)[0], relu)
+    layer.mode = "RNN_TANH"
+    torch.testing.assert_close(layer(x)[0], tanh)
+    layer.nonlinearity = "sigmoid"
+    with pytest.raises(ValueError, match="nonlinearity=sigmoid"):
+        fastrnn.to_torch(layer)
+    with pytest.raises(ValueError, match="one of tanh, relu, sigmoid, got 'gelu'"):
+        layer.nonlinearity = "gelu"
+    with pytest.raises(ValueError, match="RNN_TANH or RNN_RELU, got 'GRU'"):
+        layer.mode = "GRU"
+    cell = fastrnn.RNNCell(3, 4)
+    cell.nonlinearity = "relu"
+    x = random(2, 3, dtype=torch.float32)
+    expected = cell(x)
+    torch.testing.assert_close(fastrnn.to_torch(cell)(x), expected)

@@ -95,7 +95,7 @@ class GRUCell(_Cell):
     """
 
     _twin = torch.nn.GRUCell
-    reset_after: bool
+    reset_after: bool = True
 
     def __init__(
         self,

@@ -68,14 +68,24 @@ class RNN(Layer):
         proj_size: Any = None,
     ) -> None:
         _refuse_projection(proj_size)
-        if nonlinearity not in RNN_MODES:
-            raise ValueError(f"Expected nonlinearity to be one of {', '.join(RNN_MODES)}, got {nonlinearity!r}")
+        _check_nonlinearity(nonlinearity)
         mode = RNN_MODES[nonlinearity]
         super().__init__(
             mode, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
         self.nonlinearity = nonlinearity
         self.recompute = _checked_bool("recompute", recompute)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """``mode``, by which torch.nn computes, and ``nonlinearity`` say the same thing, and either may be set."""
+        if name == "nonlinearity":
+            _check_nonlinearity(value)
+            super().__setattr__("mode", RNN_MODES[value])
+        elif name == "mode":
+            if value not in RNN_MODES.values():
+                raise ValueError(f"Expected mode to be RNN_TANH or RNN_RELU, got {value!r}")
+            super().__setattr__("nonlinearity", value.removeprefix("RNN_").lower())
+        super().__setattr__(name, value)
 
     @property
     def _cell(self) -> str:
@@ -96,7 +106,7 @@ class GRU(Layer):
     """
 
     _twin = torch.nn.GRU
-    reset_after: bool
+    reset_after: bool = True
 
     def __init__(
         self,
@@ -183,6 +193,11 @@ def _checked_bool(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"Expected {name} to be a bool, got {type(value).__name__}")
     return value
+
+
+def _check_nonlinearity(nonlinearity: Any) -> None:
+    if nonlinearity not in RNN_MODES:
+        raise ValueError(f"Expected nonlinearity to be one of {', '.join(RNN_MODES)}, got {nonlinearity!r}")
 
 
 def _refuse_projection(proj_size: Any) -> None:
