@@ -1,11 +1,12 @@
 // The short way from Python to the kernels, for inference. One step of a small layer takes a few microseconds, and the
 // dispatcher with the checks in Python takes ten more (docs/adr/0005). What is computed is the same.
 //
-// It serves plain calls only: dense CPU tensors that fit each other, no gradients, and nobody who wants to see the
-// call (autocast, tracing, functorch, a torch_function or torch_dispatch mode, the profiler). For any other it returns
-// None, and the caller goes the long way, which does it or says what is wrong with it.
+// It serves plain calls only: dense CPU tensors that fit each other, in one dtype, no gradients, and nobody who wants
+// to see the call (autocast, tracing, functorch, a torch_function or torch_dispatch mode, the profiler). For any other
+// it returns None, and the caller goes the long way, which does it or says what is wrong with it.
 #include "direct.h"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -65,7 +66,7 @@ std::optional<Call> plain_call(std::string_view cell, py::handle input, py::hand
     plain &= t != nullptr;
   };
   read(input.ptr(), [&](const Tensor& t) { call.input = t; });
-  plain = plain && (call.input.scalar_type() == at::kFloat || call.input.scalar_type() == at::kDouble);
+  plain = plain && at::isFloatingType(call.input.scalar_type()) && c10::elementSize(call.input.scalar_type()) > 1;
   if (cell == "lstm" && !hx.is_none()) {
     if (!PyTuple_CheckExact(hx.ptr()) || PyTuple_GET_SIZE(hx.ptr()) != 2) return {};
     read(PyTuple_GET_ITEM(hx.ptr(), 0), [&](const Tensor& t) { call.h0 = t; });
@@ -75,7 +76,10 @@ std::optional<Call> plain_call(std::string_view cell, py::handle input, py::hand
   }
   if (!PyList_Check(weights.ptr())) return {};
   for (py::handle weight : py::reinterpret_borrow<py::list>(weights))
-    read(weight.ptr(), [&](const Tensor& t) { call.weights.push_back(t); });
+    read(weight.ptr(), [&](const Tensor& t) {
+      call.weights.push_back(t);
+      plain &= t.scalar_type() == call.input.scalar_type();
+    });
   return plain ? std::optional(std::move(call)) : std::nullopt;
 }
 
@@ -110,12 +114,59 @@ Results run_layers(const Call& call, int64_t num_layers, bool biases, bool bidir
   return results;
 }
 
+bool narrow(at::ScalarType dtype) { return dtype == at::kBFloat16 || dtype == at::kHalf; }
+
+template <class To, class From>
+void convert(const Tensor& from, const Tensor& to) {
+  const From* source = from.const_data_ptr<From>();
+  To* target = to.mutable_data_ptr<To>();
+  for (int64_t i = 0; i < from.numel(); ++i) target[i] = static_cast<To>(source[i]);
+}
+
+// t.to(dtype) between float32 and 16 bits. A few numbers by a loop: the dispatcher takes a microsecond for each of the
+// tensors of a step, which takes six.
+Tensor converted(const Tensor& t, at::ScalarType dtype) {
+  if (t.numel() > 1024 || !t.is_contiguous()) return t.to(dtype);
+  const Tensor result = at::detail::empty_cpu(t.sizes(), dtype);
+  const bool widens = dtype == at::kFloat;
+  if ((widens ? t.scalar_type() : dtype) == at::kHalf)
+    (widens ? convert<float, at::Half> : convert<at::Half, float>)(t, result);
+  else
+    (widens ? convert<float, at::BFloat16> : convert<at::BFloat16, float>)(t, result);
+  return result;
+}
+
+// In 16 bits the kernels read the weights as they are, but not what there is of each row.
+Results run_narrow_layers(const Call& narrow_call, int64_t num_layers, bool biases, bool bidirectional,
+                          bool batch_first) {
+  Call call = narrow_call;
+  const at::ScalarType dtype = call.input.scalar_type();
+  for (const OptionalTensor* state : {&call.h0, &call.c0})
+    if (*state) check_dtype(**state, dtype, "state");
+  call.input = converted(call.input, at::kFloat);
+  for (OptionalTensor* state : {&call.h0, &call.c0})
+    if (*state) *state = converted(**state, at::kFloat);
+  Results results = run_layers(call, num_layers, biases, bidirectional, batch_first);
+  for (Tensor* t : {&results.output, &results.hn, &results.cn})
+    if (t->defined()) *t = converted(*t, dtype);
+  return results;
+}
+
+// The long way decides.
+bool perhaps_left_to_torch(const Call& call, bool batch_first) {
+  const Tensor &input = call.input, &weight = call.weights[0];
+  return call.cell == "lstm" && input.scalar_type() == at::kBFloat16 && input.dim() == 3 && weight.dim() == 2 &&
+         torch_is_faster(input.size(batch_first), input.size(!batch_first), weight.size(0) / 4);
+}
+
 // None where the operands do not fit each other.
 std::optional<Results> run(const Call& call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
+  if (call.weights.empty() || perhaps_left_to_torch(call, batch_first)) return {};
   py::gil_scoped_release release;
   at::AutoDispatchBelowADInplaceOrView guard;
   try {
-    return run_layers(call, num_layers, biases, bidirectional, batch_first);
+    const auto run = narrow(call.input.scalar_type()) ? run_narrow_layers : run_layers;
+    return run(call, num_layers, biases, bidirectional, batch_first);
   } catch (const c10::Error&) {
     return {};
   }
@@ -161,6 +212,15 @@ PyObject* settled_weights(PyObject* layer) {
 py::object flat_weights(py::dict layer) {
   PyObject* weights = settled_weights(layer.ptr());
   return weights ? py::reinterpret_borrow<py::object>(weights) : py::none();
+}
+
+bool torch_is_faster(int64_t times, int64_t batch, int64_t hidden_size) {
+#if defined(__x86_64__)
+  static const bool instructions = __builtin_cpu_supports("avx512bf16");
+#else
+  constexpr bool instructions = false;
+#endif
+  return instructions && times > 1 && hidden_size >= 128 && batch * hidden_size >= 4096;
 }
 
 py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {

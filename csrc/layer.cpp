@@ -48,11 +48,11 @@ void check_device(const Tensor& t, at::Device expected, const char* name) {
 Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& batch_sizes, const OptionalTensor& h0_,
              const OptionalTensor& c0_, at::TensorList weights_, bool biases, bool bidirectional, bool batch_first)
     : cell(cell_kind(name)), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
-      directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()), device(input_.device()) {
+      directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()), weight_dtype(dtype), device(input_.device()) {
   TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               input_.dim());
   read_weights(weights_);
-  input = operand(input_, "input");
+  input = operand(input_, dtype, "input");
   if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
   read_lengths(batch_sizes);
   TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
@@ -75,9 +75,9 @@ Tensor Layer::empty_output() const {
   return batch_first ? empty({batch, times, features}) : empty({times, batch, features});
 }
 
-Tensor Layer::operand(const Tensor& t, const char* name) const {
+Tensor Layer::operand(const Tensor& t, at::ScalarType expected, const char* name) const {
   check_device(t, device, name);
-  check_dtype(t, dtype, name);
+  check_dtype(t, expected, name);
   return t;
 }
 
@@ -98,6 +98,8 @@ void Layer::read_weights(at::TensorList given) {
   TORCH_CHECK(has_projection ? output_size > 0 && output_size < hidden_size : output_size == hidden_size,
               "Expected weight_hh size ", at::IntArrayRef{gates * hidden_size, hidden_size}, ", got ",
               given[1].sizes());
+  const at::ScalarType stored = given[0].scalar_type();
+  if (device.is_cpu() && dtype == at::kFloat && (stored == at::kBFloat16 || stored == at::kHalf)) weight_dtype = stored;
   for (int64_t i = 0; i < int64_t(given.size()); ++i) {
     int64_t kind = i % per_direction;
     const Tensor& w = given[i];
@@ -109,7 +111,7 @@ void Layer::read_weights(at::TensorList given) {
       check_sizes(w, {gates * hidden_size, output_size}, "weight_hh");
     else
       check_sizes(w, {gates * hidden_size}, "bias");
-    weights.push_back(operand(w, "weight").contiguous());
+    weights.push_back(operand(w, weight_dtype, "weight").contiguous());
   }
 }
 
@@ -141,7 +143,7 @@ void Layer::read_lengths(const OptionalTensor& batch_sizes) {
 
 Tensor Layer::state(const Tensor& t, int64_t size, const char* name) const {
   check_sizes(t, {directions, batch, size}, name);
-  return operand(t, name).contiguous();
+  return operand(t, dtype, name).contiguous();
 }
 
 }  // namespace fastrnn

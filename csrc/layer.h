@@ -21,7 +21,7 @@ struct Layer {
   CellKind cell;
   bool biases, batch_first, packed;
   int64_t directions, per_direction, times, batch, rows, input_size, hidden_size, output_size;
-  at::ScalarType dtype;
+  at::ScalarType dtype, weight_dtype;  // the latter may be narrower: 16 bits beside float32, on the CPU
   at::Device device;
   at::Tensor input;
   OptionalTensor h0, c0;
@@ -40,7 +40,7 @@ struct Layer {
   at::Tensor empty_output() const;
 
  private:
-  at::Tensor operand(const at::Tensor& t, const char* name) const;
+  at::Tensor operand(const at::Tensor& t, at::ScalarType expected, const char* name) const;
   at::Tensor state(const at::Tensor& t, int64_t size, const char* name) const;
   void read_weights(at::TensorList given);
   void read_lengths(const OptionalTensor& batch_sizes);

@@ -74,7 +74,7 @@ std::vector<Tensor> backward(const Device& device, c10::string_view cell, const 
   std::vector<Tensor> result;
   auto hand_out = [&](const Tensor& t) { result.push_back(t.defined() ? t : layer.empty({0})); };
   hand_out(gradients.input), hand_out(gradients.h0), hand_out(gradients.c0);
-  for (const Tensor& t : gradients.weights) hand_out(t);
+  for (const Tensor& t : gradients.weights) hand_out(t.defined() ? t.to(layer.weight_dtype) : t);
   return result;
 }
 

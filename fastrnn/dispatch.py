@@ -1,13 +1,16 @@
 """Who runs a call: the fused kernels, torch's own operator or the plain-torch reference.
 
 The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Anything else runs torch's operator, and a cell
-that torch lacks runs the reference. Nothing is chosen by size or by luck, so a call can be predicted from this page.
+that torch lacks runs the reference. A call can be predicted from this page.
 
 On CUDA the kernels have not been measured yet, so torch's operator runs every cell that torch has, with ``recompute``
 checkpointed, and the kernels run the others. FASTRNN_CUDA_KERNEL asks for the kernels everywhere (docs/adr/0016).
 
-The CPU's kernels compute in float32 and float64. What is given in bfloat16 or float16 is widened on its way in, and
-only the results of the last layer are rounded: the numbers between layers and steps, and their gradients, are float32.
+The CPU's kernels compute in float32 and float64. Input and states in bfloat16 or float16 are widened on their way in,
+weights are read as they are, and only the results of the last layer are rounded: the numbers between layers and steps,
+and their gradients, are float32. One thing is left to torch there: padded LSTMs in bfloat16 on a processor with
+instructions for it, if batch and state are large (csrc/direct.h has the figures).
+
 The GPU's take the narrow dtypes as they are: its matrix units multiply them, sums and states are float32.
 """
 
@@ -76,7 +79,10 @@ def sequence(
     check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
     layer = _layer(cell, input, weights)
     if layer is autograd.layer and input.is_cpu and input.dtype in _NARROW_DTYPES:
-        input, h0, c0, *weights = cast(torch.float32, (input, h0, c0, *weights))
+        if batch_sizes is None and not recompute and _torch_is_faster(cell, input, weights, batch_first):
+            layer = None
+        else:
+            input, h0, c0 = cast(torch.float32, (input, h0, c0))  # the kernels read narrow weights as they are
     if recompute:
         layer = _recomputing(layer, training)
     if layer is None:
@@ -117,7 +123,7 @@ def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) 
     if layer is None:
         return _torch_cell(cell, input, h0, c0, weights)
     if layer is autograd.layer and input.is_cpu and input.dtype in _NARROW_DTYPES:
-        input, h0, c0, *weights = cast(torch.float32, (input, h0, c0, *weights))
+        input, h0, c0 = cast(torch.float32, (input, h0, c0))  # the kernels read narrow weights as they are
     input = input.unsqueeze(0)
     h0 = None if h0 is None else h0.unsqueeze(0)
     c0 = None if c0 is None else c0.unsqueeze(0)
@@ -158,6 +164,16 @@ def _layer(cell: str, input: Tensor, weights: Sequence[Tensor]) -> Callable[...,
         # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
         return autograd.layer if weights[0].numel() else reference.layer
     return None if cell in _TORCH_OPERATORS else reference.layer
+
+
+def _torch_is_faster(cell: str, input: Tensor, weights: Sequence[Tensor], batch_first: bool) -> bool:
+    """Whether torch's operator is measured faster than the kernels on the CPU: csrc/direct.h says where."""
+    if cell != "lstm" or input.dtype != torch.bfloat16 or torch.compiler.is_compiling():
+        return False
+    steps, batch = (input.size(1), input.size(0)) if batch_first else (input.size(0), input.size(1))
+    hidden = weights[0].size(0) // 4
+    projected = weights[1].size(1) != hidden
+    return not projected and torch.backends.mkldnn.enabled and _C.torch_is_faster(steps, batch, hidden)  # type: ignore
 
 
 def _recomputing(layer: Callable | None, training: bool) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:

@@ -35,9 +35,17 @@ def info() -> dict[str, Any]:
 
 def kernels() -> dict[str, str]:
     """Maps each device type to what computes there."""
-    own = {"cpu": f"fastrnn's kernels ({_C.instruction_set()})", "cuda": on_cuda(gpu.kernel())}
+    own = {"cpu": on_cpu(), "cuda": on_cuda(gpu.kernel())}
     own = {device: own[device] for device in OWN_KERNELS}
     return own | dict.fromkeys(OTHER_DEVICES, "torch's own operator; the plain-torch reference for cells torch lacks")
+
+
+def on_cpu() -> str:
+    """Says what runs on this machine's processor."""
+    kernels = f"fastrnn's kernels ({_C.instruction_set()})"
+    if _C.torch_is_faster(times=100, batch=1000, hidden_size=1000):
+        return f"{kernels}; torch's own operator for padded LSTMs in bfloat16 with a large batch"
+    return kernels
 
 
 def on_cuda(kernel: str | None) -> str:

@@ -111,12 +111,13 @@ def layer(
         h0: (D, B, P), or None for zeros.
         c0: (D, B, H) or None for zeros; LSTM only.
         weights: of each direction w_ih (G H, I), w_hh (G H, P), then with ``biases`` b_ih and b_hh (G H), then of a
-            projected LSTM w_hr (P, H).
+            projected LSTM w_hr (P, H). In the dtype of the input or a narrower one.
 
     Returns:
         output of the shape of the input, with D P features; h_n (D, B, P); c_n (D, B, H), of shape (0,) unless LSTM.
     """
     directions = 2 if bidirectional else 1
+    weights = [w.to(input.dtype) for w in weights]
     if batch_sizes is None:
         steps = (input.transpose(0, 1) if batch_first else input).unbind()
     else:

@@ -16,10 +16,11 @@ class Backward : Sequence<Cell, T> {
 
  public:
   explicit Backward(const Problem<T>& problem)
-      : S(problem, backward_rows_per_chunk), w_ih(plan, p.dx.data ? p.w_ih : nullptr, Cell::input_gates, hidden,
+      : S(problem, backward_rows_per_chunk), w_ih(plan, p.dx.data ? p.w_ih : Weights<T>{}, Cell::input_gates, hidden,
                                                   p.input_size, Cell::input_slots, width, true),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
-        w_hh_gated(plan, Cell::gated ? p.w_hh + S::gated_weights : nullptr, 1, hidden, output, S::gated_slots, width),
+        w_hh_gated(plan, Cell::gated ? p.w_hh.from(S::gated_weights) : Weights<T>{}, 1, hidden, output, S::gated_slots,
+                   width),
         w_hr(plan, p.w_hr, 1, output, hidden, S::first_slot, width), dgates(chunk_rows() * gates_width),
         dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
         dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
@@ -173,7 +174,7 @@ class Backward : Sequence<Cell, T> {
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
-        if (Cell::saves) kept[count] = saved(t, b) + (Cell::saves - 1 + (p.w_hr != nullptr)) * width;
+        if (Cell::saves) kept[count] = saved(t, b) + (Cell::saves - 1 + bool(p.w_hr)) * width;
         da[count] = dgates + count * gates_width, dx[count] = at(p.dx, t, b);
       }
     if (p.dx.data) {

@@ -19,13 +19,14 @@ class Gates : protected Sequence<Cell, T> {
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
       : S(problem, rows_per_chunk), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
-        w_hh_gated(plan, Cell::gated ? p.w_hh + S::gated_weights : nullptr, hidden, output, gated_slots, width),
+        w_hh_gated(plan, Cell::gated ? p.w_hh.from(S::gated_weights) : Weights<T>{}, hidden, output, gated_slots,
+                   width),
         bias(gates_width), bias_rows(1, chunk_rows()) {
     bias.clear(gates_width);
     bias_rows.fill(bias);
     add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
     add_bias(p.b_hh, Cell::recurrent_gates, Cell::recurrent_slots);
-    if constexpr (Cell::gated) add_bias(p.b_hh ? p.b_hh + Cell::recurrent_gates * hidden : nullptr, 1, gated_slots);
+    if constexpr (Cell::gated) add_bias(p.b_hh.from(Cell::recurrent_gates * hidden), 1, gated_slots);
   }
 
   void pack(const Team& team) {
@@ -112,9 +113,14 @@ class Gates : protected Sequence<Cell, T> {
       }
   }
 
-  void add_bias(const T* b, int count, const int* slots) {
+  void add_bias(const Weights<T>& b, int count, const int* slots) {
     for (int g = 0; b && g < count; ++g)
-      for (int64_t u = 0; u < hidden; ++u) bias[slots[g] * width + u] += b[g * hidden + u];
+      visit_weights(b, g * hidden, [&](auto* from) {
+        for (int64_t u = 0; u < hidden; u += V::lanes) {
+          T* to = bias + slots[g] * width + u;
+          (V::load(to) + load_weights(from + u, int(hidden - u))).store(to);
+        }
+      });
   }
 
   GateWeights<T, Cell::input_gates> w_ih;

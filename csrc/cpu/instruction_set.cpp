@@ -18,7 +18,7 @@ std::string choose() {
     available += ", " + best;
     found |= forced && best == forced;
   };
-  offer("avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
+  offer("avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"));
   offer("avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"));
 #endif

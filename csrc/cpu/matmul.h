@@ -10,6 +10,7 @@
 #pragma once
 #include <string.h>
 
+#include "narrow.h"
 #include "threads.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -129,13 +130,13 @@ void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands
 
 // A square of a panel from a square of a matrix: packed[i][lane] = rows[lane][i] for i < count. All loops have fixed
 // bounds, so that the square stays in registers.
-template <class T>
-FASTRNN_INLINE void pack_square(const T* rows, int64_t leading, int n, int count, T* packed, int64_t step) {
+template <class T, class Weight>
+FASTRNN_INLINE void pack_square(const Weight* rows, int64_t leading, int n, int count, T* packed, int64_t step) {
   constexpr int lanes = Vec<T>::lanes;
   typename Vec<T>::Register square[lanes];
 #pragma GCC unroll 16
   for (int lane = 0; lane < lanes; ++lane)
-    square[lane] = Vec<T>::load(rows + (lane < n ? lane : n - 1) * leading, count).v;
+    square[lane] = load_weights(rows + (lane < n ? lane : n - 1) * leading, count).v;
   transpose<T>(square);
 #pragma GCC unroll 16
   for (int i = 0; i < lanes; ++i)
@@ -143,8 +144,8 @@ FASTRNN_INLINE void pack_square(const T* rows, int64_t leading, int n, int count
 }
 
 // A panel's vector of columns from n rows of a matrix: packed[k][lane] = rows[lane][k]. Lanes beyond n repeat the last.
-template <class T>
-void pack_transposed(const T* rows, int64_t leading, int n, int64_t depth, T* packed, int64_t step) {
+template <class T, class Weight>
+void pack_transposed(const Weight* rows, int64_t leading, int n, int64_t depth, T* packed, int64_t step) {
   constexpr int lanes = Vec<T>::lanes;
   int64_t k = 0;
   for (; k + lanes <= depth; k += lanes) pack_square(rows + k, leading, n, lanes, packed + k * step, step);
@@ -156,31 +157,31 @@ template <class T, class Row>
 void pack_columns(Row row, int64_t n, int64_t depth, T* packed, int64_t width) {
   constexpr int lanes = Vec<T>::lanes;
   for (int64_t k = 0; k < depth; ++k) {
-    const T* from = row(k);
+    const auto* from = row(k);
     for (int64_t j = 0; j < width; j += lanes) {
       int left = int(smaller(lanes, n - j));
-      (left > 0 ? Vec<T>::load(from + j, left) : Vec<T>{}).store(packed + k * width + j);
+      (left > 0 ? load_weights(from + j, left) : Vec<T>{}).store(packed + k * width + j);
     }
   }
 }
 
 // Lane j is row_j . a, for n <= lanes rows of a matrix, read where it lies. For so few products that packing, which
 // reads the matrix once and writes it once, would cost more than it saves. Lanes beyond n hold nothing of value.
-template <class T>
-Vec<T> dot_rows(const T* rows, int64_t leading, int n, int64_t depth, const T* a) {
+template <class T, class Weight>
+Vec<T> dot_rows(const Weight* rows, int64_t leading, int n, int64_t depth, const T* a) {
   using V = Vec<T>;
   constexpr int together = 8;  // chains enough to hide a multiply-add, rows few enough for the processor's prefetcher
   const int64_t whole = depth / V::lanes * V::lanes;
   V sum[V::lanes] = {};
   for (int j = 0; j < n; j += together) {
     V chain[together] = {};
-    const T* row[together];
+    const Weight* row[together];
     for (int i = 0; i < together; ++i) row[i] = rows + (j + i < n ? j + i : j) * leading;
     for (int64_t k = 0; k < whole; k += V::lanes)
-      for (int i = 0; i < together; ++i) chain[i] = chain[i] + V::load(row[i] + k) * V::load(a + k);
+      for (int i = 0; i < together; ++i) chain[i] = chain[i] + load_weights(row[i] + k) * V::load(a + k);
     if (whole < depth)
       for (int i = 0; i < together; ++i)
-        chain[i] = chain[i] + V::load(row[i] + whole, int(depth - whole)) * V::load(a + whole, int(depth - whole));
+        chain[i] = chain[i] + load_weights(row[i] + whole, int(depth - whole)) * V::load(a + whole, int(depth - whole));
     for (int i = 0; i < together && j + i < V::lanes; ++i) sum[j + i] = chain[i];
   }
   return sum_each<T>(sum);

@@ -19,6 +19,22 @@ struct Rows {
 // computed again at a time stays small too (T steps keep T/8 + 5 * 8 rows, least where the 8 is the root of T/5).
 constexpr int64_t least_steps_per_checkpoint = 8;
 
+// What a weight is stored as. The kernels compute in T; those of float32 read narrower weights as they are.
+enum class WeightFormat { same, bfloat16, float16 };
+
+template <class T>
+struct Weights {
+  const void* data = nullptr;
+  WeightFormat format = WeightFormat::same;
+
+  explicit operator bool() const { return data != nullptr; }
+  const T* numbers() const { return static_cast<const T*>(data); }  // of format `same`
+  Weights from(int64_t number) const {
+    const int64_t size = format == WeightFormat::same ? int64_t(sizeof(T)) : 2;
+    return {data ? static_cast<const char*>(data) + number * size : nullptr, format};
+  }
+};
+
 template <class T>
 struct Problem {
   CellKind cell;
@@ -32,7 +48,7 @@ struct Problem {
   const int64_t *active, *before;
 
   // Weights as torch lays them out: gates stacked along the first dimension. Biases and w_hr may be null.
-  const T *w_ih, *w_hh, *b_ih, *b_hh, *w_hr;
+  Weights<T> w_ih, w_hh, b_ih, b_hh, w_hr;
   const T *h0, *c0;  // (batch, output_size), (batch, hidden_size), null for zeros
 
   Rows<const T> x;

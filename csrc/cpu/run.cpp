@@ -12,6 +12,12 @@ using at::Tensor;
 
 namespace {
 
+WeightFormat format(at::ScalarType dtype) {
+  return dtype == at::kBFloat16 ? WeightFormat::bfloat16
+         : dtype == at::kHalf   ? WeightFormat::float16
+                                : WeightFormat::same;
+}
+
 int64_t saved_row(const Layer& layer) {
   return saved_width(layer.cell, layer.hidden_size, layer.projected(), c10::elementSize(layer.dtype));
 }
@@ -61,7 +67,7 @@ Problem<T> problem(const Layer& layer, int64_t d, int threads, const Tensor& out
   p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
   p.projection_size = layer.projected() ? layer.output_size : 0;
   p.active = layer.active.data(), p.before = layer.before.data();
-  auto weight = [&](int64_t i) { return layer.weight(d, i).const_data_ptr<T>(); };
+  auto weight = [&](int64_t i) { return Weights<T>{layer.weight(d, i).const_data_ptr(), format(layer.weight_dtype)}; };
   p.w_ih = weight(0), p.w_hh = weight(1);
   if (layer.biases) p.b_ih = weight(2), p.b_hh = weight(3);
   if (layer.projected()) p.w_hr = weight(layer.per_direction - 1);

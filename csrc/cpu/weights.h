@@ -48,7 +48,8 @@ class GateWeights {
  public:
   static constexpr int units = max_vectors / gates;  // vectors of them in a panel
 
-  GateWeights(const Plan& plan, const T* weight, int64_t outputs, int64_t depth, const int* slots, int64_t width)
+  GateWeights(const Plan& plan, const Weights<T>& weight, int64_t outputs, int64_t depth, const int* slots,
+              int64_t width)
       : plan(plan), weight(weight), outputs(outputs), depth(depth), width(width), slots(slots),
         vectors(divide_up(outputs, V::lanes)), packed(weight ? packed_vectors() * gates * depth * V::lanes : 0) {}
 
@@ -86,8 +87,10 @@ class GateWeights {
     for (int g = 0; g < gates; ++g)
       for (int j = 0; j < n; ++j) {
         int64_t unit = (v + j) * V::lanes;
-        pack_transposed(weight + (g * outputs + unit) * depth, depth, int(smaller(V::lanes, outputs - unit)), depth,
-                        place + (g * n + j) * V::lanes, int64_t(gates) * n * V::lanes);
+        visit_weights(weight, (g * outputs + unit) * depth, [&](auto* rows) {
+          pack_transposed<T>(rows, depth, int(smaller(V::lanes, outputs - unit)), depth, place + (g * n + j) * V::lanes,
+                             int64_t(gates) * n * V::lanes);
+        });
       }
   }
 
@@ -104,13 +107,14 @@ class GateWeights {
       for (int64_t v = first; v < first + n; ++v) {
         int64_t unit = v * V::lanes, column = slots[g] * width + unit;
         int count = int(smaller(V::lanes, outputs - unit)), stored = exact ? count : V::lanes;
-        V dot = dot_rows(weight + (g * outputs + unit) * depth, depth, count, depth, a);
+        V dot = visit_weights(weight, (g * outputs + unit) * depth,
+                              [&](auto* rows) { return dot_rows<T>(rows, depth, count, depth, a); });
         (V::load(init + column, stored) + dot).store(c + column, stored);
       }
   }
 
   const Plan& plan;
-  const T* weight;
+  const Weights<T> weight;
   const int64_t outputs, depth, width;
   const int* slots;
   const int64_t vectors;
@@ -119,14 +123,14 @@ class GateWeights {
 
 // C[i] = init[i] + sum over gates g of A[i][slots[g]] · W_g for W of `gates` blocks, each (depth, columns), stacked.
 // A panel is four vectors of columns: [gate][k][vector][lane]; without packing it is W itself, unless it ends in the
-// middle of a vector.
+// middle of a vector or is narrower.
 template <class T>
 class ColumnWeights {
   using V = Vec<T>;
 
  public:
   // `shared`: every thread uses all of it, as of any weights where threads own rows.
-  ColumnWeights(const Plan& plan, const T* weight, int gates, int64_t depth, int64_t columns, const int* slots,
+  ColumnWeights(const Plan& plan, const Weights<T>& weight, int gates, int64_t depth, int64_t columns, const int* slots,
                 int64_t width, bool shared = false)
       : plan(plan), shared(shared || plan.by_rows), weight(weight), gates(gates), depth(depth), columns(columns),
         width(width), slots(slots), vectors(divide_up(columns, V::lanes)),
@@ -137,8 +141,10 @@ class ColumnWeights {
     Range mine = panels_to_pack(team, shared, vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors) {
       int64_t n = smaller(max_vectors, mine.end - v);
-      pack_columns<T>([=, this](int64_t k) { return weight + k * columns + v * V::lanes; }, columns - v * V::lanes,
-                      gates * depth, packed + v * gates * depth * V::lanes, n * V::lanes);
+      visit_weights(weight, v * V::lanes, [&](auto* first) {
+        pack_columns<T>([=, this](int64_t k) { return first + k * columns; }, columns - v * V::lanes, gates * depth,
+                        packed + v * gates * depth * V::lanes, n * V::lanes);
+      });
     }
   }
 
@@ -151,17 +157,19 @@ class ColumnWeights {
 
  private:
   // One step needs each weight once and W can be read as it lies: packing it would cost more than it saves.
-  FASTRNN_INLINE bool needs_packing() const { return plan.packing == Packing::ahead || columns % V::lanes; }
+  FASTRNN_INLINE bool needs_packing() const {
+    return plan.packing == Packing::ahead || columns % V::lanes || weight.format != WeightFormat::same;
+  }
 
   Panel<T> panel(int64_t v, int n, int gate) const {
     int64_t step = needs_packing() ? n * V::lanes : columns;
-    const T* b = needs_packing() ? packed + v * gates * depth * V::lanes : weight + v * V::lanes;
+    const T* b = needs_packing() ? packed + v * gates * depth * V::lanes : weight.numbers() + v * V::lanes;
     return column_panel(b + gate * depth * step, step, columns, v, n);
   }
 
   const Plan& plan;
   const bool shared;
-  const T* weight;
+  const Weights<T> weight;
   const int gates;
   const int64_t depth, columns, width;
   const int* slots;
