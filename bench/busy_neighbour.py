@@ -17,6 +17,7 @@ import sys
 import time
 from contextlib import contextmanager
 
+from fastrnn._saving import write_text
 from fastrnn.bench.measure import Contender, serve
 from fastrnn.bench.work import Shape, Work
 from fastrnn.facts import machine
@@ -106,8 +107,7 @@ def main():
                 print(f"{t['contender']} {t['threads']}: {t['mean']:.3g} ({t['worst']:.3g})", end="  ", flush=True)
             print()
             if options.json:
-                with open(options.json, "w") as f:
-                    json.dump(found, f, indent=1)
+                write_text(options.json, json.dumps(found, indent=1))
     for contender in contenders.values():
         contender.close()
 

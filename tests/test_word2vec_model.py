@@ -77,10 +77,10 @@ def test_a_damaged_file(tmp_path):
     whole = path.read_bytes()
     for damaged in (b"", b"no model", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"is not a model saved by .*, or damaged"):
+        with pytest.raises(ValueError, match=r"is not a model that Word2Vec.save wrote .*, or damaged"):
             Word2Vec.load(path)
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match=r"is not a model saved by .*, or damaged"):
+    with pytest.raises(ValueError, match=r"is not a model that Word2Vec.save wrote .*, or damaged"):
         Word2Vec.load(tmp_path / "other.npz")
     with pytest.raises(FileNotFoundError):
         Word2Vec.load(tmp_path / "absent")

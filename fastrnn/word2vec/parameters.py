@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -97,12 +97,6 @@ class Parameters:
             _tree(words, size) if settings.hs and syn1 is None else syn1,
             empty_rows(words, size) if settings.negative and syn1neg is None else syn1neg,
         )
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Parameters:
-        """Copies of what :meth:`arrays` gave."""
-        names = ("syn0", "syn1", "syn1neg")
-        return cls(*(aligned(arrays[name]) if name in arrays else None for name in names))  # type: ignore[arg-type]
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The matrices that there are, by their names."""
