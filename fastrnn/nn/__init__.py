@@ -1,5 +1,6 @@
 """The modules: drop-in twins of torch.nn's recurrent layers and cells, and the two forms that torch lacks."""
 
+from fastrnn.nn import quantization
 from fastrnn.nn.cells import GRUCell as GRUCell
 from fastrnn.nn.cells import LSTMCell as LSTMCell
 from fastrnn.nn.cells import RNNCell as RNNCell
@@ -8,3 +9,5 @@ from fastrnn.nn.layers import LSTM as LSTM
 from fastrnn.nn.layers import RNN as RNN
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
+
+quantization.install()
