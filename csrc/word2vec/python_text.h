@@ -31,7 +31,8 @@ class Utf8 {
   // Valid as long as the str, and until clear(). Throws TypeError for anything else, and HalfSurrogatePair.
   std::string_view operator()(PyObject* word) {
     if (!PyUnicode_Check(word))
-      throw pybind11::type_error(std::string("a word must be a str, got ") + Py_TYPE(word)->tp_name);
+      throw pybind11::type_error(std::string("a word must be a str, got ") + Py_TYPE(word)->tp_name +
+                                 ": str(word) makes one of it");
     if (PyUnicode_IS_COMPACT_ASCII(word))  // most words
       return {static_cast<const char*>(PyUnicode_DATA(word)), size_t(PyUnicode_GET_LENGTH(word))};
     return encode(word);
