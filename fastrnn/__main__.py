@@ -14,7 +14,7 @@ def main() -> None:
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError as error:
-        sys.exit(f"fastrnn: the command line needs {error.name}: pip install 'fastrnn[cli]'")
+        sys.exit(f"fastrnn: the command line needs {error.name}. Type: pip install typer rich matplotlib")
     from fastrnn.cli import app
 
     app()

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from fastrnn import terminal
@@ -21,21 +20,26 @@ from fastrnn.bench.contenders import parse_contenders
 from fastrnn.bench.measure import ContenderError
 from fastrnn.bench.table import markdown as bench_markdown
 from fastrnn.bench.work import DTYPES, GATES, Work, parse_cells
+from fastrnn.console import Commands, check_outputs, explain, fail
+from fastrnn.console import console as new_console
 from fastrnn.facts import info as facts
 from fastrnn.facts import machine
-from fastrnn.failure import fail
 from fastrnn.gpu import describe, parse_device
 from fastrnn.page import insert
 from fastrnn.verify.table import markdown as verification_markdown
 from fastrnn.word2vec.cli import app as word2vec_app
 
 app = typer.Typer(
-    help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster.", no_args_is_help=True, add_completion=False
+    cls=Commands,
+    help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster.",
+    no_args_is_help=True,
+    add_completion=False,
 )
 app.add_typer(word2vec_app, name="word2vec")
-console = Console()
+console = new_console()
 P = ParamSpec("P")
 Parsed = TypeVar("Parsed")
+NOT_RESULTS = (KeyError, TypeError, AttributeError, IndexError, ValueError, ZeroDivisionError)
 DTYPES_HELP = f"Of {', '.join(DTYPES['cpu'])}; on CUDA, by default all, of {', '.join(DTYPES['cuda'])}."
 
 
@@ -66,9 +70,9 @@ def verify(
     Exits with 0 only if no tensor's error is more than twice torch's plus one unit in the last place of the tensor's
     largest value.
     """
-    if render:
-        render_markdown("verify", verification_markdown, render, into)
+    if rendered("verify", verification_markdown, render, into):
         return
+    check_outputs({"--json": json_file})
     on_cuda = parsed(parse_device, device) == "cuda"
     cases = verification.all_cases(parsed(verification.parse_cells, cells), quick=quick, tf32=on_cuda)
     results = terminal.run_verify(console, cases, device)
@@ -78,9 +82,9 @@ def verify(
         about = machine() | ({"gpu": describe()} if on_cuda else {})
         write_json({"machine": about, "device": device, "passed": not failed, "results": found}, json_file)
     if failed:
-        console.print(f"[bold red]{failed} of {len(results)} layers are less accurate than allowed.")
+        console.print(f"{failed} of {len(results)} layers are less accurate than allowed.", style="bold red")
         raise typer.Exit(1)
-    console.print(f"[bold green]All {len(results)} layers are as accurate as torch's.")
+    console.print(f"All {len(results)} layers are as accurate as torch's.", style="bold green")
 
 
 @app.command()
@@ -110,13 +114,15 @@ def bench(
 
     ONNX Runtime and OpenVINO take part in inference on the CPU, padded and in float32.
     """
-    if render:
-        render_markdown("bench", bench_markdown, render, into)
+    if rendered("bench", bench_markdown, render, into):
         return
     if memory and plot:
         fail("--plot draws times; got --memory")
+    check_outputs({"--json": json_file, "--plot": checked_plot(plot)})
     parsed(parse_device, device)
     left_out = parsed(parse_contenders, without)
+    if plot and "torch" in left_out:
+        fail(f"--plot draws speed as a multiple of torch.nn's; got --without {without}")
     kind = {"num_layers": layers, "bidirectional": bidirectional, "packed": packed, "recompute": recompute}
     works = parsed(choose, device, mode, threads, cells, shapes, full_grid, dtype, memory, **kind)
     results = measured(
@@ -133,7 +139,6 @@ def bench(
     if plot:
         from fastrnn.bench.plot import plot as draw
 
-        plot.parent.mkdir(parents=True, exist_ok=True)
         draw(results, plot)
     if results["failed"]:
         raise typer.Exit(1)
@@ -154,10 +159,11 @@ def roofline(
 
     The ceilings are multiply-adds on registers alone, and weights that are read once a step.
     """
+    if source and plot is None:
+        fail("--from draws into the file given by --plot; got none")
+    check_outputs({"--json": json_file, "--plot": checked_plot(plot)}, {"--from": source} if source else None)
     if source:
-        if plot is None:
-            fail("--from draws into the file given by --plot; got none")
-        results = json.loads(source.read_text(encoding="utf-8"))
+        results = read_json(source)
     else:
         cells = parsed(parse_cells, cell)
         if len(cells) > 1:
@@ -170,11 +176,10 @@ def roofline(
     if plot:
         from fastrnn.bench.roofline_plot import plot as draw
 
-        plot.parent.mkdir(parents=True, exist_ok=True)
         try:
             draw(results, plot)
-        except ValueError as error:
-            fail(error)
+        except NOT_RESULTS as error:
+            fail(f"{source or plot}: {explain(error)}")
 
 
 def measured(run: Callable[..., dict[str, Any]], works: Sequence[Work], **options: Any) -> dict[str, Any]:
@@ -185,19 +190,54 @@ def measured(run: Callable[..., dict[str, Any]], works: Sequence[Work], **option
         fail(error)
 
 
-def render_markdown(topic: str, markdown: Callable[[Any], str], file: Path, page: Path | None) -> None:
-    """Prints a file of results as Markdown, or puts it into a page, where results of a GPU have marks of their own."""
-    results = json.loads(file.read_text(encoding="utf-8"))
-    text = markdown(results)
-    if "gpu" in results["machine"]:
-        topic += "-cuda"
-    if page is None:
-        print(text)
-        return
+def checked_plot(file: Path | None) -> Path | None:
+    """Ends the command now if matplotlib cannot write a picture of that name."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if file and file.suffix[1:].lower() not in kinds and file.suffix:
+        fail(f"--plot {file}: a picture's name ends with one of {', '.join(f'.{kind}' for kind in kinds)}")
+    return file
+
+
+def read_json(file: Path) -> Any:
     try:
-        insert(text, topic, page)
-    except ValueError as error:
-        fail(error)
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        fail(f"{file} is not JSON: {error}")
+
+
+def rendered(topic: str, markdown: Callable[[Any], str], file: Path | None, page: Path | None) -> bool:
+    """Prints a file of results as Markdown, or puts it into a page, where results of a GPU have marks of their own.
+
+    Returns whether there was a file.
+    """
+    if file is None:
+        if page:
+            fail(f"--into goes with --render, the file of results to put there; got --into {page} alone")
+        return False
+    results = read_json(file)
+    try:
+        text = markdown(results)
+        topic += "-cuda" if "gpu" in results["machine"] else ""
+    except NOT_RESULTS as error:
+        fail(f"{file} does not hold results of fastrnn {topic}: {type(error).__name__}: {explain(error)}")
+    if page:
+        parsed(insert, text, topic, page)
+    else:
+        print_exactly(text)
+    return True
+
+
+def print_exactly(text: str) -> None:
+    """Prints what is to be read by programs: no character may be replaced."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError as error:
+        missing = text[error.start]
+        fail(f"the output's encoding, {encoding}, lacks {missing!r}. Set PYTHONIOENCODING=utf-8, or give --into a page")
+    print(text)
 
 
 @app.command()
@@ -219,5 +259,6 @@ def demo(
     """Verify, measure, and train a character language model on the documentation that ships with Python."""
     from fastrnn.demo import run
 
+    check_outputs({"--out": out / "report.md"})
     if not run(out, epochs, console):
         raise typer.Exit(1)

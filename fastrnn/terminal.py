@@ -49,13 +49,13 @@ def run_bench(console: Console, works: Sequence[bench.Work], **options: Any) -> 
 
         results = bench.run(works, track=track, **options)
     for name, reason in results["left_out"].items():
-        console.print(f"left out: {name} ({reason})", style="yellow", markup=False)
+        console.print(f"left out: {name} ({reason})", style="yellow")
     for each in tables(results):
         show(console, each)
     for work, reason in results["failed"].items():
-        console.print(f"failed: {work} ({reason})", style="bold red", markup=False)
+        console.print(f"failed: {work} ({reason})", style="bold red")
     if results["missing"]:
-        console.print(f"not measured, for the budget was spent: {results['missing']} of {len(works)}", style="yellow")
+        console.print(f"time budget exhausted; {results['missing']} of {len(works)} cases not measured", style="yellow")
     return results
 
 
@@ -70,7 +70,7 @@ def run_roofline(console: Console, works: Sequence[bench.Work], **options: Any) 
 
 
 def progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=console, transient=True)
 
 

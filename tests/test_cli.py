@@ -235,7 +235,9 @@ def test_without_its_packages_the_command_says_how_to_get_them() -> None:
     script = "import sys; sys.modules['typer'] = None; from fastrnn.__main__ import main; main()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.strip().splitlines() == ["fastrnn: the command line needs typer: pip install 'fastrnn[cli]'"]
+    assert done.stderr.strip().splitlines() == [
+        "fastrnn: the command line needs typer. Type: pip install typer rich matplotlib"
+    ]
 
 
 def test_the_package_runs_as_a_module() -> None:

@@ -277,7 +277,7 @@ def test_the_command_leaves_what_it_has_and_says_what_is_missing(
     result = call("bench", "--device", "cuda", "--cells", "gru", "--budget", 0, "--json", file)
     assert result.exit_code == 0
     found = json.loads(file.read_text())
-    assert f"not measured, for the budget was spent: {found['missing']} of {found['missing']}" in result.output
+    assert f"time budget exhausted; {found['missing']} of {found['missing']} cases not measured" in result.output
     assert found["rows"] == []
 
 

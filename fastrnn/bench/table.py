@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from fastrnn import page
 from fastrnn.bench.results import Row, bands, summarise
@@ -20,7 +21,7 @@ def tables(results: dict[str, Any]) -> Iterator[Table]:
         for index, column in enumerate(section.columns):
             table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
         for line in section.lines:
-            table.add_row(*(f"[red]{cell[2:-2]}" if is_loss(cell) else cell for cell in line))
+            table.add_row(*(Text(cell[2:-2], style="red") if is_loss(cell) else cell for cell in line))
         if section.lines:
             yield table
 

@@ -31,7 +31,7 @@ def run(out: Path, epochs: int, console: Console) -> bool:
     trained = language_model(console, epochs)
     plot_loss(out / "loss.png", trained)
     write_report(out, verified, results, trained)
-    console.print(f"[bold]{out / 'report.md'}[/] has all of it, with speed.png and loss.png.")
+    console.print(f"{out / 'report.md'} has all of it, with speed.png and loss.png.")
     return all(result.passed for result in verified)
 
 
@@ -45,9 +45,9 @@ def language_model(console: Console, epochs: int) -> Run:
     steps: list[Step] = []
     validation = {0: validation_loss(model, text)}
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:.0f} %"),
+        TextColumn("{task.percentage:.0f} %", markup=False),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
@@ -66,7 +66,7 @@ def language_model(console: Console, epochs: int) -> Run:
                 )
     sample = write_sample(model, text)
     console.print("\nWhat it writes:\n", style="bold")
-    console.print(sample, markup=False, highlight=False)
+    console.print(sample, highlight=False)
     console.print()
     parameters = sum(weight.numel() for weight in model.parameters())
     return Run(text, parameters, epochs, steps, validation, unigram_loss(text), bigram_loss(text), step_seconds, sample)

@@ -11,7 +11,7 @@ def main(arguments: list[str] | None = None, program: str | None = None) -> None
         import rich  # noqa: F401
         import typer  # noqa: F401
     except ImportError as error:
-        sys.exit(f"fastrnn: the command line needs {error.name}: pip install 'fastrnn[cli]'")
+        sys.exit(f"fastrnn: the command line needs {error.name}. Type: pip install typer rich")
     from fastrnn.word2vec.cli import app
 
     app(arguments, prog_name=program)

@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastrnn.failure import fail
+from fastrnn.console import Commands, check_outputs, fail
+from fastrnn.console import console as new_console
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.phrases import Phrases
 from fastrnn.word2vec.settings import SYNC_WORDS, Settings
 from fastrnn.word2vec.vectors import WordVectors
 
 app = typer.Typer(
-    help="Word vectors: train them, evaluate them, look at them.", no_args_is_help=True, add_completion=False
+    cls=Commands,
+    help="Word vectors: train them, evaluate them, look at them.",
+    no_args_is_help=True,
+    add_completion=False,
 )
-console = Console()
+console = new_console()
 Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's, text or binary, GloVe's or fastrnn's.")]
 Corpus = Annotated[Path, typer.Argument(help="Text, a sentence a line; .gz, .xz and .bz2 are unpacked.")]
 DEFAULTS = Settings()
@@ -64,6 +67,8 @@ def train(
 
         dist.init_process_group("gloo")
         is_first = dist.get_rank() == 0
+    if is_first:
+        check_outputs({"--out": out}, {"the corpus": corpus})
     settings: dict[str, Any] = {
         "sg": int(skip_gram),
         "vector_size": vector_size,
@@ -78,9 +83,9 @@ def train(
     }
     columns = ("{task.description}", "{task.fields[speed]}", "{task.fields[loss]}")
     bar = Progress(
-        TextColumn(columns[0]),
+        TextColumn(columns[0], markup=False),
         BarColumn(),
-        *map(TextColumn, columns[1:]),
+        *(TextColumn(column, markup=False) for column in columns[1:]),
         TimeElapsedColumn(),
         console=console,
         disable=not is_first,
@@ -130,6 +135,7 @@ def phrases(
     topn: Annotated[int, typer.Option(min=1, help="How many are shown.")] = 20,
 ) -> None:
     """Find pairs of words that are one: new york."""
+    check_outputs({"--out": out}, {"the corpus": corpus})
     try:
         found = Phrases(
             corpus_file=corpus, min_count=min_count, threshold=threshold, scoring=scoring, delimiter=delimiter

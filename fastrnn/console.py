@@ -1,0 +1,104 @@
+"""What every command shares: text printed as it is, files checked before the work, errors that are one line."""
+
+import contextlib
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+
+def console(stderr: bool = False) -> Console:
+    """A console that prints brackets and colons as they are: words are no markup, and `:tea:` is no emoji."""
+    return Console(stderr=stderr, markup=False, emoji=False)
+
+
+def explain(error: object) -> str:
+    """What is wrong, in a line: a text, or an error's."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'cannot read or write'}: {error.strerror}"
+    if isinstance(error, KeyError) and error.args:
+        return str(error.args[0])  # str() of a KeyError puts its message in quotes
+    return str(error)
+
+
+def fail(message: object) -> NoReturn:
+    """Ends the command with exit status 2 and a line that says what is wrong: a text, or an error's."""
+    report(message)
+    raise typer.Exit(2)
+
+
+def report(message: object) -> None:
+    with contextlib.suppress(OSError):  # if standard error cannot be written either, the exit status says it
+        console(stderr=True).print(f"fastrnn: {explain(message)}", style="red", highlight=False, soft_wrap=True)
+
+
+class Commands(TyperGroup):
+    """Commands that end as `fail` does where a file or the output cannot be read or written.
+
+    A character that the output's encoding lacks, as in an ASCII locale, is printed as an escape such as \\xd7.
+    """
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        try:
+            try:
+                return super().main(*args, **options)
+            finally:
+                sys.stdout.flush()  # here, since Python reports what fails at its end as a traceback
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            report(error)
+            sys.exit(2)
+
+
+def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path] | None = None) -> None:
+    """Ends the command now if a file that it is to write could not be written, or is one that it reads or writes too.
+
+    Makes the folders of the files. Both map what a file is called in an error, such as "--json", to its path.
+    """
+    taken = dict(inputs or {})
+    for name, file in outputs.items():
+        if file is None:
+            continue
+        for other, path in taken.items():
+            if same_file(file, path):
+                fail(f"{name} {file} is the same file as {other}. Choose another one: it would be overwritten")
+        try:
+            check_writable(file)
+        except OSError as error:
+            fail(f"{name} {explain(error)}")
+        taken[name] = file
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether two paths name one file on the disc; two uses of /dev/null do not hinder one another."""
+    if one.exists() and other.exists():
+        return one.is_file() and one.samefile(other)
+    return one.resolve() == other.resolve()
+
+
+def check_writable(file: Path) -> None:
+    """Raises OSError if a file cannot be written or replaced, and leaves it as it is."""
+    if file.exists() and not file.is_file():  # a device or a pipe: to open it may wait for a reader
+        if file.is_dir() or not os.access(file, os.W_OK):
+            raise OSError(errno.EISDIR if file.is_dir() else errno.EACCES, "not a file that can be written", str(file))
+        return
+    if file.exists():
+        with open(file, "ab"):
+            pass
+    folder = file.resolve().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(file)) from None
