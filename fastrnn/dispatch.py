@@ -137,11 +137,15 @@ def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) 
 def _states(cell: str, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
     if hx is None:
         return None, None
+    # The types of these errors are torch.nn's: it misses the second state, but counts the third.
     if cell != "lstm":
-        return hx, None  # type: ignore[return-value]
-    if len(hx) != 2:
-        # The types torch.nn raises: it misses the second state, but counts the third.
-        raise (IndexError if len(hx) < 2 else RuntimeError)(f"Expected hx to be a pair (h_0, c_0), got {len(hx)}")
+        if isinstance(hx, (tuple, list)):
+            raise AttributeError(f"Expected hx to be a tensor, got a {type(hx).__name__} of {len(hx)}; pass hx[0]")
+        return hx, None
+    if isinstance(hx, Tensor) or len(hx) != 2:
+        got = f"a tensor of shape {list(hx.shape)}" if isinstance(hx, Tensor) else len(hx)
+        error = IndexError if len(hx) < 2 else RuntimeError
+        raise error(f"Expected hx to be a pair, got {got}; pass (h_0, c_0)")
     return hx[0], hx[1]
 
 

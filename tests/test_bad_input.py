@@ -339,3 +339,20 @@ def test_a_good_call_after_a_bad_one():
     with pytest.raises(RuntimeError):
         layer(x, (zeros(1, 3, 4), zeros(1, 3, 4)))
     assert torch.equal(layer(x)[0], expected)
+
+
+@pytest.mark.parametrize("form", ["sequence", "packed", "unbatched", "cell"])
+def test_one_state_too_many_or_too_few_says_what_to_pass(form):
+    """As code does that goes by isinstance: a tuple of one state for a GRU, a tensor for an LSTM."""
+    x, h = torch.randn(6, 3, 4), torch.zeros(1, 3, 5)
+    if form == "packed":
+        x = torch.nn.utils.rnn.pack_padded_sequence(x, [6, 5, 4])
+    elif form != "sequence":
+        x, h = (x[:, 0], h[:, 0]) if form == "unbatched" else (x[0], h[0])
+    suffix = "Cell" if form == "cell" else ""
+    for package in (torch.nn, fastrnn.nn):
+        with pytest.raises(AttributeError, match="tuple") as caught:
+            getattr(package, "GRU" + suffix)(4, 5)(x, (h,))
+    assert str(caught.value) == "Expected hx to be a tensor, got a tuple of 1; pass hx[0]"
+    with pytest.raises((IndexError, RuntimeError), match=r"Expected hx to be a pair, got .*; pass \(h_0, c_0\)"):
+        getattr(fastrnn.nn, "LSTM" + suffix)(4, 5)(x, h)
