@@ -30,12 +30,19 @@ def test_an_integer_that_is_a_key_is_no_row(tmp_path: Path) -> None:
     assert WordVectors.load_word2vec_format(tmp_path / "v.txt").index_to_key == ["2", "1", "40", "0"]
 
 
-def test_among_strings_an_integer_is_a_row_until_one_is_a_key() -> None:
+def test_among_strings_an_integer_is_a_row() -> None:
     vectors = WordVectors(["a", "b"], np.eye(2))
     assert vectors[1].tolist() == [0, 1]
-    vectors.add_vectors(["c", 7], np.ones((2, 2)))
+    vectors[1] = [3, 4]
+    vectors[[np.int64(0), "c"]] = np.ones((2, 2))
+    assert vectors.index_to_key == ["a", "b", "c"]
+    assert vectors.vectors.tolist() == [[1, 1], [3, 4], [1, 1]]
+    with pytest.raises(KeyError, match="7 is none of the 3 rows; '7' would be a new key"):
+        vectors[7] = [0, 0]
+    vectors = KeyedVectors(2)
+    vectors.add_vectors([7, "c"], np.eye(2))
+    assert vectors[7].tolist() == [1, 0]
     assert 1 not in vectors
-    assert vectors[7].tolist() == [1, 1]
     for key in (None, 1.5, ("a", "b"), True):
         with pytest.raises(TypeError, match=r"str or int, got .*; str\(key\)"):
             WordVectors([key], np.ones((1, 2)))

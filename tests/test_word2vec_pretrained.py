@@ -103,13 +103,14 @@ def test_a_rule_chooses_words() -> None:
         asked.append((word, count, min_count))
         return {"w6": RULE_KEEP, "graph": RULE_DISCARD}.get(word, RULE_DEFAULT)
 
-    model = Word2Vec(SENTENCES, trim_rule=rule, **SMALL | {"min_count": 90})
+    model = Word2Vec(trim_rule=rule, **SMALL | {"min_count": 90})
+    model.build_vocab(SENTENCES)
     assert set(model.wv.index_to_key) == {"trees", "minors", "w0", "w1", "w2", "w6"}
     assert ("w6", 28, 90) in asked
     assert len(asked) == 10
     model.build_vocab(SENTENCES + [["new", "graph"]] * 5, update=True, trim_rule=rule)
     assert "graph" not in model.wv
-    model.min_count = 1
+    model.min_count, model.trim_rule = 1, None
     model.build_vocab([["new"]], update=True)
     assert model.wv.index_to_key[-1] == "new"
     for answer in (True, 7, "keep"):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from fastrnn.cli import app
 from fastrnn.word2vec import WordVectors, similarity
-from fastrnn.word2vec.keyed import unit
+from fastrnn.word2vec.lengths import unit
 
 KEYS = ["cat", "dog", "tea", "wine", "nothing"]
 MATRIX = np.array([[2, 0], [1, 1], [0, 3], [-1, 1], [0, 0]], dtype=np.float32)

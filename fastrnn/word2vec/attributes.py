@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.word2vec.keyed import Key, Keyed
+from fastrnn.word2vec.keyed import Keyed
+from fastrnn.word2vec.keys import Key
 
 Columns = Mapping[str, np.ndarray]
 

@@ -19,6 +19,7 @@ class Building(State):
     """The methods of :class:`fastrnn.word2vec.Word2Vec` that make its vocabulary."""
 
     workers: int
+    trim_rule: TrimRule | None
     losses: list[float]
     pairs: list[int]
     running_training_loss: float
@@ -36,14 +37,14 @@ class Building(State):
         Args:
             update: keep the vectors that are here and add the new words of this corpus.
             trim_rule: a function of (word, count, min_count) that returns RULE_KEEP, RULE_DISCARD or RULE_DEFAULT of
-                :mod:`fastrnn.word2vec`.
+                :mod:`fastrnn.word2vec`; by default that of the model.
             gensims: gensim's other arguments; refused by a TypeError where they ask for what is not here.
 
         Raises:
             TypeError, ValueError: as :meth:`Vocabulary.build`; ``update`` without a vocabulary.
         """
         accept_only(gensims, "build_vocab")
-        s = self.settings
+        s, trim_rule = self.settings, trim_rule or self.trim_rule
         self._check_buildable(update)
         found = count_words(corpus_iterable, corpus_file, s.min_count, s.max_vocab_size, self.workers, trim_rule)
         self._build(found, update, trim_rule)
@@ -63,7 +64,7 @@ class Building(State):
         """
         accept_only({"keep_raw_vocab": keep_raw_vocab}, "build_vocab_from_freq")
         self._check_buildable(update)
-        self._build(counted_by_hand(word_freq, corpus_count or 0), update, trim_rule)
+        self._build(counted_by_hand(word_freq, corpus_count or 0), update, trim_rule or self.trim_rule)
 
     def _check_buildable(self, update: bool) -> None:
         if update and not self._is_built:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.word2vec.keyed import Key, Keyed, Query, lengths, unit
+from fastrnn.word2vec.keyed import Keyed
+from fastrnn.word2vec.keys import Key, Query
+from fastrnn.word2vec.lengths import lengths, unit
 
 
 class Comparisons(Keyed):

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastrnn.word2vec.files import opened
-from fastrnn.word2vec.keyed import Keyed, unit
+from fastrnn.word2vec.keyed import Keyed
+from fastrnn.word2vec.lengths import unit
 
 CANDIDATES = 5  # how many nearest words are looked through for one that is not, in other letter case, in the question
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastrnn.word2vec.attributes import Attributed, columns_of, converted, extended
-from fastrnn.word2vec.keyed import Key, as_keys
+from fastrnn.word2vec.keys import Key, as_keys
 
 Self = TypeVar("Self", bound="Growing")
 
@@ -33,8 +33,9 @@ class Growing(Attributed):
         Raises:
             ValueError: The vectors are not as many as the keys or not of this size, a key comes twice, or the
                 attributes do not fit. Then nothing is changed.
+            KeyError: An integer is no row of a table whose keys are strings.
         """
-        keys = as_keys([keys] if isinstance(keys, (str, int, np.integer)) else keys)
+        keys = self._as_new_keys([keys] if isinstance(keys, (str, int, np.integer)) else keys)
         rows = np.atleast_2d(np.asarray(weights, dtype=np.float32))
         if rows.shape != (len(keys), self.vector_size) or len({*keys}) < len(keys):
             raise ValueError(
@@ -60,10 +61,25 @@ class Growing(Attributed):
             self.vectors = np.concatenate([self.vectors, rows[new]])
         self.vectors_changed()
 
+    def _as_new_keys(self, keys: Sequence[Key]) -> list[Any]:
+        """Keys to add; where all that are here are strings, an integer stands for the key of a row."""
+        found: list[Any] = as_keys(keys)
+        if not len(self) or self._integer_keys:
+            return found
+        for place, key in enumerate(found):
+            if isinstance(key, int):
+                if not 0 <= key < len(self):
+                    raise KeyError(
+                        f"Integers stand for rows among keys that are strings, and {key} is none of the {len(self)} "
+                        f"rows; {str(key)!r} would be a new key"
+                    )
+                found[place] = self.index_to_key[key]
+        return found
+
     def add_vector(self, key: Key, vector: np.ndarray) -> int:
         """Add a key and its vector (D,), as :meth:`add_vectors`, which is quicker for many. Returns the key's row."""
         self.add_vectors([key], vector)
-        return self.key_to_index[key]
+        return self.get_index(key)
 
     def __setitem__(self, keys: Key | Sequence[Key], weights: np.ndarray) -> None:
         """Give a key a vector (D,), or keys vectors (n, D), whether they are here or new."""

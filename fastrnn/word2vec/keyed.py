@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from fastrnn.word2vec.compatibility import missing_attribute
+from fastrnn.word2vec.keys import Key, Query, as_keys, listed
+from fastrnn.word2vec.lengths import lengths, unit
 
 if TYPE_CHECKING:
     import torch
 
     from fastrnn.word2vec.similarity import Table
-
-Key = str | int
-Query = Key | np.ndarray
 
 
 class Keyed:
@@ -224,41 +223,3 @@ class Keyed:
             mass += abs(float(weight))
         mean = total / np.float32(mass) if mass > 0 else total
         return unit(mean) if post_normalize else mean
-
-
-def as_keys(keys: Sequence[Key]) -> list[Key]:
-    """Keys as a list of str and int. Raises TypeError for another kind."""
-    found = list(keys)
-    if {*map(type, found)} <= {str, int}:
-        return found
-    for row, key in enumerate(found):
-        if isinstance(key, np.integer):
-            found[row] = int(key)
-        elif isinstance(key, str):
-            found[row] = str(key)
-        elif not isinstance(key, int) or isinstance(key, bool):
-            raise TypeError(f"Expected keys that are str or int, got {key!r}; str(key) makes one of it")
-    return found
-
-
-def listed(queries: Any) -> list[Any]:
-    """One query, several or none as a list."""
-    if queries is None:
-        return []
-    if isinstance(queries, (str, int, np.integer)) or (isinstance(queries, np.ndarray) and queries.ndim == 1):
-        return [queries]
-    return list(queries)
-
-
-def lengths(vectors: np.ndarray) -> np.ndarray:
-    """Lengths (...) of vectors (..., D). A vector of zeros has length 1, so that it is similar to nothing."""
-    # np.linalg.norm would need as much memory again as the vectors take, for their squares.
-    squares = np.einsum("...i,...i->...", vectors, vectors, dtype=np.float64)
-    return np.where(squares == 0, 1, np.sqrt(squares)).astype(np.float32)
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., D) brought to length 1; zeros stay zeros, and what is not finite becomes NaN."""
-    vectors = np.asarray(vectors, dtype=np.float32)
-    with np.errstate(invalid="ignore"):
-        return vectors / lengths(vectors)[..., None]

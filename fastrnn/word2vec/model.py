@@ -37,7 +37,7 @@ class Word2Vec(Building):
         callbacks: of every training that is not given its own: :class:`fastrnn.word2vec.CallbackAny2Vec`. Neither files
             nor pickles hold them.
         progress: a function in place of a callback: :data:`fastrnn.word2vec.callbacks.Progress`.
-        trim_rule: as of :meth:`build_vocab`.
+        trim_rule: of every :meth:`build_vocab` that is not given its own. Neither files nor pickles hold it.
         settings: the others, with gensim 4's names and defaults: :class:`fastrnn.word2vec.settings.Settings`. gensim's
             settings of its threads and its log are ignored.
 
@@ -72,12 +72,13 @@ class Word2Vec(Building):
         self.deterministic = deterministic
         self.callbacks = events.checked(callbacks)
         self.progress = progress
+        self.trim_rule = trim_rule
         self.losses: list[float] = []
         self.pairs: list[int] = []
         self.running_training_loss = 0.0
         if sentences is not None or corpus_file is not None:
             check_corpus(sentences, corpus_file, again=True)
-            self.build_vocab(sentences, corpus_file, trim_rule=trim_rule)
+            self.build_vocab(sentences, corpus_file)
             self.train(sentences, corpus_file)
 
     def train(

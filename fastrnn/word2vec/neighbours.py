@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.word2vec.keyed import Key, Keyed, Query, listed, unit
+from fastrnn.word2vec.keyed import Keyed
+from fastrnn.word2vec.keys import Key, Query, listed
+from fastrnn.word2vec.lengths import unit
 
 Neighbours = list[tuple[Any, float]]
 EPSILON = 1e-6  # what 3CosMul adds to its divisor; 0.001 in the paper, this in gensim

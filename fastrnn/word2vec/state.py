@@ -24,7 +24,8 @@ class State:
     """Settings, vocabulary, parameters and vectors.
 
     The vectors, ``wv``, are one object for the model's life, and its matrix is the memory of the parameters that are
-    trained. Keys and vectors may be put into it at any time; :meth:`_share_table` makes the parameters follow.
+    trained. Keys and vectors may be put into it at any time; :meth:`_share_table` makes the parameters follow. Where
+    keys are added, what was learned stays, except for the tree of hierarchical softmax, which begins anew.
 
     A setting is read and set by its name, as ``model.alpha``.
     """
@@ -124,10 +125,16 @@ class State:
         wv.vectors = parameters.syn0[:, : self.vector_size]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the callbacks, and with the table once: ``wv`` has it."""
+        """Without functions and callbacks, and with the table once: ``wv`` has it."""
         if self._is_built:
             self._share_table()
-        state = self.__dict__ | {"progress": None, "callbacks": (), "_watchers": (), "_trainer": None}
+        state = self.__dict__ | {
+            "progress": None,
+            "callbacks": (),
+            "trim_rule": None,
+            "_watchers": (),
+            "_trainer": None,
+        }
         parameters = state.pop("parameters", None)
         if parameters is not None:
             outputs = ((name, getattr(parameters, name)) for name in OUTPUTS)

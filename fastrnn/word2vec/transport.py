@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastrnn.word2vec.keyed import Key, Keyed, unit
+from fastrnn.word2vec.keyed import Keyed
+from fastrnn.word2vec.keys import Key
+from fastrnn.word2vec.lengths import unit
 
 
 def word_movers_distance(vectors: Keyed, document1: Sequence[Key], document2: Sequence[Key], norm: bool) -> float:

@@ -1,0 +1,35 @@
+"""What names a vector: a key or the number of its row; and what one asks about: a key or a vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Key = str | int
+Query = Key | np.ndarray
+
+
+def as_keys(keys: Sequence[Key]) -> list[Key]:
+    """Keys as a list of str and int. Raises TypeError for another kind."""
+    found = list(keys)
+    if {*map(type, found)} <= {str, int}:
+        return found
+    for row, key in enumerate(found):
+        if isinstance(key, np.integer):
+            found[row] = int(key)
+        elif isinstance(key, str):
+            found[row] = str(key)
+        elif not isinstance(key, int) or isinstance(key, bool):
+            raise TypeError(f"Expected keys that are str or int, got {key!r}; str(key) makes one of it")
+    return found
+
+
+def listed(queries: Any) -> list[Any]:
+    """One query, several or none as a list."""
+    if queries is None:
+        return []
+    if isinstance(queries, (str, int, np.integer)) or (isinstance(queries, np.ndarray) and queries.ndim == 1):
+        return [queries]
+    return list(queries)
