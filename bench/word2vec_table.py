@@ -1,6 +1,6 @@
 """The results of bench/word2vec.py as Markdown.
 
-    python bench/word2vec_table.py FILE.json [--into README.md]
+    python bench/word2vec_table.py FILE.json [--into docs/benchmarks.md]
 
 Times are medians of the turns; of gensim's two ways the faster one counts. `--into` puts the tables between the page's
 marks `word2vec`.
@@ -63,14 +63,9 @@ def accuracy(rows: Rows) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--into", type=Path)
-    options = parser.parse_args()
-    found = json.loads(options.file.read_text(encoding="utf-8"))
+def markdown(found: dict[str, Any]) -> str:
     machine = found["machine"]
-    text = "\n\n".join(
+    return "\n\n".join(
         [
             f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, gensim {found['gensim']}; "
             f"`{found['command']}`. {found.get('note', '')}",
@@ -80,6 +75,14 @@ def main() -> None:
             accuracy(found["rows"]),
         ]
     )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--into", type=Path)
+    options = parser.parse_args()
+    text = markdown(json.loads(options.file.read_text(encoding="utf-8")))
     if options.into:
         insert(text, "word2vec", options.into)
     else:

@@ -1,0 +1,50 @@
+"""Puts the committed results into README.md and docs/benchmarks.md, and draws README's picture.
+
+    python bench/pages.py
+
+Whoever commits new results names their file here and runs this; tests/test_pages.py compares pages and files.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import front_page
+import word2vec_table
+
+from fastrnn.bench.table import markdown as bench_markdown
+from fastrnn.page import insert
+from fastrnn.verify.table import markdown as verify_markdown
+
+ROOT = Path(__file__).parent.parent
+README, BENCHMARKS, PICTURE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "speed.png"
+RESULTS = {
+    "verify": "2026-11-23-xeon-2.8ghz-verify.json",
+    "bench": "2026-11-23-xeon-2.8ghz-cpu-ruler.json",
+    "bench-stacked": "2026-11-23-xeon-2.8ghz-stacked.json",
+    "bench-bidirectional": "2026-11-23-xeon-2.8ghz-bidirectional.json",
+    "word2vec": "2026-11-23-amd-epyc-word2vec.json",
+}
+
+
+def load(topic: str) -> dict[str, Any]:
+    return json.loads((ROOT / "bench" / "results" / RESULTS[topic]).read_text(encoding="utf-8"))
+
+
+def blocks() -> dict[tuple[Path, str], str]:
+    """The Markdown between the marks of each topic on each page."""
+    markdown: dict[str, Callable[[Any], str]] = {"verify": verify_markdown, "word2vec": word2vec_table.markdown}
+    found = {(BENCHMARKS, topic): markdown.get(topic, bench_markdown)(load(topic)) for topic in RESULTS}
+    found[README, "numbers"] = front_page.numbers(load("bench"), load("word2vec"), load("verify"))
+    return found
+
+
+def main() -> None:
+    for (page, topic), text in blocks().items():
+        insert(text, topic, page)
+    front_page.draw(load("bench"), PICTURE)
+
+
+if __name__ == "__main__":
+    main()
