@@ -111,7 +111,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, data: bytes, binary: bool, mess
 
 def test_huge_numbers_in_a_compressed_header_allocate_nothing(tmp_path: Path) -> None:
     file = written(tmp_path / "v.gz", gzip.compress(b"99999999999 2\na 1 2\n"))
-    with pytest.raises(ValueError, match=r"truncated.*it has 1"):
+    with pytest.raises(ValueError, match="at most 1073741824 follow"):
         WordVectors.load_word2vec_format(file)
 
 

@@ -1,12 +1,17 @@
 """Files that nobody's save wrote: every loader answers with the right object or with ValueError or OSError."""
 
+import bz2
+import gzip
 import json
+import lzma
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 
-from fastrnn.word2vec import Word2Vec
+from fastrnn.word2vec import FrozenPhrases, LineSentence, Phrases, Word2Vec, WordVectors, files, reading
 
 SENTENCES = [f"graph trees minors w{i % 7} w{i % 3}".split() for i in range(50)]
 OPTIONS = {"vector_size": 16, "min_count": 1, "seed": 1, "epochs": 1, "hs": 1}
@@ -155,3 +160,229 @@ def test_models_cut_short(saved, tmp_path):
         (tmp_path / "x.npz").write_bytes(whole[:length])
         with pytest.raises(ValueError, match="or damaged"):
             Word2Vec.load(tmp_path / "x.npz")
+
+
+PACKERS = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}
+TEXT = "\n".join(" ".join(sentence) for sentence in [*SENTENCES, []]).encode() * 50
+LOADERS = {
+    "vectors": lambda file: WordVectors.load_word2vec_format(file),
+    "glove": lambda file: WordVectors.load_word2vec_format(file, no_header=True),
+    "any": lambda file: WordVectors.read(file),
+    "corpus": lambda file: Word2Vec(corpus_file=file, **OPTIONS),
+    "lines": lambda file: list(LineSentence(file)),
+    "phrases": lambda file: Phrases(corpus_file=file),
+    "saved phrases": lambda file: Phrases.load(file),
+    "frozen phrases": lambda file: FrozenPhrases.load(file),
+    "counts": lambda file: WordVectors.load_word2vec_format(file.with_name("vectors"), fvocab=file),
+    "pairs": lambda file: WordVectors(["a"], np.ones((1, 2))).evaluate_word_pairs(file),
+}
+
+
+@pytest.mark.parametrize("suffix", list(PACKERS))
+@pytest.mark.parametrize("loader", list(LOADERS))
+def test_damaged_compressed_files(tmp_path, loader, suffix):
+    (tmp_path / "vectors").write_text("1 2\na 1 2\n")
+    body = np.random.default_rng(0).integers(97, 123, 100_000, dtype=np.uint8).tobytes()
+    packed = PACKERS[suffix](b"1000 1\n" + body.replace(b"z", b"\n"))
+    cut, flipped = packed[: len(packed) // 2], bytearray(packed)
+    flipped[len(packed) // 2] ^= 0xFF
+    for damaged in (cut, bytes(flipped), b"this is none"):
+        file = tmp_path / f"file{suffix}"
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=f"file{suffix}") as raised:
+            LOADERS[loader](file)
+        if damaged == b"this is none":
+            assert "truncated or damaged" in str(raised.value)
+
+
+@pytest.mark.parametrize("suffix", list(PACKERS))
+@pytest.mark.parametrize("loader", ["corpus", "lines", "phrases", "saved phrases", "vectors", "glove"])
+def test_a_decompression_bomb_stops(tmp_path, monkeypatch, loader, suffix):
+    monkeypatch.setattr(files, "UNPACKED_BYTES", 1 << 20)
+    beginning = {"vectors": b"200000 1\n", "saved phrases": b'{"format": "'}.get(loader, b"")
+    row = {"vectors": b"a 1\n", "glove": b"a 1\n"}.get(loader, b"a b\n")
+    (tmp_path / f"file{suffix}").write_bytes(PACKERS[suffix](beginning + row * (1 << 19)))
+    with pytest.raises(ValueError, match="unpacks to more than"):
+        LOADERS[loader](tmp_path / f"file{suffix}")
+
+
+def test_what_packs_well_is_no_bomb(tmp_path):
+    (tmp_path / "file.gz").write_bytes(gzip.compress(TEXT))
+    assert len(list(LineSentence(tmp_path / "file.gz"))) == TEXT.count(b"\n")
+    assert len(Word2Vec(corpus_file=tmp_path / "file.gz", **OPTIONS).wv) == 10
+
+
+@pytest.mark.parametrize(
+    ("beginning", "what"),
+    [
+        (b"\xba\x16\x4f\x2f\x0c\0\0\0", "fastText model"),
+        (b"PK\x03\x04", "zip archive; a model that Word2Vec.save wrote is read by Word2Vec.load"),
+        (b"\x80\x04\x95", "pickle, which may run code"),
+        (gzip.compress(b"1 2\na 1 2\n"), "gzip; give it a name that ends in .gz"),
+        (bz2.compress(b"1 2\na 1 2\n"), "bzip2; give it a name that ends in .bz2"),
+        (lzma.compress(b"1 2\na 1 2\n"), "xz; give it a name that ends in .xz"),
+    ],
+)
+def test_files_of_other_kinds(tmp_path, beginning, what):
+    file = tmp_path / "v.bin"
+    file.write_bytes(beginning + bytes(1000))
+    for load in (
+        lambda: WordVectors.load_word2vec_format(file),
+        lambda: WordVectors.load_word2vec_format(file, binary=True),
+        lambda: WordVectors.load_word2vec_format(file, no_header=True),
+        lambda: WordVectors.read(file),
+    ):
+        with pytest.raises(ValueError, match=f"v.bin: not a text or word2vec binary file: .*{what}"):
+            load()
+
+
+@pytest.mark.parametrize("header", [b"nan 2", b"1 nan", b"-1 2", b"1e3 2", b"9223372036854775808 2", b"9" * 5000])
+def test_headers_that_are_no_numbers(tmp_path, header):
+    (tmp_path / "v").write_bytes(header + b"\na 1 2\n")
+    for binary in (False, True):
+        with pytest.raises(ValueError, match="line 1: expected 'rows size'"):
+            WordVectors.load_word2vec_format(tmp_path / "v", binary=binary)
+    with pytest.raises(ValueError, match=r"v, line [12]"):
+        WordVectors.read(tmp_path / "v")
+
+
+def test_numbers_out_of_range(tmp_path):
+    (tmp_path / "v").write_text("1 2\na 1 2\n")
+    for limit in (-1, -(10**30)):
+        with pytest.raises(ValueError, match="limit must be 0 or more, or None for all rows; got -1"):
+            WordVectors.load_word2vec_format(tmp_path / "v", limit=limit)
+        with pytest.raises(ValueError, match="limit must be 0 or more"):
+            WordVectors.read(tmp_path / "v", limit=limit)
+    assert len(WordVectors.load_word2vec_format(tmp_path / "v", limit=0)) == 0
+    for count in ("9223372036854775808", "-1", "1.5", "nan", "9" * 5000, "²"):
+        (tmp_path / "counts").write_text(f"a {count}\n", encoding="utf-8")
+        with pytest.raises(ValueError, match="counts, line 1: expected a key and its count"):
+            WordVectors.load_word2vec_format(tmp_path / "v", fvocab=tmp_path / "counts")
+
+
+def native(tmp_path, header=None, keys=None):
+    file = tmp_path / "own"
+    WordVectors(["a", "b"], np.ones((2, 3), np.float32), [1, 2]).save(file)
+    whole = file.read_bytes()
+    found = json.loads(whole[len(b"fastrnn word vectors 1\n") : 256])
+    numbers, names = whole[256 : -found["keys"]], whole[-found["keys"] :] if keys is None else keys
+    found = found | {"keys": len(names)} | (header or {})
+    text = b"fastrnn word vectors 1\n" + json.dumps(found).encode()
+    file.write_bytes(text.ljust(255) + b"\n" + numbers + names)
+    return file
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"header": {"rows": float("nan")}},
+        {"header": {"counts": float("nan")}},
+        {"header": {"counts": 1}},
+        {"header": {"rows": 2**63}},
+        {"header": {"rows": True}},
+        {"header": {"more": 1}},
+        {"keys": b'["a", "a"]'},
+        {"keys": b'["a", true]'},
+        {"keys": b'["a"]'},
+        {"keys": b"[" * 100_000},
+        {"keys": b'{"keys": ["a", "b"]}'},
+        {"keys": b'{"keys": ["a", "b"], "attributes": {}, "more": 1}'},
+        {"keys": b'{"keys": ["a", "b"], "attributes": {"count": [1, 2]}}'},
+        {"keys": b'{"keys": ["a", "b"], "attributes": {"x": [1]}}'},
+    ],
+)
+def test_vectors_that_save_did_not_write(tmp_path, changed):
+    assert len(WordVectors.load(native(tmp_path))) == 2
+    for mmap in (False, True):
+        with pytest.raises(ValueError, match="own: "):
+            WordVectors.load(native(tmp_path, **changed), mmap=mmap)
+
+
+@pytest.mark.parametrize("kind", [Phrases, FrozenPhrases])
+def test_phrases_that_save_did_not_write(tmp_path, kind):
+    phrases = Phrases(SENTENCES, min_count=1, threshold=0.1)
+    file, secret = tmp_path / "phrases", tmp_path / "secret"
+    secret.write_text("new york is new york\n" * 9)
+    (phrases if kind is Phrases else phrases.freeze()).save(file)
+    whole = json.loads(file.read_bytes())
+    assert len(kind.load(file)) > 0
+    changes = [
+        lambda s: s["options"].update(corpus_file=str(secret)),
+        lambda s: s["options"].update(sentences=[["a", "b"]]),
+        lambda s: s["options"].pop("delimiter"),
+        lambda s: s["options"].update(delimiter=""),
+        lambda s: s["options"].update(threshold=float("nan")),
+        lambda s: s["options"].update(threshold="10"),
+        lambda s: s["options"].update(connector_words="of"),
+        lambda s: s.update(more=1),
+        lambda s: s.update(format="another"),
+    ]
+    if kind is Phrases:
+        changes += [
+            lambda s: s.update(counts=s["counts"][1:]),
+            lambda s: s["counts"].__setitem__(0, -1),
+            lambda s: s["counts"].__setitem__(0, 2**63),
+            lambda s: s["counts"].__setitem__(0, 1.5),
+            lambda s: s["words"].__setitem__(0, s["words"][1]),
+            lambda s: s["words"].__setitem__(0, 1),
+            lambda s: s.update(total_words=-1),
+            lambda s: s.update(least=None),
+        ]
+    else:
+        changes += [lambda s: s.update(phrasegrams=["a_b"]), lambda s: s["phrasegrams"].update(a_b=float("inf"))]
+    for change in changes:
+        damaged = json.loads(json.dumps(whole))
+        change(damaged)
+        file.write_text(json.dumps(damaged))
+        with pytest.raises(ValueError, match=r"phrases is not a whole file"):
+            kind.load(file)
+    for text in (b"[" * 100_000, b"[1]", b"", b"\xff"):
+        file.write_bytes(text)
+        with pytest.raises(ValueError, match=r"phrases is not a whole file"):
+            kind.load(file)
+
+
+def test_a_corpus_that_is_cut_short_while_it_is_read(tmp_path, monkeypatch):
+    """It was mapped into memory once, and this ended the process by SIGBUS."""
+    monkeypatch.setattr(reading.blocks, "__defaults__", (1 << 16, 1 << 12))
+    file = tmp_path / "corpus"
+    file.write_bytes(TEXT * 10)
+    whole = file.stat().st_size
+    blocks = reading.blocks(file)
+    next(blocks)
+    with open(file, "rb+") as out:
+        out.truncate(1 << 17)
+    with pytest.raises(ValueError, match=rf"corpus was cut short to \d+ of {whole} bytes while it was read"):
+        list(blocks)
+
+
+def test_a_corpus_that_grows_while_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading.blocks, "__defaults__", (1 << 16, 1 << 12))
+    file = tmp_path / "corpus"
+    file.write_bytes(TEXT)
+    read = b""
+    for text, cuts in reading.blocks(file):
+        read += bytes(text[: cuts[-1]])
+        with open(file, "ab") as out:
+            out.write(b"more and more\n" * 100)
+    assert read == TEXT
+
+
+PEAK = """
+import resource, sys
+from fastrnn.word2vec import WordVectors
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+vectors = WordVectors.load_word2vec_format(sys.argv[1], binary=True)
+print((peak() - before) / vectors.vectors.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="measures memory as Linux does")
+def test_the_memory_of_loading(tmp_path):
+    """The table and a block of the file, and the keys."""
+    vectors = np.ones((100_000, 300), np.float32)
+    WordVectors([f"w{i}" for i in range(len(vectors))], vectors).save_word2vec_format(tmp_path / "v", binary=True)
+    done = subprocess.run([sys.executable, "-c", PEAK, tmp_path / "v"], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.35  # of 120 MB; of 240 MB 1.2

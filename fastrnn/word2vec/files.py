@@ -4,28 +4,84 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, BinaryIO
 
 from fastrnn import _saving
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
+# A small file may unpack to any size: gzip packs zeros 1000 times, bzip2 a million times smaller. Text and vectors are
+# packed 2 to 10 times smaller, so a file that unpacks to more than this is refused.
+UNPACKED_BYTES = 1 << 30
+UNPACKED_TIMES = 100
 
-def opened(file: str | os.PathLike[str]) -> IO[bytes]:
-    """A file open for reading bytes; .gz, .bz2 and .xz are decompressed."""
-    return cast("IO[bytes]", OPENERS.get(Path(file).suffix, open)(file, "rb"))
+
+def is_compressed(file: str | os.PathLike[str]) -> bool:
+    """Whether the name says that the file is compressed."""
+    return Path(file).suffix in OPENERS
+
+
+def most_unpacked(file: str | os.PathLike[str]) -> int:
+    """The bytes that a compressed file may unpack to."""
+    return max(UNPACKED_BYTES, UNPACKED_TIMES * os.path.getsize(file))
+
+
+def opened(file: str | os.PathLike[str]) -> BinaryIO:
+    """A file open for reading bytes; .gz, .bz2 and .xz are decompressed.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: when it is read: it is damaged, or unpacks to more than 1 GiB and 100 times its size.
+    """
+    if not is_compressed(file):
+        return open(file, "rb")
+    return io.BufferedReader(_Unpacked(file), 1 << 20)
+
+
+class _Unpacked(io.RawIOBase):
+    """A decompressed file; whatever its decompressor says of bad data is a ValueError that names file and place."""
+
+    def __init__(self, file: str | os.PathLike[str]) -> None:
+        self._name, self._most, self._place = os.fspath(file), most_unpacked(file), 0
+        self._source = OPENERS[Path(file).suffix](file, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            count = self._source.readinto(buffer)
+        except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            raise ValueError(
+                f"{self._name} is truncated or damaged, {self._place} bytes into its text: {error}"
+            ) from error
+        self._place += count
+        if self._place > self._most:
+            raise ValueError(
+                f"{self._name} unpacks to more than {self._most} bytes; a compressed file may unpack to 1 GiB or 100 "
+                "times its size. If it is right, decompress it first"
+            )
+        return count
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
 
 
 @contextmanager
 def replacing(file: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """:func:`fastrnn._saving.replacing`, compressed as the name says."""
     with _saving.replacing(file) as plain:
-        if Path(file).suffix in OPENERS:
+        if is_compressed(file):
             with OPENERS[Path(file).suffix](plain, "wb") as compressed:
                 yield compressed
         else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import default_workers
+from fastrnn.word2vec.documents import fields, number, parsed, strings
 from fastrnn.word2vec.files import opened, replacing
 from fastrnn.word2vec.joining import Joining
 
@@ -72,8 +73,11 @@ class FrozenPhrases(Joining):
         """
         frozen = cls.__new__(cls)
         try:
-            saved = read(path, _FROZEN_FORMAT)
-            frozen._set(saved["options"], saved["phrasegrams"], default_workers())
+            saved = fields(read(path, _FROZEN_FORMAT), "the file", ("format", "options", "phrasegrams"))
+            grams = fields(saved["phrasegrams"], "phrasegrams", (), saved["phrasegrams"])
+            for phrase, score in grams.items():
+                number(score, f"the score of {phrase!r}")
+            frozen._set(checked_options(saved["options"]), grams, default_workers())
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a whole file of {_FROZEN_FORMAT!r}: {error!r}") from error
         return frozen
@@ -97,7 +101,19 @@ def write(path: str | os.PathLike[str], form: str, content: dict[str, Any]) -> N
 
 def read(path: str | os.PathLike[str], form: str) -> dict[str, Any]:
     with opened(path) as file:
-        saved = json.loads(file.read())
-    if saved["format"] != form:
-        raise ValueError(f"its format is {saved['format']!r}")
+        saved = parsed(file.read())
+    if not isinstance(saved, dict) or saved.get("format") != form:
+        raise ValueError("its format is another one")
     return saved
+
+
+def checked_options(options: Any, *more: str) -> dict[str, Any]:
+    """What :func:`options_of` gave, and maybe more. Raises ValueError for anything else."""
+    fields(options, "options", ("min_count", "threshold", "delimiter", "scoring", "connector_words", *more))
+    for name in ("min_count", "threshold"):
+        number(options[name], name)
+    for name in ("delimiter", "scoring"):
+        if not isinstance(options[name], str) or not options[name]:
+            raise ValueError(f"{name} must be a string that is not empty")
+    strings(options["connector_words"], "connector_words")
+    return options

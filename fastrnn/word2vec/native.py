@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastrnn.word2vec.attributes import columns_of
+from fastrnn.word2vec.documents import count, fields, parsed
 from fastrnn.word2vec.files import replacing
 
 MAGIC = b"fastrnn word vectors 1\n"
@@ -61,14 +62,18 @@ def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[Any], n
             vectors = np.fromfile(source, dtype="<f4", count=rows * size)
         counts = np.fromfile(source, dtype="<i8", count=rows) if counted else None
         try:
-            keys: Any = json.loads(source.read())
+            keys: Any = parsed(source.read())
         except ValueError as error:
             raise ValueError(f"{name}: its keys are damaged: {error}") from error
     attributes: dict[str, Any] = {}
-    if isinstance(keys, dict) and isinstance(keys.get("attributes"), dict):
-        keys, attributes = keys.get("keys"), keys["attributes"]
-    if not (isinstance(keys, list) and len(keys) == rows and {*map(type, keys)} <= {str, int}):
-        raise ValueError(f"{name}: expected {rows} keys, strings or integers; it has other ones")
+    if isinstance(keys, dict):
+        both = ("keys", "attributes")
+        keys, attributes = (fields(keys, f"{name}: its keys", both)[each] for each in both)
+    known = isinstance(keys, list) and len(keys) == rows and {*map(type, keys)} <= {str, int}
+    if not (known and len({*keys}) == rows):
+        raise ValueError(f"{name}: expected {rows} different keys, strings or integers; it has other ones")
+    if not isinstance(attributes, dict) or "count" in attributes:
+        raise ValueError(f"{name}: its attributes must be a JSON object without 'count'")
     try:
         expandos = dict(columns_of(({} if counts is None else {"count": counts}) | attributes, rows))
     except (TypeError, ValueError) as error:
@@ -84,10 +89,11 @@ def _sizes(name: str, header: bytes) -> tuple[int, int, bool, int]:
             "fastText's"
         )
     try:
-        sizes: dict[str, Any] = json.loads(header[len(MAGIC) :])
-        rows, size, counted, key_bytes = (sizes[each] for each in ("rows", "size", "counts", "keys"))
-        if min(rows, size, key_bytes) < 0 or {type(rows), type(size), type(key_bytes)} != {int}:
-            raise ValueError("sizes are whole numbers, 0 or more")
-        return rows, size, bool(counted), key_bytes
+        names = ("rows", "size", "counts", "keys")
+        sizes = fields(parsed(header[len(MAGIC) :]), "its sizes", names)
+        rows, size, key_bytes = (count(sizes[each], each) for each in ("rows", "size", "keys"))
+        if type(sizes["counts"]) is not bool:
+            raise ValueError("counts must be true or false")
+        return rows, size, sizes["counts"], key_bytes
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{name}: its header is damaged: {error!r}") from error

@@ -10,7 +10,8 @@ from typing import Any
 
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import Sentences, check_corpus, checked_workers
-from fastrnn.word2vec.frozen import FrozenPhrases, options_of, read, write
+from fastrnn.word2vec.documents import count, fields, strings
+from fastrnn.word2vec.frozen import FrozenPhrases, checked_options, options_of, read, write
 from fastrnn.word2vec.frozen import Phraser as Phraser
 from fastrnn.word2vec.joining import Joining
 from fastrnn.word2vec.reading import blocks
@@ -205,9 +206,16 @@ class Phrases(Joining):
             ValueError: the file is another one, or damaged.
         """
         try:
-            saved = read(path, _FORMAT)
-            phrases = cls(**saved["options"])
-            phrases._phrases.restore(saved["words"], saved["counts"], saved["total_words"], saved["least"])
+            names = ("format", "options", "total_words", "least", "words", "counts")
+            saved = fields(read(path, _FORMAT), "the file", names)
+            options = checked_options(saved["options"], "max_vocab_size")
+            words, counts = strings(saved["words"], "words"), saved["counts"]
+            if not isinstance(counts, list) or len(counts) != len(words):
+                raise ValueError("there must be as many counts as words")
+            for each in (*counts, saved["total_words"], saved["least"], options["max_vocab_size"]):
+                count(each, "a count")
+            phrases = cls(**options)
+            phrases._phrases.restore(words, counts, saved["total_words"], saved["least"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a whole file of {_FORMAT!r}: {error!r}") from error
         return phrases

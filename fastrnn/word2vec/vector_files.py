@@ -11,7 +11,6 @@ from fastrnn.word2vec import formats, native
 from fastrnn.word2vec.growing import Growing
 
 Self = TypeVar("Self", bound="VectorFiles")
-PICKLE = b"\x80"  # how a file of gensim's begins; it is not read, and the error says why
 
 
 class VectorFiles(Growing):
@@ -108,9 +107,12 @@ class VectorFiles(Growing):
     @classmethod
     def read(cls: type[Self], file: str | os.PathLike[str], limit: int | None = None) -> Self:
         """Read any of these files, told by what is in it: fastrnn's own, word2vec's text or binary, GloVe's text."""
+        limit = formats.checked_limit(limit)
         with formats.opened(file) as source:
-            line = source.readline(1 << 12)
-            if line != native.MAGIC and line[:1] != PICKLE:
+            own = source.peek(len(native.MAGIC))[: len(native.MAGIC)] == native.MAGIC  # type: ignore[attr-defined]
+            if not own:
+                formats.refuse_others(os.fspath(file), source)
+                line = source.readline(1 << 12)
                 binary, no_header = formats.kind(line, source)
                 return cls.load_word2vec_format(file, binary=binary, limit=limit, no_header=no_header)
         loaded = cls.load(file, mmap=True)
