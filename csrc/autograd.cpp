@@ -1,6 +1,7 @@
 // Forward and backward tied together: the derivative of fastrnn::forward is fastrnn::backward. In C++, because the same
 // in Python takes longer than a small layer (docs/adr/0001). The derivative of fastrnn::backward itself, for those who
 // differentiate twice, is in fastrnn/autograd.py.
+#include <ATen/TensorSubclassLikeUtils.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/library.h>
@@ -33,6 +34,21 @@ std::vector<Tensor> call_backward(string_view cell, const OptionalTensor& d_outp
                  batch_first, needs);
 }
 
+// The output for the backward pass, which the user's changes in place must not reach. The two share their memory until
+// somebody writes to one of them, so a copy is made only for those who do change it (docs/adr/0013).
+Tensor protected_from_changes(const Tensor& output) {
+  const bool plain = (output.is_cpu() || output.is_cuda()) && output.numel() && !at::isTensorSubclassLike(output);
+  return plain ? output._lazy_clone() : output.clone();
+}
+
+// Python sends whatever is called among dual numbers to the reference (fastrnn/autograd.py). This is for the rest.
+void check_no_tangent(const OptionalTensor& t) {
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      !torch::autograd::isFwGradDefined(t),
+      "fastrnn's operators have no forward-mode derivatives. Call the layer, or the function of fastrnn.functional, "
+      "inside the dual level or torch.func.jvp: there it runs the plain-torch reference, which has them");
+}
+
 OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
 struct Layer : torch::autograd::Function<Layer> {
@@ -42,7 +58,11 @@ struct Layer : torch::autograd::Function<Layer> {
     at::AutoDispatchBelowADInplaceOrView guard;
     auto [output, hn, cn, saved] =
         call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, true, recompute);
-    variable_list kept{input, batch_sizes.value_or(Tensor()), h0.value_or(Tensor()), c0.value_or(Tensor()), output,
+    variable_list kept{input,
+                       batch_sizes.value_or(Tensor()),
+                       h0.value_or(Tensor()),
+                       c0.value_or(Tensor()),
+                       protected_from_changes(output),
                        saved};
     kept.insert(kept.end(), weights.begin(), weights.end());
     ctx->save_for_backward(std::move(kept));
@@ -57,6 +77,7 @@ struct Layer : torch::autograd::Function<Layer> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& d) {
+    for (const Tensor& t : d) check_no_tangent(t);
     const variable_list kept = ctx->get_saved_variables();
     const Tensor &input = kept[0], &batch_sizes = kept[1], &h0 = kept[2], &c0 = kept[3];
     const TensorList weights(kept.data() + 6, kept.size() - 6);
@@ -93,8 +114,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(string_view cell, const Tenso
                                                    const OptionalTensor& c0, TensorList weights, bool biases,
                                                    bool bidirectional, bool batch_first, bool save, bool recompute) {
   auto wants_gradient = [](const OptionalTensor& t) {
-    TORCH_CHECK_NOT_IMPLEMENTED(!torch::autograd::isFwGradDefined(t),
-                                "fastrnn has no forward-mode derivatives; use backward mode, or fastrnn.reference");
+    check_no_tangent(t);
     return t && t->requires_grad();
   };
   bool recorded = false;  // every tensor is looked at, for the check's sake

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.autograd import forward_ad, gradcheck, gradgradcheck
+from torch.autograd import gradcheck, gradgradcheck
 
 from fastrnn import reference
 from tests.twins import CELLS, initial, make, random
@@ -68,17 +68,6 @@ def test_second_derivative_where_a_weight_depends_on_the_input():
 
     for found, expected in zip(penalty(run), penalty(by_reference), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.filterwarnings("ignore:.torch.jit.script.* is deprecated:DeprecationWarning")  # torch's own
-@pytest.mark.parametrize("training", [False, True])
-def test_forward_mode_is_refused(training):
-    """A tangent that vanished on the way would be a wrong derivative."""
-    layer, _ = _as_function("gru", 3, 5)
-    layer.requires_grad_(training)
-    x = random(4, 2, 3)
-    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="forward-mode"):
-        layer(forward_ad.make_dual(x, torch.ones_like(x)))
 
 
 def test_backward_twice_over_a_retained_graph():

@@ -13,10 +13,11 @@ std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute);
 void forward(const Layer& layer, const at::Tensor& output, const at::Tensor& hn, const at::Tensor& cn, int64_t first,
              const at::Tensor& saved);
 
-// The rows of a tensor shaped as the layer's input or output.
+// The rows of a tensor shaped as the layer's input or output. Asked for as const even where it is written: an output
+// that autograd.cpp shares with the user must not be copied because it is read here. What is written is always new.
 template <class T>
 Rows<T> rows_of(const Layer& layer, const at::Tensor& t, int64_t offset = 0) {
-  T* data = static_cast<T*>(t.data_ptr()) + offset;
+  T* data = static_cast<T*>(const_cast<void*>(t.const_data_ptr())) + offset;
   if (layer.packed) return {data, 0, t.stride(0), t.stride(0)};
   return {data, t.stride(layer.batch_first ? 1 : 0), 0, t.stride(layer.batch_first ? 0 : 1)};
 }

@@ -100,7 +100,7 @@ BackwardStep Backward::operands(Range times, Range chunk) const {
   p.cell = d.layer.cell, p.number = d.number, p.hidden_size = d.hidden_size, p.output_size = d.output_size;
   if (d.shape.saves)
     p.saved = d.at(chunk_saved, times, recompute ? chunk.begin : 0).data_ptr(), p.saved_row = d.saved_row();
-  p.y = d.at(d.y, times).data_ptr(), p.y_row = d.y.stride(0);
+  p.y = d.at(d.y, times).const_data_ptr(), p.y_row = d.y.stride(0);
   p.h0 = pointer(d.h0), p.c0 = pointer(d.c0);
   if (gradients.dy.defined()) p.dy = d.at(gradients.dy, times).data_ptr(), p.dy_row = gradients.dy.stride(0);
   p.dh = dh.data_ptr(), p.dc = pointer(dc), p.dgated = pointer(dgated);
