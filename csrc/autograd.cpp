@@ -37,7 +37,7 @@ std::vector<Tensor> call_backward(string_view cell, const OptionalTensor& d_outp
 // The output for the backward pass, which the user's changes in place must not reach. The two share their memory until
 // somebody writes to one of them, so a copy is made only for those who do change it (docs/adr/0013).
 Tensor protected_from_changes(const Tensor& output) {
-  const bool plain = (output.is_cpu() || output.is_cuda()) && output.numel() && !at::isTensorSubclassLike(output);
+  const bool plain = !at::isTensorSubclassLike(output) && (output.is_cpu() || output.is_cuda()) && output.numel();
   return plain ? output._lazy_clone() : output.clone();
 }
 

@@ -30,6 +30,7 @@ from fastrnn.checks import check_sequence, check_step
 from fastrnn.core import _C
 from fastrnn.facts import OWN_KERNELS
 from fastrnn.stack import stack
+from fastrnn.tracing import exports_to_onnx
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -150,8 +151,10 @@ def _states(cell: str, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
 
 
 def _left_to_torch(cell: str, input: Tensor) -> bool:
-    """Whether torch's operator runs this call on CUDA, though there may be kernels for it: they are not measured."""
-    return input.is_cuda and not gpu.kernels_asked_for() and cell in _TORCH_OPERATORS
+    """Whether torch's operator runs this call though there may be kernels for it: on CUDA they are not measured, and
+    what is exported to ONNX is made of torch's operators."""
+    unmeasured = input.is_cuda and not gpu.kernels_asked_for()
+    return (unmeasured or exports_to_onnx()) and cell in _TORCH_OPERATORS
 
 
 def _casts(cell: str, input: Tensor) -> bool:
@@ -220,9 +223,9 @@ def _torch_operator(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if h0 is None:
         rows = num_layers * (2 if bidirectional else 1)
-        batch = input.size(0 if batch_first else 1) if batch_sizes is None else int(batch_sizes[0])
-        h0 = input.new_zeros(rows, batch, weights[1].size(1))
-        c0 = input.new_zeros(rows, batch, weights[1].size(0) // 4)
+        batch: Any = input.size(0 if batch_first else 1) if batch_sizes is None else batch_sizes[0]  # seen by tracers
+        h0 = torch.zeros(rows, batch, weights[1].size(1), dtype=input.dtype, device=input.device)
+        c0 = torch.zeros(rows, batch, weights[1].size(0) // 4, dtype=input.dtype, device=input.device)
     if input.is_cuda and not training:
         # In eval mode cuDNN keeps nothing for a backward pass. Without dropout training computes the same.
         recorded = any(t is not None and t.requires_grad for t in (input, h0, c0, *weights))

@@ -1,4 +1,4 @@
-"""The operators of the C++ core, and the shapes of what they return.
+"""The operators of the C++ core, the shapes of what they return, and their flops.
 
 ``torch.ops.fastrnn.forward`` and ``.backward`` are declared in csrc/ops.cpp. The shape functions here let
 torch.compile, torch.export and the meta device work with them without running a kernel.
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from fastrnn.core import _C as _C
+from fastrnn.flops import backward_flops as backward_flops  # registers the formulas
 
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default

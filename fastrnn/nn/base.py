@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_exporting
+from torch.fx import Proxy
 from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn.core import _C
 from fastrnn.dispatch import State, sequence
 from fastrnn.nn.face import Faced
+from fastrnn.tracing import NotScriptable, recorded_call
 
 
 def each(function: Any, hx: State | None) -> Any:
@@ -27,7 +29,7 @@ def _check_batch(state: Tensor, batch: int) -> None:
         raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got {list(state.shape)}")
 
 
-class Layer(Faced, torch.nn.RNNBase):
+class Layer(Faced, NotScriptable, torch.nn.RNNBase):
     """The forward pass that the three share.
 
     It derives from ``torch.nn.RNNBase``, which makes the parameters, and not from ``torch.nn.LSTM`` and its siblings:
@@ -48,6 +50,8 @@ class Layer(Faced, torch.nn.RNNBase):
                 return result
         if isinstance(input, PackedSequence):
             return self._packed(input, hx)
+        if isinstance(input, Proxy):
+            return recorded_call(self, input, hx)
         rank = input.dim()
         if rank == 3:
             return self._sequence(input, hx, None, self.batch_first)

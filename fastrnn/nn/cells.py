@@ -7,15 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.fx import Proxy
 
 from fastrnn.dispatch import step
 from fastrnn.nn.base import each
 from fastrnn.nn.face import Faced
+from fastrnn.tracing import NotScriptable, recorded_call
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-class _Cell(Faced, torch.nn.RNNCellBase):
+class _Cell(Faced, NotScriptable, torch.nn.RNNCellBase):
     """The forward pass that the three share."""
 
     @property
@@ -23,6 +25,8 @@ class _Cell(Faced, torch.nn.RNNCellBase):
         raise NotImplementedError
 
     def forward(self, input: Tensor, hx: Any = None) -> Any:
+        if isinstance(input, Proxy):
+            return recorded_call(self, input, hx)
         rank = input.dim()
         if rank not in (1, 2):
             raise ValueError(f"{type(self).__name__}: Expected input to be 1D or 2D, got {rank}D instead")
