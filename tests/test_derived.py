@@ -120,6 +120,14 @@ def test_a_converted_subclass_is_made_anew_and_called_by_its_methods():
     assert issubclass(module.__class__, Named)
 
 
+def test_compiled_with_a_break_at_a_subclass_as_before():
+    model = nn.Sequential(Named(4, 5, label="a"))
+    x = torch.randn(6, 3, 4)
+    expected = model(x)
+    fastrnn.convert(model, derived=True)
+    torch.testing.assert_close(torch.compile(model, backend="eager")(x), expected)
+
+
 class Replaces(nn.LSTM):
     def forward(self, input, hx=None):
         return input, None

@@ -288,3 +288,16 @@ def test_one_graph_serves_all_calls(name, wrap):
         found[0].sum().backward()
         optimizer.step()
     assert counter.frame_count == 1
+
+
+def test_overridden_methods_that_are_never_called_are_named():
+    with pytest.warns(UserWarning, match="Mine overrides check_input, permute_hidden, .* override forward") as caught:
+
+        class Mine(fastrnn.GRU):
+            def permute_hidden(self, hx, permutation):
+                return hx
+
+            def check_input(self, input, batch_sizes):
+                pass
+
+    assert caught[0].filename == __file__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ from fastrnn.core import _C
 from fastrnn.dispatch import State, sequence
 from fastrnn.nn.face import Faced
 from fastrnn.tracing import NotScriptable, recorded_call
+
+# Methods of torch.nn's layers that their forward calls and that have no part in fastrnn's.
+CALLED_BY_TORCH = {
+    *("check_input", "check_hidden_size", "check_forward_args", "get_expected_hidden_size", "get_expected_cell_size"),
+    *("permute_hidden", "_update_flat_weights"),
+}
 
 
 def each(function: Any, hx: State | None) -> Any:
@@ -37,6 +44,15 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
     """
 
     recompute: bool = False  # of modules that convert() made, or that were pickled before there was such a thing
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if ignored := sorted(CALLED_BY_TORCH & vars(cls).keys()):
+            warnings.warn(
+                f"{cls.__name__} overrides {', '.join(ignored)}, which torch.nn's forward calls and "
+                "fastrnn's does not; override forward",
+                stacklevel=2,
+            )
 
     @property
     def _cell(self) -> str:

@@ -13,11 +13,7 @@ from typing import Any
 
 import torch
 
-# What torch's forward calls and fastrnn's does not.
-_CALLED_BY_FORWARD = {
-    *("check_input", "check_hidden_size", "check_forward_args", "get_expected_hidden_size", "get_expected_cell_size"),
-    *("permute_hidden", "_update_flat_weights", "__getattr__", "__getattribute__"),
-}
+from fastrnn.nn.base import CALLED_BY_TORCH
 
 
 def why_not(module: torch.nn.Module, theirs: type, ours: type) -> str | None:
@@ -31,7 +27,8 @@ def why_not(module: torch.nn.Module, theirs: type, ours: type) -> str | None:
             return "its forward does not call super().forward(), and nothing else is faster here"
     defined = {*vars(module), *(name for cls in users for name in vars(cls))}
     own = {name for cls in ours.__mro__ if cls.__module__.startswith("fastrnn.") for name in vars(cls)}
-    if clash := sorted(defined & (_CALLED_BY_FORWARD | {name for name in own if not hasattr(theirs, name)})):
+    own = {name for name in own if not hasattr(theirs, name)}
+    if clash := sorted(defined & (CALLED_BY_TORCH | own | {"__getattr__", "__getattribute__"})):
         return f"it has {', '.join(clash)} of its own, which fastrnn would ignore or replace; rename or remove"
     try:
         subclass(type(module), theirs, ours)  # type: ignore[arg-type]
