@@ -49,11 +49,13 @@ def test_among_strings_an_integer_is_a_row() -> None:
 
 
 def test_a_table_that_begins_empty() -> None:
-    for vectors in (KeyedVectors(2), KeyedVectors(vector_size=2)):
+    for vectors in (KeyedVectors(2), KeyedVectors(2, 7), KeyedVectors(vector_size=2, count=7, dtype=np.float32)):
         assert (len(vectors), vectors.vector_size) == (0, 2)
         vectors.add_vectors(KEYS, MATRIX)
         same(vectors.most_similar("cat", topn=1), [("dog", math.sqrt(0.5))])
     assert KeyedVectors is WordVectors
+    with pytest.raises(ValueError, match=r"vectors are float32 here, got dtype=<class 'numpy.float16'>"):
+        KeyedVectors(2, dtype=np.float16)
     with pytest.raises(TypeError, match="takes keys and their vectors, or a vector_size"):
         KeyedVectors()
     with pytest.raises(TypeError, match="takes keys and their vectors, or a vector_size"):

@@ -1,5 +1,7 @@
 """A model that begins from other vectors, words that stay as they are, and learning rates that are far too large."""
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -212,6 +214,24 @@ def test_a_callback_may_change_what_comes_next() -> None:
     with pytest.raises(RuntimeError, match="keys were added to wv while it was trained"):
         model.train(SENTENCES, callbacks=[Adds()])
     assert (model.wv["tea"] == 1).all()
+
+
+def test_a_callback_may_save_copy_and_ask(tmp_path: Path) -> None:
+    class Keeps:
+        kept: list[Any] = []  # noqa: RUF012
+
+        def on_epoch_end(self, model: Word2Vec) -> None:
+            model.save(tmp_path / "model")
+            model.wv.save(tmp_path / "vectors")
+            self.kept += [Word2Vec.load(tmp_path / "model").wv, WordVectors.load(tmp_path / "vectors")]
+            self.kept += [copy.deepcopy(model).wv, pickle.loads(pickle.dumps(model)).wv]
+            model.predict_output_word(["graph"])
+
+    model = Word2Vec(SENTENCES, callbacks=[Keeps()], **SMALL | {"epochs": 2})
+    assert len(Keeps.kept) == 8
+    for vectors in Keeps.kept[4:]:
+        assert np.array_equal(vectors.vectors, model.wv.vectors)
+    assert not np.array_equal(Keeps.kept[0].vectors, model.wv.vectors)
 
 
 def test_progress_is_a_callback_like_others() -> None:

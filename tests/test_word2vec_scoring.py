@@ -121,3 +121,32 @@ def test_a_function_in_files(tmp_path: Path) -> None:
     assert loaded.phrasegrams == phrases.export_phrases()
     assert loaded.scoring == "share"
     assert list(loaded[CORPUS]) == list(phrases[CORPUS])
+
+
+def test_settings_hold_when_they_are_set() -> None:
+    for name, value in {
+        "threshold": 1.0, "min_count": 3, "scoring": mikolov, "connector_words": {"of", "the"}, "max_vocab_size": 3
+    }.items():  # fmt: skip
+        given: dict[str, Any] = {"min_count": 1, "threshold": 0.1} | {name: value}
+        phrases = Phrases(min_count=1, threshold=0.1)
+        setattr(phrases, name, value)
+        phrases.add_vocab(CORPUS)
+        expected = Phrases(CORPUS, **given)
+        assert phrases.export_phrases() == expected.export_phrases()
+        assert [*phrases[CORPUS]] == [*expected[CORPUS]]
+    phrases = Phrases(CORPUS, min_count=1, threshold=100)
+    assert phrases[["new", "york"]] == ["new", "york"]
+    phrases.threshold = 0.1
+    assert phrases[["new", "york"]] == ["new_york"]
+    assert phrases.vocab == Phrases(CORPUS).vocab
+    assert (phrases.threshold, len(phrases[CORPUS])) == (0.1, 10)
+    with pytest.raises(ValueError, match="threshold must be finite, got nan"):
+        phrases.threshold = float("nan")
+    with pytest.raises(AttributeError, match="the delimiter is in what was counted"):
+        phrases.delimiter = "-"
+    with pytest.raises(AttributeError, match="Phrases has no attribute 'treshold'"):
+        phrases.treshold  # noqa: B018
+    frozen = phrases.freeze()
+    frozen.workers = 1
+    with pytest.raises(AttributeError, match=r"set threshold of the Phrases, then freeze\(\) them again"):
+        frozen.threshold = 7

@@ -40,7 +40,14 @@ class FrozenPhrases(Joining):
         self.connector_words = frozenset(options["connector_words"])
         self.phrasegrams: Mapping[str, float] = MappingProxyType(phrasegrams)
         self.workers = workers
-        self._known = _C.PhraseJoiner(self.delimiter, sorted(self.connector_words), list(phrasegrams))
+        self._known: _C.PhraseJoiner = _C.PhraseJoiner(self.delimiter, sorted(self.connector_words), list(phrasegrams))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "_known" in self.__dict__ and name != "workers":
+            raise AttributeError(
+                f"frozen phrases cannot be changed: set {name} of the Phrases, then freeze() them again"
+            )
+        super().__setattr__(name, value)
 
     def _joiner(self) -> _C.PhraseJoiner:
         return self._known

@@ -80,6 +80,9 @@ class Applied:
     def __init__(self, phrases: Joining, sentences: Iterable[Sequence[str]]) -> None:
         self.phrases, self.sentences = phrases, sentences
 
+    def __len__(self) -> int:
+        return len(self.sentences)  # type: ignore[arg-type]  # TypeError where there is no length
+
     def __iter__(self) -> Iterator[list[str]]:
         if type(self.sentences) is not list:  # each sentence as it comes: the next may be long in coming
             for sentence in self.sentences:

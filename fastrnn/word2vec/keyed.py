@@ -27,14 +27,20 @@ class Keyed:
     def __init__(
         self,
         keys: Sequence[Key] | int = (),
-        vectors: np.ndarray | None = None,
+        vectors: np.ndarray | int | None = None,
         counts: np.ndarray | Sequence[int] | None = None,
         device: str | torch.device = "cpu",
         *,
         vector_size: int | None = None,
+        count: int = 0,
+        dtype: Any = np.float32,
     ) -> None:
-        if isinstance(keys, (int, np.integer)):  # gensim's KeyedVectors(vector_size)
+        if isinstance(keys, (int, np.integer)):  # gensim's KeyedVectors(vector_size, count)
             vector_size, keys = int(keys), ()
+        if isinstance(vectors, (int, np.integer)):
+            vectors = None
+        if np.dtype(dtype) != np.float32:
+            raise ValueError(f"vectors are float32 here, got dtype={dtype!r}")
         if vectors is None:
             if len(keys) or vector_size is None:
                 raise TypeError(f"{type(self).__name__} takes keys and their vectors, or a vector_size to begin empty")

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from fastrnn.word2vec import _C
@@ -14,8 +15,9 @@ from fastrnn.word2vec.documents import count, fields, strings
 from fastrnn.word2vec.frozen import FrozenPhrases, checked_options, options_of, read, write
 from fastrnn.word2vec.frozen import Phraser as Phraser
 from fastrnn.word2vec.joining import Joining
+from fastrnn.word2vec.phrase_settings import NAMES, PhraseSettings
 from fastrnn.word2vec.reading import blocks
-from fastrnn.word2vec.scoring import ScoredJoiner, Scoring, check_scoring
+from fastrnn.word2vec.scoring import ScoredJoiner, Scoring
 
 _FORMAT = "fastrnn phrases 1"
 
@@ -42,6 +44,8 @@ class Phrases(Joining):
         connector_words: words that a phrase may contain (``bank of america``), but not begin or end with.
         workers: threads that read files; the result is the same for any number.
 
+    These settings, except for ``delimiter``, may be read and set by their names at any time.
+
     Raises:
         ValueError: ``scoring`` is neither a known name nor such a function, ``min_count`` is less than 1, ``threshold``
             is not positive (default scoring) or not within [-1, 1] (npmi).
@@ -61,33 +65,44 @@ class Phrases(Joining):
         corpus_file: str | os.PathLike[str] | None = None,
         workers: int | None = None,
     ) -> None:
-        check_scoring(scoring)
-        if min_count < 1:
-            raise ValueError(f"min_count must be 1 or more, got {min_count}")
-        if scoring == "default" and threshold <= 0:
-            raise ValueError(f"threshold must be positive, got {threshold}")
-        if scoring == "npmi" and not -1 <= threshold <= 1:
-            raise ValueError(f"threshold must be between -1 and 1 for npmi, got {threshold}")
-        if not delimiter:
-            raise ValueError("delimiter must not be empty")
-        if max_vocab_size < 1:
-            raise ValueError(f"max_vocab_size must be 1 or more, got {max_vocab_size}")
-        self.min_count, self.threshold, self.max_vocab_size = min_count, threshold, max_vocab_size
-        self.delimiter, self.scoring = delimiter, scoring
-        self.connector_words = frozenset(connector_words)
-        self.workers = checked_workers(workers)
-        self._options = _C.PhraseOptions(
-            min_count, threshold, max_vocab_size, delimiter, scoring == "npmi", sorted(self.connector_words)
+        self._settings = PhraseSettings(
+            min_count, threshold, max_vocab_size, delimiter, scoring, frozenset(connector_words)
         )
-        self._phrases = _C.Phrases(self._options)
-        self._known: Any = None  # the joiner, made when it is needed
+        self.workers = checked_workers(workers)
+        self._begin()
         if sentences is not None or corpus_file is not None:
             self.add_vocab(sentences, corpus_file)
+
+    def _begin(self, *counted: Any) -> None:
+        """Begin with nothing counted, or with what :meth:`_counted` gave."""
+        self._phrases = _C.Phrases(self._settings.for_counting())
+        if counted:
+            self._phrases.restore(*counted)
+        self._known: Any = None  # the joiner, made when it is needed
+
+    def _counted(self) -> tuple[list[str], list[int], int, int]:
+        return (*self._phrases.counts(), self._phrases.total_words, self._phrases.least)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in NAMES and "_settings" in self.__dict__:
+            return getattr(self._settings, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A setting holds for what is counted, scored and joined from now on."""
+        if name == "delimiter":
+            raise AttributeError("the delimiter is in what was counted; make new Phrases with another one")
+        if name not in NAMES:
+            return super().__setattr__(name, value)
+        settings = replace(self._settings, **{name: value})
+        counted = self._counted()
+        self._settings = settings
+        self._begin(*counted)
 
     def add_vocab(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> None:
         """Add the counts of another corpus. If it cannot be read to its end, nothing is added."""
         check_corpus(sentences, corpus_file)
-        counter = _C.PhraseCounter(self._options, self.workers)
+        counter = _C.PhraseCounter(self._settings.for_counting(), self.workers)
         if sentences is not None:
             counter.count_sentences(sentences)
         elif corpus_file is not None:
@@ -103,12 +118,9 @@ class Phrases(Joining):
             self._known = _C.PhraseJoiner(self._phrases)
         return self._known
 
-    def _score(self, first: str, last: str, joined: str) -> float:
-        return (
-            self._joiner().score(first, last, joined)
-            if callable(self.scoring)
-            else self._phrases.score(first, last, joined)
-        )
+    def _score(self, first: str, last: str, joined: str) -> Any:
+        scored = self._joiner() if callable(self.scoring) else self._phrases
+        return scored.score(first, last, joined)
 
     def _scorer(self) -> Any:
         """The function of first and last word and joined text that gives the score of a phrase, or None."""
@@ -174,28 +186,20 @@ class Phrases(Joining):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        counted = self._phrases.counts()
-        return vars(self) | {
-            "_options": None,
-            "_known": None,
-            "_phrases": (*counted, self.corpus_word_count, self._phrases.least),
-        }
+        return vars(self) | {"_known": None, "_phrases": self._counted()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        options = {name: state[name] for name in ("min_count", "threshold", "max_vocab_size", "delimiter", "scoring")}
-        Phrases.__init__(self, connector_words=state["connector_words"], workers=state["workers"], **options)
-        self._phrases.restore(*state["_phrases"])
-        vars(self).update(
-            {name: value for name, value in state.items() if name not in ("_options", "_known", "_phrases")}
-        )
+        counted = state.pop("_phrases")
+        self.__dict__.update(state)
+        self._begin(*counted)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a file of JSON, beside its name and then renamed."""
         if callable(self.scoring):
             raise ValueError("a file of JSON cannot hold a scoring function; pickle these, or save freeze()")
-        words, counts = self._phrases.counts()
-        numbers = {"total_words": self.corpus_word_count, "least": self._phrases.least}
+        words, counts, total_words, least = self._counted()
         options = options_of(self) | {"max_vocab_size": self.max_vocab_size}
+        numbers = {"total_words": total_words, "least": least}
         write(path, _FORMAT, {"options": options, **numbers, "words": words, "counts": counts})
 
     @classmethod

@@ -16,7 +16,7 @@ def to_projector(vectors: Keyed, folder: str | os.PathLike[str], limit: int | No
     place = Path(folder)
     place.mkdir(parents=True, exist_ok=True)
     keys = vectors.index_to_key[:limit]
-    names = [" ".join(key.split()) or repr(key) for key in keys]
+    names = [" ".join(str(key).split()) or repr(key) for key in keys]
     if vectors.counts is not None:
         names = ["word\tcount", *(f"{name}\t{count}" for name, count in zip(names, vectors.counts, strict=False))]
     numbers = ["\t".join(map(str, row)) for row in vectors.vectors[:limit]]

@@ -25,7 +25,7 @@ class WordVectors(Nearest, Comparisons, VectorFiles):
 
     Args:
         keys: V different strings or integers, the most frequent first; or, without vectors, the number D of a table
-            that is empty to begin with (also as ``vector_size=D``).
+            that is empty to begin with (also as ``vector_size=D``). gensim's count of rows to make room for is ignored.
         vectors: (V, D); float32 is kept as it is and not copied, anything else becomes float32.
         counts: (V,) how often each occurred, or None if that is not known.
         device: where similarities are computed, the CPU or a GPU. A GPU keeps a copy of the vectors.
