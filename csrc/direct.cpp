@@ -14,6 +14,7 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/python_variable.h>
+#include <torch/library.h>
 
 #include <array>
 
@@ -54,11 +55,12 @@ struct Call {
   Tensor input;
   OptionalTensor h0, c0;
   c10::SmallVector<Tensor, 4> weights;
+  OptionalTensor batch_sizes;  // the operator's alone
 };
 
 std::optional<Call> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights) {
   if (!nobody_watches()) return {};
-  Call call{cell, {}, {}, {}, {}};
+  Call call{cell, {}, {}, {}, {}, {}};
   bool plain = true;
   auto read = [&](PyObject* object, auto&& store) {
     const Tensor* t = object ? plain_tensor(object) : nullptr;
@@ -90,7 +92,8 @@ struct Results {
 Results run_layers(const Call& call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
   const int64_t directions = bidirectional ? 2 : 1, states = num_layers * directions;
   const size_t per_layer = call.weights.size() / num_layers;
-  TORCH_CHECK(per_layer > 0 && call.weights.size() % num_layers == 0);
+  TORCH_CHECK(per_layer > 0 && call.weights.size() % num_layers == 0, "Expected as many weights for each of ",
+              num_layers, " layers, got ", call.weights.size());
   for (const OptionalTensor* state : {&call.h0, &call.c0})
     TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states));
   Results results{call.input, {}, {}};
@@ -98,7 +101,7 @@ Results run_layers(const Call& call, int64_t num_layers, bool biases, bool bidir
     auto of_layer = [&](const OptionalTensor& state) {
       return state && num_layers > 1 ? state->narrow(0, i * directions, directions) : state;
     };
-    Layer layer(call.cell, results.output, std::nullopt, of_layer(call.h0), of_layer(call.c0),
+    Layer layer(call.cell, results.output, call.batch_sizes, of_layer(call.h0), of_layer(call.c0),
                 at::TensorList(call.weights).slice(i * per_layer, per_layer), biases, bidirectional, batch_first);
     if (i == 0) {
       results.hn = layer.empty({states, layer.batch, layer.output_size});
@@ -206,6 +209,22 @@ PyObject* settled_weights(PyObject* layer) {
   }
   return weights;
 }
+
+// The operator of the same name.
+std::tuple<Tensor, Tensor, Tensor> infer_all(c10::string_view cell, const Tensor& input,
+                                             const OptionalTensor& batch_sizes, const OptionalTensor& h0,
+                                             const OptionalTensor& c0, at::TensorList weights, int64_t num_layers,
+                                             bool biases, bool bidirectional, bool batch_first) {
+  TORCH_CHECK(num_layers > 0, "Expected num_layers to be positive, got ", num_layers);
+  TORCH_CHECK(input.scalar_type() == at::kFloat || input.scalar_type() == at::kDouble,
+              "Expected input dtype float32 or float64, got ", input.scalar_type());
+  const Call call{cell, input, h0, c0, {weights.begin(), weights.end()}, batch_sizes};
+  Results results = run_layers(call, num_layers, biases, bidirectional, batch_first);
+  if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, input.scalar_type());
+  return {results.output, results.hn, results.cn};
+}
+
+TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", infer_all); }
 
 }  // namespace
 

@@ -15,7 +15,12 @@
 // forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
 // With `recompute` saved holds only what backward cannot find again, in 4 dimensions instead of 3.
 // backward returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
+// infer is all layers of forward at once, without saving, for compiled graphs: one call instead of several operators a
+// layer. On the CPU.
 TORCH_LIBRARY(fastrnn, m) {
+  m.def(
+      "infer(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, int num_layers, "
+      "bool biases, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)");
   m.def(
       "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
       "bool bidirectional, bool batch_first, bool save, bool recompute=False) -> (Tensor, Tensor, Tensor, Tensor)");

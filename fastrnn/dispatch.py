@@ -24,7 +24,7 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn import autograd, gpu, reference
+from fastrnn import autograd, gpu, ops, reference
 from fastrnn.autocast import autocast, cast
 from fastrnn.checks import check_sequence, check_step
 from fastrnn.core import _C
@@ -89,6 +89,10 @@ def sequence(
     if layer is None:
         options = (num_layers, biases, dropout, training, bidirectional, batch_first)
         output, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, batch_sizes, *options)
+    elif layer is autograd.layer and _compiled_for_inference(input, h0, c0, weights) and not (dropout and training):
+        output, h_n, c_n = ops.infer(
+            cell, input, batch_sizes, h0, c0, weights, num_layers, biases, bidirectional, batch_first
+        )
     else:
         output, h_n, c_n = stack(
             layer,
@@ -171,6 +175,13 @@ def _layer(cell: str, input: Tensor, weights: Sequence[Tensor]) -> Callable[...,
         # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
         return autograd.layer if weights[0].numel() else reference.layer
     return None if cell in _TORCH_OPERATORS else reference.layer
+
+
+def _compiled_for_inference(input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> bool:
+    """Whether this is traced for a graph on the CPU in which nothing is differentiated: it runs all layers at once."""
+    if not torch.compiler.is_compiling() or not input.is_cpu:
+        return False
+    return not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in (input, h0, c0, *weights))
 
 
 def _torch_is_faster(cell: str, input: Tensor, weights: Sequence[Tensor], batch_first: bool) -> bool:

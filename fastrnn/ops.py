@@ -17,6 +17,7 @@ from fastrnn.flops import backward_flops as backward_flops  # registers the form
 
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default
+infer = torch.ops.fastrnn.infer.default
 
 _Size = int | torch.SymInt
 _SAVES = {"rnn_tanh": 0, "rnn_relu": 0, "rnn_sigmoid": 0, "gru": 4, "gru_reset_before": 4, "lstm": 5}
@@ -62,6 +63,27 @@ def _forward_shapes(
     else:
         saved = _saved_on_cpu(input, numbers, rows, batch, times, hidden_size, recompute, cell == "lstm")
     return output, hn, cn, saved.new_empty(directions, *saved.shape)
+
+
+@torch.library.register_fake("fastrnn::infer")
+def _infer_shapes(
+    cell: str,
+    input: Tensor,
+    batch_sizes: Tensor | None,
+    h0: Tensor | None,
+    c0: Tensor | None,
+    weights: Sequence[Tensor],
+    num_layers: int,
+    biases: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    first = weights[: len(weights) // num_layers]
+    output, hn, cn, _ = _forward_shapes(
+        cell, input, batch_sizes, h0, c0, first, biases, bidirectional, batch_first, save=False
+    )
+    rows = num_layers * hn.size(0)
+    return output, hn.new_empty(rows, *hn.shape[1:]), cn.new_empty(rows, *cn.shape[1:]) if cell == "lstm" else cn
 
 
 def _saved_on_cpu(

@@ -51,6 +51,58 @@ def test_opcheck(cell, options):
     )
 
 
+@pytest.mark.cpu
+@pytest.mark.parametrize("cell", CELLS)
+def test_opcheck_of_all_layers_at_once(cell):
+    for packed in (False, True):
+        name, input, sizes, _, _, weights, biases, bidirectional, batch_first = _arguments(cell, packed=packed)
+        second = [random(*w.shape[:1], weights[1].size(1), dtype=torch.float32) if i == 0 else w
+                  for i, w in enumerate(weights)]  # fmt: skip
+        states = random(2, 3, weights[1].size(1), dtype=torch.float32)
+        c0 = random(2, 3, 6, dtype=torch.float32) if name == "lstm" else None
+        for h, c in ((None, None), (states, c0)):
+            torch.library.opcheck(
+                ops.infer,
+                (name, input, sizes, h, c, [*weights, *second], 2, biases, bidirectional, batch_first),
+            )
+
+
+@pytest.mark.cpu
+def test_a_graph_without_gradients_runs_all_layers_at_once():
+    layer = make(fastrnn.nn, "lstm", 5, 6, num_layers=3, bidirectional=True)
+    targets = []
+
+    def backend(graph, _):
+        targets.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return graph
+
+    x = random(4, 3, 5, dtype=torch.float32)
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    for run in (torch.no_grad, torch.inference_mode):
+        with run():
+            output, (h_n, c_n) = compiled(x)
+            expected, (expected_h, expected_c) = layer(x)
+        assert torch.equal(output, expected)
+        assert torch.equal(h_n, expected_h)
+        assert torch.equal(c_n, expected_c)
+    assert ops.infer in targets
+    assert ops.forward not in targets
+    assert compiled(x)[0].requires_grad
+
+
+@pytest.mark.cpu
+def test_all_layers_at_once_are_checked():
+    name, input, sizes, _, _, weights, *options = _arguments("lstm")
+    for layers, given, message in (
+        (0, weights, "num_layers to be positive"),
+        (3, weights, "Expected as many weights for each of 3 layers, got 4"),
+        (2, [*weights, *weights], "Expected 5, got 6"),
+        (1, [weights[0].double(), *weights[1:]], "weight dtype"),
+    ):
+        with pytest.raises(RuntimeError, match=message):
+            ops.infer(name, input, sizes, None, None, given, layers, *options)
+
+
 def test_opcheck_in_float64():
     torch.library.opcheck(ops.forward, (*_arguments("lstm", dtype=torch.float64), True))
 
