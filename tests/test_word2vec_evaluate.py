@@ -73,6 +73,14 @@ def test_gensim_answers_the_same(tmp_path: Path, options: dict[str, Any]) -> Non
     assert 0 < score < 1
 
 
+def test_a_question_about_a_vector_that_is_not_finite_is_answered_wrongly(tmp_path: Path) -> None:
+    vectors = random_vectors(200, 8)
+    vectors["w5"] = np.full(8, np.nan)
+    (tmp_path / "q").write_text(": s\n" + "".join(f"w5 w1 w2 w{i}\n" for i in range(6, 200)))
+    score, sections = vectors.evaluate_word_analogies(tmp_path / "q")
+    assert (score, len(sections[0]["incorrect"])) == (0, 194)
+
+
 def test_pairs_by_hand_and_by_gensim(tmp_path: Path) -> None:
     ours = random_vectors(30, 5)
     file = tmp_path / "pairs.tsv"

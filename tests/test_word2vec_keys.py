@@ -93,8 +93,15 @@ def test_rows_that_are_not_finite_are_nobodys_neighbours() -> None:
             vectors.most_similar(**query)
         with pytest.raises(ValueError, match="query whose vectors are finite, got NaN or infinity"):
             vectors.most_similar_cosmul(**query)
-    with pytest.raises(ValueError, match="words whose vectors are finite"):
-        vectors.doesnt_match(["w1", "w2", "w995"])
+    for call in (
+        lambda: vectors.doesnt_match(["w1", "w2", "w995"]),
+        lambda: vectors.closer_than("w1", "w995"),
+        lambda: vectors.rank("w995", "w1"),
+        lambda: vectors.most_similar_to_given("w1", ["w2", "w5"]),
+    ):
+        with pytest.raises(ValueError, match=r"keys whose vectors are finite, got NaN or infinity among those of .*w"):
+            call()
+    assert "w995" not in vectors.closer_than("w1", "w2")
 
 
 def test_two_keys_are_compared_as_they_are_now() -> None:

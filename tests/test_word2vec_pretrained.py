@@ -1,14 +1,12 @@
 """A model that begins from other vectors, words that stay as they are, and learning rates that are far too large."""
 
-import copy
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from fastrnn.word2vec import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP, CallbackAny2Vec, Vocabulary, Word2Vec, WordVectors
+from fastrnn.word2vec import Word2Vec, WordVectors
 
 SENTENCES = [f"graph trees minors w{i % 7} w{i % 3}".split() for i in range(200)]
 SMALL: dict[str, Any] = {"vector_size": 8, "min_count": 1, "deterministic": True}
@@ -96,151 +94,3 @@ def test_an_empty_token_is_no_word(tmp_path: Path) -> None:
     assert ours.corpus_total_words == plain.corpus_total_words
     assert np.array_equal(ours.wv.vectors, plain.wv.vectors)
     ours.wv.save_word2vec_format(tmp_path / "v")
-
-
-def test_a_rule_chooses_words() -> None:
-    asked = []
-
-    def rule(word: str, count: int, min_count: int) -> int:
-        asked.append((word, count, min_count))
-        return {"w6": RULE_KEEP, "graph": RULE_DISCARD}.get(word, RULE_DEFAULT)
-
-    model = Word2Vec(trim_rule=rule, **SMALL | {"min_count": 90})
-    model.build_vocab(SENTENCES)
-    assert set(model.wv.index_to_key) == {"trees", "minors", "w0", "w1", "w2", "w6"}
-    assert ("w6", 28, 90) in asked
-    assert len(asked) == 10
-    model.build_vocab(SENTENCES + [["new", "graph"]] * 5, update=True, trim_rule=rule)
-    assert "graph" not in model.wv
-    model.min_count, model.trim_rule = 1, None
-    model.build_vocab([["new"]], update=True)
-    assert model.wv.index_to_key[-1] == "new"
-    for answer in (True, 7, "keep"):
-        with pytest.raises(ValueError, match=f"RULE_KEEP .0, 1 or 2., got {answer!r} for 'graph'"):
-            model.build_vocab(SENTENCES, trim_rule=lambda *numbers, answer=answer: answer)
-    with pytest.raises(ValueError, match="max_vocab_size would forget words before trim_rule is asked"):
-        Word2Vec(SENTENCES, trim_rule=rule, **SMALL, max_vocab_size=100)
-
-
-def test_gensim_keeps_the_same_words() -> None:
-    models = pytest.importorskip("gensim.models", reason="gensim is not installed, with which this compares")
-
-    def rule(word: str, count: int, min_count: int) -> int:
-        return RULE_KEEP if count == 29 else RULE_DISCARD if word == "w0" else RULE_DEFAULT
-
-    for options in ({"min_count": 60}, {"min_count": 0}, {"min_count": 5, "max_final_vocab": 4}):
-        both = [kind(vector_size=4, **options) for kind in (Word2Vec, models.Word2Vec)]
-        for model in both:
-            model.build_vocab(SENTENCES, trim_rule=rule)
-        assert both[0].wv.key_to_index.keys() == both[1].wv.key_to_index.keys(), options
-        for model in both:
-            model.build_vocab_from_freq({"a": 3, "b": 90, "c": 70, "w0": 99}, corpus_count=7, trim_rule=rule)
-        assert both[0].wv.index_to_key == both[1].wv.index_to_key
-        assert both[0].corpus_count == both[1].corpus_count == 7
-
-
-def test_counts_make_a_vocabulary() -> None:
-    counted = Vocabulary.build(SENTENCES, min_count=1)
-    frequencies = dict(zip(counted.index_to_key, counted.counts.tolist(), strict=True))
-    model, expected = Word2Vec(**SMALL), Word2Vec(SENTENCES, **SMALL)
-    model.build_vocab_from_freq(frequencies)
-    model.train(SENTENCES)
-    assert np.array_equal(model.wv.vectors, expected.wv.vectors)
-    model.build_vocab_from_freq({"tea": 4}, update=True)
-    assert model.wv.get_vecattr("tea", "count") == 4
-    for wrong, error in (({}, ValueError), ({"a": -1}, ValueError), ({"a": 0.5}, TypeError), ({3: 1}, TypeError)):
-        with pytest.raises(error, match="expected"):
-            model.build_vocab_from_freq(wrong)  # type: ignore[arg-type]
-
-
-class Recorder(CallbackAny2Vec):
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.running: list[float] = []
-
-    def on_train_begin(self, model: Any) -> None:
-        self.events.append("train begins")
-
-    def on_epoch_begin(self, model: Any) -> None:
-        self.events.append("epoch begins")
-
-    def on_epoch_end(self, model: Any) -> None:
-        self.events.append("epoch ends")
-        self.running.append(model.get_latest_training_loss())
-
-    def on_train_end(self, model: Any) -> None:
-        self.events.append("train ends")
-
-
-def test_callbacks_are_called_once_per_epoch_as_gensims_are() -> None:
-    events = ["train begins", *["epoch begins", "epoch ends"] * 3, "train ends"]
-    kinds = [Word2Vec]
-    try:
-        from gensim.models import Word2Vec as theirs
-
-        kinds.append(theirs)
-    except ImportError:
-        pass
-    for kind in kinds:
-        first, second = Recorder(), Recorder()
-        model = kind(SENTENCES, vector_size=8, min_count=1, epochs=3, compute_loss=True, callbacks=[first])
-        model.train(SENTENCES, total_examples=200, epochs=3, compute_loss=True, callbacks=[second])
-        assert first.events == second.events == events
-        assert first.running == sorted(first.running)
-        assert model.running_training_loss == second.running[-1] > 0
-
-
-class Halves:
-    """Sets the learning rate and the counter of the loss, as callbacks for gensim do."""
-
-    def on_epoch_end(self, model: Word2Vec) -> None:
-        model.alpha /= 2
-        model.running_training_loss = 0.0
-
-
-def test_a_callback_may_change_what_comes_next() -> None:
-    model = Word2Vec(SENTENCES, callbacks=[Halves()], min_alpha=0, alpha=0.1, epochs=2, vector_size=8, min_count=1)
-    expected = Word2Vec(vector_size=8, min_count=1)
-    expected.build_vocab(SENTENCES)
-    expected.train(SENTENCES, epochs=1, start_alpha=0.1, end_alpha=0.05)
-    expected.train(SENTENCES, epochs=1, start_alpha=0.025, end_alpha=0)
-    assert model.running_training_loss == 0
-    assert model.losses == pytest.approx(expected.losses)
-
-    class Adds:
-        def on_epoch_end(self, model: Word2Vec) -> None:
-            model.wv.add_vector("tea", np.ones(8))
-
-    with pytest.raises(RuntimeError, match="keys were added to wv while it was trained"):
-        model.train(SENTENCES, callbacks=[Adds()])
-    assert (model.wv["tea"] == 1).all()
-
-
-def test_a_callback_may_save_copy_and_ask(tmp_path: Path) -> None:
-    class Keeps:
-        kept: list[Any] = []  # noqa: RUF012
-
-        def on_epoch_end(self, model: Word2Vec) -> None:
-            model.save(tmp_path / "model")
-            model.wv.save(tmp_path / "vectors")
-            self.kept += [Word2Vec.load(tmp_path / "model").wv, WordVectors.load(tmp_path / "vectors")]
-            self.kept += [copy.deepcopy(model).wv, pickle.loads(pickle.dumps(model)).wv]
-            model.predict_output_word(["graph"])
-
-    model = Word2Vec(SENTENCES, callbacks=[Keeps()], **SMALL | {"epochs": 2})
-    assert len(Keeps.kept) == 8
-    for vectors in Keeps.kept[4:]:
-        assert np.array_equal(vectors.vectors, model.wv.vectors)
-    assert not np.array_equal(Keeps.kept[0].vectors, model.wv.vectors)
-
-
-def test_progress_is_a_callback_like_others() -> None:
-    calls: dict[str, list[Any]] = {"function": [], "method": []}
-
-    class Sees:
-        def on_progress(self, model: Word2Vec, *numbers: Any) -> None:
-            calls["method"].append(numbers)
-
-    Word2Vec(SENTENCES, progress=lambda *numbers: calls["function"].append(numbers), callbacks=[Sees()], **SMALL)
-    assert calls["function"] == calls["method"]
-    assert {epoch for epoch, *_ in calls["method"]} == {0, 1, 2, 3, 4}

@@ -48,8 +48,7 @@ class Comparisons(Keyed):
             raise ValueError(f"Expected at least one word that has a vector, got {list(words)}")
         vectors = np.stack([self.get_vector(word, norm=use_norm) for word in known])
         mean = self.get_mean_vector(list(vectors), pre_normalize=False, post_normalize=True)
-        if not np.isfinite(mean).all():
-            raise ValueError(f"Expected words whose vectors are finite, got NaN or infinity among those of {known}")
+        _check_finite(mean, known)
         return sorted(zip((vectors @ mean).tolist(), known, strict=True), reverse=True)
 
     def doesnt_match(self, words: Iterable[Key]) -> Key:
@@ -59,6 +58,7 @@ class Comparisons(Keyed):
     def closer_than(self, key1: Key, key2: Key) -> list[Any]:
         """The keys, in their order, that are nearer to ``key1`` than ``key2`` is."""
         distances = self.distances(key1)
+        _check_finite(distances[[self.get_index(key2)]], [key1, key2])
         nearer = np.flatnonzero(distances < distances[self.get_index(key2)]).tolist()
         return [self.index_to_key[row] for row in nearer if row != self.get_index(key1)]
 
@@ -100,10 +100,18 @@ class Comparisons(Keyed):
 
     def most_similar_to_given(self, key1: Key, keys_list: Sequence[Key]) -> Key:
         """The one of ``keys_list`` that is most similar to ``key1``."""
-        return keys_list[int(np.argmin(self.distances(key1, keys_list)))]
+        distances = self.distances(key1, keys_list)
+        _check_finite(distances, [key1, *keys_list])
+        return keys_list[int(np.argmin(distances))]
 
     @staticmethod
     def cosine_similarities(vector_1: np.ndarray, vectors_all: np.ndarray) -> np.ndarray:
         """The cosines (n,) of a vector (D,) with vectors (n, D)."""
         vectors = np.asarray(vectors_all, dtype=np.float32)
         return vectors @ unit(vector_1) / lengths(vectors)
+
+
+def _check_finite(computed: np.ndarray, keys: list[Any]) -> None:
+    """Raise ValueError where what was computed from the vectors of some keys cannot be compared."""
+    if not np.isfinite(computed).all():
+        raise ValueError(f"Expected keys whose vectors are finite, got NaN or infinity among those of {keys}")

@@ -89,15 +89,17 @@ def _answers(vectors: Keyed, vocabulary: Vocabulary, questions: np.ndarray) -> n
         return answers
     a, b, c = (unit(vectors.vectors[rows]) for rows in questions.T)
     table = vectors.table[: len(vocabulary.same)]
+    queries = unit(b - a + c)
+    finite = np.isfinite(queries).all(axis=1)  # others have no answer
     start = 0
-    for _, rows in table.nearest(unit(b - a + c), questions.tolist(), count):
+    for _, rows in table.nearest(np.where(finite[:, None], queries, 0), questions.tolist(), count):
         names = vocabulary.same[rows.cpu().numpy()]
         asked = questions[start : start + len(names)]
         allowed = (names[:, :, None] != asked[:, None, :]).all(axis=2)
         first = names[np.arange(len(names)), allowed.argmax(axis=1)]
         answers[start : start + len(names)] = np.where(allowed.any(axis=1), first, -1)
         start += len(names)
-    return answers
+    return np.where(finite, answers, -1)
 
 
 def word_pairs(
