@@ -3,6 +3,7 @@
 import abc
 import copy
 import functools
+import inspect
 import io
 import pickle
 
@@ -78,6 +79,9 @@ def test_its_class_is_its_type_in_all_else(name):
     assert type(cls(4, 5)) is own
     assert type(cls.__new__(cls)) is own
     assert type(type("Derived", (cls,), {})(4, 5)).__mro__[1] is own
+    assert inspect.signature(cls) == inspect.signature(own)
+    assert pickle.loads(pickle.dumps({"class": cls}))["class"] is own
+    assert copy.deepcopy(cls) is cls
 
 
 def test_what_is_set_on_its_class_is_set_on_the_type():

@@ -9,6 +9,7 @@ the code of torch.compile that refuses is given the type itself (docs/adr/0012).
 from __future__ import annotations
 
 import copyreg
+import inspect
 import sys
 from typing import Any
 
@@ -44,6 +45,8 @@ class Face(type):
     def __getattribute__(cls, name: str) -> Any:
         if name == "__mro__":
             return type.__getattribute__(cls, name)
+        if name == "__signature__":  # asked for first by inspect, which else goes by __call__ above
+            return inspect.signature(behind(cls))
         found = getattr(behind(cls), name)
         return (*found, behind(cls)._twin) if name == "__bases__" else found
 
@@ -66,6 +69,9 @@ class Face(type):
 def behind(cls: Any) -> Any:
     """The type behind a face. Anything else is returned as it is."""
     return type.__getattribute__(cls, "__dict__")["real"] if type(cls) is Face else cls
+
+
+copyreg.pickle(Face, lambda face: (behind, (behind(face),)))
 
 
 class Faced:
