@@ -1,9 +1,12 @@
 """Word2Vec under hostile or unlucky circumstances: wrong arrays, forked children, threads, limits of the system."""
 
+import contextlib
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -245,3 +248,149 @@ def test_phrases_that_threads_change_and_ask():
         assert not thread.is_alive()
     assert not errors
     assert phrases.vocab["graph"] == 200 + 2 * 12 * 300
+
+
+def parts_fit(model):
+    words = len(model.vocabulary)
+    sizes = {len(rows) for rows in (model.parameters.syn0, model.parameters.syn1neg, model.wv.vectors, model.wv.counts)}
+    assert sizes == {words} == {len(model.wv)} == {len(model.parameters.syn1) + 1}
+    assert model.wv.index_to_key == model.vocabulary.index_to_key
+    assert np.array_equal(model.wv.counts, model.vocabulary.counts)
+    assert np.shares_memory(model.wv.vectors, model.parameters.syn0)
+    return words
+
+
+@pytest.mark.parametrize("update", [True, False])
+def test_ctrl_c_while_a_vocabulary_is_built(update):
+    """At every line, and at every instruction where the parts are put together."""
+    more = [["graph", "trees", "new", "newer"]] * 4
+    model = Word2Vec(SENTENCES, hs=1, **SMALL)
+    after, place, done, outcomes = 12 if update else 4, 0, False, set()
+
+    def trace(frame, event, _):
+        nonlocal steps
+        if "fastrnn/word2vec" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = frame.f_code.co_name in (
+            "_install",
+            "change_together",
+            "_build",
+            "build_vocab",
+            "alone",
+        )
+        if event == "opcode" or (event == "line" and not frame.f_trace_opcodes):
+            steps += 1
+            if steps == place:
+                raise KeyboardInterrupt
+        return trace
+
+    while not done:
+        place += 3
+        steps, trial = 0, pickle.loads(pickle.dumps(model))
+        old = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            trial.build_vocab(more, update=update)
+            done = True
+        except KeyboardInterrupt:
+            done = False
+        finally:
+            sys.settrace(old)
+        outcomes.add(parts_fit(trial))
+        trial.train(SENTENCES, epochs=1)  # nothing is under way any more
+    assert outcomes == {10, after}
+    assert place > 300
+
+
+def test_two_threads_train_one_model():
+    """The second is told at once, as is whoever trains from a callback; the model goes on as if nothing had been."""
+    begun, told = threading.Event(), threading.Event()
+
+    def progress(*_):
+        begun.set()
+        assert told.wait(60)
+
+    model = Word2Vec(SENTENCES, **SMALL)
+    model.progress = progress
+    first = threading.Thread(target=lambda: model.train(SENTENCES * 200, epochs=1))
+    first.start()
+    assert begun.wait(60)
+    for change in (
+        lambda: model.train(SENTENCES),
+        lambda: model.build_vocab(SENTENCES),
+        lambda: model.build_vocab(SENTENCES, update=True),
+        lambda: model.build_vocab_from_freq({"a": 1}, update=True),
+    ):
+        with pytest.raises(RuntimeError, match="a model whose train is under way in another thread"):
+            change()
+    assert len(model.wv.most_similar("graph")) == 9
+    assert len(model.predict_output_word(["graph"])) == 10
+    copy = pickle.loads(pickle.dumps(model))
+    told.set()
+    first.join(60)
+    assert not first.is_alive()
+    assert parts_fit_without_tree(model) == 10
+    copy.train(SENTENCES)
+    model.progress = None
+    model.train(SENTENCES)
+
+
+def parts_fit_without_tree(model):
+    assert len(model.vocabulary) == len(model.parameters.syn0) == len(model.parameters.syn1neg) == len(model.wv)
+    return len(model.wv)
+
+
+def test_training_from_a_callback():
+    model = Word2Vec(**SMALL)
+    model.build_vocab(SENTENCES)
+    model.progress = lambda *_: model.train(SENTENCES)
+    with pytest.raises(RuntimeError, match="train is under way in this thread"):
+        model.train(SENTENCES * 300)
+    model.progress = None
+    model.train(SENTENCES)
+
+
+def test_threads_that_train_update_query_and_save(tmp_path):
+    """Whatever the order: an error that says so, or the right thing. Then the parts fit."""
+    model, errors = Word2Vec(SENTENCES, **SMALL), []
+
+    def repeat(work):
+        for i in range(12):
+            try:
+                work(i)
+            except RuntimeError as error:
+                if "under way" not in str(error):
+                    errors.append(error)
+            except Exception as error:
+                errors.append(error)
+
+    def update(i):
+        while True:
+            try:
+                return model.build_vocab([[f"new{i}", f"newer{i}"]], update=True)
+            except RuntimeError:
+                time.sleep(0.001)  # until there is a gap between two trainings
+
+    def query(_):
+        with contextlib.suppress(ValueError, IndexError):  # of a table that has just been replaced
+            model.predict_output_word(["graph"])
+            model.wv.most_similar("graph")
+
+    def save(_):
+        model.save(tmp_path / "model")
+        assert len(Word2Vec.load(tmp_path / "model").wv) >= 10
+
+    works = [
+        lambda _: model.train(SENTENCES, epochs=2),
+        update,
+        query,
+        save,
+    ]
+    threads = [threading.Thread(target=repeat, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+        assert not thread.is_alive()
+    assert not errors
+    assert parts_fit_without_tree(model) == 10 + 2 * 12

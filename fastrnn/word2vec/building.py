@@ -9,6 +9,7 @@ from typing import Any
 from fastrnn.word2vec.compatibility import accept_only
 from fastrnn.word2vec.corpus import Sentences
 from fastrnn.word2vec.counting import Counted, count_words
+from fastrnn.word2vec.exclusive import one_at_a_time
 from fastrnn.word2vec.parameters import Parameters
 from fastrnn.word2vec.state import State
 from fastrnn.word2vec.trimming import TrimRule
@@ -24,6 +25,7 @@ class Building(State):
     pairs: list[int]
     running_training_loss: float
 
+    @one_at_a_time
     def build_vocab(
         self,
         corpus_iterable: Sentences | None = None,
@@ -49,6 +51,7 @@ class Building(State):
         found = count_words(corpus_iterable, corpus_file, s.min_count, s.max_vocab_size, self.workers, trim_rule)
         self._build(found, update, trim_rule)
 
+    @one_at_a_time
     def build_vocab_from_freq(
         self,
         word_freq: Mapping[str, int],
@@ -77,6 +80,7 @@ class Building(State):
 
     def _build(self, found: Counted, update: bool, trim_rule: TrimRule | None) -> None:
         s = self.settings
+        others: dict[str, Any] = {}
         if update:
             self._share_table()
             vocabulary = self.vocabulary.updated(found, s.min_count, trim_rule)
@@ -84,10 +88,8 @@ class Building(State):
         else:
             vocabulary = Vocabulary.of(found, s.min_count, s.max_final_vocab, trim_rule)
             parameters = Parameters.untrained(len(vocabulary), s)
-            self.wv.clear()
-            self.losses, self.pairs, self.running_training_loss = [], [], 0.0
-        self._install(vocabulary, parameters)
-        self.wv.counts = vocabulary.counts
+            others = {"losses": [], "pairs": [], "running_training_loss": 0.0}
+        self._install(vocabulary, parameters, anew=not update, counted=True, **others)
 
     @property
     def corpus_count(self) -> int:

@@ -14,6 +14,7 @@ from fastrnn.word2vec.building import Building
 from fastrnn.word2vec.callbacks import Progress, ProgressCallback
 from fastrnn.word2vec.compatibility import accept_only, accepted
 from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, checked_workers
+from fastrnn.word2vec.exclusive import one_at_a_time
 from fastrnn.word2vec.settings import REAL, WHOLE, Settings, real, whole
 from fastrnn.word2vec.training import Trainer
 from fastrnn.word2vec.trimming import TrimRule
@@ -81,6 +82,7 @@ class Word2Vec(Building):
             self.build_vocab(sentences, corpus_file)
             self.train(sentences, corpus_file)
 
+    @one_at_a_time
     def train(
         self,
         corpus_iterable: Sentences | None = None,
@@ -111,7 +113,8 @@ class Word2Vec(Building):
         Raises:
             TypeError: both or neither of the corpora are given.
             ValueError: there is no vocabulary yet; none of its words is in the corpus; epochs is less than 1.
-            RuntimeError: the loss became infinite or NaN; a callback added keys to ``wv``.
+            RuntimeError: the loss became infinite or NaN; a callback added keys to ``wv``; another thread, or a
+                callback, trains the model or builds its vocabulary.
         """
         accept_only(gensims, "train")
         if not self._is_built:

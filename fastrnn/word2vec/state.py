@@ -11,6 +11,7 @@ import numpy as np
 from fastrnn.word2vec.attributes import extended
 from fastrnn.word2vec.compatibility import MODEL, accepted, missing_from_model
 from fastrnn.word2vec.corpus import checked_workers
+from fastrnn.word2vec.exclusive import change_together, is_busy_elsewhere
 from fastrnn.word2vec.parameters import Parameters, aligned
 from fastrnn.word2vec.settings import Settings
 from fastrnn.word2vec.vectors import WordVectors
@@ -98,6 +99,8 @@ class State:
 
         New keys become words of the vocabulary, with the count that they have in ``wv`` or 0.
         """
+        if is_busy_elsewhere(self):
+            return  # that thread keeps them together
         vocabulary, parameters, wv = self.vocabulary, self.parameters, self.wv
         if wv.vector_size != self.vector_size:
             raise ValueError(f"wv must hold vectors of {self.vector_size} numbers, got {wv.vector_size}")
@@ -108,21 +111,39 @@ class State:
             return
         self._install(vocabulary, Parameters(aligned(wv.vectors), parameters.syn1, parameters.syn1neg))
 
-    def _install(self, vocabulary: Vocabulary, parameters: Parameters) -> None:
-        """Make these the model's, with ``wv`` as a view of them: words that it lacks are added behind its own."""
-        wv, new = self.wv, len(vocabulary) - len(self.wv)
+    def _install(
+        self, vocabulary: Vocabulary, parameters: Parameters, anew: bool = False, counted: bool = False, **others: Any
+    ) -> None:
+        """Make these the model's, with ``wv`` as a view of them: words that it lacks are added behind its own.
+
+        After Ctrl-C the model has all of this or nothing.
+
+        Args:
+            anew: ``wv`` forgets what it has.
+            counted: it gets the counts of the vocabulary.
+            others: attributes that change with them.
+        """
+        wv = WordVectors(self.vector_size, device=self.wv._device) if anew else self.wv
+        new = len(vocabulary) - len(wv)
         lock = wv.vectors_lockf
         if new > 0 and len(lock) == len(wv) > 1:
             lock = np.concatenate([lock, np.ones(new, dtype=np.float32)])
         expandos = extended(wv.expandos, {}, len(wv), list(range(new)))
-        self.__dict__.update(vocabulary=vocabulary, parameters=parameters)
-        wv.__dict__.update(
-            index_to_key=list(vocabulary.index_to_key),
-            key_to_index=dict(vocabulary.key_to_index),
-            expandos=expandos,
-            vectors_lockf=lock,
+        if counted:
+            expandos["count"] = vocabulary.counts.copy()
+        vectors = {
+            "index_to_key": list(vocabulary.index_to_key),
+            "key_to_index": dict(vocabulary.key_to_index),
+            "expandos": expandos,
+            "vectors_lockf": lock,
+            "_vectors": parameters.syn0[:, : self.vector_size],
+            "_lengths": None,
+            "_table": None,
+        }
+        change_together(
+            (self, {"vocabulary": vocabulary, "parameters": parameters} | others),
+            (self.wv, (vars(wv) if anew else {}) | vectors),
         )
-        wv.vectors = parameters.syn0[:, : self.vector_size]
 
     def __getstate__(self) -> dict[str, Any]:
         """Without functions and callbacks, and with the table once: ``wv`` has it."""
@@ -134,6 +155,7 @@ class State:
             "trim_rule": None,
             "_watchers": (),
             "_trainer": None,
+            "_under_way": {},
         }
         parameters = state.pop("parameters", None)
         if parameters is not None:

@@ -1,0 +1,62 @@
+"""Methods of a model of which one is under way at a time, whatever thread or callback calls them."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+Result = TypeVar("Result")
+
+
+class _Call:
+    """A call that is under way as long as this is there: even if Ctrl-C comes while it gives back what it took."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.thread, self.process = name, threading.get_ident(), os.getpid()
+
+
+def one_at_a_time(method: Callable[Concatenate[Any, P], Result]) -> Callable[Concatenate[Any, P], Result]:
+    """A method that raises RuntimeError while it or another such method of the same object is under way."""
+
+    @functools.wraps(method)
+    def alone(self: Any, *arguments: P.args, **options: P.kwargs) -> Result:
+        under_way: dict[str, Any] = self.__dict__.setdefault("_under_way", {})
+        call = _Call(method.__name__)
+        mine = weakref.ref(call)
+        try:
+            while (found := under_way.setdefault("call", mine)) is not mine:
+                other = found()
+                if other is not None and other.process == os.getpid():
+                    where = "in this thread" if other.thread == call.thread else "in another thread"
+                    raise RuntimeError(
+                        f"{call.name} would change a model whose {other.name} is under way {where}; wait for it, or "
+                        "work on copy.deepcopy(model)"
+                    )
+                under_way.clear()  # it was interrupted, or is under way in the parent of this child of fork
+            return method(self, *arguments, **options)
+        finally:
+            if under_way.get("call") is mine:
+                under_way.clear()
+
+    return alone
+
+
+def is_busy_elsewhere(model: Any) -> bool:
+    """Whether another thread of this process is in such a method of the model."""
+    call = model.__dict__.get("_under_way", {}).get("call", lambda: None)()
+    return call is not None and call.thread != threading.get_ident() and call.process == os.getpid()
+
+
+def change_together(*changes: tuple[Any, dict[str, Any]]) -> None:
+    """Set attributes of several objects, all or none: Ctrl-C and other threads come in before or after, not between.
+
+    Python looks for signals and switches threads between its own instructions; this is one call of C.
+    """
+    objects = [vars(each) for each, _ in changes]
+    attributes = [new for _, new in changes]
+    list(map(dict.update, objects, attributes))
