@@ -16,6 +16,7 @@ import word2vec_table
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from fastrnn import page
+from fastrnn._saving import replacing
 from fastrnn.bench.results import Row, summarise
 from fastrnn.bench.table import MODES
 
@@ -87,5 +88,6 @@ def draw(layers: dict[str, Any], file: Path) -> None:
     machine = layers["machine"]
     title = f"{machine['processor']}, {THREADS} threads, torch {machine['versions']['torch']}, {machine['date']}"
     figure.suptitle(title, fontsize=10)
-    figure.savefig(file, format="png", dpi=110, metadata={"Source": digest(layers)})
+    with replacing(file) as out:
+        figure.savefig(out, format="png", dpi=110, metadata={"Source": digest(layers)})
     plt.close(figure)
