@@ -19,6 +19,7 @@
 #include <array>
 
 #include "cpu/run.h"
+#include "torch_threads.h"
 
 namespace fastrnn {
 namespace {
@@ -90,10 +91,10 @@ struct Results {
 };
 
 Results run_layers(const Call& call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
+  const int64_t weights = int64_t(call.weights.size()), per_layer = weights / num_layers;
+  TORCH_CHECK(per_layer > 0 && weights % num_layers == 0, "Expected as many weights for each of ", num_layers,
+              " layers, got ", weights);
   const int64_t directions = bidirectional ? 2 : 1, states = num_layers * directions;
-  const size_t per_layer = call.weights.size() / num_layers;
-  TORCH_CHECK(per_layer > 0 && call.weights.size() % num_layers == 0, "Expected as many weights for each of ",
-              num_layers, " layers, got ", call.weights.size());
   for (const OptionalTensor* state : {&call.h0, &call.c0})
     TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states));
   Results results{call.input, {}, {}};
@@ -129,6 +130,7 @@ void convert(const Tensor& from, const Tensor& to) {
 // t.to(dtype) between float32 and 16 bits. A few numbers by a loop: the dispatcher takes a microsecond for each of the
 // tensors of a step, which takes six.
 Tensor converted(const Tensor& t, at::ScalarType dtype) {
+  check_in_memory(t, "an operand");
   if (t.numel() > 1024 || !t.is_contiguous()) return t.to(dtype);
   const Tensor result = at::detail::empty_cpu(t.sizes(), dtype);
   const bool widens = dtype == at::kFloat;
@@ -162,12 +164,17 @@ bool perhaps_left_to_torch(const Call& call, bool batch_first) {
          torch_is_faster(input.size(batch_first), input.size(!batch_first), weight.size(0) / 4);
 }
 
-// None where the operands do not fit each other.
-std::optional<Results> run(const Call& call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
-  if (call.weights.empty() || perhaps_left_to_torch(call, batch_first)) return {};
+// None where the operands do not fit each other. `one_step`: input and states are those of a cell, one dimension less.
+std::optional<Results> run(Call call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first,
+                           bool one_step = false) {
   py::gil_scoped_release release;
   at::AutoDispatchBelowADInplaceOrView guard;
+  NoThreadsInForkedChild alone;
   try {
+    for (OptionalTensor* state : {&call.h0, &call.c0})
+      if (one_step && *state) *state = (*state)->unsqueeze(0);
+    if (one_step) call.input = call.input.unsqueeze(0);
+    if (call.weights.empty() || perhaps_left_to_torch(call, batch_first)) return {};
     const auto run = narrow(call.input.scalar_type()) ? run_narrow_layers : run_layers;
     return run(call, num_layers, biases, bidirectional, batch_first);
   } catch (const c10::Error&) {
@@ -187,25 +194,34 @@ py::object state_of(Results& results) {
   return py::make_tuple(wrap(std::move(results.hn)), wrap(std::move(results.cn)));
 }
 
+// The value of a key, or null. To compare keys may run Python code, which may drop what is not held.
+py::object look_up(const py::object& dictionary, PyObject* key) {
+  PyObject* value = PyDict_GetItemWithError(dictionary.ptr(), key);
+  if (!value && PyErr_Occurred()) throw py::error_already_set();
+  return py::reinterpret_borrow<py::object>(value);
+}
+
 // torch.nn computes with the list `_flat_weights`, and makes it anew where a name stands for another tensor than when
 // it was made, which `_flat_weight_refs` remember. This is that list where names, list and memory agree, else null.
-PyObject* settled_weights(PyObject* layer) {
+py::object settled_weights(const py::dict& layer) {
   static const std::array<PyObject*, 4> keys =
       interned("_parameters", "_flat_weights_names", "_flat_weights", "_flat_weight_refs");
-  std::array<PyObject*, 4> values;  // borrowed
+  std::array<py::object, 4> values;
   for (size_t i = 0; i < keys.size(); ++i)
-    if (!(values[i] = PyDict_GetItemWithError(layer, keys[i]))) return nullptr;
-  const auto [parameters, names, weights, refs] = values;
-  if (!PyDict_Check(parameters) || !PyList_Check(names) || !PyList_Check(weights) || !PyList_Check(refs))
-    return nullptr;
-  const Py_ssize_t n = PyList_GET_SIZE(names);
-  if (PyList_GET_SIZE(weights) != n || PyList_GET_SIZE(refs) != n) return nullptr;
-  for (Py_ssize_t i = 0; i < n; ++i) {
-    PyObject *name = PyList_GET_ITEM(names, i), *weight = PyList_GET_ITEM(weights, i), *ref = PyList_GET_ITEM(refs, i);
-    if (!PyUnicode_Check(name)) return nullptr;
-    PyObject* named = PyDict_GetItemWithError(layer, name);
-    if (!named) named = PyDict_GetItemWithError(parameters, name);
-    if (named != weight || !PyWeakref_CheckRef(ref) || PyWeakref_GetObject(ref) != weight) return nullptr;
+    if (!(values[i] = look_up(layer, keys[i]))) return {};
+  const auto& [parameters, names, weights, refs] = values;
+  if (!PyDict_Check(parameters.ptr())) return {};
+  for (const py::object& list : {names, weights, refs})
+    if (!PyList_Check(list.ptr())) return {};
+  auto length = [](const py::object& list) { return PyList_GET_SIZE(list.ptr()); };
+  for (Py_ssize_t i = 0; i < length(names); ++i) {
+    const auto name = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(names.ptr(), i));
+    if (!PyUnicode_Check(name.ptr())) return {};
+    py::object named = look_up(layer, name.ptr());
+    if (!named) named = look_up(parameters, name.ptr());
+    if (length(weights) != length(names) || length(refs) != length(names) || i >= length(names)) return {};
+    PyObject *weight = PyList_GET_ITEM(weights.ptr(), i), *ref = PyList_GET_ITEM(refs.ptr(), i);
+    if (named.ptr() != weight || !PyWeakref_CheckRef(ref) || PyWeakref_GetObject(ref) != weight) return {};
   }
   return weights;
 }
@@ -229,8 +245,8 @@ TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", infer_all); }
 }  // namespace
 
 py::object flat_weights(py::dict layer) {
-  PyObject* weights = settled_weights(layer.ptr());
-  return weights ? py::reinterpret_borrow<py::object>(weights) : py::none();
+  py::object weights = settled_weights(layer);
+  return weights ? weights : py::none();
 }
 
 bool torch_is_faster(int64_t times, int64_t batch, int64_t hidden_size) {
@@ -245,9 +261,10 @@ bool torch_is_faster(int64_t times, int64_t batch, int64_t hidden_size) {
 py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
   static const std::array<PyObject*, 6> names =
       interned("num_layers", "dropout", "bias", "bidirectional", "batch_first", "training");
-  std::array<PyObject*, 6> values;  // borrowed
+  std::array<py::object, 6> held;
+  std::array<PyObject*, 6> values;
   for (size_t i = 0; i < names.size(); ++i)
-    if (!(values[i] = PyDict_GetItemWithError(layer.ptr(), names[i]))) return py::none();
+    if (!(values[i] = (held[i] = look_up(layer, names[i])).ptr())) return py::none();
   const auto [num_layers, dropout, bias, bidirectional, batch_first, training] = values;
   for (PyObject* option : {bias, bidirectional, batch_first, training})
     if (!PyBool_Check(option)) return py::none();
@@ -255,12 +272,12 @@ py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dic
   const long layers = PyLong_Check(num_layers) ? PyLong_AsLongAndOverflow(num_layers, &overflow) : 0;
   if (layers < 1 || !PyFloat_Check(dropout)) return py::none();
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
-  PyObject* weights = settled_weights(layer.ptr());
+  const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
   std::optional<Call> call = plain_call(cell, input, hx, weights);
   if (!call) return py::none();
   std::optional<Results> results =
-      run(*call, layers, bias == Py_True, bidirectional == Py_True, batch_first == Py_True);
+      run(std::move(*call), layers, bias == Py_True, bidirectional == Py_True, batch_first == Py_True);
   if (!results) return py::none();
   py::object output = wrap(std::move(results->output));
   return py::make_tuple(output, state_of(*results));
@@ -269,12 +286,10 @@ py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dic
 py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::list weights) {
   std::optional<Call> call = plain_call(cell, input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
-  at::AutoDispatchBelowADInplaceOrView guard;
-  call->input = call->input.unsqueeze(0);
-  for (OptionalTensor* state : {&call->h0, &call->c0})
-    if (*state) *state = (*state)->unsqueeze(0);
-  std::optional<Results> results = run(*call, 1, call->weights.size() == 4, false, false);
+  const bool biases = call->weights.size() == 4;
+  std::optional<Results> results = run(std::move(*call), 1, biases, false, false, true);
   if (!results) return py::none();
+  at::AutoDispatchBelowADInplaceOrView guard;
   results->hn = results->hn.squeeze(0);
   if (results->cn.defined()) results->cn = results->cn.squeeze(0);
   return state_of(*results);

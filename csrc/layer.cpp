@@ -2,6 +2,7 @@
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
+#include <stdint.h>
 
 namespace fastrnn {
 
@@ -45,6 +46,15 @@ void check_device(const Tensor& t, at::Device expected, const char* name) {
   TORCH_CHECK(t.device() == expected, "Expected ", name, " on ", expected, ", got ", t.device());
 }
 
+// A tensor's storage may have been freed or cut since the tensor was made.
+void check_in_memory(const Tensor& t, const char* name) {
+  if (t.numel() == 0) return;
+  const size_t needed = at::detail::computeStorageNbytes(t.sizes(), t.strides(), t.itemsize(), t.storage_offset());
+  TORCH_CHECK(needed <= t.storage().nbytes(), "Expected ", name, " in memory: it needs ", needed,
+              " bytes, and its storage has ", t.storage().nbytes(),
+              ". Was the storage freed, by untyped_storage().resize_()? Restore it before the call");
+}
+
 Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& batch_sizes, const OptionalTensor& h0_,
              const OptionalTensor& c0_, at::TensorList weights_, bool biases, bool bidirectional, bool batch_first)
     : cell(cell_kind(name)), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
@@ -52,7 +62,7 @@ Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& 
   TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               input_.dim());
   read_weights(weights_);
-  input = operand(input_, dtype, "input");
+  input = operand(input_, dtype, input_.sizes(), "input");
   if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
   read_lengths(batch_sizes);
   TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
@@ -75,10 +85,12 @@ Tensor Layer::empty_output() const {
   return batch_first ? empty({batch, times, features}) : empty({times, batch, features});
 }
 
-Tensor Layer::operand(const Tensor& t, at::ScalarType expected, const char* name) const {
+Tensor Layer::operand(const Tensor& t, at::ScalarType expected, at::IntArrayRef sizes, const char* name) const {
+  check_sizes(t, sizes, name);
   check_device(t, device, name);
   check_dtype(t, expected, name);
-  return t;
+  check_in_memory(t, name);
+  return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % t.itemsize() ? t.clone() : t;
 }
 
 void Layer::read_weights(at::TensorList given) {
@@ -102,16 +114,17 @@ void Layer::read_weights(at::TensorList given) {
   if (device.is_cpu() && dtype == at::kFloat && (stored == at::kBFloat16 || stored == at::kHalf)) weight_dtype = stored;
   for (int64_t i = 0; i < int64_t(given.size()); ++i) {
     int64_t kind = i % per_direction;
-    const Tensor& w = given[i];
+    auto add = [&](at::IntArrayRef sizes, const char* name) {
+      weights.push_back(operand(given[i], weight_dtype, sizes, name).contiguous());
+    };
     if (has_projection && kind == per_direction - 1)
-      check_sizes(w, {output_size, hidden_size}, "weight_hr");
+      add({output_size, hidden_size}, "weight_hr");
     else if (kind == 0)
-      check_sizes(w, {gates * hidden_size, input_size}, "weight_ih");
+      add({gates * hidden_size, input_size}, "weight_ih");
     else if (kind == 1)
-      check_sizes(w, {gates * hidden_size, output_size}, "weight_hh");
+      add({gates * hidden_size, output_size}, "weight_hh");
     else
-      check_sizes(w, {gates * hidden_size}, "bias");
-    weights.push_back(operand(w, weight_dtype, "weight").contiguous());
+      add({gates * hidden_size}, "bias");
   }
 }
 
@@ -122,28 +135,29 @@ void Layer::read_lengths(const OptionalTensor& batch_sizes) {
         sizes.dim() == 1 && sizes.scalar_type() == at::kLong && sizes.device().is_cpu() && sizes.is_contiguous(),
         "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, got ", sizes.dim(), "-D ",
         sizes.scalar_type(), " on ", sizes.device());
+    check_in_memory(sizes, "batch_sizes");
     const int64_t* n = sizes.const_data_ptr<int64_t>();
     active.assign(n, n + sizes.numel());
+    times = sizes.numel(), batch = times > 0 ? active[0] : 0;
   } else {
-    active.assign(input.size(batch_first ? 1 : 0), input.size(batch_first ? 0 : 1));
+    times = input.size(batch_first ? 1 : 0), batch = input.size(batch_first ? 0 : 1);
+    if (batch > 0) active.assign(times, batch);  // a batch of nothing may be longer than memory is
   }
-  times = int64_t(active.size());
   TORCH_CHECK(times > 0, "Expected sequence length to be larger than 0 in RNN");
-  batch = active[0];
-  before.assign(times + 1, 0);
-  for (int64_t t = 0; t < times; ++t) {
+  before.assign(active.size() + 1, 0);
+  for (size_t t = 0; t < active.size(); ++t) {
     TORCH_CHECK(!packed || (active[t] > 0 && (t == 0 || active[t] <= active[t - 1])),
                 "Expected batch_sizes to be positive and not to increase, got ", active[t], " at ", t);
-    before[t + 1] = before[t] + active[t];
+    TORCH_CHECK(!__builtin_add_overflow(before[t], active[t], &before[t + 1]), "Expected batch_sizes to sum to ",
+                input.size(0), ", the rows of packed input, got a sum beyond 2^63");
   }
-  rows = before[times];
+  rows = before.back();
   TORCH_CHECK(!packed || input.size(0) == rows, "Expected packed input of ", rows,
               " rows (the sum of batch_sizes), got ", input.size(0));
 }
 
 Tensor Layer::state(const Tensor& t, int64_t size, const char* name) const {
-  check_sizes(t, {directions, batch, size}, name);
-  return operand(t, dtype, name).contiguous();
+  return operand(t, dtype, {directions, batch, size}, name).contiguous();
 }
 
 }  // namespace fastrnn

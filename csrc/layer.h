@@ -15,6 +15,7 @@ using OptionalTensor = std::optional<at::Tensor>;
 void check_sizes(const at::Tensor& t, at::IntArrayRef expected, const char* name);
 void check_dtype(const at::Tensor& t, at::ScalarType expected, const char* name);
 void check_device(const at::Tensor& t, at::Device expected, const char* name);
+void check_in_memory(const at::Tensor& t, const char* name);
 
 // One layer's sizes and operands, rows contiguous.
 struct Layer {
@@ -26,7 +27,7 @@ struct Layer {
   at::Tensor input;
   OptionalTensor h0, c0;
   std::vector<at::Tensor> weights;
-  std::vector<int64_t> active, before;
+  std::vector<int64_t> active, before;  // as in cpu/problem.h; of no step where there are no rows
 
   // Throws c10::Error where something does not fit.
   Layer(c10::string_view cell, const at::Tensor& input, const OptionalTensor& batch_sizes, const OptionalTensor& h0,
@@ -39,8 +40,11 @@ struct Layer {
   at::Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype) const;
   at::Tensor empty_output() const;
 
+  // t, checked: these sizes, this dtype, the layer's device, all of it in memory. Copied if its numbers are not
+  // aligned.
+  at::Tensor operand(const at::Tensor& t, at::ScalarType expected, at::IntArrayRef sizes, const char* name) const;
+
  private:
-  at::Tensor operand(const at::Tensor& t, at::ScalarType expected, const char* name) const;
   at::Tensor state(const at::Tensor& t, int64_t size, const char* name) const;
   void read_weights(at::TensorList given);
   void read_lengths(const OptionalTensor& batch_sizes);

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/zeros.h>
 
+#include "torch_threads.h"
+
 namespace fastrnn {
 
 using at::Tensor;
@@ -20,6 +22,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Device& device, c10::st
                                                    const OptionalTensor& c0, at::TensorList weights, bool biases,
                                                    bool bidirectional, bool batch_first, bool save, bool recompute) {
   check_served(device, input);
+  NoThreadsInForkedChild guard;
   Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
   Tensor output = layer.empty_output();
   Tensor hn = layer.empty({layer.directions, layer.batch, layer.output_size});
@@ -36,16 +39,13 @@ std::vector<Tensor> backward(const Device& device, c10::string_view cell, const 
                              at::TensorList weights, const Tensor& output_, const Tensor& saved, bool biases,
                              bool bidirectional, bool batch_first, const c10::List<bool>& needs) {
   check_served(device, input);
+  NoThreadsInForkedChild guard;
   Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
   TORCH_CHECK(needs.size() == 3 + weights.size(), "Expected needs for input, h0, c0 and ", weights.size(),
               " weights, got ", needs.size());
   const Tensor blank = layer.empty_output();
   auto incoming = [&](const OptionalTensor& t, at::IntArrayRef sizes, const char* name) {
-    if (!t) return Tensor();
-    check_sizes(*t, sizes, name);
-    check_dtype(*t, layer.dtype, name);
-    check_device(*t, layer.device, name);
-    return *t;
+    return t ? layer.operand(*t, layer.dtype, sizes, name) : Tensor();
   };
   auto last_contiguous = [](const Tensor& t) {
     return t.defined() && t.numel() && t.stride(-1) != 1 ? t.contiguous() : t;
@@ -58,6 +58,7 @@ std::vector<Tensor> backward(const Device& device, c10::string_view cell, const 
   gradients.cn = contiguous(incoming(d_cn, {layer.directions, layer.batch, layer.hidden_size}, "d_cn"));
   check_sizes(saved, device.saved_sizes(layer, saved.dim() == 4), "saved");
   check_device(saved, layer.device, "saved");
+  check_in_memory(saved, "saved");
   TORCH_CHECK(saved.scalar_type() == device.saved_dtype(layer.dtype) && saved.is_contiguous(),
               "Expected saved as forward returned it");
 

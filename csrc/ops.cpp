@@ -1,8 +1,11 @@
 // What C++ offers to the layers: the operators' schemas, and the module fastrnn._C.
+#include <omp.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 #include <torch/library.h>
+
+#include <algorithm>
 
 #include "cpu/dispatch.h"
 #include "cpu/forked.h"
@@ -34,15 +37,23 @@ namespace py = pybind11;
 
 namespace {
 
+template <class T>
+using Numbers = py::array_t<T, int(py::array::c_style) | int(py::detail::npy_api::NPY_ARRAY_ALIGNED_)>;
+
 // 'sigmoid', 'tanh' or 'relu' of every number, as the kernels compute it.
 template <class T>
-py::array_t<T> activation(const std::string& name, py::array_t<T, py::array::c_style> x,
-                          void (*run)(char, const T*, T*, int64_t)) {
+py::array_t<T> activation(const std::string& name, const Numbers<T>& x, void (*run)(char, const T*, T*, int64_t)) {
   if (name != "sigmoid" && name != "tanh" && name != "relu")
     throw py::value_error("activation must be 'sigmoid', 'tanh' or 'relu', got '" + name + "'");
   py::array_t<T> y(x.size());
   run(name[0], x.data(), y.mutable_data(), x.size());
   return y;
+}
+
+double fma_peak(int threads) {
+  if (threads < 1) throw py::value_error("threads must be at least 1, got " + std::to_string(threads));
+  py::gil_scoped_release release;
+  return fastrnn::kernels().fma_gflops(fastrnn::forked() ? 1 : std::min(threads, omp_get_num_procs()));
 }
 
 std::string compiler() {
@@ -79,9 +90,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("instruction_set", [] { return std::string(fastrnn::kernels().name); }, "generic, avx2 or avx512");
   m.def("build_info", build_info, "compiler, OpenMP version, whether CUDA kernels were built");
   m.def(
-      "fma_peak", [](int threads) { return fastrnn::kernels().fma_gflops(fastrnn::forked() ? 1 : threads); },
-      py::arg("threads"), py::call_guard<py::gil_scoped_release>(),
-      "float32 multiply-adds on registers alone, GFLOP/s over all threads; in a child of fork over one");
+      "fma_peak", fma_peak, py::arg("threads"),
+      "float32 multiply-adds on registers alone, GFLOP/s over all threads, of which no more than there are processors; "
+      "in a child of fork over one");
   m.def("assume_cores", fastrnn::assume_cores, "for tests: use as many threads as if there were so many cores");
   m.def(
       "dissolve_teams", [](std::optional<int> meeting) { fastrnn::dissolve_teams_at = meeting.value_or(INT_MAX); },
@@ -92,10 +103,10 @@ PYBIND11_MODULE(_C, m) {
   m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");
-  m.def("activation_float", [](const std::string& name, py::array_t<float, py::array::c_style> x) {
+  m.def("activation_float", [](const std::string& name, const Numbers<float>& x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);
   });
-  m.def("activation_double", [](const std::string& name, py::array_t<double, py::array::c_style> x) {
+  m.def("activation_double", [](const std::string& name, const Numbers<double>& x) {
     return activation<double>(name, x, fastrnn::kernels().activation_double);
   });
 }

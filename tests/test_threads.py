@@ -209,31 +209,46 @@ def test_two_python_threads_at_once():
     assert not wrong
 
 
-def _in_a_child(layer, input, queue):
-    output, _ = layer(input.requires_grad_())
-    (grad,) = torch.autograd.grad(output, input, torch.ones(()).expand_as(output))
-    queue.put((output.detach().numpy(), grad.numpy()))
+def _output_and_gradients(layer, input, state):
+    with torch.no_grad():
+        inferred = layer(input, state)[0]
+    output = layer(input, state)[0]
+    ones = torch.ones(()).expand_as(output)  # the gradient of a sum
+    return [inferred, output.detach(), *torch.autograd.grad(output, [input, state, *layer.parameters()], ones)]
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_after_fork():
+@pytest.mark.parametrize("recompute", [False, True])
+def test_after_fork(recompute):
     """A child has none of its parent's OpenMP threads: it must not wait for them.
 
-    torch's own operators do wait, so the tensors are small enough for those to stay on one thread.
+    Nor must torch's operators that the layer calls: input, weights and the expanded gradient have to be copied, and are
+    so large that torch would share out the work.
     """
     torch.set_num_threads(2)
-    layer = make(fastrnn.nn, "lstm", 64, 300)
-    input = random(10, 5, 64, dtype=torch.float32)
-    expected = layer(input)[0].detach()  # the parent's threads are running now
+    layer = make(fastrnn.nn, "gru", 640, 100, recompute=recompute)
+    for name, weight in layer.named_parameters():
+        if name.startswith("weight"):
+            weight.data = weight.data.T.contiguous().T
+    input = random(640, 8, 50, dtype=torch.float32).permute(2, 1, 0).requires_grad_()
+    state = random(100, 8, 1, dtype=torch.float32).permute(2, 1, 0).requires_grad_()
+    expected = _output_and_gradients(layer, input, state)  # the parent's threads are running now
     context = multiprocessing.get_context("fork")
-    queue = context.Queue()
-    child = context.Process(target=_in_a_child, args=(layer, input, queue), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+
+    def work():
+        sender.send([t.numpy() for t in _output_and_gradients(layer, input, state)])
+        sender.send(torch.get_num_threads())
+
+    child = context.Process(target=work, daemon=True)
     child.start()
     try:
-        output, _ = queue.get(timeout=60)
+        assert receiver.poll(60)
+        found = receiver.recv()
+        assert receiver.recv() == 2
     finally:
         child.kill()
-    assert torch.equal(torch.from_numpy(output), expected)
+    assert all(torch.equal(torch.from_numpy(a), b) for a, b in zip(found, expected, strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -156,12 +156,13 @@ class Backward : Sequence<Cell, T> {
     for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
       V save[Cell::saves + 1], da[Cell::slots];
       for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved_row + k * width + u);
-      for (int k = 0; k < Cell::slots; ++k) da[k] = V::load(da_row + k * width + u);
+      for (int k : Cell::recurrent_slots) da[k] = V::load(da_row + k * width + u);
       V dh_prev = V::load(dh + b * width + u);
       if constexpr (Cell::gated)
         Cell::gate_backward(save, V::load(h_prev_row + u, int(hidden - u)), V::load(dgated + b * width + u), da,
                             dh_prev);
-      for (int k = 0; k < Cell::slots; ++k) da[k].store(da_row + k * width + u);
+      // Not the gated slot: other threads may still be reading it, for their units of the second product.
+      for (int k : Cell::recurrent_slots) da[k].store(da_row + k * width + u);
       dh_prev.store(dh + b * width + u);
     }
   }

@@ -44,7 +44,7 @@ int wanted_threads() { return forked() || at::in_parallel_region() ? 1 : at::get
 
 std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
   if (!recompute || saved_row(layer) == 0) return {layer.directions, layer.rows, saved_row(layer)};
-  const int64_t checkpoints = (layer.times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint;
+  const int64_t checkpoints = (layer.times - 1) / least_steps_per_checkpoint + 1;  // of one step at least
   return {layer.directions, checkpoints, layer.batch,
           checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype))};
 }

@@ -1,0 +1,26 @@
+// torch's own operators in a forked child: a copy of a large tensor would wait for the parent's OpenMP threads for
+// ever.
+#pragma once
+#include <ATen/Parallel.h>
+
+#include "cpu/forked.h"
+
+namespace fastrnn {
+
+// In a child of fork, while this lives, torch's operators stay on the calling thread.
+class NoThreadsInForkedChild {
+ public:
+  NoThreadsInForkedChild() {
+    if (threads > 1) at::set_num_threads(1);
+  }
+  ~NoThreadsInForkedChild() {
+    if (threads > 1) at::set_num_threads(threads);
+  }
+  NoThreadsInForkedChild(const NoThreadsInForkedChild&) = delete;
+  NoThreadsInForkedChild& operator=(const NoThreadsInForkedChild&) = delete;
+
+ private:
+  const int threads = forked() ? at::get_num_threads() : 1;
+};
+
+}  // namespace fastrnn
