@@ -132,7 +132,7 @@ def test_scratch_memory_grows_and_is_used_again():
         assert all(r.isfinite().all() for r in results)
 
 
-def _processor_times_of_a_call(layer, input):
+def _processor_times_of_a_call(layer, input, cores):
     """Ticks of processor time that each thread of this process spends in a few calls, busiest first."""
 
     def so_far():
@@ -147,24 +147,27 @@ def _processor_times_of_a_call(layer, input):
         layer(input)
         before = so_far()
         for _ in range(5):
+            _C.assume_cores(cores)  # forgets delays, after which a call has fewer threads
             layer(input)
         after = so_far()
     return sorted((after[t] - before.get(t, 0) for t in after), reverse=True)
 
 
 def test_two_threads_really_run():
-    """A build without OpenMP would be right and single-threaded: count who burns processor time during a call."""
+    """A build without OpenMP would be right and single-threaded: count who burns processor time during a call.
+
+    There the second thread has no time at all. Beside other programs it may have little, since a team is dissolved.
+    """
     torch.set_num_threads(2)
-    busy = _processor_times_of_a_call(make(fastrnn.nn, "lstm", 512, 512), random(64, 64, 512, dtype=torch.float32))
-    assert busy[1] > 0.3 * busy[0] > 0
+    busy = _processor_times_of_a_call(make(fastrnn.nn, "lstm", 512, 512), random(64, 64, 512, dtype=torch.float32), 2)
+    assert busy[1] > 0.1 * busy[0] > 0
 
 
 def test_no_more_threads_than_cores():
     """They would wait for each other, and for a core, once a step."""
-    _C.assume_cores(0)
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(4 * cores)
-    busy = _processor_times_of_a_call(make(fastrnn.nn, "lstm", 512, 512), random(64, 64, 512, dtype=torch.float32))
+    busy = _processor_times_of_a_call(make(fastrnn.nn, "lstm", 512, 512), random(64, 64, 512, dtype=torch.float32), 0)
     assert sum(ticks > 0.1 * busy[0] for ticks in busy) <= cores
 
 
