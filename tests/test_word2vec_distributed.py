@@ -121,14 +121,24 @@ except BaseException as error:
 """
 
 
+CALLBACK = """
+    class Callback:
+        def on_epoch_end(self, model):
+            {does}
+    model.callbacks = [Callback()]
+"""
+
+
 @pytest.mark.parametrize(
     ("before", "said"),
     [
         ("    if rank == 1: os._exit(7)", "another rank has ended or cannot be reached"),
         ("    model.sync_words += rank", "all ranks must have the same sync_words, got 400000, 400001"),
         ("    if rank == 1: os.chdir(out)", "rank 1 failed: FileNotFoundError"),
+        (CALLBACK.replace("{does}", "if rank == 1: raise ValueError('enough')"), "rank 1 failed: ValueError: enough"),
+        (CALLBACK.replace("{does}", "model.alpha /= 1 + rank"), "all ranks must have the same settings"),
     ],
-    ids=["ends", "differs", "lacks the corpus"],
+    ids=["ends", "differs", "lacks the corpus", "has enough", "changes a setting"],
 )
 def test_a_rank_that_fails_ends_the_others(corpus, tmp_path, before, said):
     finished = train(tmp_path, FAIL.replace("{before}", before))

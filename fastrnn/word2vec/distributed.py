@@ -80,6 +80,7 @@ class DistributedWord2Vec(Word2Vec):
             {
                 "settings": self.settings,
                 "sync_words": self.sync_words,
+                "checksum of vectors_lockf": zlib.crc32(np.asarray(self.wv.vectors_lockf, dtype=np.float32).tobytes()),
                 "number of words in the vocabulary": len(self.vocabulary),
                 "checksum of the vocabulary": zlib.crc32(self.vocabulary.counts.tobytes(), zlib.crc32(keys)),
                 "number of words in the corpus": len(corpus.ids),
