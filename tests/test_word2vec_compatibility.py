@@ -47,6 +47,10 @@ def test_so_do_its_methods() -> None:
     model.build_vocab(SENTENCES)
     with pytest.raises(TypeError, match="must have one of the methods on_train_begin"):
         model.train(SENTENCES, callbacks=[print])
+    model.callbacks = [print]
+    with pytest.raises(TypeError, match="must have one of the methods on_train_begin"):
+        model.train(SENTENCES)
+    model.callbacks = ()
     with pytest.raises(TypeError, match="word_count is not here: start_alpha= and end_alpha="):
         model.train(SENTENCES, word_count=7)
     with pytest.raises(TypeError, match=r"train\(\) got an unexpected keyword argument 'iterations'"):

@@ -103,6 +103,7 @@ def test_no_outputs_are_an_error_when_training_begins_and_not_before() -> None:
         ("most_similar", "the vectors have it: model.wv.most_similar$"),
         ("score", "gensim's score is not here: use predict_output_word"),
         ("syn0", "use model.wv.vectors$"),
+        ("hashfxn", "gensim's setting of that name has no effect here$"),
         ("syn1", "it is there with hs=1$"),
     ],
 )

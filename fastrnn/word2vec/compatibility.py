@@ -96,6 +96,8 @@ def missing_from_model(owner: object, name: str, is_built: bool) -> AttributeErr
     if name in BUILT:
         trains = {"syn1": "hs=1", "syn1neg": "negative above 0"}
         hint = f"; it is there with {trains[name]}" if is_built else "; is the vocabulary built? Call build_vocab first"
+    elif name in WITHOUT_EFFECT:
+        hint = "; gensim's setting of that name has no effect here"
     elif name in MODEL:
         hint = f"; gensim's {name} is not here: use {MODEL[name]}"
     elif not name.startswith("_") and hasattr(WordVectors, name):

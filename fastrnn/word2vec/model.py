@@ -123,7 +123,7 @@ class Word2Vec(Building):
         for name, rate in (("start_alpha", start_alpha), ("end_alpha", end_alpha)):
             if rate is not None:
                 real(name, rate, *REAL["alpha"])
-        self._watchers = self.callbacks if callbacks is None else events.checked(callbacks)
+        self._watchers = events.checked(self.callbacks if callbacks is None else callbacks)
         if self.progress is not None:
             self._watchers = [*self._watchers, ProgressCallback(self.progress)]
         self._share_table()
