@@ -133,9 +133,9 @@ class Vocabulary:
         if len(keys) - rows.count(-1) < len(self):
             missing = next(key for key in self.index_to_key if key not in {*keys})
             raise ValueError(f"the model trains the word {missing!r}, which its vectors (wv) no longer have")
-        stranger = next((key for key in keys if not isinstance(key, str)), None)
-        if stranger is not None:
-            raise ValueError(f"the words of a model are str, got the key {stranger!r} among its vectors (wv)")
+        other = next((key for key in keys if not isinstance(key, str)), None)
+        if other is not None:
+            raise ValueError(f"the words of a model are str, got the key {other!r} among its vectors (wv)")
         theirs = np.zeros(len(keys), dtype=np.int64) if counts is None else counts
         at = np.array(rows, dtype=np.int64)
         return Vocabulary(keys, np.where(at < 0, theirs, self.counts[at]), self.total_words, self.sentences), rows
