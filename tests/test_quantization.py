@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.ao.quantization import default_dynamic_qconfig, quantize_dynamic
+from torch.ao.quantization import QConfigMapping, default_dynamic_qconfig, quantize_dynamic, quantize_fx
 
 import fastrnn
 from fastrnn.nn.face import Faced
@@ -75,3 +75,21 @@ def test_a_subclass_stays_what_it_is_as_torchs_does():
         pass
 
     assert type(quantize_dynamic(nn.Sequential(Mine(4, 4)))[0]) is Mine
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor:UserWarning")  # torch's own code
+def test_quantized_in_a_graph_as_torch_does():
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm, self.out = nn.LSTM(8, 8), nn.Linear(8, 3)
+
+        def forward(self, x):
+            return self.out(self.lstm(x)[0])
+
+    theirs, x = Small().eval(), torch.randn(5, 2, 8)
+    ours = fastrnn.convert(copy.deepcopy(theirs))
+    mapping = QConfigMapping().set_object_type(nn.LSTM, default_dynamic_qconfig)
+    expected, found = (quantize_fx.convert_fx(quantize_fx.prepare_fx(m, mapping, (x,))) for m in (theirs, ours))
+    assert type(found.lstm) is type(expected.lstm) is torch.ao.nn.quantized.dynamic.LSTM
+    torch.testing.assert_close(found(x), expected(x))
