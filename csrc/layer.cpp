@@ -10,16 +10,6 @@ using at::Tensor;
 
 namespace {
 
-CellKind cell_kind(c10::string_view name) {
-  if (name == "rnn_tanh") return CellKind::rnn_tanh;
-  if (name == "rnn_relu") return CellKind::rnn_relu;
-  if (name == "rnn_sigmoid") return CellKind::rnn_sigmoid;
-  if (name == "gru") return CellKind::gru;
-  if (name == "gru_reset_before") return CellKind::gru_reset_before;
-  if (name == "lstm") return CellKind::lstm;
-  TORCH_CHECK_VALUE(false, "cell must be rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before or lstm, got ", name);
-}
-
 int64_t gate_count(CellKind cell) {
   switch (cell) {
     case CellKind::lstm:
@@ -33,6 +23,16 @@ int64_t gate_count(CellKind cell) {
 }
 
 }  // namespace
+
+CellKind cell_kind(c10::string_view name) {
+  if (name == "rnn_tanh") return CellKind::rnn_tanh;
+  if (name == "rnn_relu") return CellKind::rnn_relu;
+  if (name == "rnn_sigmoid") return CellKind::rnn_sigmoid;
+  if (name == "gru") return CellKind::gru;
+  if (name == "gru_reset_before") return CellKind::gru_reset_before;
+  if (name == "lstm") return CellKind::lstm;
+  TORCH_CHECK_VALUE(false, "cell must be rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before or lstm, got ", name);
+}
 
 void check_sizes(const Tensor& t, at::IntArrayRef expected, const char* name) {
   TORCH_CHECK(t.sizes() == expected, "Expected ", name, " size ", expected, ", got ", t.sizes());

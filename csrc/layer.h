@@ -12,6 +12,7 @@ namespace fastrnn {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
+CellKind cell_kind(c10::string_view name);
 void check_sizes(const at::Tensor& t, at::IntArrayRef expected, const char* name);
 void check_dtype(const at::Tensor& t, at::ScalarType expected, const char* name);
 void check_device(const at::Tensor& t, at::Device expected, const char* name);

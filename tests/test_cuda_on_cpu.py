@@ -22,12 +22,12 @@ def emulated(tmp_path_factory):
     if not (include / "cuda_fp16.h").exists():
         pytest.skip(f"the headers of CUDA's numbers are not in {include}")
     sources = ["tests/cuda_on_cpu.cpp", "csrc/layer.cpp", "csrc/operators.cpp"]
-    sources += [f"csrc/cuda/{name}.cpp" for name in ("direction", "forward", "backward", "passes")]
+    sources += [f"csrc/cuda/{name}.cpp" for name in ("direction", "forward", "backward", "passes", "product")]
     load(
         "fastrnn_cuda_on_cpu",
         [str(ROOT / source) for source in sources],
         extra_cflags=["-O1", "-w"],
-        extra_include_paths=[str(include)],
+        extra_include_paths=[str(ROOT / "tests" / "cublas_on_cpu"), str(include)],
         build_directory=str(tmp_path_factory.mktemp("cuda_on_cpu")),
         is_python_module=False,
     )
@@ -87,6 +87,66 @@ def test_as_the_cpu_kernels(emulated, cell, options, recompute):
     computed = _run(emulated, arguments, incoming, torch.float64, recompute)
     for want, got in zip(expected, computed, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+def _expanded(x):
+    """The same input for every row of the batch: rows that lie on one another."""
+    return x[:, :1].expand_as(x)
+
+
+def _unfolded(x):
+    """A window that moves by one number a step: rows that overlap."""
+    numbers = torch.randn(x.numel(), dtype=x.dtype)
+    return numbers.as_strided(x.shape, (x.size(1), 1, 1) if x.dim() == 3 else (1, 1))
+
+
+def _columns(x):
+    """Of a wider matrix: rows that lie further apart than they are wide."""
+    wide = torch.randn(*x.shape[:-1], 2 * x.size(-1) + 1, dtype=x.dtype)
+    return wide[..., 1 : 1 + x.size(-1)]
+
+
+def _transposed(x):
+    return torch.randn(*x.shape[::-1], dtype=x.dtype).permute(*range(x.dim())[::-1])
+
+
+LAYOUTS = [_expanded, _unfolded, _columns, _transposed]
+
+
+@pytest.mark.parametrize("packed", [None, [3, 3, 2, 2, 1]], ids=["padded", "packed"])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout_of_the_input(emulated, layout, batch_first, packed):
+    """cuBLAS is told how far apart rows lie. It must not be told wrong, nor read what is not the tensor's."""
+    options = {"packed": packed, "bidirectional": True, "batch_first": batch_first and not packed}
+    (cell, x, *others), incoming = _arguments("lstm", **options)
+    x = x[:1].expand_as(x) if packed and layout is _expanded else layout(x)
+    assert not x.is_contiguous()
+    incoming[0] = incoming[0].flatten()[0].expand_as(incoming[0])  # the gradient of a sum
+    expected = _run(ops, (cell, x.contiguous(), *others), [incoming[0].contiguous(), *incoming[1:]], torch.float64)
+    for recompute in (False, True):
+        computed = _run(emulated, (cell, x, *others), incoming, torch.float64, recompute)
+        for want, got in zip(expected, computed, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_tf32_for_matmul_is_not_for_layers(emulated, cell):
+    """Each has a switch of its own. torch's handle of cuBLAS comes with that of its own products."""
+    arguments, incoming = _arguments(cell, bidirectional=True)
+    found = []
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    try:
+        for matmul.fp32_precision in ("ieee", "tf32"):
+            with gpu.tf32(False):
+                found.append(_run(emulated, arguments, incoming, torch.float32))
+    finally:
+        matmul.fp32_precision = before
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    with gpu.tf32(True):
+        rounded = _run(emulated, arguments, incoming, torch.float32)
+    assert not torch.equal(rounded[0], found[0][0])
 
 
 # Rounding of weights, inputs and states to the dtype: a few units in its last place.
@@ -178,8 +238,93 @@ def test_persistent_kernels_over_several_checkpoints(emulated, monkeypatch, cell
     _check_persistent(emulated, monkeypatch, "block", *arguments, torch.float16)
 
 
-def test_unknown_kernel(emulated, monkeypatch):
+UNKNOWN = ["warp", "step:2", "block:2", "cluster:1", "cluster:17", "cluster:", "cluster:4x", "grid:0", "grid:-1"]
+
+
+@pytest.mark.parametrize("kernel", UNKNOWN)
+def test_unknown_kernel(emulated, monkeypatch, kernel):
     arguments, incoming = _arguments("lstm")
-    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "warp")
-    with pytest.raises(ValueError, match="must be step, block, cluster or grid, got warp"):
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
+    with pytest.raises(ValueError, match=f"must be step, block, cluster or grid, or .*, got {kernel}$"):
         _run(emulated, arguments, incoming, torch.float16)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "cell"),
+    [
+        ("block:1", "lstm"),
+        ("cluster:2", "gru"),
+        ("cluster:4", "lstm"),
+        ("cluster:16", "rnn_tanh"),
+        ("grid:1", "gru"),
+        ("grid:4", "lstm"),
+        ("grid:16", "rnn_tanh"),
+    ],
+)
+def test_teams_of_a_forced_size(emulated, monkeypatch, kernel, cell):
+    """Also of more blocks than there are units for."""
+    arguments = _arguments(cell, hidden=40, batch=9, times=3, bidirectional=True)
+    _check_persistent(emulated, monkeypatch, kernel, *arguments, torch.bfloat16)
+    team = emulated.cuda_team(cell, torch.bfloat16, 40, 9, True)
+    assert team[0] == int(kernel.partition(":")[2])
+
+
+class TestTeams:
+    """How a layer is laid out, by the blocks and clusters that the device says it can run at once."""
+
+    @pytest.fixture(autouse=True)
+    def _device(self, emulated):
+        yield
+        emulated.set_multiprocessors([18, 6])
+
+    @pytest.fixture
+    def team(self, emulated, monkeypatch):
+        def team(kernel, hidden, batch, *, groups, cell="lstm", dtype=torch.float16, backward=False):
+            monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
+            emulated.set_multiprocessors(groups)
+            return emulated.cuda_team(cell, dtype, hidden, batch, backward)
+
+        return team
+
+    def test_clusters_stay_within_a_group_of_multiprocessors(self, team):
+        """24 multiprocessors are three clusters of 8, but not where they are 18 and 6."""
+        assert team("cluster:8", 384, 24, groups=[24])[:2] == [8, 8]
+        assert team("cluster:8", 384, 24, groups=[18, 6])[:2] == [8, 16]
+
+    def test_there_is_no_team_of_more_blocks_than_any_group_has(self, team):
+        assert team("cluster", 500, 3, groups=[18, 6])[0] == 16
+        assert team("cluster", 500, 3, groups=[12, 12]) == []
+
+    def test_where_not_all_clusters_run_at_once_they_have_as_many_rows_as_fit(self, team):
+        assert team("cluster:8", 256, 1000, groups=[18, 6])[:2] == [8, 32]
+
+    def test_a_grid_runs_at_once_or_not_at_all(self, team):
+        assert team("grid:12", 128, 9, groups=[24])[:2] == [12, 8]
+        assert team("grid:12", 128, 17, groups=[24])[:2] == [12, 16]
+        assert team("grid:12", 128, 65, groups=[24]) == []
+
+    def test_one_buffer_of_h_is_enough_for_a_grid(self, team):
+        """With two, an H100 has no place for this layer; blocks that write into each other's need two."""
+        assert team("grid", 1024, 32, groups=[132])[0] > 0
+        of_a_grid, of_a_cluster = (team(kernel, 128, 8, groups=[24])[2] for kernel in ("grid:4", "cluster:4"))
+        assert of_a_cluster - of_a_grid == 8 * (128 + 8) * 2
+
+    def test_steps_have_no_team(self, team):
+        assert team("step", 64, 8, groups=[24]) == []
+        for layer in ({"dtype": torch.float64}, {"cell": "gru_reset_before"}, {"hidden": 5000}):
+            assert team("cluster", **({"hidden": 64, "batch": 8, "groups": [24]} | layer)) == []
+        with gpu.tf32(False):
+            assert team("cluster", 64, 8, groups=[24], dtype=torch.float32) == []
+        with gpu.tf32(True):
+            assert team("cluster", 64, 8, groups=[24], dtype=torch.float32)[0] == 2
+
+
+def test_a_failed_launch_leaves_no_error_behind(emulated):
+    """CUDA keeps it until it is asked; torch asks after its next kernel, which would seem to have failed."""
+    arguments, incoming = _arguments("gru")
+    expected = _run(emulated, arguments, incoming, torch.float64)
+    emulated.fail_next_launch()
+    with pytest.raises(RuntimeError, match=r"kernel launch failed: .*torch's own operator runs instead"):
+        _run(emulated, arguments, incoming, torch.float64)
+    assert emulated.last_error() == 0
+    assert all(map(torch.equal, expected, _run(emulated, arguments, incoming, torch.float64)))

@@ -3,8 +3,9 @@
 #include <ATen/Context.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdlib>
-#include <string>
+#include <string_view>
 
 #include "../cells/cells.h"
 
@@ -29,7 +30,10 @@ CellShape shape_of(CellKind cell) {
 at::ScalarType accumulated(at::ScalarType dtype) { return dtype == at::kDouble ? at::kDouble : at::kFloat; }
 
 void check(cudaError_t error) {
-  TORCH_CHECK(error == cudaSuccess, "fastrnn's CUDA kernel was not started: ", cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // clears it: torch would report it once more, at some later kernel of its own
+  TORCH_CHECK(false, "fastrnn's CUDA kernel launch failed: ", cudaGetErrorString(error),
+              ". Without FASTRNN_CUDA_KERNEL torch's own operator runs instead");
 }
 
 namespace {
@@ -62,18 +66,52 @@ Direction::Direction(const Layer& layer, int64_t index, const Tensor& x, const T
   if (layer.c0) c0 = (*layer.c0)[index];
 }
 
-// The default is what has been measured: so far nothing but the steps.
-Regime Direction::regime() const {
+namespace {
+
+// FASTRNN_CUDA_KERNEL: step, block, cluster or grid; "cluster:4" and "grid:4" ask for teams of four blocks. Unset it is
+// step: nothing else has been measured.
+Regime asked_for() {
   const char* given = std::getenv("FASTRNN_CUDA_KERNEL");
-  const std::string name = given ? given : "step";
-  const Regime regime = name == "block"     ? one_block
-                        : name == "cluster" ? block_cluster
-                        : name == "grid"    ? whole_grid
-                                            : step_by_step;
-  TORCH_CHECK_VALUE(regime.most_blocks || name == "step",
-                    "FASTRNN_CUDA_KERNEL must be step, block, cluster or grid, got ", name);
-  const bool tf32 = number != Number::float32 || at::globalContext().allowTF32CuDNN(at::Float32Op::RNN);
-  return layer.packed || projected() || shape.gated || !tf32 ? step_by_step : regime;
+  const std::string_view text = given && *given ? given : "step", name = text.substr(0, text.find(':'));
+  Regime regime = name == "block" ? one_block : name == "cluster" ? block_cluster : whole_grid;
+  bool known = name == "block" || name == "cluster" || name == "grid";
+  if (known && name.size() < text.size()) {
+    int blocks = 0;
+    const auto [end, error] = std::from_chars(text.data() + name.size() + 1, text.data() + text.size(), blocks);
+    known = error == std::errc() && end == text.data() + text.size() && blocks >= regime.least_blocks &&
+            blocks <= regime.most_blocks;
+    regime.least_blocks = regime.most_blocks = blocks;
+  }
+  TORCH_CHECK_VALUE(known || text == "step",
+                    "FASTRNN_CUDA_KERNEL must be step, block, cluster or grid, or with the "
+                    "blocks of a team cluster:2 to cluster:16 or grid:1 and more, got ",
+                    text);
+  return known ? regime : step_by_step;
+}
+
+}  // namespace
+
+Regime regime_for(CellKind cell, at::ScalarType dtype) {
+  const bool tf32 = at::globalContext().allowTF32CuDNN(at::Float32Op::RNN);
+  const Regime regime = asked_for();
+  const bool served = dtype == at::kHalf || dtype == at::kBFloat16 || (dtype == at::kFloat && tf32);
+  return served && !shape_of(cell).gated ? regime : step_by_step;
+}
+
+Regime Direction::regime() const {
+  const Regime regime = regime_for(layer.cell, layer.dtype);
+  return layer.packed || projected() ? step_by_step : regime;
+}
+
+std::vector<int64_t> team_for(c10::string_view cell, at::ScalarType dtype, int64_t hidden_size, int64_t batch,
+                              bool backward) {
+  TORCH_CHECK_VALUE(hidden_size > 0 && batch > 0, "Expected sizes greater than zero, got hidden_size ", hidden_size,
+                    " and batch ", batch);
+  const CellKind kind = cell_kind(cell);
+  const Team team =
+      (backward ? backward_team : forward_team)(kind, number_of(dtype), hidden_size, batch, regime_for(kind, dtype));
+  if (!team.blocks) return {};
+  return {team.blocks, team.rows, int64_t(team.shared)};
 }
 
 Exchange::Exchange(const Direction& d, const Team& team) {

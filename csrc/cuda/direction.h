@@ -23,6 +23,16 @@ at::ScalarType accumulated(at::ScalarType dtype);
 // Throws the error of a launch, if it is one.
 void check(cudaError_t error);
 
+// The kernels that FASTRNN_CUDA_KERNEL asks for, if they serve padded layers of this kind without a projection.
+Regime regime_for(CellKind cell, at::ScalarType dtype);
+
+// What will run such a layer on the current device: a team's blocks, rows of the batch and bytes of shared memory a
+// block; nothing where it goes step by step.
+constexpr const char* team_schema =
+    "cuda_team(str cell, ScalarType dtype, int hidden_size, int batch, bool backward) -> int[]";
+std::vector<int64_t> team_for(c10::string_view cell, at::ScalarType dtype, int64_t hidden_size, int64_t batch,
+                              bool backward);
+
 struct Range {
   int64_t begin, end;
   int64_t size() const { return end - begin; }

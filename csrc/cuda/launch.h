@@ -2,6 +2,10 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <mutex>
+#include <set>
+#include <utility>
+
 #ifndef __CUDACC__
 #include "on_cpu.h"
 #endif
@@ -18,29 +22,74 @@ struct Launch {
 
 #ifdef __CUDACC__
 
+inline int attribute(cudaDeviceAttr which, int device) {
+  int value = 0;
+  return cudaDeviceGetAttribute(&value, which, device) == cudaSuccess ? value : 0;
+}
+
+// Allows a kernel all shared memory and the largest clusters that the current device has; asked once per device.
+inline cudaError_t prepare(const void* kernel) {
+  static std::mutex mutex;
+  static std::set<std::pair<const void*, int>> prepared;
+  int device = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error) return error;
+  const std::lock_guard lock(mutex);
+  if (prepared.count({kernel, device})) return cudaSuccess;
+  error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  if (!error && attribute(cudaDevAttrComputeCapabilityMajor, device) >= 9)
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  if (!error) prepared.insert({kernel, device});
+  return error;
+}
+
+// A launch as CUDA wants it; not to be copied, since one part points to the other.
+struct Configuration {
+  cudaLaunchAttribute attribute{};
+  cudaLaunchConfig_t config{};
+
+  Configuration(const Launch& shape, cudaStream_t stream) {
+    if (shape.together) {
+      attribute.id = cudaLaunchAttributeCooperative;
+      attribute.val.cooperative = 1;
+    } else {
+      attribute.id = cudaLaunchAttributeClusterDimension;
+      attribute.val.clusterDim = {shape.cluster, 1, 1};
+    }
+    config.gridDim = shape.grid, config.blockDim = dim3(shape.threads), config.dynamicSmemBytes = shape.shared;
+    config.stream = stream, config.attrs = &attribute;
+    config.numAttrs = shape.together || shape.cluster > 1;
+  }
+  Configuration(const Configuration&) = delete;
+};
+
 template <class... Parameters>
 cudaError_t launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t stream,
                    const Parameters&... parameters) {
-  constexpr unsigned portable_cluster = 8;
-  cudaError_t error = cudaSuccess;
-  if (shape.shared)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared));
-  if (!error && shape.cluster > portable_cluster)
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1);
+  const cudaError_t error = shape.shared ? prepare(reinterpret_cast<const void*>(kernel)) : cudaSuccess;
   if (error) return error;
-  cudaLaunchAttribute attribute{};
-  if (shape.together) {
-    attribute.id = cudaLaunchAttributeCooperative;
-    attribute.val.cooperative = 1;
-  } else {
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {shape.cluster, 1, 1};
+  const Configuration configuration(shape, stream);
+  return cudaLaunchKernelEx(&configuration.config, kernel, parameters...);
+}
+
+// How many of a launch's clusters, or blocks, the current device runs at the same time. 0 where there is no place for
+// one: clusters stay within a part of the chip, so there are fewer than multiprocessors / size (15 of 8 on an H100).
+template <class... Parameters>
+int64_t most_at_once(void (*kernel)(Parameters...), const Launch& shape) {
+  int device = 0, count = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (!error) error = prepare(reinterpret_cast<const void*>(kernel));
+  if (!error && shape.cluster > 1) {
+    const Configuration configuration(shape, nullptr);
+    error = cudaOccupancyMaxActiveClusters(&count, kernel, &configuration.config);
+  } else if (!error) {
+    error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&count, kernel, int(shape.threads), shape.shared);
+    count *= attribute(cudaDevAttrMultiProcessorCount, device);
   }
-  cudaLaunchConfig_t config{};
-  config.gridDim = shape.grid, config.blockDim = dim3(shape.threads), config.dynamicSmemBytes = shape.shared;
-  config.stream = stream, config.attrs = &attribute;
-  config.numAttrs = shape.together || shape.cluster > 1;
-  return cudaLaunchKernelEx(&config, kernel, parameters...);
+  if (!error) return count;
+  cudaGetLastError();  // an answer here, no fault
+  return 0;
 }
 
 // A block's dynamic shared memory.
@@ -53,8 +102,16 @@ __device__ inline char* shared_memory() {
 
 template <class... Parameters>
 cudaError_t launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t, const Parameters&... parameters) {
+  if (on_cpu::next_launch != cudaSuccess) return on_cpu::last_error = std::exchange(on_cpu::next_launch, cudaSuccess);
   const unsigned cluster = shape.together ? shape.grid.x : shape.cluster;
   return run_on_cpu(kernel, shape.grid, shape.threads, cluster, shape.shared, parameters...);
+}
+
+int attribute(cudaDeviceAttr which, int device);
+
+template <class Kernel>
+int64_t most_at_once(Kernel, const Launch& shape) {
+  return on_cpu::device.most_at_once(shape.cluster);
 }
 
 inline char* aligned(std::vector<char>& memory) {

@@ -1,5 +1,10 @@
 // What the persistent kernels have in common: how shared memory is laid out and filled, how large a team must be.
 #pragma once
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <tuple>
+
 #include "../cells/cells.h"
 #include "blocks.h"
 #include "cell_step.h"
@@ -67,36 +72,59 @@ size_t bytes_needed(const Team& team) {
   return size_t(shared.taken(nullptr));
 }
 
-int attribute(cudaDeviceAttr which) {
-  int device = 0, value = 0;
-  if (cudaGetDevice(&device) != cudaSuccess || cudaDeviceGetAttribute(&value, which, device) != cudaSuccess) return 0;
-  return value;
+Launch launch_for(const Team& team, int64_t batch) {
+  const int64_t teams = (batch + team.rows - 1) / team.rows;
+  const bool grid = team.exchanged > 0;
+  return {dim3(unsigned(teams * team.blocks)), block_threads, grid ? 1 : unsigned(team.blocks), team.shared, grid};
 }
 
-// The smallest team that holds the weights, and as few rows each as keep all multiprocessors busy. Not yet measured.
 template <class Memory>
-Team smallest_team(int64_t size, int64_t batch, Regime regime) {
-  const size_t limit = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  const int processors = attribute(cudaDevAttrMultiProcessorCount);
-  const bool grid = regime == whole_grid;
-  if (regime == block_cluster && attribute(cudaDevAttrComputeCapabilityMajor) < 9) return {};  // has no clusters
-  const int most = grid ? processors : regime.most_blocks;
-  for (int blocks = regime.least_blocks; 0 < blocks && blocks <= most; blocks = grid ? blocks + 1 : 2 * blocks) {
-    Team team;
-    team.blocks = blocks;
-    team.units = int(rounded_up((size + blocks - 1) / blocks, 16));
-    team.row = int(rounded_up(size, 16)) + Memory::pad;
-    team.splits = warps / (team.units / 16) > 1 ? warps / (team.units / 16) : 1;
-    auto teams = [&] { return (batch + team.rows - 1) / team.rows; };
-    for (team.rows = 8; team.rows < 32 && teams() * blocks > processors;) team.rows *= 2;
-    if (grid && teams() * blocks > processors) continue;  // they wait for each other, so all must run
-    for (; team.rows >= 8; team.rows /= 2) {
-      if (grid) Memory::exchange(team, teams());
-      team.shared = bytes_needed<Memory>(team);
-      if (team.shared <= limit && !(grid && teams() * blocks > processors)) return team;
+Team laid_out(int64_t size, int64_t batch, int blocks, int rows, bool grid) {
+  Team team;
+  team.blocks = blocks, team.rows = rows;
+  team.units = int(rounded_up((size + blocks - 1) / blocks, 16));
+  team.row = int(rounded_up(size, 16)) + Memory::pad;
+  team.splits = warps / (team.units / 16) > 1 ? warps / (team.units / 16) : 1;
+  if (grid) Memory::exchange(team, (batch + rows - 1) / rows);
+  team.shared = bytes_needed<Memory>(team);
+  return team;
+}
+
+// The smallest team that holds the weights, of as few rows as let all teams run at once, or else of as many as fit. The
+// blocks of a grid wait for each other, so they must run at once. Not yet measured.
+template <class Memory, class Kernel>
+Team smallest_team(int64_t size, int64_t batch, Regime regime, int device, Kernel kernel_for) {
+  const size_t most_shared = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  const int most_blocks = std::min(regime.most_blocks, attribute(cudaDevAttrMultiProcessorCount, device));
+  const bool clusters = regime.most_blocks > 1 && !regime.grid;
+  if (clusters && attribute(cudaDevAttrComputeCapabilityMajor, device) < 9) return {};
+  for (int blocks = regime.least_blocks; 0 < blocks && blocks <= most_blocks; blocks += regime.grid ? 1 : blocks) {
+    Team largest;
+    for (int rows : {8, 16, 32}) {
+      const Team team = laid_out<Memory>(size, batch, blocks, rows, regime.grid);
+      if (team.shared > most_shared) break;
+      const Launch launch = launch_for(team, batch);
+      const int64_t at_once = most_at_once(kernel_for(team), launch);
+      if (launch.grid.x / launch.cluster <= at_once) return team;
+      if (!regime.grid && at_once > 0) largest = team;
     }
+    if (largest.blocks) return largest;
   }
   return {};
+}
+
+// What was found for a layer's sizes is kept: to ask the driver takes longer than a step.
+template <class Memory, class Kernel>
+Team team_of(int64_t size, int64_t batch, Regime regime, Kernel kernel_for) {
+  static std::mutex mutex;
+  static std::map<std::tuple<int64_t, int64_t, int, int, bool, int>, Team> found;
+  int device = 0;
+  if (!regime.most_blocks || cudaGetDevice(&device) != cudaSuccess) return {};
+  const std::lock_guard lock(mutex);
+  const std::tuple key(size, batch, regime.least_blocks, regime.most_blocks, regime.grid, device);
+  const auto known = found.find(key);
+  if (known != found.end()) return known->second;
+  return found[key] = smallest_team<Memory>(size, batch, regime, device, kernel_for);
 }
 
 // Calls run<Cell, T>() where there is a kernel for it.
@@ -111,14 +139,6 @@ auto for_kernel(CellKind cell, Number number, Run run) {
     }
     return Result{};
   });
-}
-
-template <class Sequence>
-Launch launch_for(const Sequence& s) {
-  const int64_t teams = (s.batch + s.team.rows - 1) / s.team.rows;
-  const bool grid = s.team.exchanged > 0;
-  return {dim3(unsigned(teams * s.team.blocks)), block_threads, grid ? 1 : unsigned(s.team.blocks), s.team.shared,
-          grid};
 }
 
 }  // namespace

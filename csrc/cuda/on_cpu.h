@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #define __launch_bounds__(...)
@@ -16,6 +17,19 @@ namespace fastrnn::cuda {
 inline dim3 gridDim, blockDim, blockIdx, threadIdx;
 
 namespace on_cpu {
+
+// What runs the clusters. Its multiprocessors are in groups that no cluster leaves, as on a GPU.
+struct Device {
+  std::vector<int64_t> groups = {18, 6};
+  int64_t multiprocessors() const { return std::accumulate(groups.begin(), groups.end(), int64_t(0)); }
+  int64_t most_at_once(unsigned cluster) const {
+    int64_t count = 0;
+    for (int64_t group : groups) count += group / cluster;
+    return count;
+  }
+};
+inline Device device;
+inline cudaError_t last_error = cudaSuccess, next_launch = cudaSuccess;
 
 struct Barrier {
   int64_t arrived = 0, members;

@@ -2,6 +2,7 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include "direction.h"
 #include "passes.h"
 
 namespace fastrnn::cuda {
@@ -24,6 +25,7 @@ const Device device = {
     },
 };
 
+TORCH_LIBRARY_FRAGMENT(fastrnn, m) { m.def(team_schema, team_for); }
 TORCH_LIBRARY_IMPL(fastrnn, CUDA, m) { register_device<device>(m); }
 
 }  // namespace

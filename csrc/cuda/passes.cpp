@@ -14,6 +14,12 @@ Tensor rows_of(const Layer& layer, const Tensor& t) {
   return (layer.batch_first ? t.transpose(0, 1) : t).reshape({layer.rows, t.size(-1)});
 }
 
+// Of the input, as the products take it: the rows of an expanded or unfolded tensor share memory, which cuBLAS refuses.
+Tensor input_rows(const Layer& layer) {
+  const Tensor rows = rows_of(layer, layer.input);
+  return rows.stride(0) < rows.size(1) ? rows.contiguous() : rows;
+}
+
 // Somewhere to write such a matrix, and back.
 Tensor new_rows(const Layer& layer, const Tensor& t) {
   if (!t.defined() || layer.packed) return t;
@@ -45,7 +51,7 @@ std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
 
 void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved,
              cudaStream_t stream) {
-  const Tensor x = rows_of(layer, layer.input), y = new_rows(layer, output);
+  const Tensor x = input_rows(layer), y = new_rows(layer, output);
   for (int64_t d = 0; d < layer.directions; ++d) {
     const Direction direction(layer, d, x, y, stream);
     Forward loop(direction);
@@ -63,7 +69,7 @@ void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const T
 
 void backward(const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients,
               cudaStream_t stream) {
-  const Tensor x = rows_of(layer, layer.input), y = rows_of(layer, output), dy = rows_of(layer, gradients.output);
+  const Tensor x = input_rows(layer), y = rows_of(layer, output), dy = rows_of(layer, gradients.output);
   const Tensor dx = new_rows(layer, gradients.input);
   for (int64_t d = 0; d < layer.directions; ++d) {
     const Direction direction(layer, d, x, y, stream);

@@ -48,11 +48,12 @@ struct BackwardSequence {
 // Which kernels may run: those that take steps, or these with so many blocks in a team.
 struct Regime {
   int least_blocks, most_blocks;  // 0: step by step
+  bool grid = false;              // the blocks share no memory; they are not a cluster
   bool operator==(const Regime&) const = default;
 };
-constexpr Regime step_by_step{0, 0}, one_block{1, 1}, block_cluster{2, 16}, whole_grid{1, 1 << 20};
+constexpr Regime step_by_step{0, 0}, one_block{1, 1}, block_cluster{2, 16}, whole_grid{1, 1 << 20, true};
 
-// The smallest team on the current device.
+// The smallest team that the current device can run.
 Team forward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
 Team backward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
 

@@ -107,24 +107,28 @@ __global__ void __launch_bounds__(block_threads, 1) run_backward(BackwardSequenc
   });
 }
 
+template <class Cell, class T>
+auto backward_kernel(const Team& team) {
+  auto of_rows = [&]<class Blocks>() {
+    return team.rows == 8    ? run_backward<Blocks, Cell, T, 1>
+           : team.rows == 16 ? run_backward<Blocks, Cell, T, 2>
+                             : run_backward<Blocks, Cell, T, 4>;
+  };
+  if (team.exchanged) return of_rows.template operator()<BlocksOfGrid>();
+  return team.blocks == 1 ? of_rows.template operator()<OneBlock>() : of_rows.template operator()<BlockCluster>();
+}
+
 }  // namespace
 
 Team backward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
   return for_kernel(cell, number, [&]<class Cell, class T>() {
-    return smallest_team<BackwardMemory<Cell, T>>(hidden_size, batch, regime);
+    return team_of<BackwardMemory<Cell, T>>(hidden_size, batch, regime, backward_kernel<Cell, T>);
   });
 }
 
 cudaError_t backward_sequence(const BackwardSequence& s, cudaStream_t stream) {
   return for_kernel(s.step.cell, s.step.number, [&]<class Cell, class T>() {
-    auto run = [&]<class Blocks>() {
-      auto kernel = s.team.rows == 8    ? run_backward<Blocks, Cell, T, 1>
-                    : s.team.rows == 16 ? run_backward<Blocks, Cell, T, 2>
-                                        : run_backward<Blocks, Cell, T, 4>;
-      return launch(kernel, launch_for(s), stream, s);
-    };
-    if (s.team.exchanged) return run.template operator()<BlocksOfGrid>();
-    return s.team.blocks == 1 ? run.template operator()<OneBlock>() : run.template operator()<BlockCluster>();
+    return launch(backward_kernel<Cell, T>(s.team), launch_for(s.team, s.batch), stream, s);
   });
 }
 

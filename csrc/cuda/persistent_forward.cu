@@ -7,16 +7,19 @@ namespace {
 template <class Cell, class T>
 struct ForwardMemory {
   static constexpr int pad = padding<T, false>;
-  T *weights, *h, *fresh;  // [gate][unit][row]; [2][batch row][row]; [batch row][unit]
+  T *weights, *h, *fresh;  // [gate][unit][row]; [buffers][batch row][row]; [batch row][unit]
   float* sums;             // [split][gate][batch row][unit]
 
   // Blocks that do not share memory: the h of every team, twice.
   static void exchange(Team& team, int64_t teams) {
     team.exchanged = size_t(teams * 2 * team.rows * team.row) * sizeof(T), team.flags = teams * team.blocks;
   }
+  // Of h in a block: two where other blocks write into it. Through global memory each fetches h_t itself, after its
+  // product has read h_{t-1}.
+  FASTRNN_DEVICE static int buffers(const Team& team) { return team.exchanged ? 1 : 2; }
   FASTRNN_DEVICE ForwardMemory(Shared& shared, const Team& team) {
     weights = shared.take<T>(int64_t(Cell::recurrent_gates) * team.units * team.row);
-    h = shared.take<T>(2 * int64_t(team.rows) * team.row);
+    h = shared.take<T>(int64_t(buffers(team)) * team.rows * team.row);
     fresh = shared.take<T>(int64_t(team.rows) * team.units);
     sums = shared.take<float>(int64_t(team.splits) * Cell::recurrent_gates * team.rows * (team.units + sum_padding));
   }
@@ -31,13 +34,14 @@ FASTRNN_DEVICE ForwardStep step_at(const ForwardSequence& s, int64_t t) {
   return p;
 }
 
-// The weights of all units stay with their blocks; h_{t-1} of all units is in every block, twice, so that the others
-// may write h_t while a block still reads h_{t-1}.
+// The weights of all units stay with their blocks; h_{t-1} of all units is in every block. Where the others write h_t
+// into it, it is there twice: a block may still read h_{t-1}.
 template <class Blocks, class Cell, class T, int tiles>
 __global__ void __launch_bounds__(block_threads, 1) run_forward(ForwardSequence s) {
   const Team team = s.team;
   Blocks blocks(team.blocks, s.flags);
   constexpr int gates = Cell::recurrent_gates, pad = ForwardMemory<Cell, T>::pad;
+  const int buffers = ForwardMemory<Cell, T>::buffers(team);
   const int64_t size = s.step.hidden_size, number = blockIdx.x / team.blocks, first_row = number * team.rows;
   const int first_unit = blocks.rank() * team.units, sum_row = team.units + sum_padding;
   const int units = int(size - first_unit < team.units ? size - first_unit : team.units);
@@ -45,7 +49,7 @@ __global__ void __launch_bounds__(block_threads, 1) run_forward(ForwardSequence 
   Shared shared{shared_memory()};
   const ForwardMemory<Cell, T> memory(shared, team);
   load_weights<Cell>(memory.weights, static_cast<const T*>(s.w_hh), first_unit, team, size);
-  clear(memory.h, 2 * team.rows * team.row);
+  clear(memory.h, buffers * team.rows * team.row);
   clear(memory.fresh, team.rows * team.units);
   __syncthreads();
   share(rows * int(size), [&](int i) {
@@ -54,8 +58,8 @@ __global__ void __launch_bounds__(block_threads, 1) run_forward(ForwardSequence 
   });
   blocks.meet();
   for (int64_t i = 0; i < s.times; ++i) {
-    const T* h = memory.h + i % 2 * team.rows * team.row;
-    T* next_h = memory.h + (i + 1) % 2 * team.rows * team.row;
+    const T* h = memory.h + i % buffers * team.rows * team.row;
+    T* next_h = memory.h + (i + 1) % buffers * team.rows * team.row;
     const int steps = (team.row - pad) / 16, pieces = team.units / 16;
     for (int item = threadIdx.x / 32; item < pieces * team.splits; item += warps) {
       const int piece = item % pieces, split = item / pieces;
@@ -104,24 +108,28 @@ __global__ void __launch_bounds__(block_threads, 1) run_forward(ForwardSequence 
   }
 }
 
+template <class Cell, class T>
+auto forward_kernel(const Team& team) {
+  auto of_rows = [&]<class Blocks>() {
+    return team.rows == 8    ? run_forward<Blocks, Cell, T, 1>
+           : team.rows == 16 ? run_forward<Blocks, Cell, T, 2>
+                             : run_forward<Blocks, Cell, T, 4>;
+  };
+  if (team.exchanged) return of_rows.template operator()<BlocksOfGrid>();
+  return team.blocks == 1 ? of_rows.template operator()<OneBlock>() : of_rows.template operator()<BlockCluster>();
+}
+
 }  // namespace
 
 Team forward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
   return for_kernel(cell, number, [&]<class Cell, class T>() {
-    return smallest_team<ForwardMemory<Cell, T>>(hidden_size, batch, regime);
+    return team_of<ForwardMemory<Cell, T>>(hidden_size, batch, regime, forward_kernel<Cell, T>);
   });
 }
 
 cudaError_t forward_sequence(const ForwardSequence& s, cudaStream_t stream) {
   return for_kernel(s.step.cell, s.step.number, [&]<class Cell, class T>() {
-    auto run = [&]<class Blocks>() {
-      auto kernel = s.team.rows == 8    ? run_forward<Blocks, Cell, T, 1>
-                    : s.team.rows == 16 ? run_forward<Blocks, Cell, T, 2>
-                                        : run_forward<Blocks, Cell, T, 4>;
-      return launch(kernel, launch_for(s), stream, s);
-    };
-    if (s.team.exchanged) return run.template operator()<BlocksOfGrid>();
-    return s.team.blocks == 1 ? run.template operator()<OneBlock>() : run.template operator()<BlockCluster>();
+    return launch(forward_kernel<Cell, T>(s.team), launch_for(s.team, s.batch), stream, s);
   });
 }
 
