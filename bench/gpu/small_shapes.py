@@ -1,42 +1,61 @@
-"""Every CUDA kernel once or twice on small odd shapes: what compute-sanitizer watches in bench/gpu.sh."""
+"""Every CUDA kernel once on small odd shapes: what compute-sanitizer watches.
+
+    compute-sanitizer --tool racecheck python -m bench.gpu.small_shapes [KERNEL...]
+
+The persistent kernels run in teams of a forced size on 40 hidden units, so that blocks have something to tell each
+other; a team that does not fit is an error, not a quiet step by step.
+"""
 
 import itertools
-import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn
-from fastrnn import _C
+from bench.gpu.layers import Layer
 
-LAYERS = (
-    lambda **options: fastrnn.RNN(7, 9, **options),
-    lambda **options: fastrnn.RNN(7, 9, nonlinearity="relu", **options),
-    lambda **options: fastrnn.RNN(7, 9, nonlinearity="sigmoid", **options),
-    lambda **options: fastrnn.GRU(7, 9, **options),
-    lambda **options: fastrnn.GRU(7, 9, reset_after=False, **options),
-    lambda **options: fastrnn.LSTM(7, 9, **options),
-    lambda **options: fastrnn.LSTM(7, 9, proj_size=4, **options),
+KERNELS = ("step", "block", "cluster:2", "cluster:4", "grid:2", "grid:4")
+LAYERS: tuple[Callable[..., Any], ...] = (
+    fastrnn.RNN,
+    partial(fastrnn.RNN, nonlinearity="relu"),
+    partial(fastrnn.RNN, nonlinearity="sigmoid"),
+    fastrnn.GRU,
+    partial(fastrnn.GRU, reset_after=False),
+    fastrnn.LSTM,
+    partial(fastrnn.LSTM, proj_size=4),
 )
-DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
 
 
-def run(make, dtype, recompute, packed):
-    layer = make(bidirectional=True, recompute=recompute, device="cuda", dtype=dtype)
-    x = torch.randn(3, 5, 7, device="cuda", dtype=dtype, requires_grad=True)
+def run(make: Callable[..., Any], layer: Layer, recompute: bool, packed: bool, device: str) -> None:
+    module = make(layer.I, layer.H, bidirectional=True, recompute=recompute, device=device, dtype=layer.torch_dtype)
+    x = layer.input(device).requires_grad_()
     input = pack_padded_sequence(x, [3, 3, 2, 1, 1]) if packed else x
-    output, _ = layer(input)
-    (output.data if packed else output).sum().backward()
-    with torch.no_grad():
-        layer(input)
+    with layer.kernel_asked_for(device):
+        output, _ = module(input)
+        (output.data if packed else output).sum().backward()
+        with torch.no_grad():
+            module(input)
 
 
-for kernel in _C.build_info()["cuda_kernels"]:
-    os.environ["FASTRNN_CUDA_KERNEL"] = kernel
-    if kernel == "step":
-        for arguments in itertools.product(LAYERS, DTYPES, (False, True), (False, True)):
-            run(*arguments)
-    else:  # these serve no float64, and neither packed input nor recompute is theirs
-        for make, dtype in itertools.product(LAYERS, DTYPES[1:]):
-            run(make, dtype, False, False)
-torch.cuda.synchronize()
+def main(kernels: list[str], device: str = "cuda") -> None:
+    for kernel in kernels or KERNELS:
+        if kernel == "step":
+            for make, dtype, recompute, packed in itertools.product(LAYERS, DTYPES, (False, True), (False, True)):
+                run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 9), recompute, packed, device)
+            continue
+        for make, dtype in itertools.product((LAYERS[0], LAYERS[3], LAYERS[5]), DTYPES[2:]):
+            layer = Layer(kernel, make.__name__, dtype, 3, 9, 7, 40)
+            if not all(layer.team(device, backward) != [] for backward in (False, True)):
+                raise SystemExit(f"no team for {layer}")
+            run(make, layer, False, False, device)
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,73 @@
+"""One recurrent layer, as the programs of this folder run it: by a kernel of fastrnn's or by torch.nn."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import fastrnn
+from fastrnn import gpu
+
+CELLS = ("LSTM", "GRU", "RNN")
+OPERATORS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_tanh"}
+
+
+class Layer(NamedTuple):
+    """A layer's sizes, and who runs it: "torch", or what FASTRNN_CUDA_KERNEL says, such as "cluster:4".
+
+    dtype: float64, float32, tf32 (float32 with TF32 allowed), bfloat16 or float16.
+    """
+
+    kernel: str
+    cell: str
+    dtype: str
+    T: int
+    B: int
+    I: int
+    H: int
+
+    def __str__(self) -> str:
+        return f"{self.kernel} {self.cell} {self.dtype} {self.T}x{self.B}x{self.I}x{self.H}"
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return torch.float32 if self.dtype == "tf32" else getattr(torch, self.dtype)
+
+    def make(self, device: str, **options: Any) -> Any:
+        """Returns torch.nn's module or fastrnn's, with the same weights."""
+        torch.manual_seed(7)
+        package = torch.nn if self.kernel == "torch" else fastrnn
+        module = getattr(package, self.cell)(self.I, self.H, dtype=torch.float64, **options)
+        return module.to(device, self.torch_dtype)
+
+    def input(self, device: str) -> Tensor:
+        torch.manual_seed(8)
+        return torch.randn(self.T, self.B, self.I, dtype=torch.float64).to(device, self.torch_dtype)
+
+    @contextmanager
+    def kernel_asked_for(self, device: str) -> Iterator[None]:
+        """Sets FASTRNN_CUDA_KERNEL and the switch of TF32 while it lasts."""
+        before = os.environ.pop(gpu.KERNEL, None)
+        if self.kernel != "torch":
+            os.environ[gpu.KERNEL] = self.kernel
+        try:
+            with gpu.tf32(self.dtype == "tf32") if device == "cuda" else nullcontext():
+                yield
+        finally:
+            os.environ.pop(gpu.KERNEL, None)
+            if before is not None:
+                os.environ[gpu.KERNEL] = before
+
+    def team(self, device: str, backward: bool = False) -> list[int] | None:
+        """Returns the blocks, rows and bytes of shared memory of the team that runs it, [] where it goes step by step.
+
+        None where there are no teams: for torch, and on the CPU.
+        """
+        if self.kernel == "torch" or device != "cuda":
+            return None
+        with self.kernel_asked_for(device):
+            cell, dtype = OPERATORS[self.cell], self.torch_dtype
+            return list(torch.ops.fastrnn.cuda_team(cell, dtype, self.H, self.B, backward))
