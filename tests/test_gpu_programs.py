@@ -82,8 +82,9 @@ class TestSmoke:
         assert found["status"] == "passed", found
         assert 0 <= found["error"] <= found["allowed"]
 
-    @pytest.mark.parametrize("wrong", ["output", "h_n", "d_input", "d_weight_hh_l0_reverse"])
-    @pytest.mark.parametrize("by", [1.1, float("nan")])
+    @pytest.mark.parametrize(
+        ("wrong", "by"), [("output", 1.1), ("h_n", float("nan")), ("d_input", 1.1), ("d_weight_hh_l0_reverse", 1.1)]
+    )
     def test_wrong_numbers_fail(self, wrong, by, monkeypatch):
         right = smoke.computed
 
@@ -259,15 +260,10 @@ class TestRun:
         assert sum(stage.seconds for stage in found[:5]) < 530
 
     def test_the_tests_are_those_that_run_on_any_device(self):
-        """But those that need packages of the command line."""
-        found = set()
-        for file in (ROOT / "tests").glob("test_*.py"):
-            text = file.read_text()
-            if 'usefixtures("device")' in text or "def _on_cuda(device)" in text:
-                found.add(file.stem.removeprefix("test_"))
-        found -= {"gpu_programs"}
-        assert set(run.TESTS) == found
-        assert set(run.QUICK_TESTS) < set(run.TESTS)
+        """But for those that need packages of the command line."""
+        found = set(run.device_tests())
+        assert found > {"bad_input", "cells", "gradients", "operators", "packed", *run.QUICK_TESTS}
+        assert not found & {"cli", "cuda_default", "cuda_on_cpu", "gpu", "gpu_programs", "word2vec_vectors"}
 
     def test_pytest_takes_no_foreign_plugins(self):
         """As on that machine, where pytest-benchmark warns beside xdist, and warnings are errors."""

@@ -7,21 +7,19 @@
 """
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from fastrnn import gpu, verify
+from fastrnn._saving import write_text
 from fastrnn.bench import cuda_grid, results
 from fastrnn.bench.work import DTYPES, GATES, MODES
 from fastrnn.facts import machine
 
 
 def write(found: Any, file: Path) -> None:
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_text(file, json.dumps(found, indent=1) + "\n")
 
 
 def verified(file: Path, device: str = "cuda", quick: bool = False) -> bool:

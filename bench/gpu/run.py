@@ -11,6 +11,7 @@ verify.json and bench.json. Exits with 0 only if every stage passed.
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,6 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 PYTHON = sys.executable
-# Those that run on any device, and need no package of the command line's.
-TESTS = ("bad_input", "cells", "cuda", "dropin", "gradients", "operators", "packed", "parity", "recompute")
 QUICK_TESTS = ("cuda", "parity", "recompute")  # of the persistent kernels, which serve less
 
 
@@ -70,7 +69,7 @@ def stages(out: Path, left: float = 0) -> list[Stage]:
             found.append(Stage(f"ncu {kernel}", 30, [ncu, *options, *watched]))
     found.append(Stage("verify", 240, module("pages", "verify", out / "verify.json"), beside=True))
     for kernel in ("step", "cluster", "grid", "block"):
-        tests = [f"tests/test_{name}.py" for name in (TESTS if kernel == "step" else QUICK_TESTS)]
+        tests = [f"tests/test_{name}.py" for name in (device_tests() if kernel == "step" else QUICK_TESTS)]
         found.append(Stage(f"tests {kernel}", 100 if kernel == "step" else 40, [*pytest(), *tests], asked_for(kernel)))
     if sanitizer := tool("compute-sanitizer"):
         # Without torch's cache of memory, or a read beyond a tensor would be one inside the cache.
@@ -81,6 +80,14 @@ def stages(out: Path, left: float = 0) -> list[Stage]:
             found.append(Stage(check, 45, command, uncached))
     found.append(Stage("bench", 600, module("pages", "bench", out / "bench.json", max(15, round(left - 15)))))
     return found
+
+
+def device_tests() -> list[str]:
+    """Names the files of tests that run on any device, but for those that need the command line's packages."""
+    texts = {file.stem.removeprefix("test_"): file.read_text() for file in sorted((ROOT / "tests").glob("test_*.py"))}
+    runs = re.compile(r'^pytestmark = pytest\.mark\.usefixtures\("device"\)|^def _on_cuda\(device\)', re.MULTILINE)
+    needs = re.compile(r"^(from|import) (typer|rich|tests\.test_cli|fastrnn\.cli|fastrnn import cli)", re.MULTILINE)
+    return [name for name, text in texts.items() if runs.search(text) and not needs.search(text)]
 
 
 def asked_for(kernel: str) -> dict[str, str]:
