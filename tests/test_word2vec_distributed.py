@@ -168,7 +168,7 @@ def test_without_a_group():
 
     with pytest.raises(RuntimeError, match="there are no ranks yet; start the program with torchrun"):
         DistributedWord2Vec()
-    with pytest.raises(ValueError, match="sync_words must be 1 or more, got 0"):
+    with pytest.raises(ValueError, match="sync_words must be from 1 to 9223372036854775807, got 0"):
         DistributedWord2Vec(sync_words=0)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fastrnn.word2vec import _C, Phrases, Word2Vec, WordVectors
+from fastrnn.word2vec import _C, Phrases, Vocabulary, Word2Vec, WordVectors
 from fastrnn.word2vec.parameters import empty_rows
 
 SENTENCES = [f"graph trees minors w{i % 7} w{i % 3}".split() for i in range(200)]
@@ -394,3 +394,23 @@ def test_threads_that_train_update_query_and_save(tmp_path):
         assert not thread.is_alive()
     assert not errors
     assert parts_fit_without_tree(model) == 10 + 2 * 12
+
+
+def test_numbers_that_are_too_large_or_none():
+    for use, message in (
+        (lambda: Vocabulary.build(SENTENCES, min_count=2**63), "min_count must be from 0"),
+        (lambda: Vocabulary.build(SENTENCES, min_count=-1), "min_count must be from 0"),
+        (lambda: Vocabulary.build(SENTENCES, max_vocab_size=2**70), "max_vocab_size must be from 1"),
+        (lambda: Word2Vec(**SMALL).build_vocab_from_freq({"a": 2**63}), "less than 2"),
+        (lambda: Word2Vec(**SMALL).build_vocab_from_freq({"a": 2**62, "b": 2**62}), "less than 2"),
+        (lambda: WordVectors(["a"], np.ones((1, 2))).to_projector("never", limit=-1), "limit must be 0 or more"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use()
+    for use in (
+        lambda: Vocabulary.build(SENTENCES, min_count=2.5),
+        lambda: Vocabulary.build(SENTENCES, max_vocab_size=2.5),
+        lambda: Word2Vec(**SMALL).build_vocab_from_freq({"a": 2.5}),
+    ):
+        with pytest.raises(TypeError, match=r"whole number|\(int\)"):
+            use()

@@ -10,6 +10,7 @@ import numpy as np
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus import Sentences, check_corpus, checked_workers
 from fastrnn.word2vec.reading import blocks
+from fastrnn.word2vec.settings import WHOLE, whole
 from fastrnn.word2vec.trimming import TrimRule
 
 
@@ -40,8 +41,9 @@ def count_words(
         TypeError, OSError: as :func:`fastrnn.word2vec.corpus.encode`.
     """
     check_corpus(sentences, corpus_file)
-    if max_vocab_size is not None and max_vocab_size < 1:
-        raise ValueError(f"max_vocab_size must be 1 or more, or None for no bound; got {max_vocab_size}")
+    min_count = whole("min_count", min_count, *WHOLE["min_count"])
+    if max_vocab_size is not None:
+        max_vocab_size = whole("max_vocab_size", max_vocab_size, *WHOLE["max_vocab_size"])
     threads = checked_workers(workers)
     if trim_rule is not None:
         if max_vocab_size is not None:

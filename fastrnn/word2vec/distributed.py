@@ -13,7 +13,7 @@ from fastrnn.word2vec.corpus import Encoded, Sentences, default_workers
 from fastrnn.word2vec.merging import Merging
 from fastrnn.word2vec.model import Path, Word2Vec
 from fastrnn.word2vec.ranks import Ranks
-from fastrnn.word2vec.settings import SYNC_WORDS
+from fastrnn.word2vec.settings import SYNC_WORDS, whole
 from fastrnn.word2vec.training import Trainer
 
 
@@ -51,9 +51,7 @@ class DistributedWord2Vec(Word2Vec):
         workers: int | None = None,
         **options: Any,
     ) -> None:
-        if sync_words < 1:
-            raise ValueError(f"sync_words must be 1 or more, got {sync_words}")
-        self.sync_words, self.ranks = sync_words, Ranks(group)
+        self.sync_words, self.ranks = whole("sync_words", sync_words, 1, 2**63 - 1), Ranks(group)
         if workers is None:
             workers = max(default_workers() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")), 1)
         super().__init__(sentences, corpus_file, workers=workers, **options)

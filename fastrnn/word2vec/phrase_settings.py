@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.scoring import Scoring, check_scoring
+from fastrnn.word2vec.settings import whole
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ class PhraseSettings:
             raise ValueError(f"threshold must be between -1 and 1 for npmi, got {self.threshold}")
         if not self.delimiter:
             raise ValueError("delimiter must not be empty")
-        if self.max_vocab_size < 1:
-            raise ValueError(f"max_vocab_size must be 1 or more, got {self.max_vocab_size}")
+        whole("max_vocab_size", self.max_vocab_size, 1, 2**63 - 1)
 
     def for_counting(self) -> _C.PhraseOptions:
         """These as C++ has them."""

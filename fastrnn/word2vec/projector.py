@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from fastrnn.word2vec.files import replacing
+from fastrnn.word2vec.formats import checked_limit
 from fastrnn.word2vec.keyed import Keyed
 
 CONFIG = 'embeddings {\n  tensor_path: "vectors.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
@@ -13,7 +14,7 @@ CONFIG = 'embeddings {\n  tensor_path: "vectors.tsv"\n  metadata_path: "metadata
 
 def to_projector(vectors: Keyed, folder: str | os.PathLike[str], limit: int | None = 10000) -> None:
     """See :meth:`fastrnn.word2vec.WordVectors.to_projector`."""
-    place = Path(folder)
+    place, limit = Path(folder), checked_limit(limit)
     place.mkdir(parents=True, exist_ok=True)
     keys = vectors.index_to_key[:limit]
     names = [" ".join(str(key).split()) or repr(key) for key in keys]

@@ -159,10 +159,13 @@ class Vocabulary:
 
 def counted_by_hand(frequencies: Mapping[str, int], sentences: int = 0) -> Counted:
     """Words and their counts that are known already. Raises TypeError, ValueError for what are none."""
-    words, counts = list(frequencies), np.asarray(list(frequencies.values()))
-    if not all(isinstance(word, str) for word in words) or (len(words) and counts.dtype.kind not in "iu"):
+    words, numbers = list(frequencies), list(frequencies.values())
+    whole = all(isinstance(number, (int, np.integer)) for number in numbers)
+    if not whole or not all(isinstance(word, str) for word in words):
         raise TypeError("expected a mapping of words (str) to their counts (int)")
-    if len(words) == 0 or counts.min() < 0:
-        raise ValueError(f"expected counts of words, 0 or more, got {'none' if not words else counts.min()}")
-    counts = counts.astype(np.int64)
-    return Counted(words, counts, int(counts.sum()), sentences)
+    if len(words) == 0 or min(numbers) < 0:
+        raise ValueError(f"expected counts of words, 0 or more, got {'none' if not words else min(numbers)}")
+    total = sum(map(int, numbers))
+    if total >= 2**63:
+        raise ValueError(f"all counts together must be less than 2**63, got {total}")
+    return Counted(words, np.array(numbers, dtype=np.int64), total, sentences)
