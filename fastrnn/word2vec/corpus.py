@@ -2,8 +2,9 @@
 
 A file is split at white space, as ``bytes.split()`` does; its lines are sentences, cut after every 10,000 words. Bytes
 that are not UTF-8 become U+FFFD, as ``bytes.decode(errors="replace")`` has it. A word may be of any length up to
-16 MiB; a longer one is refused, since then the file is no text. A plain file is mapped into memory and read by C++
-threads; one that ends in .gz, .xz or .bz2 is decompressed a block at a time.
+16 MiB; a longer one is refused, since then the file is no text. A file is read a block at a time, which C++
+threads share; one that ends in .gz, .xz or .bz2 is decompressed, and refused if it unpacks to more than 1 GiB and 100
+times its size.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def blocks(
     """A file as blocks of text, and where threads may cut each: between sentences, first at 0.
 
     The text after a block's last cut is not lost: the next block begins with it. A block is valid until the next is
-    asked for, which takes its memory. The file is read and not mapped: who cut a mapped file short would end the
+    asked for, which takes its memory. The file is read and not mapped: cutting a mapped file short would end the
     process. Of a plain file what it has at the beginning is read, and nothing that is appended meanwhile.
 
     Raises:
