@@ -33,9 +33,11 @@ def layer(
     With ``recompute`` next to nothing is saved for the backward pass, which computes it again; see docs/adr/0004.
     """
     options = (biases, bidirectional, batch_first)
-    if forward_ad._current_level >= 0:  # dual numbers may be about; kernels know none
+    transformed = torch._C._are_functorch_transforms_active()
+    # Kernels know no dual numbers, which may be about here; torch.compile has no graph of functions inside transforms.
+    if forward_ad._current_level >= 0 or (transformed and torch.compiler.is_dynamo_compiling()):
         return reference.layer(cell, input, batch_sizes, h0, c0, weights, *options)
-    if torch._C._are_functorch_transforms_active():
+    if transformed:
         return transforms.layer(cell, input, batch_sizes, h0, c0, weights, *options)
     return ops.forward(cell, input, batch_sizes, h0, c0, list(weights), *options, False, recompute)[:3]
 

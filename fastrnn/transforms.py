@@ -27,6 +27,10 @@ def layer(
     *options: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer inside a transform: arguments and results as :func:`fastrnn.reference.layer`."""
+    levels = torch._C._functorch.get_interpreter_stack() or ()
+    if any(level.key() == torch._C._functorch.TransformType.Functionalize for level in levels):
+        # functorch has no rule for functions in Python here, nor for those in C++.
+        return reference.layer(cell, input, batch_sizes, h0, c0, weights, *options)
     output, h_n, c_n, _ = Layer.apply(cell, options, input, batch_sizes, h0, c0, *weights)
     return output.clone(), h_n, c_n  # the backward pass needs the output, which the user may change in place
 

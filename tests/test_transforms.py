@@ -10,7 +10,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.autograd.functional import hessian as autograd_hessian
 from torch.autograd.functional import jacobian
-from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
+from torch.func import functional_call, functionalize, grad, hessian, jacfwd, jacrev, jvp, vjp, vmap
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastrnn
@@ -85,6 +85,8 @@ AS_TORCH = {
     "grad of grad": lambda m: grad(lambda x: grad(lambda x: loss(m, x))(x).square().sum())(INPUT),
     "jacobian vectorized": lambda m: jacobian(lambda x: heads(m, x), INPUT, vectorize=True),
     "hessian vectorized": lambda m: autograd_hessian(lambda x: loss(m, x), SMALL, vectorize=True),
+    "functionalize": lambda m: functionalize(lambda x: run(m, x))(INPUT),
+    "functionalize of grad": lambda m: functionalize(lambda x: grad(lambda x: loss(m, x))(x).cos())(INPUT),
     "is_grads_batched": lambda m: batched_gradients(m, "is_grads_batched"),
     "vmap over autograd.grad": lambda m: batched_gradients(m, "vmap"),
 }
@@ -200,6 +202,18 @@ def test_entries_that_share_weights_are_one_call(monkeypatch):
     monkeypatch.setattr(ops, "forward", lambda *a: calls.append(a[1].shape) or forward(*a))
     vmap(lambda x: layer(x)[0])(INPUTS)
     assert calls == [(4, 5 * 3, 3)]
+
+
+@pytest.mark.parametrize("name", ["GRU", "LSTM"])
+def test_compiled(name):
+    layer = getattr(fastrnn, name)(3, 4)
+    x = random(4, 3, 3, dtype=torch.float32)
+
+    def model(x):
+        batched = vmap(lambda x: layer(x)[0])(x.unsqueeze(2))
+        return grad(lambda x: layer(x * 2)[0].sin().sum())(x), jvp(lambda x: layer(x)[0], (x,), (x.cos(),)), batched
+
+    torch.testing.assert_close(torch.compile(model, backend="aot_eager")(x), model(x))
 
 
 def test_lengths_that_differ_between_entries_are_an_error_with_the_way_out():
