@@ -41,7 +41,7 @@ def warn_of_nothing(model: torch.nn.Module) -> None:
     scripted = [name for name, m in model.named_modules() if getattr(m, "original_name", None) in _NAMES]
     others = [m for m in model.modules() if type(m).__name__ in _NAMES]
     if scripted:
-        seen = f"torch.jit has compiled {', '.join(scripted)}; convert the model before torch.jit.script or trace"
+        seen = f"torch.jit has compiled {', '.join(scripted)}; convert before, and use torch.jit.trace"
     elif others:
         places = sorted({f"{type(m).__module__}.{type(m).__name__}" for m in others})
         seen = f"{', '.join(places)} is not torch.nn's; convert the model before it is replaced"

@@ -215,7 +215,7 @@ def test_scripted_and_quantized_layers_are_named():
         warnings.simplefilter("ignore")
         scripted = torch.jit.script(nn.Sequential(nn.LSTM(3, 4)))
         quantized = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.LSTM(3, 4)))
-    unchanged(scripted, "torch.jit has compiled 0; convert the model before torch.jit.script")
+    unchanged(scripted, "torch.jit has compiled 0; convert before, and use torch.jit.trace")
     unchanged(quantized, r"torch.ao.nn.quantized.dynamic.modules.rnn.LSTM is not torch.nn's; convert the model before")
 
 
