@@ -58,12 +58,12 @@ def write_json(value: Any, file: Path) -> None:
 
 @app.command()
 def verify(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the errors of every tensor here.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every tensor's errors to this file.")] = None,
     device: Annotated[str, typer.Option(help="Where fastrnn and torch compute: cpu or cuda.")] = "cpu",
     cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(verification.CELLS),
-    quick: Annotated[bool, typer.Option("--quick", help="Three shapes of all.")] = False,
-    render: Annotated[Path | None, typer.Option(help="Compute nothing; print this JSON file as Markdown.")] = None,
-    into: Annotated[Path | None, typer.Option(help="With --render: put it between the marks in this page.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Three shapes only.")] = False,
+    render: Annotated[Path | None, typer.Option(help="Run nothing; print this JSON file as Markdown.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --render: write it between the page's marks.")] = None,
 ) -> None:
     """Compare fastrnn's numbers and torch's with the float64 reference.
 
@@ -90,29 +90,31 @@ def verify(
 @app.command()
 def bench(
     mode: Annotated[str, typer.Option(help="infer, train or both.")] = "both",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the results into this PNG file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the results to this file, such as a PNG.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[str | None, typer.Option(help="Thread counts, comma separated; by default 1,2.")] = None,
     cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(GATES),
-    shapes: Annotated[str | None, typer.Option(help="TxBxIxH, comma separated; by default some of all sizes.")] = None,
+    shapes: Annotated[
+        str | None, typer.Option(help="TxBxIxH, comma separated; by default 13 from small to large.")
+    ] = None,
     full_grid: Annotated[bool, typer.Option("--full-grid", help="On CUDA: 126 shapes instead of 13.")] = False,
-    layers: Annotated[int, typer.Option(min=1, help="Layers on top of each other.")] = 1,
+    layers: Annotated[int, typer.Option(min=1, help="Stacked layers.")] = 1,
     bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Both directions.")] = False,
     packed: Annotated[bool, typer.Option("--packed", help="A PackedSequence of random lengths from 1 to T.")] = False,
     dtype: Annotated[str | None, typer.Option(help=DTYPES_HELP)] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="The memory of a training step, not times. Linux.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Memory of a training step, not time. Linux only.")] = False,
     recompute: Annotated[bool, typer.Option("--recompute", help="fastrnn's layers with recompute=True.")] = False,
     without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender; on CUDA at most.")] = 18,
-    block: Annotated[float, typer.Option(min=0, help="Seconds of one turn.")] = 0.02,
-    budget: Annotated[float | None, typer.Option(min=0, help="Seconds after which nothing else is begun.")] = None,
-    render: Annotated[Path | None, typer.Option(help="Measure nothing; print this JSON file as Markdown.")] = None,
-    into: Annotated[Path | None, typer.Option(help="With --render: put it between the marks in this page.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds per contender; on CUDA at most.")] = 18,
+    block: Annotated[float, typer.Option(min=0, help="Seconds per round.")] = 0.02,
+    budget: Annotated[float | None, typer.Option(min=0, help="Start no further case after so many seconds.")] = None,
+    render: Annotated[Path | None, typer.Option(help="Run nothing; print this JSON file as Markdown.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --render: write it between the page's marks.")] = None,
 ) -> None:
-    """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in turns.
+    """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in alternating rounds.
 
-    ONNX Runtime and OpenVINO take part in inference on the CPU, padded and in float32.
+    ONNX Runtime and OpenVINO run CPU inference only, padded and in float32.
     """
     if rendered("bench", bench_markdown, render, into):
         return
@@ -146,18 +148,18 @@ def bench(
 
 @app.command()
 def roofline(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results here.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the results into this PNG file.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the results to this file, such as a PNG.")] = None,
     cell: Annotated[str, typer.Option(help="RNN, GRU or LSTM.")] = "LSTM",
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each contender.")] = 12,
-    block: Annotated[float, typer.Option(min=0, help="Seconds of one turn.")] = 0.02,
-    source: Annotated[Path | None, typer.Option("--from", help="Measure nothing; draw this JSON file.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds per contender.")] = 12,
+    block: Annotated[float, typer.Option(min=0, help="Seconds per round.")] = 0.02,
+    source: Annotated[Path | None, typer.Option("--from", help="Run nothing; draw this JSON file.")] = None,
 ) -> None:
-    """Measure inference over hidden sizes and batches against the machine's ceilings.
+    """Measure inference over hidden sizes and batches against the machine's limits.
 
-    The ceilings are multiply-adds on registers alone, and weights that are read once a step.
+    The limits are multiply-adds on registers alone, and reading the recurrent weights once per step.
     """
     if source and plot is None:
         fail("--from draws into the file given by --plot; got none")

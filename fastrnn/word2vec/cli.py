@@ -24,8 +24,8 @@ app = typer.Typer(
     add_completion=False,
 )
 console = new_console()
-Vectors = Annotated[Path, typer.Argument(help="A file of word2vec's, text or binary, GloVe's or fastrnn's.")]
-Corpus = Annotated[Path, typer.Argument(help="Text, a sentence a line; .gz, .xz and .bz2 are unpacked.")]
+Vectors = Annotated[Path, typer.Argument(help="Vectors: word2vec text or binary, GloVe, or fastrnn's own.")]
+Corpus = Annotated[Path, typer.Argument(help="Text, one sentence per line; may be a .gz, .xz or .bz2 file.")]
 DEFAULTS = Settings()
 
 
@@ -39,24 +39,24 @@ def read(file: Path, limit: int | None) -> WordVectors:
 @app.command()
 def train(
     corpus: Corpus,
-    out: Annotated[Path, typer.Option(help="The vectors, in word2vec's format: binary as .bin, else text.")],
+    out: Annotated[Path, typer.Option(help="File for the vectors: word2vec binary if it ends with .bin, else text.")],
     skip_gram: Annotated[bool, typer.Option("--sg", help="Skip-gram instead of CBOW.")] = bool(DEFAULTS.sg),
-    vector_size: Annotated[int, typer.Option(help="Numbers of a vector.")] = DEFAULTS.vector_size,
-    window: Annotated[int, typer.Option(help="Words on either side.")] = DEFAULTS.window,
-    min_count: Annotated[int, typer.Option(help="Rarer words are left out.")] = DEFAULTS.min_count,
-    sample: Annotated[float, typer.Option(help="Words more frequent than this are thinned out.")] = DEFAULTS.sample,
-    negative: Annotated[int, typer.Option(help="Negatives of a pair; 0 for none.")] = DEFAULTS.negative,
+    vector_size: Annotated[int, typer.Option(help="Dimensions of the vectors.")] = DEFAULTS.vector_size,
+    window: Annotated[int, typer.Option(help="Context words on either side.")] = DEFAULTS.window,
+    min_count: Annotated[int, typer.Option(help="Ignore words rarer than this.")] = DEFAULTS.min_count,
+    sample: Annotated[float, typer.Option(help="Subsample words more frequent than this.")] = DEFAULTS.sample,
+    negative: Annotated[int, typer.Option(help="Negative samples per pair; 0 for none.")] = DEFAULTS.negative,
     hierarchical: Annotated[bool, typer.Option("--hs", help="Hierarchical softmax.")] = bool(DEFAULTS.hs),
-    alpha: Annotated[float, typer.Option(help="Learning rate at the beginning.")] = DEFAULTS.alpha,
-    epochs: Annotated[int, typer.Option(help="Times that the corpus is gone through.")] = DEFAULTS.epochs,
-    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = DEFAULTS.seed,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default one for each core.")] = None,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits for any workers.")] = False,
-    sync_words: Annotated[int, typer.Option(help="Under torchrun: words between two exchanges.")] = SYNC_WORDS,
+    alpha: Annotated[float, typer.Option(help="Initial learning rate.")] = DEFAULTS.alpha,
+    epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = DEFAULTS.epochs,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = DEFAULTS.seed,
+    workers: Annotated[int | None, typer.Option(help="Threads; by default one per core.")] = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Same bits for any --workers.")] = False,
+    sync_words: Annotated[int, typer.Option(help="With torchrun: words between synchronizations.")] = SYNC_WORDS,
 ) -> None:
     """Learn a vector for every word of a text.
 
-    By several processes or machines with torchrun --nproc-per-node N -m fastrnn.word2vec train …
+    On several processes or machines: torchrun --nproc-per-node N -m fastrnn.word2vec train …
     """
     distributed = "TORCHELASTIC_RUN_ID" in os.environ  # by which torch knows, too, that torchrun has started this
     is_first = True
@@ -126,15 +126,15 @@ def train(
 def phrases(
     corpus: Corpus,
     out: Annotated[
-        Path | None, typer.Option(help="The corpus with its phrases joined; without, they are shown.")
+        Path | None, typer.Option(help="Write the corpus with its phrases joined here, instead of showing them.")
     ] = None,
-    min_count: Annotated[float, typer.Option(help="Rarer words and pairs make no phrase.")] = 5,
-    threshold: Annotated[float, typer.Option(help="The score above which a pair is a phrase.")] = 10.0,
+    min_count: Annotated[float, typer.Option(help="Ignore words and pairs rarer than this.")] = 5,
+    threshold: Annotated[float, typer.Option(help="Score above which a pair is a phrase.")] = 10.0,
     scoring: Annotated[str, typer.Option(help="default or npmi.")] = "default",
     delimiter: Annotated[str, typer.Option(help="Between the words of a phrase.")] = "_",
-    topn: Annotated[int, typer.Option(min=1, help="How many are shown.")] = 20,
+    topn: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
 ) -> None:
-    """Find pairs of words that are one: new york."""
+    """Find pairs of words that form a phrase, such as new york."""
     check_outputs({"--out": out}, {"the corpus": corpus})
     try:
         found = Phrases(
@@ -156,10 +156,12 @@ def phrases(
 def evaluate(
     vectors: Vectors,
     analogies: Annotated[list[Path] | None, typer.Option(help="Questions, as in questions-words.txt.")] = None,
-    pairs: Annotated[list[Path] | None, typer.Option(help="Lines of two words and a number, between tabs.")] = None,
-    restrict: Annotated[int, typer.Option(min=1, help="Only so many first words take part.")] = 300000,
+    pairs: Annotated[
+        list[Path] | None, typer.Option(help="Lines of two words and a number, separated by tabs.")
+    ] = None,
+    restrict: Annotated[int, typer.Option(min=1, help="Use only this many words, the most frequent.")] = 300000,
 ) -> None:
-    """Answer analogies, and compare similarities with people's judgements."""
+    """Score analogies, and similarities against human judgements."""
     if not (analogies or pairs):
         fail(ValueError("eval needs --analogies FILE or --pairs FILE; got neither"))
     loaded = read(vectors, None)
@@ -183,11 +185,11 @@ def evaluate(
 @app.command()
 def neighbours(
     vectors: Vectors,
-    words: Annotated[list[str], typer.Argument(help="Words; each gets a table.")],
-    topn: Annotated[int, typer.Option(min=1, help="How many neighbours.")] = 10,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read only so many first words.")] = None,
+    words: Annotated[list[str], typer.Argument(help="Words to look up.")],
+    topn: Annotated[int, typer.Option(min=1, help="Neighbours per word.")] = 10,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only this many words, from the beginning.")] = None,
 ) -> None:
-    """Show the words nearest to each of some words."""
+    """Show the nearest neighbours of words."""
     loaded = read(vectors, limit)
     try:
         answers = loaded.similar_by_word(words, topn=topn)
