@@ -10,7 +10,7 @@ import torch
 PACKAGE = Path(__file__).parent
 
 
-def _rebuild() -> str:
+def rebuild_command() -> str:
     """The command that builds fastrnn again from where it came from: a checkout, a repository, or the package index."""
     if (PACKAGE.parent / "build_backend.py").exists():
         return f"pip install --editable {shlex.quote(str(PACKAGE.parent))}"
@@ -30,13 +30,13 @@ def _check_torch() -> None:
         from fastrnn._built import torch_version
     except ImportError:
         raise ImportError(
-            f"fastrnn is imported from {PACKAGE}, where it has not been compiled. Type: {_rebuild()} "
+            f"fastrnn is imported from {PACKAGE}, where it has not been compiled. Type: {rebuild_command()} "
             "(or start Python in another folder, if fastrnn is installed)"
         ) from None
     if torch_version.split(".")[:2] != torch.__version__.split(".")[:2]:
         raise ImportError(
             f"fastrnn was built against torch {torch_version} but runs under torch {torch.__version__}. "
-            f"Build it again: {_rebuild()}"
+            f"Build it again: {rebuild_command()}"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fastrnn.core import _C
+from fastrnn.core import _C, rebuild_command
 
 DEVICES = ("cpu", "cuda")
 BUILT: bool = _C.build_info()["cuda"]
@@ -43,7 +43,7 @@ def kernels_asked_for() -> bool:
     if kernel() and not BUILT:
         raise RuntimeError(
             f"{KERNEL}={kernel()} asks for fastrnn's CUDA kernels, which this build lacks. Unset {KERNEL}, or install "
-            "fastrnn where torch is built for CUDA and nvcc is found: FASTRNN_CUDA=1 pip install --no-build-isolation ."
+            f"fastrnn where torch is built for CUDA and nvcc is found: FASTRNN_CUDA=1 {rebuild_command()}"
         )
     return kernel() is not None
 

@@ -1,9 +1,11 @@
 """How fastrnn is built and installed: against the torch that is there, without debug information."""
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,53 @@ def test_binaries_have_no_debug_information_and_no_symbols(binary: Path) -> None
     assert b"\0.dynsym\0" in content
     assert b"\0.debug_" not in content
     assert b"\0.symtab\0" not in content
+
+
+# Compiles and links nothing, in no time: what a build leaves where is what is tested.
+COMPILER = """#!/bin/bash
+case "$*" in *--version*|*-dumpfullversion*|*-dumpversion*) exec g++ "$@";; esac
+while (($#)); do case $1 in -o) out=$2; shift;; -MF) dep=$2; shift;; esac; shift; done
+[ -n "$out" ] && echo compiled > "$out"
+[ -n "$dep" ] && echo "$out:" > "$dep"
+exit 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the compiler is a script")
+def test_a_build_notes_its_torch_and_keeps_nothing_of_another(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("setup.py", "build_backend.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    for name in ("csrc", "fastrnn"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("*.so", "_built.py", "__pycache__"))
+    compiler = tmp_path / "compiler"
+    compiler.write_text(COMPILER)
+    compiler.chmod(0o755)
+    environment = os.environ | {"CXX": str(compiler), "CC": str(compiler), "FASTRNN_CUDA": "0"}
+
+    def build(hook: str) -> list[str]:
+        command = [sys.executable, "-c", f"import build_backend; build_backend.{hook}({str(tmp_path)!r})"]
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (wheel,) = tmp_path.glob("*.whl")
+        with zipfile.ZipFile(wheel) as content:
+            names = content.namelist()
+        wheel.unlink()
+        return names
+
+    assert {"fastrnn/_built.py", "fastrnn/word2vec/_C.pyi"} <= set(build("build_wheel"))
+    assert not (tree / "fastrnn" / "_built.py").exists()  # there is no binary beside it
+    (noted,) = tree.glob("build/temp*/built.py")
+    assert f'torch_version = "{torch.__version__}"' in noted.read_text()
+    results = sorted(tree.glob("build/**/*.o")) + sorted(tree.glob("build/**/*.so"))
+    for result in results:
+        result.write_text("of another torch")
+    noted.write_text(noted.read_text().replace(torch.__version__, "1.0.0"))
+    build("build_wheel")
+    assert len(results) > 20
+    assert {result.read_text() for result in results} == {"compiled\n"}
+
+    build("build_editable")
+    assert (tree / "fastrnn" / "_built.py").read_text() == noted.read_text()
+    assert len(sorted(tree.glob("fastrnn/**/_C.*.so"))) == 2

@@ -39,7 +39,7 @@ def transport_cost(costs: np.ndarray, supply: np.ndarray, demand: np.ndarray) ->
         from scipy.optimize import linprog
         from scipy.sparse import eye_array, kron, vstack
     except ImportError as error:
-        raise ImportError("wmdistance needs scipy: pip install 'fastrnn[wmd]'") from error
+        raise ImportError("wmdistance needs scipy. Type: pip install scipy") from error
     n, m = costs.shape
     rows, columns = kron(eye_array(n), np.ones((1, m))), kron(np.ones((1, n)), eye_array(m))
     solved = linprog(costs.ravel(), A_eq=vstack([rows, columns]), b_eq=np.concatenate([supply, demand]), method="highs")
