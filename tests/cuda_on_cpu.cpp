@@ -16,13 +16,24 @@ static int device_number = 0;
 cudaError_t cudaGetDevice(int* device) { return *device = device_number, cudaSuccess; }
 cudaError_t cudaGetLastError() { return std::exchange(fastrnn::cuda::on_cpu::last_error, cudaSuccess); }
 
-namespace fastrnn::cuda {
-int attribute(cudaDeviceAttr which, int) {
-  return which == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 227 << 10
-         : which == cudaDevAttrComputeCapabilityMajor     ? 9
-                                                          : int(on_cpu::device.multiprocessors());
+constexpr int most_shared = 227 << 10;
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
+  *value = which == cudaDevAttrMaxSharedMemoryPerBlockOptin ? most_shared
+           : which == cudaDevAttrComputeCapabilityMajor     ? 9
+                                                            : int(fastrnn::cuda::on_cpu::device.multiprocessors());
+  return cudaSuccess;
 }
-}  // namespace fastrnn::cuda
+
+static int64_t attributes_set = 0;
+cudaError_t cudaFuncSetAttribute(const void*, cudaFuncAttribute, int) { return ++attributes_set, cudaSuccess; }
+
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* count, const void*, int, size_t shared) {
+  return *count = shared <= most_shared, cudaSuccess;
+}
+cudaError_t cudaOccupancyMaxActiveClusters(int* count, const void*, const cudaLaunchConfig_t* config) {
+  *count = int(fastrnn::cuda::on_cpu::device.most_at_once(config->attrs->val.clusterDim.x));
+  return *count ? cudaSuccess : fastrnn::cuda::on_cpu::failed(cudaErrorInvalidConfiguration);
+}
 
 namespace fastrnn::cuda {
 namespace {
@@ -54,6 +65,7 @@ TORCH_LIBRARY(fastrnn_cuda_on_cpu, m) {
   m.def("set_multiprocessors(int[] groups) -> ()",
         [](std::vector<int64_t> groups) { on_cpu::device.groups = std::move(groups), ++device_number; });
   m.def("fail_next_launch() -> ()", [] { on_cpu::next_launch = cudaErrorInvalidConfiguration; });
+  m.def("attributes_set() -> int", [] { return attributes_set; });
   m.def("last_error() -> int", [] { return int64_t(cudaGetLastError()); });
 }
 

@@ -21,7 +21,7 @@ def emulated(tmp_path_factory):
     include = Path(CUDA_HOME or "/usr/local/cuda") / "include"
     if not (include / "cuda_fp16.h").exists():
         pytest.skip(f"the headers of CUDA's numbers are not in {include}")
-    sources = ["tests/cuda_on_cpu.cpp", "csrc/layer.cpp", "csrc/operators.cpp"]
+    sources = ["tests/cuda_on_cpu.cpp", "csrc/layer.cpp", "csrc/operators.cpp", "csrc/cpu/forked.cpp"]
     sources += [f"csrc/cuda/{name}.cpp" for name in ("direction", "forward", "backward", "passes", "product")]
     load(
         "fastrnn_cuda_on_cpu",
@@ -317,6 +317,29 @@ class TestTeams:
             assert team("cluster", 64, 8, groups=[24], dtype=torch.float32) == []
         with gpu.tf32(True):
             assert team("cluster", 64, 8, groups=[24], dtype=torch.float32)[0] == 2
+
+
+def test_what_the_driver_refuses_is_an_answer(emulated, monkeypatch):
+    """No cluster of 16 fits here. The driver says so by an error, which must not be left for torch's next kernel."""
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "cluster:16")
+    emulated.set_multiprocessors([12, 12])
+    try:
+        assert emulated.cuda_team("lstm", torch.float16, 500, 3, False) == []
+        assert emulated.last_error() == 0
+    finally:
+        emulated.set_multiprocessors([18, 6])
+
+
+def test_a_kernels_attributes_are_set_once(emulated, monkeypatch):
+    """Not at every launch, where it takes as long as a step."""
+    arguments, incoming = _arguments("gru")
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "cluster:2")
+    _run(emulated, arguments, incoming, torch.float16)
+    before = emulated.attributes_set()
+    assert before > 0
+    for times in (5, 7):
+        _run(emulated, *_arguments("gru", times=times), torch.float16)
+    assert emulated.attributes_set() == before
 
 
 def test_a_failed_launch_leaves_no_error_behind(emulated):

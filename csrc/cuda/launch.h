@@ -20,8 +20,6 @@ struct Launch {
   bool together = false;  // all blocks run at the same time, or it is an error
 };
 
-#ifdef __CUDACC__
-
 inline int attribute(cudaDeviceAttr which, int device) {
   int value = 0;
   return cudaDeviceGetAttribute(&value, which, device) == cudaSuccess ? value : 0;
@@ -64,22 +62,12 @@ struct Configuration {
   Configuration(const Configuration&) = delete;
 };
 
-template <class... Parameters>
-cudaError_t launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t stream,
-                   const Parameters&... parameters) {
-  const cudaError_t error = shape.shared ? prepare(reinterpret_cast<const void*>(kernel)) : cudaSuccess;
-  if (error) return error;
-  const Configuration configuration(shape, stream);
-  return cudaLaunchKernelEx(&configuration.config, kernel, parameters...);
-}
-
 // How many of a launch's clusters, or blocks, the current device runs at the same time. 0 where there is no place for
 // one: clusters stay within a part of the chip, so there are fewer than multiprocessors / size (15 of 8 on an H100).
-template <class... Parameters>
-int64_t most_at_once(void (*kernel)(Parameters...), const Launch& shape) {
+inline int64_t most_at_once(const void* kernel, const Launch& shape) {
   int device = 0, count = 0;
   cudaError_t error = cudaGetDevice(&device);
-  if (!error) error = prepare(reinterpret_cast<const void*>(kernel));
+  if (!error) error = prepare(kernel);
   if (!error && shape.cluster > 1) {
     const Configuration configuration(shape, nullptr);
     error = cudaOccupancyMaxActiveClusters(&count, kernel, &configuration.config);
@@ -92,6 +80,21 @@ int64_t most_at_once(void (*kernel)(Parameters...), const Launch& shape) {
   return 0;
 }
 
+template <class... Parameters>
+cudaError_t launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t stream,
+                   const Parameters&... parameters) {
+  const cudaError_t error = shape.shared ? prepare(reinterpret_cast<const void*>(kernel)) : cudaSuccess;
+  if (error) return error;
+  const Configuration configuration(shape, stream);
+#ifdef __CUDACC__
+  return cudaLaunchKernelEx(&configuration.config, kernel, parameters...);
+#else
+  return run_on_cpu(kernel, configuration.config, parameters...);
+#endif
+}
+
+#ifdef __CUDACC__
+
 // A block's dynamic shared memory.
 __device__ inline char* shared_memory() {
   extern __shared__ __align__(16) char memory[];
@@ -99,20 +102,6 @@ __device__ inline char* shared_memory() {
 }
 
 #else
-
-template <class... Parameters>
-cudaError_t launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t, const Parameters&... parameters) {
-  if (on_cpu::next_launch != cudaSuccess) return on_cpu::last_error = std::exchange(on_cpu::next_launch, cudaSuccess);
-  const unsigned cluster = shape.together ? shape.grid.x : shape.cluster;
-  return run_on_cpu(kernel, shape.grid, shape.threads, cluster, shape.shared, parameters...);
-}
-
-int attribute(cudaDeviceAttr which, int device);
-
-template <class Kernel>
-int64_t most_at_once(Kernel, const Launch& shape) {
-  return on_cpu::device.most_at_once(shape.cluster);
-}
 
 inline char* aligned(std::vector<char>& memory) {
   return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(memory.data()) + 15) / 16 * 16);

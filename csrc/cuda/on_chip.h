@@ -104,7 +104,7 @@ Team smallest_team(int64_t size, int64_t batch, Regime regime, int device, Kerne
       const Team team = laid_out<Memory>(size, batch, blocks, rows, regime.grid);
       if (team.shared > most_shared) break;
       const Launch launch = launch_for(team, batch);
-      const int64_t at_once = most_at_once(kernel_for(team), launch);
+      const int64_t at_once = most_at_once(reinterpret_cast<const void*>(kernel_for(team)), launch);
       if (launch.grid.x / launch.cluster <= at_once) return team;
       if (!regime.grid && at_once > 0) largest = team;
     }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #define __launch_bounds__(...)
@@ -30,6 +31,8 @@ struct Device {
 };
 inline Device device;
 inline cudaError_t last_error = cudaSuccess, next_launch = cudaSuccess;
+
+inline cudaError_t failed(cudaError_t error) { return last_error = error; }
 
 struct Barrier {
   int64_t arrived = 0, members;
@@ -94,8 +97,15 @@ inline void run_cluster(unsigned first_block, unsigned size, unsigned threads, s
 inline void __syncthreads() { on_cpu::wait(on_cpu::my_block().barrier, on_cpu::running->times_at_block); }
 
 template <class... Parameters>
-cudaError_t run_on_cpu(void (*kernel)(Parameters...), dim3 grid, unsigned threads, unsigned cluster, size_t shared,
+cudaError_t run_on_cpu(void (*kernel)(Parameters...), const cudaLaunchConfig_t& config,
                        const Parameters&... parameters) {
+  if (on_cpu::next_launch) return on_cpu::failed(std::exchange(on_cpu::next_launch, cudaSuccess));
+  const dim3 grid = config.gridDim;
+  const unsigned threads = config.blockDim.x;
+  const size_t shared = config.dynamicSmemBytes;
+  unsigned cluster = 1;  // blocks that run together
+  if (config.numAttrs)
+    cluster = config.attrs->id == cudaLaunchAttributeCooperative ? grid.x : config.attrs->val.clusterDim.x;
   gridDim = grid, blockDim = dim3(threads);
   const std::function<void()> body = [&] { kernel(parameters...); };
   on_cpu::body = &body;
