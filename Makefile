@@ -11,13 +11,17 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 SOURCES := setup.py pyproject.toml $(CPP)
 
-.PHONY: demo test lint cuda-check format bench install clean
+.PHONY: demo test sanitize lint cuda-check format bench install clean
 
 demo: install
 	$(BIN)/fastrnn demo --out out/demo
 
 test: install
 	$(BIN)/python -m pytest
+
+# The kernels under ThreadSanitizer; tests/sanitize/__main__.py also has the memory's sanitizers.
+sanitize: install
+	$(BIN)/python -m tests.sanitize
 
 lint: install $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -23,6 +23,9 @@ ROOT = Path(__file__).parent
 flags = ["-std=c++20", "-O3", "-fopenmp", "-ffp-contract=fast", "-fvisibility=hidden", "-g0"]
 flags += ["-Wall", "-Wextra", "-Wno-unused-parameter"]
 link_flags = ["-fopenmp", "-Wl,--strip-all"]
+if sanitizers := os.environ.get("FASTRNN_SANITIZE"):  # for `make sanitize`: see tests/sanitize
+    flags += [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g1"]
+    link_flags = ["-fopenmp", f"-fsanitize={sanitizers}"]
 if sys.platform == "darwin":
     flags[flags.index("-fopenmp") : flags.index("-fopenmp") + 1] = ["-Xpreprocessor", "-fopenmp"]
     link_flags = ["-lomp", "-Wl,-x"]

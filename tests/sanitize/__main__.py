@@ -1,0 +1,78 @@
+"""`make sanitize`: the C++ under gcc's sanitizers. Needs g++ with libasan, libubsan and libtsan (Debian: package gcc).
+
+**Memory**, AddressSanitizer and UndefinedBehaviorSanitizer: the extensions are compiled with both, in a tree of their
+own (build/sanitize), and tests/test_raw_calls.py hands the operators whatever it can think of. Python itself is not
+compiled so: libasan is loaded before it, and leaks, which are Python's and torch's, are not looked for.
+
+**Races**, ThreadSanitizer: the kernels of the layers (kernels.cpp) and of Word2Vec (word2vec.cpp) by themselves,
+without Python and torch, whose threads the sanitizer could not see through. Nor is gcc's OpenMP compiled for it, so
+kernels.cpp brings the few functions of it that are used. Both also check that a team finds the numbers of one thread.
+races.txt says which race is on purpose.
+
+`make sanitize` looks for races; `python -m tests.sanitize memory` does the other, whose compilation takes many minutes.
+An error ends the run with the sanitizer's report.
+"""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+BUILD = ROOT / "build" / "sanitize"
+CXX = os.environ.get("CXX", "g++")
+FLAGS = ["-std=c++20", "-O1", "-g1", "-fopenmp", "-ffp-contract=fast", "-fsanitize=thread"]
+PROGRAMS = {
+    "kernels": ["cpu/kernels_generic.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
+    "word2vec": ["word2vec/training_generic.cpp", "word2vec/team.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
+}
+
+
+def run(*command: object, **environment: str) -> None:
+    print("+", *command, flush=True)
+    subprocess.run([str(part) for part in command], check=True, cwd=ROOT, env=os.environ | environment)
+
+
+def library(name: str) -> str:
+    return subprocess.run([CXX, f"-print-file-name={name}"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def memory() -> None:
+    run(sys.executable, "setup.py", "-q", "build", "--build-base", BUILD, "--build-lib", BUILD / "lib",
+        FASTRNN_SANITIZE="address,undefined")  # fmt: skip
+    # The copy beside the compiled package is what Python imports, not this tree.
+    run("cp", "-r", "tests", "pyproject.toml", BUILD / "lib")
+    run("env", "-C", BUILD / "lib", sys.executable, "-m", "pytest", "-q", "tests/test_raw_calls.py",
+        LD_PRELOAD=f"{library('libasan.so')} {library('libubsan.so')}", ASAN_OPTIONS="detect_leaks=0",
+        UBSAN_OPTIONS="print_stacktrace=1", PYTHONPATH="")  # fmt: skip
+
+
+def races() -> None:
+    folder = BUILD / "races"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def compiled(source: Path) -> Path:
+        to = folder / f"{source.parent.name}_{source.stem}.o"
+        run(CXX, *FLAGS, "-c", source, "-o", to)
+        return to
+
+    sources = {ROOT / "csrc" / name for names in PROGRAMS.values() for name in names}
+    sources |= {HERE / f"{name}.cpp" for name in PROGRAMS}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        objects = dict(zip(sources, pool.map(compiled, sources), strict=True))
+    for name, needed in PROGRAMS.items():
+        parts = [objects[ROOT / "csrc" / source] for source in needed] + [objects[HERE / f"{name}.cpp"]]
+        # kernels.cpp's own OpenMP is found before libgomp's.
+        run(CXX, "-fsanitize=thread", *parts, "-o", folder / name, "-lgomp", "-lpthread")
+        run(folder / name, TSAN_OPTIONS=f"suppressions={HERE / 'races.txt'} halt_on_error=1")
+
+
+if __name__ == "__main__":
+    parts = {"races": races, "memory": memory}
+    chosen = sys.argv[1:] or ["races"]
+    if unknown := [name for name in chosen if name not in parts]:
+        raise SystemExit(f"python -m tests.sanitize takes {' and '.join(parts)}, got {' '.join(unknown)}")
+    for name in chosen:
+        parts[name]()

@@ -1,0 +1,159 @@
+// The layers' kernels by themselves, without torch and Python, for ThreadSanitizer: see tests/sanitize/__main__.py.
+//
+// Every cell goes forward and backward in float32, with all that changes who waits for whom: by rows and by units, both
+// directions at once, packed sequences, recomputing, several chunks of time. Teams of two and three threads must find
+// the numbers of one thread to the last bit.
+#include <omp.h>
+#include <string.h>
+
+#include <cstdio>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "../../csrc/cells/cells.h"
+#include "../../csrc/cpu/problem.h"
+
+// In place of libgomp, which is not compiled for ThreadSanitizer: it would not see that a region waits for its threads.
+// Only what the kernels use.
+#if defined(__SANITIZE_THREAD__)
+static thread_local int this_rank = 0, team_size = 1;
+
+extern "C" {
+void GOMP_parallel(void (*work)(void*), void* data, unsigned threads, unsigned) {
+  std::vector<std::thread> others;
+  for (unsigned rank = 1; rank < threads; ++rank)
+    others.emplace_back([=] {
+      this_rank = int(rank), team_size = int(threads);
+      work(data);
+    });
+  this_rank = 0, team_size = int(threads);
+  work(data);
+  for (std::thread& other : others) other.join();
+  team_size = 1;
+}
+int omp_get_thread_num() { return this_rank; }
+int omp_get_num_threads() { return team_size; }
+int omp_get_num_procs() { return 2; }
+double omp_get_wtime() { return 0; }
+}
+#endif
+
+namespace fastrnn {
+
+namespace generic {
+extern const Kernels kernels;
+}
+
+namespace {
+
+using Numbers = std::vector<float>;
+
+Numbers random_numbers(int64_t n, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::uniform_real_distribution<float> uniform(-0.3f, 0.3f);
+  Numbers numbers(n);
+  for (float& x : numbers) x = uniform(generator);
+  return numbers;
+}
+
+struct Shape {
+  int64_t times, batch, inputs, hidden;
+};
+
+// Everything that both directions of a layer compute, one after the other.
+Numbers run(CellKind kind, const Shape& shape, bool packed, bool recompute, bool together, int threads) {
+  const auto [times, batch, inputs, hidden] = shape;
+  int64_t input_gates = 0, recurrent_gates = 0, saves = 0;
+  for_cell(kind, [&]<class Cell>() {
+    input_gates = Cell::input_gates, recurrent_gates = Cell::recurrent_gates + Cell::gated, saves = Cell::saves;
+  });
+  const bool has_c = kind == CellKind::lstm;
+  const int64_t width = (hidden + 15) / 16 * 16;
+  std::vector<int64_t> active(times), before(times + 1, 0);
+  for (int64_t t = 0; t < times; ++t) {
+    active[t] = packed ? batch - t * (batch - 1) / times : batch;
+    before[t + 1] = before[t] + active[t];
+  }
+  const int64_t rows = before[times];
+  const Numbers x = random_numbers(rows * inputs, 1), dy = random_numbers(rows * 2 * hidden, 2);
+  const Numbers w_ih = random_numbers(input_gates * hidden * inputs, 3), bias = random_numbers(4 * hidden, 4);
+  const Numbers w_hh = random_numbers(recurrent_gates * hidden * hidden, 5), state = random_numbers(batch * hidden, 6);
+  Numbers y(rows * 2 * hidden), dx(rows * inputs);
+  const int64_t checkpoints = (times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint * batch * width;
+  struct Direction {
+    Numbers saved, checkpoints, hn, cn, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh;
+  } found[2];
+  Problem<float> problems[2];
+  for (int d = 0; d < 2; ++d) {
+    Direction& f = found[d];
+    f = {Numbers(rows * saves * width), Numbers(checkpoints),
+         Numbers(state.size()),         Numbers(state.size()),
+         Numbers(state.size()),         Numbers(state.size()),
+         Numbers(w_ih.size()),          Numbers(w_hh.size()),
+         Numbers(input_gates * hidden), Numbers(recurrent_gates * hidden)};
+    Problem<float>& p = problems[d] = {};
+    p.cell = kind, p.reverse = d == 1, p.threads = threads;
+    p.times = times, p.batch = batch, p.input_size = inputs, p.hidden_size = hidden;
+    p.active = active.data(), p.before = before.data();
+    p.w_ih.data = w_ih.data(), p.w_hh.data = w_hh.data(), p.b_ih.data = p.b_hh.data = bias.data();
+    p.h0 = state.data(), p.c0 = has_c ? state.data() : nullptr;
+    auto rows_of = [&](auto* data, int64_t row) {
+      return Rows<std::remove_pointer_t<decltype(data)>>{data, packed ? 0 : batch * row, packed ? row : 0, row};
+    };
+    p.x = rows_of(x.data(), inputs), p.dx = rows_of(dx.data(), inputs);
+    p.y = rows_of(y.data() + d * hidden, 2 * hidden), p.dy = rows_of(dy.data() + d * hidden, 2 * hidden);
+    if (recompute)
+      p.recompute = true, p.checkpoints = has_c ? f.checkpoints.data() : nullptr;
+    else if (saves)
+      p.saved = {f.saved.data(), 0, saves * width, saves * width};
+    p.hn = f.hn.data(), p.cn = has_c ? f.cn.data() : nullptr;
+    p.dhn = state.data(), p.dcn = has_c ? state.data() : nullptr;
+    p.dh0 = f.dh0.data(), p.dc0 = has_c ? f.dc0.data() : nullptr;
+    p.dw_ih = f.dw_ih.data(), p.dw_hh = f.dw_hh.data(), p.db_ih = f.db_ih.data(), p.db_hh = f.db_hh.data();
+    p.add_to_dx = d == 1;
+  }
+  const Passes<float>& passes = generic::kernels.of_float;
+  if (together) {
+    passes.forward_both(problems[0], problems[1]);
+  } else {
+    for (const auto& p : problems) passes.forward(p);
+  }
+  for (const auto& p : problems) passes.backward(p);
+  Numbers all = y;
+  all.insert(all.end(), dx.begin(), dx.end());
+  for (const Direction& f : found)
+    for (const Numbers* n : {&f.hn, &f.cn, &f.dh0, &f.dc0, &f.dw_ih, &f.dw_hh, &f.db_ih, &f.db_hh})
+      all.insert(all.end(), n->begin(), n->end());
+  return all;
+}
+
+// A step wide enough for threads by units, a batch large enough for threads by rows, and one step.
+constexpr Shape shapes[] = {{9, 3, 20, 120}, {40, 16, 9, 40}, {1, 8, 64, 160}};
+
+int compare() {
+  int runs = 0, different = 0;
+  for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::rnn_sigmoid, CellKind::gru,
+                        CellKind::gru_reset_before, CellKind::lstm})
+    for (const Shape& shape : shapes)
+      for (int options = 0; options < 8; ++options) {
+        const bool packed = options & 1, recompute = options & 2, together = options & 4;
+        const Numbers alone = run(cell, shape, packed, recompute, together, 1);
+        for (int threads : {2, 3}) {
+          const Numbers team = run(cell, shape, packed, recompute, together, threads);
+          ++runs;
+          if (memcmp(team.data(), alone.data(), alone.size() * sizeof(float))) {
+            ++different;
+            printf("cell %d, T%d B%d H%d, options %d: %d threads find other numbers than one\n", int(cell),
+                   int(shape.times), int(shape.batch), int(shape.hidden), options, threads);
+          }
+        }
+      }
+  printf("kernels: %d runs of teams, %d with other numbers than one thread\n", runs, different);
+  return different > 0;
+}
+
+}  // namespace
+}  // namespace fastrnn
+
+int main() { return fastrnn::compare(); }
