@@ -222,6 +222,7 @@ def test_what_packs_well_is_no_bomb(tmp_path):
         (bz2.compress(b"1 2\na 1 2\n"), "bzip2; give it a name that ends in .bz2"),
         (lzma.compress(b"1 2\na 1 2\n"), "xz; give it a name that ends in .xz"),
     ],
+    ids=["fastText", "zip", "pickle", "gzip", "bzip2", "xz"],
 )
 def test_files_of_other_kinds(tmp_path, beginning, what):
     file = tmp_path / "v.bin"
