@@ -9,7 +9,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 # The kernels are built again when one of these changes; the package is installed editable, so Python files take
 # effect by themselves.
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
-SOURCES := setup.py pyproject.toml $(CPP)
+SOURCES := setup.py build_backend.py pyproject.toml $(CPP)
 
 .PHONY: demo test sanitize lint cuda-check format bench install clean
 
