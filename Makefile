@@ -19,7 +19,7 @@ demo: install
 test: install
 	$(BIN)/python -m pytest
 
-# The kernels under ThreadSanitizer; tests/sanitize/__main__.py also has the memory's sanitizers.
+# The C++ under gcc's sanitizers, for races, memory and undefined behaviour: see tests/sanitize/__main__.py.
 sanitize: install
 	$(BIN)/python -m tests.sanitize
 

@@ -9,8 +9,8 @@ without Python and torch, whose threads the sanitizer could not see through. Nor
 kernels.cpp brings the few functions of it that are used. Both also check that a team finds the numbers of one thread.
 races.txt says which race is on purpose.
 
-`make sanitize` looks for races; `python -m tests.sanitize memory` does the other, whose compilation takes many minutes.
-An error ends the run with the sanitizer's report.
+`python -m tests.sanitize memory` or `races` does one of the two: most of the time goes into compiling. An error ends the
+run with the sanitizer's report.
 """
 
 import os
@@ -71,7 +71,7 @@ def races() -> None:
 
 if __name__ == "__main__":
     parts = {"races": races, "memory": memory}
-    chosen = sys.argv[1:] or ["races"]
+    chosen = sys.argv[1:] or list(parts)
     if unknown := [name for name in chosen if name not in parts]:
         raise SystemExit(f"python -m tests.sanitize takes {' and '.join(parts)}, got {' '.join(unknown)}")
     for name in chosen:
