@@ -9,8 +9,8 @@ without Python and torch, whose threads the sanitizer could not see through. Nor
 kernels.cpp brings the few functions of it that are used. Both also check that a team finds the numbers of one thread.
 races.txt says which race is on purpose.
 
-`python -m tests.sanitize memory` or `races` does one of the two: most of the time goes into compiling. An error ends the
-run with the sanitizer's report.
+`python -m tests.sanitize memory` or `races` does one of the two; most of the time goes into compiling. An error ends
+the run with the sanitizer's report.
 """
 
 import os
