@@ -97,7 +97,7 @@ def test_all_layers_at_once_are_checked():
         (0, weights, "num_layers to be positive"),
         (3, weights, "Expected as many weights for each of 3 layers, got 4"),
         (2, [*weights, *weights], "Expected 5, got 6"),
-        (1, [weights[0].double(), *weights[1:]], "weight dtype"),
+        (1, [weights[0].double(), *weights[1:]], "weight_ih dtype"),
     ):
         with pytest.raises(RuntimeError, match=message):
             ops.infer(name, input, sizes, None, None, given, layers, *options)

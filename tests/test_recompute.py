@@ -122,14 +122,15 @@ def test_second_derivative():
 def _kept(layer, x):
     """Bytes that autograd keeps beside the input, the output and the weights."""
     tensors = {}
+    address = torch._C._data_address  # data_ptr() would make a copy of an output that is shared until it is changed
 
     def pack(t):
-        tensors[t.data_ptr()] = t
+        tensors[address(t)] = t
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
         output, _ = layer(x)
-    known = {t.data_ptr() for t in (x, output, *layer.parameters())}
+    known = {address(t) for t in (x, output, *layer.parameters())}
     return sum(t.numel() * t.element_size() for p, t in tensors.items() if p not in known)
 
 
