@@ -231,10 +231,12 @@ std::tuple<Tensor, Tensor, Tensor> infer_all(c10::string_view cell, const Tensor
                                              const OptionalTensor& batch_sizes, const OptionalTensor& h0,
                                              const OptionalTensor& c0, at::TensorList weights, int64_t num_layers,
                                              bool biases, bool bidirectional, bool batch_first) {
-  TORCH_CHECK(num_layers > 0, "Expected num_layers to be positive, got ", num_layers);
+  TORCH_CHECK(num_layers > 0 && num_layers <= int64_t(weights.size()), "Expected num_layers to be 1 to ",
+              weights.size(), ", the number of weights, got ", num_layers);
   TORCH_CHECK(input.scalar_type() == at::kFloat || input.scalar_type() == at::kDouble,
               "Expected input dtype float32 or float64, got ", input.scalar_type());
   const Call call{cell, input, h0, c0, {weights.begin(), weights.end()}, batch_sizes};
+  NoThreadsInForkedChild alone;
   Results results = run_layers(call, num_layers, biases, bidirectional, batch_first);
   if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, input.scalar_type());
   return {results.output, results.hn, results.cn};

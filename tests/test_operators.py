@@ -94,7 +94,8 @@ def test_a_graph_without_gradients_runs_all_layers_at_once():
 def test_all_layers_at_once_are_checked():
     name, input, sizes, _, _, weights, *options = _arguments("lstm")
     for layers, given, message in (
-        (0, weights, "num_layers to be positive"),
+        (0, weights, "num_layers to be 1 to 4, .* got 0"),
+        (2**63 - 1, weights, "num_layers to be 1 to 4"),
         (3, weights, "Expected as many weights for each of 3 layers, got 4"),
         (2, [*weights, *weights], "Expected 5, got 6"),
         (1, [weights[0].double(), *weights[1:]], "weight_ih dtype"),

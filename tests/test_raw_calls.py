@@ -290,6 +290,14 @@ def test_backward_with_anything(draw):
 
 
 @given(st.randoms(use_true_random=False))
+def test_all_layers_at_once_with_anything(draw):
+    cell, input, batch_sizes, h0, c0, weights, *options = _near(draw, _any_call(draw)).values()
+    layers = draw.choice([1, 1, 2, 3, *NUMBERS])
+    weights = weights * (layers if 0 < layers < 4 else 1)
+    _right_or_an_error(ops.infer, [cell, input, batch_sizes, h0, c0, weights, layers, *options])
+
+
+@given(st.randoms(use_true_random=False))
 def test_infer_with_anything(draw):
     """The short way takes the dictionary of a layer, and says None where it is not as expected."""
     cell, layers, directions = draw.choice(["gru", "lstm"]), draw.randint(1, 3), draw.randint(1, 2)

@@ -1,8 +1,8 @@
 """`make sanitize`: the C++ under gcc's sanitizers. Needs g++ with libasan, libubsan and libtsan (Debian: package gcc).
 
 **Memory**, AddressSanitizer and UndefinedBehaviorSanitizer: the extensions are compiled with both, in a tree of their
-own (build/sanitize), and tests/test_raw_calls.py hands the operators whatever it can think of. Python itself is not
-compiled so: libasan is loaded before it, and leaks, which are Python's and torch's, are not looked for.
+own (build/sanitize), and the tests of HOSTILE hand the operators and Word2Vec whatever they can think of. Python itself
+is not compiled so: libasan is loaded before it, and leaks, which are Python's and torch's, are not looked for.
 
 **Races**, ThreadSanitizer: the kernels of the layers (kernels.cpp) and of Word2Vec (word2vec.cpp) by themselves,
 without Python and torch, whose threads the sanitizer could not see through. Nor is gcc's OpenMP compiled for it, so
@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 BUILD = ROOT / "build" / "sanitize"
 CXX = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++20", "-O1", "-g1", "-fopenmp", "-ffp-contract=fast", "-fsanitize=thread"]
+HOSTILE = [f"tests/test_{name}.py" for name in ("raw_calls", "word2vec_safety", "word2vec_hostile_files")]
 PROGRAMS = {
     "kernels": ["cpu/kernels_generic.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
     "word2vec": ["word2vec/training_generic.cpp", "word2vec/team.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
@@ -44,7 +45,7 @@ def memory() -> None:
         FASTRNN_SANITIZE="address,undefined")  # fmt: skip
     # The copy beside the compiled package is what Python imports, not this tree.
     run("cp", "-r", "tests", "pyproject.toml", BUILD / "lib")
-    run("env", "-C", BUILD / "lib", sys.executable, "-m", "pytest", "-q", "tests/test_raw_calls.py",
+    run("env", "-C", BUILD / "lib", sys.executable, "-m", "pytest", "-q", *HOSTILE,
         LD_PRELOAD=f"{library('libasan.so')} {library('libubsan.so')}", ASAN_OPTIONS="detect_leaks=0",
         UBSAN_OPTIONS="print_stacktrace=1", PYTHONPATH="")  # fmt: skip
 
