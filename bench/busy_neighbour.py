@@ -83,6 +83,20 @@ def row(mode, cell, shape, busy, times):
     }
 
 
+def markdown(found):
+    """A line for each work and number of busy processes: milliseconds, and how many times one thread's."""
+    titles = [f"{t['contender']} {t['threads']}" for t in found["rows"][0]["times"]]
+    lines = ["| work | busy | " + " | ".join(titles) + " |", "| :-- | --: |" + " --: |" * len(titles)]
+    for r in found["rows"]:
+        cells = [f"{t['mean']:.3g} ({t['of one thread']:.2f})" for t in r["times"]]
+        lines.append(f"| {r['work']} | {r['busy processes']} | " + " | ".join(cells) + " |")
+    of = found["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in of["versions"].items())
+    return f"{of['processor']}, {of['cores']} cores, {of['date']}; {versions}. `{found['command']}`\n\n" + "\n".join(
+        lines
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="where to write the results")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import busy_neighbour
 import front_page
 import word2vec_table
 
@@ -24,6 +25,7 @@ RESULTS = {
     "bench": "2026-11-23-xeon-2.8ghz-cpu-ruler.json",
     "bench-stacked": "2026-11-23-xeon-2.8ghz-stacked.json",
     "bench-bidirectional": "2026-11-23-xeon-2.8ghz-bidirectional.json",
+    "busy": "2026-11-26-amd-epyc-zen5-busy.json",
     "word2vec": "2026-11-23-amd-epyc-word2vec.json",
 }
 
@@ -34,7 +36,11 @@ def load(topic: str) -> dict[str, Any]:
 
 def blocks() -> dict[tuple[Path, str], str]:
     """The Markdown between the marks of each topic on each page."""
-    markdown: dict[str, Callable[[Any], str]] = {"verify": verify_markdown, "word2vec": word2vec_table.markdown}
+    markdown: dict[str, Callable[[Any], str]] = {
+        "verify": verify_markdown,
+        "busy": busy_neighbour.markdown,
+        "word2vec": word2vec_table.markdown,
+    }
     found = {(BENCHMARKS, topic): markdown.get(topic, bench_markdown)(load(topic)) for topic in RESULTS}
     found[README, "numbers"] = front_page.numbers(load("bench"), load("word2vec"), load("verify"))
     return found

@@ -63,9 +63,9 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   if (plan.threads <= 1) plan.threads = 1, plan.by_rows = true;
   plan.from_end = p.times == 1 && every_other_call();
 
-  // Half of what the call takes or more (at 32 operations a tick: AVX-512 does 30 in GRU T100 B1 H256 and 80 in LSTM
-  // T128 B32 H512), for to go on alone costs about as much as the call; and more than what interrupts and a hypervisor
-  // take on a quiet machine. Another program gets a core for 3 ms or so.
+  // Half of the call's time, since going on alone costs about as much as the rest of the call, assuming 32 operations a
+  // tick (AVX-512 does 30 in GRU T100 B1 H256, 80 in LSTM T128 B32 H512). At least more than interrupts and a
+  // hypervisor take on a quiet machine: another program gets a core for about 3 ms.
   plan.tolerable_delay = larger(200 * ticks_per_microsecond, int64_t(whole / 32 / plan.threads / 2));
   return plan;
 }

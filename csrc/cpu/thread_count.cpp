@@ -16,7 +16,7 @@ namespace fastrnn {
 
 namespace {
 
-// One delay may be an accident, and is passed over. If the next one comes soon, another program is there to stay, and
+// One delay may be an accident and is ignored. If the next one comes soon, another program is there to stay, and
 // calls have half the threads until they have run for twice what it cost, then 4 times, up to 16: so trying again costs
 // 1/16 on the mean, however rarely a layer is called.
 constexpr int least_caution = 2, most_caution = 16;

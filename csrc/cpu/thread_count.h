@@ -21,8 +21,8 @@ class CallThreads {
   bool limited = false;
 };
 
-// In a call of so many ticks a team of so many threads lost `delay` of them by waiting for a member that did not run;
-// `late`: more than the call's own work takes.
+// A call took `call` ticks, of which its team of `threads` lost `delay` by waiting for a member that did not run.
+// `late`: more than was tolerable (see Plan).
 void report_delay(int threads, int64_t delay, bool late, int64_t call);
 
 // The cores that the container's quota is worth, rounded up: the least of what the control groups of this process and

@@ -37,7 +37,7 @@ FASTRNN_INLINE void wait_a_little(int spins) {
 struct Team {
   const int rank, size;
   int first, last;   // of the shares that are this member's
-  Barrier* barrier;  // null where there is nobody to meet
+  Barrier* barrier;  // null: it waits for no one
   int64_t resumed;   // ticks since when it works: the last time it waited, or earlier
 
   Team(int rank, int size, Barrier* barrier)
@@ -51,8 +51,8 @@ struct Team {
       __atomic_store_n(&barrier->arrived, 0, __ATOMIC_RELAXED);
       if (round >= __atomic_load_n(&barrier->dissolve_at, __ATOMIC_RELAXED)) barrier->dissolved = true;
       __atomic_store_n(&barrier->round, round + 1, __ATOMIC_RELEASE);
-      // Somebody who falls asleep this very moment may be overlooked, and wakes by itself after a nap (waiting.cpp): a
-      // fence would cost each step.
+      // A member that falls asleep this very moment may be missed; it wakes by itself after a nap (waiting.cpp). A
+      // fence would cost every step.
       if (__atomic_load_n(&barrier->asleep, __ATOMIC_RELAXED)) wake_all(*barrier);
     } else {
       wait(round);
@@ -68,8 +68,8 @@ struct Team {
   FASTRNN_INLINE Range share_number(int i, int64_t n) const { return {n * i / size, n * (i + 1) / size}; }
 
  private:
-  // Spins first, for a step is a few microseconds and to be woken takes 50: for that long, or half as long as the work
-  // before took, since shares are uneven. Then it sleeps, for the member waited for may need this very core.
+  // Spins first: a step takes a few microseconds, waking up 50. It spins for that long, or for half as long as its own
+  // work took, since shares are uneven. Then it sleeps: the member it waits for may need this very core.
   inline void wait(int round) {
     const int64_t arrival = ticks(), worked = arrival - resumed;
     const int64_t patience = larger(50 * ticks_per_microsecond, worked / 2);
