@@ -6,7 +6,6 @@
 // it returns None, and the caller goes the long way, which does it or says what is wrong with it.
 #include "direct.h"
 
-#include <ATen/EmptyTensor.h>
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <ATen/autocast_mode.h>
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -14,12 +13,10 @@
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/python_variable.h>
-#include <torch/library.h>
 
 #include <array>
 
-#include "cpu/run.h"
-#include "torch_threads.h"
+#include "stack.h"
 
 namespace fastrnn {
 namespace {
@@ -50,18 +47,10 @@ const Tensor* plain_tensor(PyObject* object) {
   return &t;
 }
 
-// The operands, held for the time of the call: another thread may drop them meanwhile.
-struct Call {
-  std::string_view cell;
-  Tensor input;
-  OptionalTensor h0, c0;
-  c10::SmallVector<Tensor, 4> weights;
-  OptionalTensor batch_sizes;  // the operator's alone
-};
-
-std::optional<Call> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights) {
+std::optional<Stack> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights) {
   if (!nobody_watches()) return {};
-  Call call{cell, {}, {}, {}, {}, {}};
+  Stack call;
+  call.cell = cell;
   bool plain = true;
   auto read = [&](PyObject* object, auto&& store) {
     const Tensor* t = object ? plain_tensor(object) : nullptr;
@@ -86,97 +75,24 @@ std::optional<Call> plain_call(std::string_view cell, py::handle input, py::hand
   return plain ? std::optional(std::move(call)) : std::nullopt;
 }
 
-struct Results {
-  Tensor output, hn, cn;
-};
-
-Results run_layers(const Call& call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
-  const int64_t weights = int64_t(call.weights.size()), per_layer = weights / num_layers;
-  TORCH_CHECK(per_layer > 0 && weights % num_layers == 0, "Expected as many weights for each of ", num_layers,
-              " layers, got ", weights);
-  const int64_t directions = bidirectional ? 2 : 1, states = num_layers * directions;
-  for (const OptionalTensor* state : {&call.h0, &call.c0})
-    TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states));
-  Results results{call.input, {}, {}};
-  for (int64_t i = 0; i < num_layers; ++i) {
-    auto of_layer = [&](const OptionalTensor& state) {
-      return state && num_layers > 1 ? state->narrow(0, i * directions, directions) : state;
-    };
-    Layer layer(call.cell, results.output, call.batch_sizes, of_layer(call.h0), of_layer(call.c0),
-                at::TensorList(call.weights).slice(i * per_layer, per_layer), biases, bidirectional, batch_first);
-    if (i == 0) {
-      results.hn = layer.empty({states, layer.batch, layer.output_size});
-      if (layer.cell == CellKind::lstm) results.cn = layer.empty({states, layer.batch, layer.hidden_size});
-    }
-    // A layer of another size than the first has no place among the states.
-    check_sizes(results.hn, {states, layer.batch, layer.output_size}, "h_n");
-    if (results.cn.defined()) check_sizes(results.cn, {states, layer.batch, layer.hidden_size}, "c_n");
-    Tensor output = layer.empty_output();
-    cpu::forward(layer, output, results.hn, results.cn, i * directions, Tensor());
-    results.output = output;
-  }
-  return results;
-}
-
-bool narrow(at::ScalarType dtype) { return dtype == at::kBFloat16 || dtype == at::kHalf; }
-
-template <class To, class From>
-void convert(const Tensor& from, const Tensor& to) {
-  const From* source = from.const_data_ptr<From>();
-  To* target = to.mutable_data_ptr<To>();
-  for (int64_t i = 0; i < from.numel(); ++i) target[i] = static_cast<To>(source[i]);
-}
-
-// t.to(dtype) between float32 and 16 bits. A few numbers by a loop: the dispatcher takes a microsecond for each of the
-// tensors of a step, which takes six.
-Tensor converted(const Tensor& t, at::ScalarType dtype) {
-  check_in_memory(t, "an operand");
-  if (t.numel() > 1024 || !t.is_contiguous()) return t.to(dtype);
-  const Tensor result = at::detail::empty_cpu(t.sizes(), dtype);
-  const bool widens = dtype == at::kFloat;
-  if ((widens ? t.scalar_type() : dtype) == at::kHalf)
-    (widens ? convert<float, at::Half> : convert<at::Half, float>)(t, result);
-  else
-    (widens ? convert<float, at::BFloat16> : convert<at::BFloat16, float>)(t, result);
-  return result;
-}
-
-// In 16 bits the kernels read the weights as they are, but not what there is of each row.
-Results run_narrow_layers(const Call& narrow_call, int64_t num_layers, bool biases, bool bidirectional,
-                          bool batch_first) {
-  Call call = narrow_call;
-  const at::ScalarType dtype = call.input.scalar_type();
-  for (const OptionalTensor* state : {&call.h0, &call.c0})
-    if (*state) check_dtype(**state, dtype, "state");
-  call.input = converted(call.input, at::kFloat);
-  for (OptionalTensor* state : {&call.h0, &call.c0})
-    if (*state) *state = converted(**state, at::kFloat);
-  Results results = run_layers(call, num_layers, biases, bidirectional, batch_first);
-  for (Tensor* t : {&results.output, &results.hn, &results.cn})
-    if (t->defined()) *t = converted(*t, dtype);
-  return results;
-}
-
 // The long way decides.
-bool perhaps_left_to_torch(const Call& call, bool batch_first) {
-  const Tensor &input = call.input, &weight = call.weights[0];
-  return call.cell == "lstm" && input.scalar_type() == at::kBFloat16 && input.dim() == 3 && weight.dim() == 2 &&
-         torch_is_faster(input.size(batch_first), input.size(!batch_first), weight.size(0) / 4);
+bool perhaps_left_to_torch(const Stack& call) {
+  const Tensor& input = call.input;
+  return call.cell == "lstm" && input.scalar_type() == at::kBFloat16 && input.dim() == 3 &&
+         call.weights[0].dim() == 2 &&
+         torch_is_faster(input.size(call.batch_first), input.size(!call.batch_first), call.weights[0].size(0) / 4);
 }
 
 // None where the operands do not fit each other. `one_step`: input and states are those of a cell, one dimension less.
-std::optional<Results> run(Call call, int64_t num_layers, bool biases, bool bidirectional, bool batch_first,
-                           bool one_step = false) {
+std::optional<StackResults> run(Stack call, bool one_step = false) {
   py::gil_scoped_release release;
   at::AutoDispatchBelowADInplaceOrView guard;
-  NoThreadsInForkedChild alone;
   try {
     for (OptionalTensor* state : {&call.h0, &call.c0})
       if (one_step && *state) *state = (*state)->unsqueeze(0);
     if (one_step) call.input = call.input.unsqueeze(0);
-    if (call.weights.empty() || perhaps_left_to_torch(call, batch_first)) return {};
-    const auto run = narrow(call.input.scalar_type()) ? run_narrow_layers : run_layers;
-    return run(call, num_layers, biases, bidirectional, batch_first);
+    if (call.weights.empty() || perhaps_left_to_torch(call)) return {};
+    return run_stack(std::move(call));
   } catch (const c10::Error&) {
     return {};
   }
@@ -189,7 +105,7 @@ std::array<PyObject*, sizeof...(Names)> interned(Names... names) {
 
 py::object wrap(Tensor t) { return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(t))); }
 
-py::object state_of(Results& results) {
+py::object state_of(StackResults& results) {
   if (!results.cn.defined()) return wrap(std::move(results.hn));
   return py::make_tuple(wrap(std::move(results.hn)), wrap(std::move(results.cn)));
 }
@@ -226,38 +142,11 @@ py::object settled_weights(const py::dict& layer) {
   return weights;
 }
 
-// The operator of the same name.
-std::tuple<Tensor, Tensor, Tensor> infer_all(c10::string_view cell, const Tensor& input,
-                                             const OptionalTensor& batch_sizes, const OptionalTensor& h0,
-                                             const OptionalTensor& c0, at::TensorList weights, int64_t num_layers,
-                                             bool biases, bool bidirectional, bool batch_first) {
-  TORCH_CHECK(num_layers > 0 && num_layers <= int64_t(weights.size()), "Expected num_layers to be 1 to ",
-              weights.size(), ", the number of weights, got ", num_layers);
-  TORCH_CHECK(input.scalar_type() == at::kFloat || input.scalar_type() == at::kDouble,
-              "Expected input dtype float32 or float64, got ", input.scalar_type());
-  const Call call{cell, input, h0, c0, {weights.begin(), weights.end()}, batch_sizes};
-  NoThreadsInForkedChild alone;
-  Results results = run_layers(call, num_layers, biases, bidirectional, batch_first);
-  if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, input.scalar_type());
-  return {results.output, results.hn, results.cn};
-}
-
-TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", infer_all); }
-
 }  // namespace
 
 py::object flat_weights(py::dict layer) {
   py::object weights = settled_weights(layer);
   return weights ? weights : py::none();
-}
-
-bool torch_is_faster(int64_t times, int64_t batch, int64_t hidden_size) {
-#if defined(__x86_64__)
-  static const bool instructions = __builtin_cpu_supports("avx512bf16");
-#else
-  constexpr bool instructions = false;
-#endif
-  return instructions && times > 1 && hidden_size >= 128 && batch * hidden_size >= 4096;
 }
 
 py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
@@ -276,20 +165,21 @@ py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dic
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
-  std::optional<Call> call = plain_call(cell, input, hx, weights);
+  std::optional<Stack> call = plain_call(cell, input, hx, weights);
   if (!call) return py::none();
-  std::optional<Results> results =
-      run(std::move(*call), layers, bias == Py_True, bidirectional == Py_True, batch_first == Py_True);
+  call->num_layers = layers, call->biases = bias == Py_True;
+  call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
+  std::optional<StackResults> results = run(std::move(*call));
   if (!results) return py::none();
   py::object output = wrap(std::move(results->output));
   return py::make_tuple(output, state_of(*results));
 }
 
 py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::list weights) {
-  std::optional<Call> call = plain_call(cell, input, hx, weights);
+  std::optional<Stack> call = plain_call(cell, input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
-  const bool biases = call->weights.size() == 4;
-  std::optional<Results> results = run(std::move(*call), 1, biases, false, false, true);
+  call->biases = call->weights.size() == 4;
+  std::optional<StackResults> results = run(std::move(*call), true);
   if (!results) return py::none();
   at::AutoDispatchBelowADInplaceOrView guard;
   results->hn = results->hn.squeeze(0);

@@ -13,6 +13,7 @@
 #include "cpu/thread_count.h"
 #include "cpu/waiting.h"
 #include "direct.h"
+#include "stack.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
 // forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
@@ -99,7 +100,7 @@ PYBIND11_MODULE(_C, m) {
       "for tests: the first thread of every team goes on alone from this meeting on, None as usual");
   m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
   m.def("torch_is_faster", fastrnn::torch_is_faster, py::arg("times"), py::arg("batch"), py::arg("hidden_size"),
-        "than the kernels, for an LSTM in bfloat16: see direct.h");
+        "than the kernels, for an LSTM in bfloat16: see stack.h");
   m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");

@@ -1,0 +1,118 @@
+#include "stack.h"
+
+#include <ATen/EmptyTensor.h>
+#include <torch/library.h>
+
+#include "cpu/run.h"
+#include "torch_threads.h"
+
+namespace fastrnn {
+
+using at::Tensor;
+
+namespace {
+
+StackResults run_layers(const Stack& stack) {
+  const int64_t num_layers = stack.num_layers;
+  const int64_t weights = int64_t(stack.weights.size()), per_layer = weights / num_layers;
+  TORCH_CHECK(per_layer > 0 && weights % num_layers == 0, "Expected as many weights for each of ", num_layers,
+              " layers, got ", weights);
+  const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
+  for (const OptionalTensor* state : {&stack.h0, &stack.c0})
+    TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states));
+  StackResults results{stack.input, {}, {}};
+  for (int64_t i = 0; i < num_layers; ++i) {
+    auto of_layer = [&](const OptionalTensor& state) {
+      return state && num_layers > 1 ? state->narrow(0, i * directions, directions) : state;
+    };
+    Layer layer(stack.cell, results.output, stack.batch_sizes, of_layer(stack.h0), of_layer(stack.c0),
+                at::TensorList(stack.weights).slice(i * per_layer, per_layer), stack.biases, stack.bidirectional,
+                stack.batch_first);
+    if (i == 0) {
+      results.hn = layer.empty({states, layer.batch, layer.output_size});
+      if (layer.cell == CellKind::lstm) results.cn = layer.empty({states, layer.batch, layer.hidden_size});
+    }
+    // A layer of another size than the first has no place among the states.
+    check_sizes(results.hn, {states, layer.batch, layer.output_size}, "h_n");
+    if (results.cn.defined()) check_sizes(results.cn, {states, layer.batch, layer.hidden_size}, "c_n");
+    Tensor output = layer.empty_output();
+    cpu::forward(layer, output, results.hn, results.cn, i * directions, Tensor());
+    results.output = output;
+  }
+  return results;
+}
+
+bool narrow(at::ScalarType dtype) { return dtype == at::kBFloat16 || dtype == at::kHalf; }
+
+template <class To, class From>
+void convert(const Tensor& from, const Tensor& to) {
+  const From* source = from.const_data_ptr<From>();
+  To* target = to.mutable_data_ptr<To>();
+  for (int64_t i = 0; i < from.numel(); ++i) target[i] = static_cast<To>(source[i]);
+}
+
+// t.to(dtype) between float32 and 16 bits. A few numbers by a loop: the dispatcher takes a microsecond for each of the
+// tensors of a step, which takes six.
+Tensor converted(const Tensor& t, at::ScalarType dtype) {
+  check_in_memory(t, "an operand");
+  if (t.numel() > 1024 || !t.is_contiguous()) return t.to(dtype);
+  const Tensor result = at::detail::empty_cpu(t.sizes(), dtype);
+  const bool widens = dtype == at::kFloat;
+  if ((widens ? t.scalar_type() : dtype) == at::kHalf)
+    (widens ? convert<float, at::Half> : convert<at::Half, float>)(t, result);
+  else
+    (widens ? convert<float, at::BFloat16> : convert<at::BFloat16, float>)(t, result);
+  return result;
+}
+
+// The operator of the same name.
+std::tuple<Tensor, Tensor, Tensor> infer(c10::string_view cell, const Tensor& input, const OptionalTensor& batch_sizes,
+                                         const OptionalTensor& h0, const OptionalTensor& c0, at::TensorList weights,
+                                         int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
+  TORCH_CHECK(input.scalar_type() == at::kFloat || input.scalar_type() == at::kDouble,
+              "Expected input dtype float32 or float64, got ", input.scalar_type());
+  StackResults results = run_stack({cell,
+                                    input,
+                                    h0,
+                                    c0,
+                                    {weights.begin(), weights.end()},
+                                    batch_sizes,
+                                    num_layers,
+                                    biases,
+                                    bidirectional,
+                                    batch_first});
+  if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, input.scalar_type());
+  return {results.output, results.hn, results.cn};
+}
+
+TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", infer); }
+
+}  // namespace
+
+StackResults run_stack(Stack stack) {
+  TORCH_CHECK(stack.num_layers > 0 && stack.num_layers <= int64_t(stack.weights.size()),
+              "Expected num_layers to be 1 to ", stack.weights.size(), ", the number of weights, got ",
+              stack.num_layers);
+  NoThreadsInForkedChild alone;
+  const at::ScalarType dtype = stack.input.scalar_type();
+  if (!narrow(dtype)) return run_layers(stack);
+  // The kernels read narrow weights as they are, and all else in float32.
+  stack.input = converted(stack.input, at::kFloat);
+  for (OptionalTensor* state : {&stack.h0, &stack.c0})
+    if (*state) check_dtype(**state, dtype, "state"), *state = converted(**state, at::kFloat);
+  StackResults results = run_layers(stack);
+  for (Tensor* t : {&results.output, &results.hn, &results.cn})
+    if (t->defined()) *t = converted(*t, dtype);
+  return results;
+}
+
+bool torch_is_faster(int64_t times, int64_t batch, int64_t hidden_size) {
+#if defined(__x86_64__)
+  static const bool instructions = __builtin_cpu_supports("avx512bf16");
+#else
+  constexpr bool instructions = false;
+#endif
+  return instructions && times > 1 && hidden_size >= 128 && batch * hidden_size >= 4096;
+}
+
+}  // namespace fastrnn
