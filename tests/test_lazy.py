@@ -127,6 +127,8 @@ def refusal(folder: Path) -> str:
     """The error of `fastrnn.LSTM`, with the package in a folder."""
     program = """
 import sys
+# That of an editable installation would find what the folder lacks.
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in getattr(finder, "__module__", "")]
 try:
     import fastrnn
     fastrnn.LSTM
