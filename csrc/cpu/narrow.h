@@ -26,7 +26,7 @@ FASTRNN_INLINE Vec<float> widen(Float16, HalfBits half) {
   typedef short Signed __attribute__((vector_size(32)));
   constexpr int current_rounding = 4;
   return __builtin_ia32_vcvtph2ps512_mask((Signed)half, Floats{}, -1, current_rounding);
-#elif defined(__F16C__)
+#elif FASTRNN_VECTOR_BYTES == 32  // gcc defines no __F16C__ for a pragma
   typedef short Signed __attribute__((vector_size(16)));
   return __builtin_ia32_vcvtph2ps256((Signed)half);
 #else
