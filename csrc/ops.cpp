@@ -94,13 +94,14 @@ PYBIND11_MODULE(_C, m) {
       "fma_peak", fma_peak, py::arg("threads"),
       "float32 multiply-adds on registers alone, GFLOP/s over all threads, of which no more than there are processors; "
       "in a child of fork over one");
-  m.def("assume_cores", fastrnn::assume_cores, "for tests: use as many threads as if there were so many cores");
+  m.def("assume_cores", fastrnn::assume_cores,
+        "for tests: pretend that the machine has this number of cores; 0: as it is");
   m.def(
       "dissolve_teams", [](std::optional<int> meeting) { fastrnn::dissolve_teams_at = meeting.value_or(INT_MAX); },
       "for tests: the first thread of every team goes on alone from this meeting on, None as usual");
   m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
   m.def("torch_is_faster", fastrnn::torch_is_faster, py::arg("times"), py::arg("batch"), py::arg("hidden_size"),
-        "than the kernels, for an LSTM in bfloat16: see stack.h");
+        "whether torch's operator beats the kernels for an LSTM in bfloat16: see stack.h");
   m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");

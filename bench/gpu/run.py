@@ -28,7 +28,7 @@ QUICK_TESTS = ("cuda", "parity", "recompute")  # of the persistent kernels, whic
 
 @dataclass(frozen=True)
 class Stage:
-    """A command with at most so many seconds; `beside` runs it together with the stages after it."""
+    """A command with its time limit in seconds; `beside` runs it together with the stages after it."""
 
     name: str
     seconds: float
@@ -83,7 +83,7 @@ def stages(out: Path, left: float = 0) -> list[Stage]:
 
 
 def device_tests() -> list[str]:
-    """Names the files of tests that run on any device, but for those that need the command line's packages."""
+    """Names the test files that run on any device, except those that need the packages of the command line."""
     texts = {file.stem.removeprefix("test_"): file.read_text() for file in sorted((ROOT / "tests").glob("test_*.py"))}
     runs = re.compile(r'^pytestmark = pytest\.mark\.usefixtures\("device"\)|^def _on_cuda\(device\)', re.MULTILINE)
     needs = re.compile(r"^(from|import) (typer|rich|tests\.test_cli|fastrnn\.cli|fastrnn import cli)", re.MULTILINE)
