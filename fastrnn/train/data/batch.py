@@ -1,0 +1,54 @@
+"""The batches that models take. Time comes first; T and U are steps, B sequences, F features.
+
+Lengths are int64 on the CPU, in any order: nobody has to sort. What stands beyond a sequence's length is never read.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Window(NamedTuple):
+    """Part of B long texts read side by side: input and target (T, B) int64, the target one token later.
+
+    ``first`` says that these rows do not continue those of the batch before.
+    """
+
+    input: Tensor
+    target: Tensor
+    first: bool
+
+
+class Labelled(NamedTuple):
+    """Sequences (T, B) int64 or (T, B, F), each with one answer: (B,) int64, or (B, F) numbers."""
+
+    input: Tensor
+    lengths: Tensor | None
+    target: Tensor
+
+
+class Tagged(NamedTuple):
+    """Sequences (T, B) int64 or (T, B, F) with an answer at each step: (T, B) int64, -100 for none, or (T, B, F)."""
+
+    input: Tensor
+    lengths: Tensor | None
+    target: Tensor
+
+
+class Pairs(NamedTuple):
+    """Sequences (T, B) and what each becomes: (U, B), from <bos> to <eos>. All int64."""
+
+    source: Tensor
+    source_lengths: Tensor
+    target: Tensor
+    target_lengths: Tensor
+
+
+class Captioned(NamedTuple):
+    """Pictures (B, C, H, W) or vectors (B, F), and the sequence that each becomes: (U, B) int64, <bos> to <eos>."""
+
+    input: Tensor
+    target: Tensor
+    target_lengths: Tensor
