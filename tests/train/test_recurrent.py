@@ -1,0 +1,157 @@
+"""Recurrent: every cell, ragged sequences, masks that stay the same in time, and the fused kernels under all of it."""
+
+import copy
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import fastrnn
+from fastrnn import reference
+from fastrnn.train.models.recurrent import CELLS, Recurrent
+
+
+class Operators(TorchDispatchMode):
+    """The names of the operators that run within it."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.names.append(str(operator))
+        return operator(*args, **(kwargs or {}))
+
+
+def states_of(state):
+    return state if isinstance(state, tuple) else (state,)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_every_cell_computes_its_equations(cell, bidirectional):
+    for locked in (0.0, 0.5):  # one module of two layers, or two
+        model = Recurrent(cell, 3, 4, 2, bidirectional=bidirectional, locked_dropout=locked).double().eval()
+        x = torch.randn(5, 2, 3, dtype=torch.float64)
+        output, state = model(x)
+        weights = [w for layer in model.layers for w in layer.parameters()]
+        expected, finals, per_layer = x, [], len(weights) // 2
+        for number in range(2):
+            part = weights[number * per_layer : (number + 1) * per_layer]
+            expected, *final = reference.layer(cell, expected, None, None, None, part, True, bidirectional, False)
+            finals.append(final)
+        torch.testing.assert_close(output, expected)
+        for found, parts in zip(states_of(state), zip(*finals, strict=True), strict=False):
+            torch.testing.assert_close(found, torch.cat(parts))
+        assert output.shape == (5, 2, model.output_size)
+
+
+@pytest.mark.parametrize("locked", [0.0, 0.5])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_state_goes_on_where_the_last_call_ended(cell, locked):
+    model, x = Recurrent(cell, 3, 4, 2, locked_dropout=locked).eval(), torch.randn(6, 2, 3)
+    whole, end = model(x)
+    first, state = model(x[:2])
+    second, state = model(x[2:], state)
+    torch.testing.assert_close(torch.cat([first, second]), whole)
+    for found, expected in zip(states_of(state), states_of(end), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("locked", [0.0, 0.5])
+@pytest.mark.parametrize("cell", ["lstm", "rnn_tanh"])
+def test_ragged_rows_in_any_order_are_what_each_is_alone(cell, locked):
+    model = Recurrent(cell, 3, 4, 2, bidirectional=True, locked_dropout=locked).eval()
+    x, lengths = torch.randn(7, 4, 3), torch.tensor([2, 6, 1, 4])  # no row has all 7 steps
+    x[6:] = float("nan")  # beyond all lengths, where nothing is read
+    output, state = model(x, None, lengths)
+    assert output.shape == (7, 4, 8)
+    for row, length in enumerate(lengths.tolist()):
+        alone, alone_state = model(x[:length, row : row + 1])
+        torch.testing.assert_close(output[:length, row : row + 1], alone)
+        assert not output[length:, row].any()
+        for found, expected in zip(states_of(state), states_of(alone_state), strict=True):
+            torch.testing.assert_close(found[:, row : row + 1], expected)
+
+
+def test_locked_dropout_has_one_mask_for_all_steps():
+    torch.manual_seed(1)
+    model = Recurrent("gru", 3, 50, 3, locked_dropout=(0.0, 0.0, 0.4))
+    zero = model(torch.randn(6, 4, 3))[0] == 0
+    assert (zero == zero[0]).all()  # the same at every step
+    assert 0.3 < zero[0].float().mean() < 0.5
+    assert not (zero[0] == zero[0, 0]).all()  # another for every sequence
+
+
+def test_locked_dropout_is_of_the_input_and_between_the_layers_too():
+    """With identity layers what is zeroed in front of a layer is zero behind it."""
+    model = Recurrent("rnn_relu", 40, 40, 2, locked_dropout=(0.25, 0.5, 0.0))
+    with torch.no_grad():
+        for layer in model.layers:
+            for weight in layer.parameters():
+                weight.zero_()
+            layer.weight_ih_l0.copy_(torch.eye(40))
+    output = model(torch.ones(5, 50, 40))[0]
+    assert (output == output[0]).all()
+    assert abs(float((output == 0).float().mean()) - (1 - 0.75 * 0.5)) < 0.05
+    torch.testing.assert_close(output[output != 0].unique(), torch.tensor([1 / (0.75 * 0.5)]))
+    assert (model.eval()(torch.ones(5, 50, 40))[0] == 1).all()
+
+
+def test_weight_drop_zeroes_recurrent_weights_alone_and_by_call():
+    model = Recurrent("rnn_relu", 1, 200, weight_drop=0.5)
+    layer = model.layers[0]
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.zero_()
+        layer.weight_hh_l0.copy_(torch.eye(200))  # h stays h, times 2 or 0 at each step
+    ones = torch.ones(1, 1, 200)
+    output, _ = model(torch.zeros(3, 1, 1), ones)
+    dropped = output[0, 0] == 0
+    assert 0.4 < dropped.float().mean() < 0.6
+    assert (output[:, 0, ~dropped] == torch.tensor([[2.0], [4.0], [8.0]])).all()  # the same mask at every step
+    assert ((model(torch.zeros(1, 1, 1), ones)[0][0, 0] == 0) != dropped).any()
+    output.sum().backward()
+    assert (layer.weight_hh_l0.grad[:, dropped][dropped].diagonal() == 0).all()
+    assert torch.equal(layer.weight_hh_l0, torch.eye(200))
+    assert torch.equal(model.eval()(torch.zeros(3, 1, 1), ones)[0], ones.expand(3, 1, 200))
+
+
+def test_weight_drop_and_locked_dropout_keep_the_fused_kernels():
+    model = Recurrent("lstm", 3, 8, 2, locked_dropout=0.3, weight_drop=0.5)
+    for lengths in (None, torch.tensor([2, 5])):
+        with Operators() as seen:
+            model(torch.randn(5, 2, 3), None, lengths)[0].sum().backward()
+        assert seen.names.count("fastrnn.forward.default") == 2
+        assert seen.names.count("fastrnn.backward.default") == 2
+
+
+@pytest.mark.parametrize("options", [{"dropout": 0.4}, {"locked_dropout": 0.3, "weight_drop": 0.5}])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_relu"])
+def test_the_same_model_on_torch_draws_the_same_masks(cell, options):
+    ours = Recurrent(cell, 3, 8, 2, **options)
+    theirs = fastrnn.to_torch(copy.deepcopy(ours))
+    assert all(type(layer).__module__ == "torch.nn.modules.rnn" for layer in theirs.layers)
+    found = []
+    for model in (ours, theirs):
+        torch.manual_seed(5)
+        output, _ = model(torch.linspace(-1, 1, 30).view(5, 2, 3))
+        output.square().sum().backward()
+        found.append([output.detach(), *(weight.grad for weight in model.parameters())])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("elman", 3, 4), {}, "Expected cell to be one of lstm, gru, .*got 'elman'"),
+        (("lstm", 3, 4), {"dropout": 1.0}, r"Expected dropout to be a probability in \[0, 1\), got 1.0"),
+        (("lstm", 3, 4), {"weight_drop": -0.1}, "Expected weight_drop to be a probability"),
+        (("lstm", 3, 4), {"locked_dropout": (0.1, 0.2)}, "Expected locked_dropout to be one number or three"),
+        (("lstm", 3, 4, 2), {"locked_dropout": 0.1, "dropout": 0.1}, "Expected one dropout between layers"),
+    ],
+)
+def test_what_cannot_be_is_refused(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        Recurrent(*arguments, **options)
