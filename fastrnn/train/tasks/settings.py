@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field
 from typing import Any
 
+CELLS = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu", "rnn_sigmoid")
 
-def setting(default: Any, help: str) -> Any:
-    """A field of a settings class: its default, and the line that explains it."""
-    return field(default=default, metadata={"help": help})
+
+def setting(default: Any, help: str, *, least: float | None = None, choices: Sequence[str] = ()) -> Any:
+    """A field of a settings class: its default, the line that explains it, and what it may be beside its type."""
+    return field(default=default, metadata={"help": help, "least": least, "choices": tuple(choices)})
 
 
 def help_of(of: Field[Any]) -> str:
-    return str(of.metadata.get("help", ""))
+    """The line that explains a setting, with its choices if it has some."""
+    choices = ", ".join(of.metadata.get("choices", ()))
+    return f"{of.metadata.get('help', '')}{f' One of {choices}.' if choices else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitSettings:
-    """How to train; see :func:`fastrnn.train.fit`."""
+class TaskSettings:
+    """What every task needs."""
 
     data: str | None = setting(None, "File or folder to train on; by default what every machine has or makes.")
-    cell: str = setting("lstm", "lstm, gru, gru_reset_before, rnn_tanh, rnn_relu or rnn_sigmoid.")
-    hidden: int = setting(128, "Hidden units of each layer.")
-    layers: int = setting(1, "Recurrent layers.")
-    dropout: float = setting(0.0, "Probability of zeroing an element between layers.")
-    batch: int = setting(32, "Sequences in a batch.")
-    epochs: int = setting(10, "Passes over the data.")
-    optimizer: str = setting("adam", "adam, adamw, sgd or rmsprop.")
-    lr: float = setting(1e-3, "Learning rate at the start.")
-    momentum: float = setting(0.0, "Momentum of sgd.")
-    weight_decay: float = setting(0.0, "Weight decay.")
+    seed: int = setting(0, "Seed of weights, order and dropout.", least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings(TaskSettings):
+    """A recurrent model and how to train it: what is named as an argument of :func:`fastrnn.train.fit` goes there."""
+
+    cell: str = setting("lstm", "The recurrent cell.", choices=CELLS)
+    hidden: int = setting(128, "Hidden units of each layer.", least=1)
+    layers: int = setting(1, "Recurrent layers.", least=1)
+    dropout: float = setting(0.0, "Probability of zeroing an element between layers.", least=0)
+    batch: int = setting(32, "Sequences in a batch.", least=1)
+    epochs: int = setting(10, "Passes over the data.", least=1)
+    optimizer: str = setting("adam", "How to descend.", choices=("adam", "adamw", "sgd", "rmsprop"))
+    lr: float = setting(1e-3, "Learning rate at the start.", least=0)
+    momentum: float = setting(0.0, "Momentum of sgd.", least=0)
+    weight_decay: float = setting(0.0, "Weight decay.", least=0)
     schedule: Mapping[str, Any] | None = setting(None, 'Such as {name = "decay", factor = 0.5, after = 4}.')
-    clip: float | None = setting(None, "Largest norm of the gradient.")
-    accumulate: int = setting(1, "Batches per step of the optimizer.")
-    patience: int | None = setting(None, "Stop after so many epochs without a better validation.")
-    autocast: str | None = setting(None, "bfloat16 or float16: the dtype of products under autocast.")
-    seed: int = setting(0, "Seed of weights, order and dropout.")
+    clip: float | None = setting(None, "Largest norm of the gradient.", least=0)
+    accumulate: int = setting(1, "Batches per step of the optimizer.", least=1)
+    patience: int | None = setting(None, "Stop after so many epochs without a better validation.", least=0)
+    autocast: str | None = setting(None, "The dtype of products under autocast.", choices=("bfloat16", "float16"))
+    checkpoint_every: float = setting(300.0, "Seconds between checkpoints.", least=0)
+    tensorboard: bool = setting(False, "Write TensorBoard's logs, too.")
