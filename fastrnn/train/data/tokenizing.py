@@ -1,0 +1,116 @@
+"""Text as tokens, and tokens as text again: words, characters, or the pieces of words that byte-pair encoding finds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+TOKENIZERS = ("words", "characters", "subwords")
+
+
+class Tokenizer(Protocol):
+    def split(self, text: str, eos: str | None) -> list[str]:
+        """The tokens of a text."""
+
+    def join(self, tokens: Sequence[str], eos: str | None) -> str:
+        """The text of tokens, among which no special ones but ``eos`` and that of unknown tokens are left."""
+
+
+class Words:
+    """What stands between white space. A newline is ``eos``, if there is one."""
+
+    def split(self, text: str, eos: str | None) -> list[str]:
+        return (text if eos is None else text.replace("\n", f" {eos} ")).split()
+
+    def join(self, tokens: Sequence[str], eos: str | None) -> str:
+        lines: list[list[str]] = [[]]
+        for token in tokens:
+            if token == eos:
+                lines.append([])
+            else:
+                lines[-1].append(token)
+        if len(lines) > 1 and not lines[-1]:
+            lines.pop()  # the last eos ends a line and begins none
+        return "\n".join(" ".join(line) for line in lines)
+
+
+class Characters:
+    """Each Unicode character is a token, newlines and spaces included."""
+
+    def split(self, text: str, eos: str | None) -> list[str]:
+        return list(text)
+
+    def join(self, tokens: Sequence[str], eos: str | None) -> str:
+        return "".join(token for token in tokens if token != eos)
+
+
+class Subwords:
+    """Byte-pair encoding of UTF-8 bytes, by the ``tokenizers`` library. Any text can be encoded.
+
+    Args:
+        definition: the library's JSON, as in a file ``tokenizer.json``.
+    """
+
+    def __init__(self, definition: str) -> None:
+        library = _library()
+        try:
+            self._tokenizer = library.Tokenizer.from_str(definition)
+        except Exception as error:  # the library raises no narrower class
+            raise ValueError(f"not the JSON of a tokenizer, as in a file tokenizer.json: {error}") from error
+        self.definition = definition
+
+    @classmethod
+    def trained(cls, texts: Iterable[str], size: int, min_count: int, special: Sequence[str]) -> Subwords:
+        """Learn the merges from texts, until there are ``size`` tokens: ``special`` ones, 256 bytes and merges."""
+        library = _library()
+        tokenizer = library.Tokenizer(library.models.BPE())
+        tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = library.decoders.ByteLevel()
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=size,
+            min_frequency=min_count,
+            special_tokens=list(special),
+            initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return cls(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False))
+
+    @property
+    def tokens(self) -> list[str]:
+        """All tokens in the order of their ids."""
+        ids = self._tokenizer.get_vocab(with_added_tokens=True)
+        tokens = sorted(ids, key=ids.__getitem__)
+        if [ids[token] for token in tokens] != list(range(len(tokens))):
+            raise ValueError("the ids of the tokenizer have gaps, so its tokens are no vocabulary")
+        return tokens
+
+    def split(self, text: str, eos: str | None) -> list[str]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
+
+    def join(self, tokens: Sequence[str], eos: str | None) -> str:
+        ids = [self._tokenizer.token_to_id(token) for token in tokens if token != eos]
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+
+def _library() -> Any:
+    try:
+        return import_module("tokenizers")
+    except ImportError as error:
+        raise ImportError("subwords need the tokenizers library. Type: pip install tokenizers") from error
+
+
+def tokenizer_named(name: str, subwords: str | None = None) -> Tokenizer:
+    """The tokenizer of a name in ``TOKENIZERS``; ``subwords`` is the definition that subwords need."""
+    if name not in TOKENIZERS:
+        raise ValueError(f"tokenizer must be one of {', '.join(map(repr, TOKENIZERS))}, got {name!r}")
+    if (name == "subwords") != (subwords is not None):
+        raise ValueError(
+            f'the JSON of a tokenizer (subwords=) goes with tokenizer="subwords", got tokenizer={name!r} '
+            + ("without it" if subwords is None else "with it")
+        )
+    if subwords is not None:
+        return Subwords(subwords)
+    return Words() if name == "words" else Characters()
