@@ -1,7 +1,9 @@
 """Batches from text, numbers or symbols."""
 
 from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged, Window
+from fastrnn.train.data.bucketed import Bucketed
+from fastrnn.train.data.collating import one_hot
 from fastrnn.train.data.language_batches import LanguageBatches
 from fastrnn.train.data.vocabulary import Vocabulary
 
-__all__ = ["Captioned", "Labelled", "LanguageBatches", "Pairs", "Tagged", "Vocabulary", "Window"]
+__all__ = ["Bucketed", "Captioned", "Labelled", "LanguageBatches", "Pairs", "Tagged", "Vocabulary", "Window", "one_hot"]

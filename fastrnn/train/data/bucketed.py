@@ -1,0 +1,158 @@
+"""Batches of sequences of different lengths, those of similar length together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastrnn.train.data import collating
+from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged
+from fastrnn.train.data.collating import as_label, as_numbers, as_sequence, lengths, padded
+
+Batch = Labelled | Tagged | Pairs | Captioned
+
+# Within so many batches' sequences, drawn at random, those of similar length come together. More of them means less
+# padding and batches that are less random.
+POOL = 50
+
+
+class Bucketed:
+    """Items of two parts each, as batches. Nobody has to sort; an item's parts stay together.
+
+    Each epoch shuffles the items, brings those of similar length together, and shuffles the batches; its order follows
+    from seed and number. The last batch may be smaller; none is left out.
+
+    Args:
+        items: pairs of a first and a second part:
+
+            =========  =========================  =====================================================
+            into       first                      second
+            =========  =========================  =====================================================
+            Labelled   ids (T,) or numbers (T,F)  an integer, or numbers (F,)
+            Tagged     ids (T,) or numbers (T,F)  as many: integers (T,), -100 for none; or numbers (T,F)
+            Pairs      ids (S,)                   ids (U,), from <bos> to <eos>
+            Captioned  numbers (C,H,W) or (F,)    ids (U,), from <bos> to <eos>
+            =========  =========================  =====================================================
+
+        batch: items in a batch, B.
+        into: the class of the batches.
+        seed: of the order.
+        shuffle: False keeps the order of the items, for evaluation.
+        pad: id beyond the end of shorter sequences; ``target_pad`` that of targets, by default the same. It is never
+            read.
+        one_hot: make the ids of Labelled or Tagged, smaller than this number, vectors with a one: (T, B, one_hot).
+
+    Raises:
+        ValueError: there are no items, one has an empty sequence, or the two parts of a tagged one differ in length.
+        TypeError: a part is not of the kind in the table.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[tuple[Any, Any]],
+        batch: int,
+        *,
+        into: type[Batch],
+        seed: int = 0,
+        shuffle: bool = True,
+        pad: int = 0,
+        target_pad: int | None = None,
+        one_hot: int | None = None,
+    ) -> None:
+        if into not in _PARTS:
+            raise TypeError(f"into must be Labelled, Tagged, Pairs or Captioned, got {into!r}")
+        if batch < 1:
+            raise ValueError(f"batch must be 1 or more, got {batch}")
+        self.batch, self.into, self.seed, self.shuffle = batch, into, seed, shuffle
+        self.pad, self.target_pad, self.one_hot = pad, pad if target_pad is None else target_pad, one_hot
+        self.items = [_checked(item, into, i) for i, item in enumerate(items)]
+        if not self.items:
+            raise ValueError("there are no items to make batches of")
+        _check_alike([first for first, _ in self.items], "first part", ragged=into is not Captioned)
+        _check_alike([second for _, second in self.items], "second part", ragged=into is not Labelled)
+        if one_hot is not None and (into not in (Labelled, Tagged) or self.items[0][0].ndim != 1):
+            raise TypeError("one_hot is for the ids (T,) of Labelled and Tagged batches")
+        self._lengths = np.array(
+            [(len(second), 0) if into is Captioned else (len(first), np.size(second)) for first, second in self.items]
+        )
+
+    def __len__(self) -> int:
+        return -(-len(self.items) // self.batch)
+
+    def order(self, number: int) -> list[np.ndarray]:
+        """The items of each batch of an epoch, by their places."""
+        count = len(self.items)
+        if not self.shuffle:
+            return [np.arange(start, min(start + self.batch, count)) for start in range(0, count, self.batch)]
+        random = np.random.default_rng([self.seed, number])
+        drawn = random.permutation(count)
+        batches = []
+        for start in range(0, count, POOL * self.batch):
+            pool = drawn[start : start + POOL * self.batch]
+            first, second = self._lengths[pool].T
+            pool = pool[np.lexsort((second, first))]
+            batches += [pool[begin : begin + self.batch] for begin in range(0, len(pool), self.batch)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """The batches of an epoch."""
+        for places in self.order(number):
+            firsts, seconds = zip(*(self.items[place] for place in places), strict=True)
+            yield self._collate(firsts, seconds)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch(0)
+
+    def _collate(self, firsts: tuple[np.ndarray, ...], seconds: tuple[np.ndarray, ...]) -> Batch:
+        if self.into is Captioned:
+            return Captioned(_stacked(firsts), padded(seconds, self.target_pad), lengths(seconds))
+        inputs, ends = padded(firsts, self.pad), lengths(firsts)
+        if self.one_hot is not None:
+            inputs = collating.one_hot(inputs, self.one_hot)
+        if self.into is Pairs:
+            return Pairs(inputs, ends, padded(seconds, self.target_pad), lengths(seconds))
+        if self.into is Tagged:
+            return Tagged(inputs, ends, padded(seconds, collating.IGNORED if seconds[0].ndim == 1 else 0))
+        return Labelled(inputs, ends, _stacked(seconds))
+
+
+_PARTS: dict[type[Batch], tuple[Callable[[Any, str], np.ndarray], Callable[[Any, str], np.ndarray]]] = {
+    Labelled: (as_sequence, as_label),
+    Tagged: (as_sequence, as_sequence),
+    Pairs: (as_sequence, as_sequence),
+    Captioned: (as_numbers, as_sequence),
+}
+
+
+def _stacked(arrays: tuple[np.ndarray, ...]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
+
+
+def _checked(item: Any, into: type[Batch], place: int) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        first, second = item
+    except (TypeError, ValueError):
+        raise TypeError(f"items are pairs (first, second), but item {place} is {item!r:.80}") from None
+    of_first, of_second = _PARTS[into]
+    first = of_first(first, f"the first part of item {place}")
+    second = of_second(second, f"the second part of item {place}")
+    if into is Tagged and len(first) != len(second):
+        raise ValueError(f"item {place} has {len(first)} steps and {len(second)} targets; there is one target a step")
+    if (into is Pairs and (first.ndim, second.ndim) != (1, 1)) or (into is Captioned and second.ndim != 1):
+        raise TypeError(f"the sequences of {into.__name__} are ids (T,), but those of item {place} are numbers")
+    return first, second
+
+
+def _check_alike(arrays: list[np.ndarray], part: str, ragged: bool) -> None:
+    """All arrays have one shape, but for their first size where they are ragged, and one dtype."""
+    shapes = [(each.shape[1:] if ragged else each.shape, each.dtype, each.ndim) for each in arrays]
+    other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"the {part} of item {other} is {arrays[other].dtype} of shape {arrays[other].shape}, "
+            f"that of item 0 {arrays[0].dtype} of shape {arrays[0].shape}; they go into one batch"
+        )
