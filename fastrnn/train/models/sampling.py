@@ -1,0 +1,55 @@
+"""Drawing the next token: temperature, the k most probable, the nucleus."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def sample(
+    log_probabilities: Tensor,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draws one token for each row: log-probabilities (B, V) to tokens (B,) int64, on the CPU.
+
+    Args:
+        temperature: log-probabilities are divided by it: below 1 the probable becomes more so; 0 takes the most
+            probable token.
+        top_k: draw from the k most probable tokens alone.
+        top_p: draw from the nucleus alone: the fewest most probable tokens that have this probability together
+            (Holtzman et al., 2020). It comes after temperature and ``top_k``.
+        generator: of the CPU; by default torch's own.
+
+    Raises:
+        ValueError: an argument out of range, or a row without a finite maximum.
+    """
+    check(temperature, top_k, top_p)
+    scores = log_probabilities.detach().to("cpu", torch.float64)
+    if not scores.amax(1).isfinite().all():
+        raise ValueError("Expected log-probabilities with a finite maximum, got NaN or infinity from the model")
+    if temperature == 0:
+        return scores.argmax(1)
+    number = scores.size(1) if top_k is None else min(top_k, scores.size(1))
+    if top_p is None and number == scores.size(1):
+        return torch.multinomial((scores / temperature).softmax(1), 1, generator=generator).squeeze(1)
+    best, tokens = scores.topk(number)  # most probable first
+    probabilities = (best / temperature).softmax(1)
+    if top_p is not None:
+        before = probabilities.cumsum(1) - probabilities
+        probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # never the first: nothing is before it
+    drawn = torch.multinomial(probabilities, 1, generator=generator)
+    return tokens.gather(1, drawn).squeeze(1)
+
+
+def check(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raises ValueError if an argument of :func:`sample` is out of range."""
+    if not 0 <= temperature < float("inf"):
+        raise ValueError(f"Expected temperature to be at least 0 and finite, got {temperature}")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"Expected top_k to be at least 1, or None for all tokens, got {top_k}")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"Expected top_p to be a probability in (0, 1], or None, got {top_p}")
