@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fastrnn
 from fastrnn import reference
 from fastrnn.train.models.recurrent import CELLS, Recurrent
+from fastrnn.train.tasks import settings
 
 
 class Operators(TorchDispatchMode):
@@ -72,6 +73,10 @@ def test_ragged_rows_in_any_order_are_what_each_is_alone(cell, locked):
         assert not output[length:, row].any()
         for found, expected in zip(states_of(state), states_of(alone_state), strict=True):
             torch.testing.assert_close(found[:, row : row + 1], expected)
+
+
+def test_the_settings_of_tasks_offer_every_cell():
+    assert settings.CELLS == CELLS  # a list of its own, since settings are read without torch
 
 
 def test_locked_dropout_has_one_mask_for_all_steps():

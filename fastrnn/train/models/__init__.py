@@ -15,6 +15,7 @@ HOMES = {
     "FrameModel": "frames",
     "LanguageModel": "language_model",
     "NGram": "ngram",
+    "Predictor": "prediction",
     "Recurrent": "recurrent",
     "Tagger": "tagger",
 }

@@ -172,7 +172,8 @@ class Predictor:
         vocabulary, start = self.vocabulary, self._start
         ids = vocabulary.encode(text)
         if ids and all(token == vocabulary.unknown for token in ids) and vocabulary.tokens[ids[0]] not in text:
-            raise ValueError(_nothing_known(text, vocabulary.tokens))
+            words = vocabulary.split(text) if isinstance(text, str) else text
+            raise ValueError(_nothing_known(words, vocabulary.tokens))
         if not ids and start is None:
             raise ValueError(
                 f"Expected a prompt of at least one token, since this model begins with none, got {text!r}"
@@ -226,9 +227,10 @@ class Predictor:
         """The user's own text, so that a word read as unknown stands there, and what was added to it."""
         read = prompt if self._start is None else prompt[1:]
         before, whole = self.vocabulary.decode(read), self.vocabulary.decode([*read, *added])
-        if isinstance(text, str) and whole.startswith(before):
-            return text + whole[len(before) :]
-        return whole
+        if not isinstance(text, str) or not whole.startswith(before):
+            return whole
+        spaced = text[-1:].isspace() and not before[-1:].isspace()  # the space before the next word is there already
+        return text + whole[len(before) :].removeprefix(" " if spaced else "")
 
 
 @contextmanager
@@ -245,16 +247,12 @@ def predicting(model: Any) -> Iterator[None]:
             module.training = True
 
 
-def _nothing_known(text: Text, tokens: Sequence[str]) -> str:
-    words = text.split() if isinstance(text, str) else list(text)
+def _nothing_known(words: Sequence[str], tokens: Sequence[str]) -> str:
     shown = ", ".join(map(repr, words[:5])) + (", …" if len(words) > 5 else "")
     known = set(tokens)
-    near = [
-        word.lower() if word.lower() in known else next(iter(get_close_matches(word, tokens, 1)), None)
-        for word in words
-    ]
-    hint = " ".join(word for word in near if word)
+    near = [[word.lower()] if word.lower() in known else get_close_matches(word, tokens, 1) for word in words]
+    hint = " ".join(word for found in near for word in found)
     return (
-        f"Expected a prompt with a word that the model knows, got {shown}, none of which is among its {len(tokens):,}"
+        f"Expected a prompt with a word that the model knows, got {shown}: none is among its {len(tokens):,} words"
         + (f"; did you mean {hint!r}?" if hint else "")
     )
