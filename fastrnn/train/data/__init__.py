@@ -1,9 +1,26 @@
 """Batches from text, numbers or symbols."""
 
+from fastrnn.train.data.arrays import Arrays
 from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged, Window
 from fastrnn.train.data.bucketed import Bucketed
 from fastrnn.train.data.collating import one_hot
 from fastrnn.train.data.language_batches import LanguageBatches
+from fastrnn.train.data.scaler import Scaler
+from fastrnn.train.data.series import ETT_HOURS, Series
 from fastrnn.train.data.vocabulary import Vocabulary
 
-__all__ = ["Bucketed", "Captioned", "Labelled", "LanguageBatches", "Pairs", "Tagged", "Vocabulary", "Window", "one_hot"]
+__all__ = [
+    "ETT_HOURS",
+    "Arrays",
+    "Bucketed",
+    "Captioned",
+    "Labelled",
+    "LanguageBatches",
+    "Pairs",
+    "Scaler",
+    "Series",
+    "Tagged",
+    "Vocabulary",
+    "Window",
+    "one_hot",
+]

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from fastrnn.train.data import collating
+from fastrnn.train.data import collating, order
 from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged
 from fastrnn.train.data.collating import as_label, as_numbers, as_sequence, lengths, padded
 
@@ -87,15 +86,12 @@ class Bucketed:
         """The items of each batch of an epoch, by their places."""
         count = len(self.items)
         if not self.shuffle:
-            return [np.arange(start, min(start + self.batch, count)) for start in range(0, count, self.batch)]
-        random = np.random.default_rng([self.seed, number])
-        drawn = random.permutation(count)
+            return order.batches(np.arange(count), self.batch)
+        random = order.generator(self.seed, number)
         batches = []
-        for start in range(0, count, POOL * self.batch):
-            pool = drawn[start : start + POOL * self.batch]
+        for pool in order.batches(random.permutation(count), POOL * self.batch):
             first, second = self._lengths[pool].T
-            pool = pool[np.lexsort((second, first))]
-            batches += [pool[begin : begin + self.batch] for begin in range(0, len(pool), self.batch)]
+            batches += order.batches(pool[np.lexsort((second, first))], self.batch)
         return [batches[i] for i in random.permutation(len(batches))]
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -109,7 +105,8 @@ class Bucketed:
 
     def _collate(self, firsts: tuple[np.ndarray, ...], seconds: tuple[np.ndarray, ...]) -> Batch:
         if self.into is Captioned:
-            return Captioned(_stacked(firsts), padded(seconds, self.target_pad), lengths(seconds))
+            pictures = torch.from_numpy(np.stack(firsts)).to(torch.get_default_dtype())
+            return Captioned(pictures, padded(seconds, self.target_pad), lengths(seconds))
         inputs, ends = padded(firsts, self.pad), lengths(firsts)
         if self.one_hot is not None:
             inputs = collating.one_hot(inputs, self.one_hot)
@@ -117,7 +114,7 @@ class Bucketed:
             return Pairs(inputs, ends, padded(seconds, self.target_pad), lengths(seconds))
         if self.into is Tagged:
             return Tagged(inputs, ends, padded(seconds, collating.IGNORED if seconds[0].ndim == 1 else 0))
-        return Labelled(inputs, ends, _stacked(seconds))
+        return Labelled(inputs, ends, torch.from_numpy(np.stack(seconds)))
 
 
 _PARTS: dict[type[Batch], tuple[Callable[[Any, str], np.ndarray], Callable[[Any, str], np.ndarray]]] = {
@@ -126,10 +123,6 @@ _PARTS: dict[type[Batch], tuple[Callable[[Any, str], np.ndarray], Callable[[Any,
     Pairs: (as_sequence, as_sequence),
     Captioned: (as_numbers, as_sequence),
 }
-
-
-def _stacked(arrays: tuple[np.ndarray, ...]) -> Tensor:
-    return torch.from_numpy(np.stack(arrays))
 
 
 def _checked(item: Any, into: type[Batch], place: int) -> tuple[np.ndarray, np.ndarray]:

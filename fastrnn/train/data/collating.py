@@ -46,11 +46,11 @@ def as_label(label: Any, place: str) -> np.ndarray:
 
 
 def as_numbers(values: Any, place: str) -> np.ndarray:
-    """Numbers of any shape, a picture or a vector, as floats of torch's default dtype."""
+    """Numbers of any shape, a picture or a vector, in their own dtype: bytes stay bytes."""
     array = _array(values)
     if array.size == 0 or array.dtype.kind not in "iubf":
         raise TypeError(f"{place} must be numbers, got {array.dtype} of shape {array.shape}")
-    return array.astype(_float(), copy=False)
+    return array
 
 
 def padded(sequences: Sequence[np.ndarray], pad: int) -> Tensor:

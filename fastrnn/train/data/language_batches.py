@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fastrnn.train.data import order
 from fastrnn.train.data.batch import Window
 
 # Of the recipe of AWD-LSTM (Merity et al., 2018, section 5): one window in twenty has half the steps, and none has
@@ -75,7 +76,7 @@ class LanguageBatches:
         """Where the windows of an epoch begin and end: from 0 to L."""
         if not self.jitter:
             return [*range(0, self.length, self.steps), self.length]
-        random = np.random.default_rng([self.seed, number])
+        random = order.generator(self.seed, number)
         mean = np.where(random.random(len(self)) < HALVED, self.steps / 2, self.steps)
         drawn = np.maximum(random.normal(mean, self.jitter), FEWEST_STEPS)
         # Scaled so that the windows fill the rows: by a per cent or so in a long text.
