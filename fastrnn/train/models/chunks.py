@@ -1,0 +1,63 @@
+"""Chunks and their F1, counted as conlleval does, the script of CoNLL-2000.
+
+Tjong Kim Sang and Buchholz, 2000: Introduction to the CoNLL-2000 shared task: chunking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+Chunk = tuple[str, int, int]  # its type, its first token, and the one after its last
+
+
+class ChunkScore(NamedTuple):
+    """Precision, recall and F1 of chunks, from 0 to 1, and how many there are, were found, and are right."""
+
+    precision: float
+    recall: float
+    f1: float
+    chunks: int
+    found: int
+    right: int
+
+
+def chunks(tags: Sequence[str]) -> list[Chunk]:
+    """The chunks of one sentence's tags, B-X, I-X and O.
+
+    A chunk begins at every B-X, and at an I-X whose predecessor is O or of another type: so B-NP I-VP are two chunks,
+    and O I-NP is one. It goes on through the I-X that follow.
+
+    Raises:
+        ValueError: a tag is none of these.
+    """
+    found: list[Chunk] = []
+    kind, first = None, 0
+    for place, tag in enumerate((*tags, "O")):
+        prefix, _, name = tag.partition("-")
+        if prefix not in ("B", "I", "O") or (prefix == "O") == bool(name):
+            raise ValueError(
+                f"tag {place} is {tag!r}; chunks are tagged B-X at their first token, I-X within, and O outside"
+            )
+        if kind is not None and (prefix != "I" or name != kind):
+            found.append((kind, first, place))
+            kind = None
+        if prefix != "O" and kind is None:
+            kind, first = name, place
+    return found
+
+
+def chunk_f1(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> ChunkScore:
+    """The score over sentences, pairs of the true tags and those predicted.
+
+    A chunk is right if its type and both its ends are.
+    """
+    total = found = right = 0
+    for truth, predicted in pairs:
+        if len(truth) != len(predicted):
+            raise ValueError(f"{len(predicted)} tags are predicted for a sentence of {len(truth)}")
+        real, guess = set(chunks(truth)), set(chunks(predicted))
+        total, found, right = total + len(real), found + len(guess), right + len(real & guess)
+    precision, recall = right / found if found else 0.0, right / total if total else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if right else 0.0
+    return ChunkScore(precision, recall, f1, total, found, right)
