@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastrnn.train import data as data
     from fastrnn.train import models as models
+    from fastrnn.train.evaluation import evaluate
+    from fastrnn.train.loop import fit
+    from fastrnn.train.result import Result
+    from fastrnn.train.saving import load, save
     from fastrnn.train.step import Step
 
-__all__ = ["Step", "data", "models"]
+__all__ = ["Result", "Step", "data", "evaluate", "fit", "load", "models", "save"]
 
 # Where each name is; it is imported when it is first asked for.
 _MODULES = ("data", "models", "tasks")
-_HOMES = {"Step": "step"}
+_HOMES = {
+    "Result": "result",
+    "Step": "step",
+    "evaluate": "evaluation",
+    "fit": "loop",
+    "load": "saving",
+    "save": "saving",
+}
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
 

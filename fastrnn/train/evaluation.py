@@ -1,0 +1,96 @@
+"""The figures of a model over a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastrnn.train.placement import device_of, to_device
+from fastrnn.train.step import Step
+
+Loss = Callable[[Any, Any, Any], Step]
+
+
+def loss_of(model: Any, loss: Loss | None) -> Loss:
+    """The function (model, batch, state) -> Step: the one given, or the model's own method."""
+    if loss is not None:
+        return loss
+    if not callable(getattr(model, "loss", None)):
+        raise TypeError(
+            f"{type(model).__name__} has no method loss(batch, state) -> Step. "
+            "Write one, or pass loss=function(model, batch, state) -> Step"
+        )
+    return lambda model, batch, state: model.loss(batch, state)
+
+
+def checked(step: Any) -> Step:
+    """What a loss function returned, if it is a Step that can be trained on."""
+    if not isinstance(step, Step):
+        raise TypeError(f"the loss must return a fastrnn.train.Step(loss, items, state); got {type(step).__name__}")
+    if step.loss.dim() != 0:
+        raise ValueError(f"Step.loss must be a scalar, the mean over the items; got shape {tuple(step.loss.shape)}")
+    if step.items <= 0:
+        raise ValueError(f"a batch must have something to learn from; Step.items is {step.items}")
+    return step
+
+
+def batches_of(data: Any, epoch: int, device: torch.device) -> Iterator[Any]:
+    """The batches of an epoch, on a device."""
+    batches = data.epoch(epoch) if hasattr(data, "epoch") else iter(data)
+    return (to_device(batch, device) for batch in batches)
+
+
+def carried(state: Any, batch: Any, stateful: bool) -> Any:
+    """The state that a batch begins with: that of the batch before, if its rows continue it."""
+    return state if stateful and not getattr(batch, "first", False) else None
+
+
+def evaluate(
+    model: Any, data: Any, *, loss: Loss | None = None, stateful: bool = False, device: str | torch.device | None = None
+) -> dict[str, float]:
+    """Measure a model over all batches of a data set, in eval mode, without gradients.
+
+    Args:
+        model: one with ``evaluate(batches)``, which then says what is measured; else one with ``loss(batch, state)``.
+        data: batches, or an object whose ``epoch(0)`` gives them.
+        loss: function (model, batch, state) -> Step, instead of the model's own; then only the loss is measured.
+        stateful: carry the state over batches, where ``loss`` is what measures.
+        device: where the model and the batches are moved; by default, the batches to where the model is.
+
+    Returns:
+        Figures by name, always with ``loss``: the mean over all items.
+
+    Raises:
+        ValueError: there are no batches.
+    """
+    if not isinstance(model, nn.Module):  # a model that counts has nothing to move
+        return dict(model.evaluate(data.epoch(0) if hasattr(data, "epoch") else iter(data)))
+    if device is not None:
+        model.to(device)
+    batches = batches_of(data, 0, device_of(model))
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            if loss is None and callable(getattr(model, "evaluate", None)):
+                return dict(model.evaluate(batches))  # type: ignore[operator]
+            return {"loss": _mean_loss(model, batches, loss_of(model, loss), stateful)}
+    finally:
+        model.train(training)
+
+
+def _mean_loss(model: nn.Module, batches: Iterator[Any], loss: Loss, stateful: bool) -> float:
+    total: Tensor | float = 0.0
+    items = 0
+    state = None
+    for batch in batches:
+        step = checked(loss(model, batch, carried(state, batch, stateful)))
+        state = step.state
+        total = total + step.loss.double() * step.items
+        items += step.items
+    if items == 0:
+        raise ValueError("the data has no batches to evaluate on; an iterator can be read only once, a list again")
+    return float(total) / items

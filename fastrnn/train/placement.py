@@ -1,0 +1,44 @@
+"""Batches and carried states: moved to a device, cut off from the graph that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's first parameter is; the CPU for a model without any."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def to_device(batch: Any, device: torch.device) -> Any:
+    """A batch with its tensors on a device. Fields named ``lengths`` or ``..._lengths`` stay on the CPU, where packing
+    wants them."""
+    if device.type == "cpu":
+        return batch
+    if hasattr(batch, "_fields"):  # a NamedTuple
+        fields = zip(batch._fields, batch, strict=True)
+        return type(batch)(*(value if name.endswith("lengths") else to_device(value, device) for name, value in fields))
+    if isinstance(batch, dict):
+        return {
+            name: value if str(name).endswith("lengths") else to_device(value, device) for name, value in batch.items()
+        }
+    return mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
+
+
+def detached(state: Any) -> Any:
+    """A state whose tensors have no history: backpropagation through time ends there."""
+    return mapped(state, Tensor.detach)
+
+
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """Tuples and lists of tensors, nested at will, with each tensor changed; all else as it is."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, tuple | list):
+        parts = [mapped(part, change) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value

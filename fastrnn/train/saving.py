@@ -1,0 +1,132 @@
+"""A trained model as one safetensors file: tensors, and in its metadata the class and the arguments as JSON.
+
+Loading runs no code of the file's: it names a class of ``fastrnn.train.models``, and ``from_config`` makes that.
+"""
+
+from __future__ import annotations
+
+import json
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from fastrnn._saving import replacing
+from fastrnn.train import models
+from fastrnn.train.names import unknown
+
+KIND = "fastrnn.train model 1"
+MODEL = "model.safetensors"
+
+
+def save(model: Any, file: str | PathLike[str]) -> None:
+    """Write a model to a file, beside the old one, whose place it takes once it is whole.
+
+    Args:
+        model: a module with ``config()``, or a model with ``tensors()`` and ``config()``. A module without is written
+            too, but :func:`load` then needs ``into=``.
+    """
+    write(file, tensors_of(model), model)
+
+
+def tensors_of(model: Any) -> dict[str, Tensor]:
+    return dict(model.state_dict() if isinstance(model, nn.Module) else model.tensors())
+
+
+def write(file: str | PathLike[str], tensors: dict[str, Tensor], model: Any) -> None:
+    """Write these tensors as those of a model. Tensors that are one (tied weights) are written once."""
+    from safetensors.torch import save as to_bytes
+
+    unique, tied = without_twins(tensors)
+    config = model.config() if callable(getattr(model, "config", None)) else None
+    about = {"kind": KIND, "model": type(model).__name__, "config": json.dumps(config), "tied": json.dumps(tied)}
+    data = to_bytes({name: tensor.detach().contiguous() for name, tensor in unique.items()}, about)
+    with replacing(file) as out:
+        out.write(data)
+
+
+def load(file: str | PathLike[str], *, into: Any = None) -> Any:
+    """A model from a file that :func:`save` wrote, or from the folder of a run, in eval mode.
+
+    Args:
+        file: the file, or a folder with a ``model.safetensors``.
+        into: a module to load the tensors into, where the file's class is not one of ``fastrnn.train.models``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not a model's file, is damaged, or is that of another model than ``into``.
+    """
+    path = Path(file)
+    if path.is_dir():
+        if not (path / MODEL).exists():
+            raise FileNotFoundError(f"{path} has no {MODEL}: no epoch was finished there, or it is not a run's folder")
+        path = path / MODEL
+    tensors, about = read(path)
+    if about.get("kind") != KIND:
+        raise ValueError(f"{path} is not a model that fastrnn.train.save wrote; its kind is {about.get('kind')!r}")
+    for name, twin in json.loads(about["tied"]).items():
+        tensors[name] = tensors[twin]
+    if into is not None:
+        fill(into, tensors, path)
+        return into
+    name, config = about["model"], json.loads(about["config"])
+    if name not in models.HOMES:
+        error = unknown("model", name, models.HOMES)
+        raise ValueError(f"{path}: {error} To load it, make the module and type load(file, into=module)")
+    if config is None:
+        raise ValueError(f"{path} was saved without a config; make the module and type load(file, into=module)")
+    kind = getattr(models, name)
+    if not issubclass(kind, nn.Module):
+        return kind.from_config(config, tensors)
+    model = kind.from_config(config)
+    fill(model, tensors, path)
+    return model.eval()
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors file, and its metadata."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged, cut short or no safetensors file: {error}") from error
+
+
+def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load tensors into a module of the same parameters; else say which differ."""
+    if differences := differing(model, tensors):
+        raise ValueError(f"{path} holds another model than this {type(model).__name__}: {'; '.join(differences)}")
+    model.load_state_dict(tensors)
+
+
+def differing(model: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
+    """What keeps tensors from being a module's, at most four of them."""
+    own = model.state_dict()
+    found = [f"the file has no {name}" for name in own if name not in tensors]
+    found += [f"the model has no {name}" for name in tensors if name not in own]
+    found += [
+        f"{name} is {tuple(tensors[name].shape)} in the file and {tuple(own[name].shape)} in the model"
+        for name in own
+        if name in tensors and tensors[name].shape != own[name].shape
+    ]
+    return found[:4] + ([f"and {len(found) - 4} more"] if len(found) > 4 else [])
+
+
+def without_twins(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors without those that are another one, and the name of that one."""
+    first: dict[tuple[Any, ...], str] = {}
+    unique: dict[str, Tensor] = {}
+    tied: dict[str, str] = {}
+    for name, tensor in tensors.items():
+        place = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, str(tensor.device))
+        if tensor.numel() and place in first:
+            tied[name] = first[place]
+        else:
+            first[place] = name
+            unique[name] = tensor
+    return unique, tied

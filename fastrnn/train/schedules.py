@@ -1,0 +1,174 @@
+"""How the learning rate changes while a model trains.
+
+Each schedule multiplies the rates that the optimizer began with. It is asked before every step, and told every
+validation loss; what it remembers is JSON, for the checkpoint.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from fastrnn.train.names import unknown
+
+
+class Schedule:
+    """The learning rate as it is; the others derive from it."""
+
+    averages = False  # whether the loop averages weights, as NT-ASGD asks
+    needs_validation = False
+    needs_length = False
+
+    def begin(self, steps: int | None) -> None:
+        """Told once how many steps the training will take, or None where the data has no length."""
+
+    def multiplier(self, step: int, epoch: int) -> float:
+        """What to multiply the learning rate with at a step (from 0) of an epoch (from 1)."""
+        return 1.0
+
+    def validated(self, loss: float) -> None:
+        """Told the validation loss after each epoch."""
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
+
+class Decay(Schedule):
+    """Multiply by ``factor`` every epoch after epoch ``after`` (Zaremba et al. 2014: 0.5 after the 4th)."""
+
+    def __init__(self, factor: float = 0.5, after: int = 0) -> None:
+        self.factor = _between("factor", factor)
+        self.after = after
+
+    def multiplier(self, step: int, epoch: int) -> float:
+        return float(self.factor ** max(0, epoch - self.after))
+
+
+class Plateau(Schedule):
+    """Multiply by ``factor`` when the validation loss has not improved for more than ``patience`` epochs.
+
+    With factor 0.25 and patience 0, the rule of word_language_model in pytorch/examples.
+    """
+
+    needs_validation = True
+
+    def __init__(self, factor: float = 0.25, patience: int = 0) -> None:
+        self.factor = _between("factor", factor)
+        self.patience = patience
+        self.rate = 1.0
+        self.best = math.inf
+        self.waited = 0
+
+    def multiplier(self, step: int, epoch: int) -> float:
+        return self.rate
+
+    def validated(self, loss: float) -> None:
+        if loss < self.best:
+            self.best, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited > self.patience:
+            self.rate, self.waited = self.rate * self.factor, 0
+
+    def state(self) -> dict[str, Any]:
+        return {"rate": self.rate, "best": self.best, "waited": self.waited}
+
+
+class Cosine(Schedule):
+    """Rise evenly over ``warmup`` steps, then fall along half a cosine to ``floor`` at the last step."""
+
+    needs_length = True
+
+    def __init__(self, warmup: int = 0, floor: float = 0.0) -> None:
+        if warmup < 0 or not 0 <= floor <= 1:
+            raise ValueError(f"cosine needs warmup >= 0 steps and a floor from 0 to 1; got {warmup} and {floor}")
+        self.warmup = warmup
+        self.floor = floor
+        self.steps = 0
+
+    def begin(self, steps: int | None) -> None:
+        if steps is None:
+            raise ValueError(
+                "the cosine schedule needs data with a length, to know the last step; use decay or plateau"
+            )
+        self.steps = steps
+
+    def multiplier(self, step: int, epoch: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        way = min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))
+        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * way))
+
+    def state(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        if state["steps"] != self.steps:
+            raise ValueError(
+                f"the cosine schedule of the checkpoint ends at step {state['steps']}, this one at {self.steps}; "
+                "resume with the same number of epochs"
+            )
+
+
+class NTASGD(Schedule):
+    """Average the weights of every step once validation stops improving (Merity et al. 2018, algorithm 1).
+
+    The average begins after the first validation loss that is above the best of all but the last ``patience``.
+    Validation and what is saved then use it; the optimizer goes on from the weights themselves.
+    """
+
+    needs_validation = True
+
+    def __init__(self, patience: int = 5) -> None:
+        if patience < 1:
+            raise ValueError(f"ntasgd needs a patience of 1 epoch or more; got {patience}")
+        self.patience = patience
+        self.losses: list[float] = []
+
+    def validated(self, loss: float) -> None:
+        before = self.losses[: len(self.losses) - self.patience]
+        if len(self.losses) > self.patience and loss > min(before):
+            self.averages = True
+        self.losses.append(loss)
+
+    def state(self) -> dict[str, Any]:
+        return {"losses": self.losses, "averages": self.averages}
+
+
+SCHEDULES: dict[str, type[Schedule]] = {"cosine": Cosine, "decay": Decay, "ntasgd": NTASGD, "plateau": Plateau}
+
+
+def make(schedule: Schedule | Mapping[str, Any] | str | None) -> Schedule:
+    """A schedule from itself, from its name, or from its name and arguments as TOML gives them.
+
+    Raises:
+        ValueError: no schedule, or no argument of it, has that name.
+    """
+    if schedule is None:
+        return Schedule()
+    if isinstance(schedule, Schedule):
+        return deepcopy(schedule)  # what it remembers belongs to one training
+    options = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
+    name = options.pop("name", None)
+    if name is None:
+        raise ValueError(f'a schedule needs a name, as in {{name = "decay", factor = 0.5}}; got {dict(options)}')
+    if name not in SCHEDULES:
+        raise unknown("schedule", name, SCHEDULES)
+    known = inspect.signature(SCHEDULES[name]).parameters
+    for option in options:
+        if option not in known:
+            raise unknown(f"argument of the schedule {name}", option, known)
+    return SCHEDULES[name](**options)
+
+
+def _between(name: str, value: float) -> float:
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must be between 0 and 1; got {value}")
+    return value

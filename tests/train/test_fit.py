@@ -1,0 +1,230 @@
+"""The loop, against the same steps written out by hand."""
+
+import math
+import os
+import signal
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fastrnn.train import Step, evaluate, fit
+from fastrnn.train.data import Window
+
+
+class Counter(nn.Module):
+    """A small language model over 7 tokens, in float64."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4)
+        self.lstm = nn.LSTM(4, 5)
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(5, 7)
+        self.double()
+
+    def loss(self, batch: Window, state: Any = None) -> Step:
+        output, state = self.lstm(self.embedding(batch.input), state)
+        logits = self.linear(self.dropout(output)).flatten(0, 1)
+        return Step(nn.functional.cross_entropy(logits, batch.target.flatten()), batch.target.numel(), state)
+
+
+def windows(count: int, steps: int = 6, rows: int = 3) -> list[Window]:
+    """Batches of text that counts up; the first of them, and the third, begin anew."""
+    numbers = torch.arange(count * steps + 1)[:, None] + torch.arange(rows) * 2
+    text = (numbers * numbers) % 7
+    return [
+        Window(text[i * steps : (i + 1) * steps], text[i * steps + 1 : (i + 1) * steps + 1], i in (0, 2))
+        for i in range(count)
+    ]
+
+
+def weights(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_stateful_training_is_the_loop_written_out() -> None:
+    model, twin = Counter(), Counter()
+    twin.load_state_dict(model.state_dict())
+    data = windows(5)
+    result = fit(model, data, epochs=2, optimizer="sgd", lr=0.5, momentum=0.9, clip=0.1, stateful=True, progress=False)
+
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.5, momentum=0.9)
+    for _ in range(2):
+        total, state = 0.0, None
+        for batch in data:
+            state = None if batch.first else tuple(part.detach() for part in state)
+            step = twin.loss(batch, state)
+            state = step.state
+            optimizer.zero_grad()
+            step.loss.backward()
+            nn.utils.clip_grad_norm_(twin.parameters(), 0.1)
+            optimizer.step()
+            total += step.loss.item() / 5
+    torch.testing.assert_close(weights(model), weights(twin), rtol=1e-9, atol=1e-12)
+    assert result.history[-1]["train_loss"] == pytest.approx(total)
+    assert (result.items, result.stopped, len(result.history)) == (2 * 5 * 18, "epochs", 2)
+
+
+def test_a_stateless_loop_carries_nothing() -> None:
+    seen = []
+
+    def loss(model: Counter, batch: Window, state: Any) -> Step:
+        seen.append(state)
+        return model.loss(batch, state)
+
+    fit(Counter(), windows(4), epochs=1, loss=loss, progress=False)
+    assert seen == [None] * 4
+    fit(Counter(), windows(4), epochs=1, loss=loss, stateful=True, progress=False)
+    assert [state is None for state in seen[4:]] == [True, False, True, False]
+    assert not any(part.requires_grad for state in seen[4:] if state for part in state)
+
+
+def test_accumulated_batches_of_different_sizes_give_the_gradient_of_the_joined_batch() -> None:
+    one, two = windows(1, rows=5)[0], windows(1, rows=2)[0]
+    joined = Window(torch.cat([one.input, two.input], 1), torch.cat([one.target, two.target], 1), True)
+    model, twin = Counter(), Counter()
+    twin.load_state_dict(model.state_dict())
+    options = {"epochs": 1, "optimizer": "sgd", "lr": 1.0, "clip": 0.2, "progress": False}
+    fit(model, [one, two, one], accumulate=2, **options)
+    fit(twin, [joined, one], **options)
+    torch.testing.assert_close(weights(model), weights(twin), rtol=1e-9, atol=1e-12)
+
+
+def test_the_best_weights_by_validation_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Counter()
+    seen = []
+    losses = iter([3.0, 1.0, 2.0, 4.0, 5.0])
+
+    def measure(batches: Any) -> dict[str, float]:
+        seen.append(weights(model))
+        return {"loss": next(losses)}
+
+    model.evaluate = measure  # type: ignore[assignment]
+    result = fit(model, windows(2), windows(1), epochs=5, patience=2, progress=False)
+    assert torch.equal(weights(model), seen[1])
+    assert (result.best["epoch"], result.stopped, len(result.history)) == (2, "patience", 4)
+
+
+@pytest.mark.parametrize(("monitor", "best"), [("accuracy", 2), ("loss", 3)])
+def test_more_accuracy_and_less_loss_are_better(monitor: str, best: int) -> None:
+    model = Counter()
+    figures = iter([{"loss": 3.0, "accuracy": 0.5}, {"loss": 2.0, "accuracy": 0.9}, {"loss": 1.0, "accuracy": 0.7}])
+    model.evaluate = lambda batches: next(figures)  # type: ignore[assignment]
+    assert fit(model, windows(1), windows(1), epochs=3, monitor=monitor, progress=False).best["epoch"] == best
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_nan_stops_before_it_spoils_the_weights(what: str) -> None:
+    model = Counter()
+    kept = []
+
+    def loss(model: Counter, batch: Window, state: Any) -> Step:
+        step = model.loss(batch, state)
+        kept.append(weights(model))
+        if len(kept) < 6:
+            return step
+        bad = step.loss * math.nan if what == "loss" else step.loss + (model.linear.bias * 0).abs().sqrt().sum()
+        return Step(bad, step.items)
+
+    with pytest.warns(RuntimeWarning, match=f"{what} is not finite at step 6: epoch 2, batch 2"):
+        result = fit(model, windows(4), epochs=3, loss=loss, progress=False)
+    assert (result.stopped, len(result.history)) == ("nan", 1)
+    assert torch.isfinite(weights(model)).all()
+    assert torch.equal(weights(model), kept[4])  # the best, and last finished, epoch's
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_and_still_evaluates(number: int) -> None:
+    seen = 0
+
+    def loss(model: Counter, batch: Window, state: Any) -> Step:
+        nonlocal seen
+        seen += 1
+        if seen == 7:  # the fifth was validation
+            os.kill(os.getpid(), number)
+        return model.loss(batch, state)
+
+    before = signal.getsignal(number)
+    result = fit(Counter(), windows(4), windows(1), epochs=3, loss=loss, progress=False)
+    assert (result.stopped, result.history[-1]["step"], result.history[-1]["partial"]) == ("interrupted", 6, True)
+    assert result.history[-1]["valid_loss"] > 0
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    def loss(model: Counter, batch: Window, state: Any) -> Step:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        return model.loss(batch, state)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(Counter(), windows(4), epochs=3, loss=loss, progress=False)
+
+
+def test_autocast_runs_products_in_sixteen_bits() -> None:
+    kinds = set()
+
+    def loss(model: nn.Linear, batch: Tensor, state: Any) -> Step:
+        output = model(batch)
+        kinds.add(output.dtype)
+        return Step(output.float().pow(2).mean(), len(batch))
+
+    for kind in ("bfloat16", "float16"):
+        model = nn.Linear(3, 2)
+        result = fit(model, [torch.randn(4, 3)] * 3, epochs=20, lr=0.1, loss=loss, autocast=kind, progress=False)
+        assert result.history[-1]["train_loss"] < result.history[0]["train_loss"] / 2
+    assert kinds == {torch.bfloat16, torch.float16}
+
+
+def test_evaluate_weighs_batches_by_their_items_and_restores_the_mode() -> None:
+    model = Counter(dropout=0.5)
+    one, two = windows(1, rows=5)[0], windows(1, rows=2)[0]
+    model.eval()
+    expected = (model.loss(one).loss * 5 + model.loss(two).loss * 2) / 7
+    model.train()
+    assert evaluate(model, [one, two])["loss"] == pytest.approx(expected.item())
+    assert model.training
+
+
+def test_data_with_epochs_is_asked_for_each() -> None:
+    class Data:
+        def __init__(self) -> None:
+            self.asked: list[int] = []
+
+        def epoch(self, number: int) -> Any:
+            self.asked.append(number)
+            return iter(windows(2))
+
+    data = Data()
+    fit(Counter(), data, epochs=3, progress=False)  # type: ignore[arg-type]
+    assert data.asked == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"optimizer": "adm"}, "unknown optimizer 'adm'; did you mean 'adam'"),
+        ({"schedule": "plato"}, "unknown schedule 'plato'; did you mean 'plateau'"),
+        ({"schedule": {"name": "decay", "facto": 0.5}}, "'facto'; did you mean 'factor'"),
+        ({"schedule": {"factor": 0.5}}, "needs a name"),
+        ({"schedule": "plateau"}, "pass valid="),
+        ({"patience": 3}, "pass valid="),
+        ({"momentum": 0.9}, "adam has no momentum"),
+        ({"autocast": "float8"}, "unknown dtype of autocast 'float8'"),
+        ({"epochs": 0}, "must be 1 or more"),
+    ],
+)
+def test_arguments_that_are_wrong_say_what_is_right(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(Counter(), windows(2), progress=False, **{"epochs": 1, **arguments})
+
+
+def test_models_and_losses_that_do_not_fit_are_told() -> None:
+    with pytest.raises(TypeError, match="no method loss"):
+        fit(nn.Linear(2, 2), windows(2), epochs=1, progress=False)
+    with pytest.raises(TypeError, match=r"must return a fastrnn\.train\.Step"):
+        fit(Counter(), windows(2), epochs=1, loss=lambda model, batch, state: 1.0, progress=False)  # type: ignore[arg-type,return-value]
+    with pytest.raises(ValueError, match="read only once"):
+        fit(Counter(), iter(windows(2)), epochs=2, progress=False)
