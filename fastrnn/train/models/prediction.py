@@ -58,7 +58,8 @@ class Predictor:
     @property
     def parameters_count(self) -> int:
         """How many numbers the model has learnt."""
-        return sum(parameter.numel() for parameter in self.parameters())  # type: ignore[attr-defined]
+        parameters = self.parameters()  # type: ignore[attr-defined]
+        return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
 
     def next(self, text: Text, top: int | None = 10) -> list[tuple[str, float]]:
         """The ``top`` most probable next tokens (None for all) with their probabilities, most probable first.

@@ -75,7 +75,7 @@ class Recurrent(torch.nn.Module):
             raise ValueError(f"Expected cell to be one of {', '.join(CELLS)}, got {cell!r}")
         self.cell, self.input_size, self.hidden_size, self.num_layers = cell, input_size, hidden_size, num_layers
         self.bidirectional, self.dropout = bidirectional, _probability("dropout", dropout)
-        self.locked_dropout = _three(locked_dropout)
+        self.locked_dropout = three_rates(locked_dropout)
         self.weight_drop = _probability("weight_drop", weight_drop)
         between = self.locked_dropout[1]
         if num_layers > 1 and between and dropout:
@@ -104,10 +104,10 @@ class Recurrent(torch.nn.Module):
     def forward(self, input: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         first, between, last = self.locked_dropout
         rates = [*[between] * (len(self.layers) - 1), last]
-        output, states = self._locked(input, first), []
+        output, states = locked(input, first, self.training), []
         for number, (layer, rate) in enumerate(zip(self.layers, rates, strict=True)):
             output, final = self._run(layer, output, self._part(state, number), lengths)
-            output = self._locked(output, rate)
+            output = locked(output, rate, self.training)
             states.append(final)
         return output, _joined(states)
 
@@ -128,18 +128,25 @@ class Recurrent(torch.nn.Module):
         }
         return functional_call(layer, weights, (input, state))
 
-    def _locked(self, input: Tensor, rate: float) -> Tensor:
-        """One mask for all steps."""
-        if not (self.training and rate):
-            return input
-        return input * dropout(input.new_ones(1, *input.shape[1:]), rate)
-
     def _part(self, state: State | None, number: int) -> State | None:
         """The state of one of ``layers``."""
         if len(self.layers) == 1:
             return state
         start, rows = number * self._directions, self._directions
         return each(lambda whole: whole[start : start + rows], state)
+
+
+def gate_rows(cell: str, hidden_size: int) -> int:
+    """G H: rows of the weights of a cell with G gates."""
+    layer: Any = Recurrent(cell, 1, hidden_size).layers[0]
+    return layer.weight_ih_l0.size(0)
+
+
+def locked(input: Tensor, rate: float, training: bool) -> Tensor:
+    """Locked dropout of a sequence (T, B, F): one mask for all steps. Gal & Ghahramani, 2016."""
+    if not (training and rate):
+        return input
+    return input * dropout(input.new_ones(1, *input.shape[1:]), rate)
 
 
 def _joined(states: list[State]) -> State:
@@ -156,7 +163,7 @@ def _probability(name: str, value: float) -> float:
     return value
 
 
-def _three(locked_dropout: float | tuple[float, float, float]) -> tuple[float, float, float]:
+def three_rates(locked_dropout: float | tuple[float, float, float]) -> tuple[float, float, float]:
     rates = (locked_dropout,) * 3 if isinstance(locked_dropout, (int, float)) else tuple(locked_dropout)
     if len(rates) != 3:
         raise ValueError(f"Expected locked_dropout to be one number or three (input, between, output), got {rates}")

@@ -1,0 +1,218 @@
+"""A recurrent language model: words in, recurrent layers, a softmax over the next word.
+
+With ``cell="rnn_sigmoid", one_hot=True`` it is the network of Elman, 1990 and Mikolov et al., 2010; with two layers of
+LSTM that of Zaremba et al., 2014; with tied weights, locked dropout, weight drop and the two penalties AWD-LSTM (Merity
+et al., 2018).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import AdaptiveLogSoftmaxWithLoss, Linear
+from torch.nn.functional import cross_entropy, dropout
+
+from fastrnn.nn.base import each
+from fastrnn.train.data.batch import Window
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.prediction import Predictor, predicting
+from fastrnn.train.models.recurrent import Recurrent, State, gate_rows, locked, three_rates
+from fastrnn.train.models.word_input import Embedding, given_vectors, identity_input
+from fastrnn.train.step import Step
+
+
+class LanguageModel(Predictor, torch.nn.Module):
+    """Predicts each next token of a text from all the tokens before it.
+
+    T steps, B texts side by side, V tokens in the vocabulary, E = ``embedding``, H = ``hidden``.
+
+    Args:
+        vocabulary: the tokens; a text is read after its ``bos``, or else ``eos``.
+        cell, hidden, layers, weight_drop: of the recurrent layers; see :class:`Recurrent`.
+        embedding: E, the features that stand for a token.
+        dropout: in training, the probability of zeroing an element of what goes into each layer and of the output:
+            every connection but the recurrent ones (Zaremba et al., 2014).
+        locked_dropout: likewise, with one mask for all steps of a window; three numbers are for the input, between the
+            layers and for the output.
+        embedding_dropout: in training, the probability that a word is zero wherever it stands in a batch.
+        tied: the embedding is the matrix of the softmax, too (Press & Wolf, 2017). Where H is not E, a linear map from
+            H to E comes before it.
+        softmax: "full", or "adaptive": ``torch.nn.AdaptiveLogSoftmaxWithLoss``, for which the frequent tokens have to
+            come first in the vocabulary, as :meth:`Vocabulary.build` puts them.
+        cutoffs: where the clusters of the adaptive softmax begin; by default at V / 10 and V / 3.
+        one_hot: tokens go into the first layer as one-hot vectors. Row i of ``embedding.weight`` (V, G H) is then the
+            column of the first layer's W_ih that token i selects, and the layer gets the product, which is that column.
+            Of the dropouts of the input ``embedding_dropout`` is left.
+        vectors: rows to begin with: a Word2Vec, its vectors, or a matrix (V, E). E is theirs.
+        frozen: keep the ``vectors`` as they are.
+        init_uniform: draw all weights from U(-u, u), as Zaremba et al. with 0.1. By default recurrent weights are as
+            torch.nn has them, embedding and softmax are drawn from U(-0.1, 0.1), and the softmax's bias is 0.
+        activation_penalty, temporal_penalty: added to the loss in training, times the mean square of the output as
+            dropped out, and of its change from step to step before that (alpha and beta of Merity et al., 2018).
+
+    Raises:
+        ValueError: options that exclude each other or are out of range.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        cell: str = "lstm",
+        embedding: int = 200,
+        hidden: int = 200,
+        layers: int = 2,
+        dropout: float = 0.0,
+        locked_dropout: float | tuple[float, float, float] = 0.0,
+        embedding_dropout: float = 0.0,
+        weight_drop: float = 0.0,
+        tied: bool = False,
+        softmax: str = "full",
+        cutoffs: Sequence[int] | None = None,
+        one_hot: bool = False,
+        vectors: Any = None,
+        frozen: bool = False,
+        init_uniform: float | None = None,
+        activation_penalty: float = 0.0,
+        temporal_penalty: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if softmax not in ("full", "adaptive"):
+            raise ValueError(f"Expected softmax to be full or adaptive, got {softmax!r}")
+        if tied and (one_hot or softmax == "adaptive"):
+            raise ValueError("Expected tied weights with an embedding and the full softmax; leave out tied=True")
+        if one_hot and vectors is not None:
+            raise ValueError("Expected vectors or one-hot words, got both; leave out one_hot=True")
+        rows = None if vectors is None else given_vectors(vocabulary, vectors)
+        embedding = embedding if rows is None else rows.size(1)
+        self.vocabulary = vocabulary
+        self._config = {
+            **{"cell": cell, "embedding": embedding, "hidden": hidden, "layers": layers, "dropout": dropout},
+            **{"locked_dropout": locked_dropout, "embedding_dropout": embedding_dropout, "weight_drop": weight_drop},
+            **{"tied": tied, "softmax": softmax, "cutoffs": cutoffs, "one_hot": one_hot, "frozen": frozen},
+            **{"activation_penalty": activation_penalty, "temporal_penalty": temporal_penalty},
+        }
+        first, between, last = three_rates(locked_dropout)
+        self.dropout, self.input_dropout, self.output_locked_dropout = dropout, 0.0 if one_hot else dropout, last
+        self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
+        inputs = gate_rows(cell, hidden) if one_hot else embedding
+        self.embedding = Embedding(len(vocabulary), inputs, embedding_dropout)
+        # The output is dropped out in this class, not in the layers, as the penalties need it before and after.
+        locked_layers = (0.0 if one_hot else first, between, 0.0)
+        self.recurrent = Recurrent(
+            cell, inputs, hidden, layers, dropout=dropout, locked_dropout=locked_layers, weight_drop=weight_drop
+        )
+        self.projection = Linear(hidden, embedding) if tied and hidden != embedding else torch.nn.Identity()
+        self.output = _output(embedding if tied else hidden, len(vocabulary), softmax, cutoffs)
+        self._initialise(init_uniform)
+        if one_hot:
+            identity_input(self.recurrent.layers[0])
+        if rows is not None:
+            self.embedding.weight.data.copy_(rows)
+        self.embedding.weight.requires_grad_(not frozen)
+        if tied:
+            self.output.weight = self.embedding.weight
+
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Reads tokens (T, B) on from a state: logits (T, B, V) of the next token of each, and the new state.
+
+        The logits of the adaptive softmax are log-probabilities.
+        """
+        _, output, state = self._read(tokens, state)
+        features = self.projection(output)
+        if isinstance(self.output, AdaptiveLogSoftmaxWithLoss):
+            return self.output.log_prob(features.flatten(0, 1)).view(*tokens.shape, -1), state
+        return self.output(features), state
+
+    def loss(self, batch: Window, state: State | None = None) -> Step:
+        """The mean cross-entropy over the T B tokens of a window, in nats, in training with the penalties."""
+        raw, output, state = self._read(batch.input, state)
+        features, target = self.projection(output).flatten(0, 1), batch.target.to(output.device).flatten()
+        loss = _cross_entropy(self.output, features, target)
+        if self.training and self.activation_penalty:
+            loss = loss + self.activation_penalty * output.square().mean()
+        if self.training and self.temporal_penalty and len(raw) > 1:
+            loss = loss + self.temporal_penalty * raw.diff(dim=0).square().mean()
+        return Step(loss, batch.target.numel(), state)
+
+    def evaluate(self, batches: Iterable[Window]) -> dict[str, float]:
+        """Over windows, the state carried from each to the next: the mean loss in nats, and the perplexity, its exp.
+
+        For characters also ``bits_per_character``. Raises ValueError where there are no windows.
+        """
+        total, items, state = 0.0, 0, None
+        with predicting(self):
+            for batch in batches:
+                step = self.loss(batch, None if batch.first else state)
+                total, items, state = total + float(step.loss) * step.items, items + step.items, step.state
+        if not items:
+            raise ValueError("Expected windows to evaluate on, got none")
+        loss = total / items
+        found = {"loss": loss, "perplexity": math.inf if loss > 700 else math.exp(loss)}
+        if self.vocabulary.tokenizer == "characters":
+            found["bits_per_character"] = loss / math.log(2)
+        return found
+
+    def begin(self, batch: int) -> State | None:
+        return None  # zeros, of any number of rows
+
+    def advance(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+        log_probabilities, state = self.read(tokens[None], state)
+        return log_probabilities[0], state
+
+    def read(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
+        logits, state = self(tokens, state)
+        return logits.float().log_softmax(-1), state
+
+    def select(self, state: State | None, rows: Tensor) -> State | None:
+        return each(lambda part: part.index_select(1, rows.to(part.device)), state)
+
+    def config(self) -> dict[str, Any]:
+        """JSON that :meth:`from_config` makes a model of the same shape of."""
+        return {"vocabulary": self.vocabulary.config(), **self._config}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> LanguageModel:
+        options = dict(config)
+        return cls(Vocabulary.from_config(options.pop("vocabulary")), **options)
+
+    def _read(self, tokens: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
+        """The last layer's output (T, B, H), what is left of it after dropout, and the state."""
+        embedded = self.embedding(tokens.to(self.embedding.weight.device))
+        raw, state = self.recurrent(dropout(embedded, self.input_dropout, self.training), state)
+        output = dropout(locked(raw, self.output_locked_dropout, self.training), self.dropout, self.training)
+        return raw, output, state
+
+    def _initialise(self, bound: float | None) -> None:
+        with torch.no_grad():
+            if bound is not None:
+                for parameter in self.parameters():
+                    parameter.uniform_(-bound, bound)
+                return
+            self.embedding.weight.uniform_(-0.1, 0.1)
+            if isinstance(self.output, Linear):
+                self.output.weight.uniform_(-0.1, 0.1)
+                self.output.bias.zero_()
+
+
+def _output(features: int, words: int, softmax: str, cutoffs: Sequence[int] | None) -> Any:
+    if softmax == "full":
+        return Linear(features, words)
+    cutoffs = list(cutoffs or (max(1, words // 10), max(2, words // 3)))
+    if features < 4 ** len(cutoffs):
+        raise ValueError(
+            f"Expected hidden to be at least {4 ** len(cutoffs)} for an adaptive softmax with {len(cutoffs)} cutoffs, "
+            f"as each cluster has a quarter of the features of the one before, got {features}; use fewer cutoffs"
+        )
+    return AdaptiveLogSoftmaxWithLoss(features, words, cutoffs)
+
+
+def _cross_entropy(output: Any, input: Tensor, target: Tensor) -> Tensor:
+    """The mean over the rows (N, H)."""
+    if isinstance(output, AdaptiveLogSoftmaxWithLoss):
+        return output(input, target).loss
+    return cross_entropy(output(input), target)
