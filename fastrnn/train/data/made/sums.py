@@ -1,0 +1,59 @@
+"""Sums to learn: "123+34" and "157" (Zaremba & Sutskever, 2014, "Learning to execute"; an example of Keras since)."""
+
+from __future__ import annotations
+
+import random
+from itertools import combinations_with_replacement
+
+from fastrnn.train.data.made.split import Split, split
+
+Sum = tuple[str, str]
+
+
+def sums(
+    count: int = 50_000, digits: int = 3, *, padded: bool = False, held_out: float = 0.1, seed: int = 0
+) -> Split[Sum]:
+    """Questions and answers, each pair of numbers once: where there is "1+23", there is no "23+1".
+
+    So no held-out sum can be known from training. Numbers of at most 1, 2, …, ``digits`` digits are drawn equally
+    often, as in the example of Keras, so there are short sums until they run out. Where more than half of all pairs are
+    asked for, all pairs are equally likely.
+
+    Args:
+        count: sums, training and held out.
+        digits: of the longest number.
+        padded: fill up questions and answers with spaces, each to the longest there can be.
+        held_out: the share of sums that are not for training.
+        seed: the same one gives the same sums.
+
+    Raises:
+        ValueError: there are fewer pairs of such numbers than ``count``.
+    """
+    if digits < 1:
+        raise ValueError(f"digits must be 1 or more, got {digits}")
+    numbers = 10**digits
+    possible = numbers * (numbers + 1) // 2
+    if not 1 <= count <= possible:
+        raise ValueError(
+            f"count must be between 1 and {possible}, the pairs of numbers of up to {digits} digits, got {count}"
+        )
+    generator = random.Random(seed)
+    pairs = _all(numbers, count, generator) if 2 * count > possible else _drawn(digits, count, generator)
+    question, answer = (2 * digits + 1, digits + 1) if padded else (0, 0)
+    return split([(f"{a}+{b}".ljust(question), str(a + b).ljust(answer)) for a, b in pairs], held_out, seed)
+
+
+def _drawn(digits: int, count: int, generator: random.Random) -> list[tuple[int, int]]:
+    def number() -> int:
+        return generator.randrange(10 ** generator.randint(1, digits))
+
+    pairs: dict[tuple[int, int], tuple[int, int]] = {}  # by the numbers in order; dicts keep the order of drawing
+    while len(pairs) < count:
+        a, b = number(), number()
+        pairs.setdefault((min(a, b), max(a, b)), (a, b))
+    return list(pairs.values())
+
+
+def _all(numbers: int, count: int, generator: random.Random) -> list[tuple[int, int]]:
+    drawn = generator.sample(list(combinations_with_replacement(range(numbers), 2)), count)
+    return [pair if generator.random() < 0.5 else pair[::-1] for pair in drawn]
