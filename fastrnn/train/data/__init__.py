@@ -1,5 +1,6 @@
-"""Batches from text, numbers or symbols."""
+"""Batches from text, numbers or symbols; ``readers`` has the usual data sets and formats."""
 
+from fastrnn.train.data import readers
 from fastrnn.train.data.arrays import Arrays
 from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged, Window
 from fastrnn.train.data.bucketed import Bucketed
@@ -7,6 +8,7 @@ from fastrnn.train.data.collating import one_hot
 from fastrnn.train.data.language_batches import LanguageBatches
 from fastrnn.train.data.scaler import Scaler
 from fastrnn.train.data.series import ETT_HOURS, Series
+from fastrnn.train.data.splitting import split
 from fastrnn.train.data.vocabulary import Vocabulary
 
 __all__ = [
@@ -23,4 +25,6 @@ __all__ = [
     "Vocabulary",
     "Window",
     "one_hot",
+    "readers",
+    "split",
 ]

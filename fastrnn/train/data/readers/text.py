@@ -1,0 +1,77 @@
+"""Plain text: in files for training, validation and test, or in one file that is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from fastrnn.train.data.readers import files
+from fastrnn.train.data.readers.files import File
+
+WHERE = (
+    "A folder of text has the files train.txt, valid.txt and test.txt; or ptb.train.txt and so on: the Penn Treebank "
+    "in Mikolov's preparation, simple-examples.tgz, folder data; or wiki.train.tokens and so on: WikiText-2, word "
+    "level, by Merity et al."
+)
+_NAMES = ("{}.txt", "ptb.{}.txt", "wiki.{}.tokens", "{}.tokens")
+
+
+class Corpus(NamedTuple):
+    """Three texts; the latter two may be None."""
+
+    train: str
+    valid: str | None
+    test: str | None
+
+
+def read_corpus(folder: File, encoding: str = "utf-8") -> Corpus:
+    """A folder, or a .zip, with a text to train on, one to validate and one to test: Penn Treebank, WikiText-2.
+
+    Raises:
+        FileNotFoundError: one of the three is missing. It says where one gets them.
+        ValueError: a file is empty, damaged or not in this encoding.
+    """
+    names: Sequence[str] = _NAMES
+    for name in _NAMES:  # all three are of one set, even if the folder has files of another
+        with suppress(FileNotFoundError):
+            files.read_member(folder, [name.format("train")])
+            names = (name,)
+            break
+    return Corpus(*(_part(folder, names, part, encoding) for part in ("train", "valid", "test")))
+
+
+def read_text(file: File, shares: Sequence[float] = (0.95, 0.05, 0.0), encoding: str = "utf-8") -> Corpus:
+    """One text, cut into parts of these shares, by default as char-rnn cuts it.
+
+    A cut moves on to the beginning of the next line, or where that is none to the next word; a part of share 0 is None.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is empty, damaged, not in this encoding, or so short that a part of it is empty.
+    """
+    if len(shares) != 3 or min(shares) < 0 or shares[0] == 0 or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f"shares are three numbers (train, valid, test) that add up to 1, got {tuple(shares)}")
+    where = "Any text will do; tinyshakespeare is the file input.txt of the project char-rnn."
+    text = files.read_text(file, where, encoding)
+    ends = [_cut(text, round(sum(shares[: part + 1]) * len(text))) for part in range(2)] + [len(text)]
+    begins = [0, *ends[:2]]
+    parts = [text[begin:end] if share else None for begin, end, share in zip(begins, ends, shares, strict=True)]
+    if not all(part is None or part.strip() for part in parts):
+        raise ValueError(f"{Path(file)} has {len(text)} characters, too few to cut it into {tuple(shares)}")
+    return Corpus(parts[0] or "", parts[1], parts[2])
+
+
+def _part(folder: File, names: Sequence[str], part: str, encoding: str) -> str:
+    place, content = files.read_member(folder, [name.format(part) for name in names], WHERE)
+    return files.decoded(content, place, encoding)
+
+
+def _cut(text: str, near: int) -> int:
+    """The beginning of a line or a word, at ``near`` or after it."""
+    for mark in "\n ":
+        found = text.find(mark, max(near - 1, 0))
+        if 0 <= found < len(text) - 1:
+            return found + 1
+    return near
