@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from fastrnn.train import data as data
     from fastrnn.train import models as models
     from fastrnn.train.evaluation import evaluate
+    from fastrnn.train.flow import gradient_flow
     from fastrnn.train.loop import fit
     from fastrnn.train.result import Result
     from fastrnn.train.saving import load, save
     from fastrnn.train.step import Step
 
-__all__ = ["Result", "Step", "data", "evaluate", "fit", "load", "models", "save"]
+__all__ = ["Result", "Step", "data", "evaluate", "fit", "gradient_flow", "load", "models", "save"]
 
 # Where each name is; it is imported when it is first asked for.
 _MODULES = ("data", "models", "tasks")
@@ -24,6 +25,7 @@ _HOMES = {
     "Step": "step",
     "evaluate": "evaluation",
     "fit": "loop",
+    "gradient_flow": "flow",
     "load": "saving",
     "save": "saving",
 }

@@ -1,0 +1,178 @@
+"""How far back a loss reaches: the gradient of the loss by the state of every step.
+
+dLoss/dh_t is the sum over all paths, through the output of step t and through all later states. Fused layers compute it
+on the way and keep none of it, so here they run in plain torch, step by step: the same function, as
+:mod:`fastrnn.reference` writes it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout
+from torch.nn.utils.rnn import PackedSequence
+
+from fastrnn import reference
+from fastrnn.nn.base import each
+from fastrnn.train.evaluation import Loss, checked, loss_of
+from fastrnn.train.models.initialization import cell_of, recurrent_layers
+
+States = dict[str, list[Tensor]]  # of each layer and direction, in the order of time
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """The norm of the gradient of a loss by each state.
+
+    Attributes:
+        loss: of the batch.
+        h: for each layer, such as "recurrent.layers.0 l0", the norms (T,) of dLoss/dh_t, over batch and features.
+        c: likewise of dLoss/dc_t, of LSTM layers.
+    """
+
+    loss: float
+    h: dict[str, Tensor]
+    c: dict[str, Tensor]
+
+    def plot(self, file: Any = None) -> Any:
+        """Draw the norms against t, a line for each layer, and write the picture to a file, if one is given.
+
+        Returns:
+            matplotlib's Figure.
+        """
+        from fastrnn.train.flow_comparison import plot
+
+        return plot({"": self}, file)
+
+
+def gradient_flow(model: nn.Module, batch: Any, *, loss: Loss | None = None) -> GradientFlow:
+    """The norm of dLoss/dh_t for every step t, for LSTM also of dLoss/dc_t, of all recurrent layers inside a model.
+
+    Args:
+        model: any module with an RNN, GRU or LSTM inside, torch.nn's or fastrnn's. It is left as it was; gradients of
+            its parameters are not touched. A layer that is called several times has its steps one after the other.
+        batch: what its loss takes.
+        loss: a function (model, batch, state) -> Step, instead of the model's own method.
+
+    Raises:
+        ValueError: there is no recurrent layer, or none was called.
+    """
+    with torch.enable_grad(), stepwise(model) as (h, c):
+        step = checked(loss_of(model, loss)(model, batch, None))
+    if not h:
+        raise ValueError(f"the loss of {type(model).__name__} called none of its recurrent layers")
+    states = [state for by_layer in (h, c) for layer in by_layer.values() for state in layer]
+    gradients = torch.autograd.grad(step.loss, states, allow_unused=True)
+    norms = iter([0.0 if g is None else float(torch.linalg.vector_norm(g)) for g in gradients])
+    h_norms, c_norms = (
+        {name: torch.tensor([next(norms) for _ in layer], dtype=torch.float64) for name, layer in by_layer.items()}
+        for by_layer in (h, c)
+    )
+    return GradientFlow(float(step.loss.detach()), h_norms, c_norms)
+
+
+@contextmanager
+def stepwise(model: nn.Module) -> Iterator[tuple[States, States]]:
+    """Within it the recurrent layers of a model run step by step; all their h_t and c_t come into the two tables."""
+    h: States = defaultdict(list)
+    c: States = defaultdict(list)
+    layers = [layer for _, layer in recurrent_layers(model)]
+    own = [vars(layer).get("forward") for layer in layers]
+    for name, layer in recurrent_layers(model):
+        layer.forward = _forward(name, layer, h, c)
+    try:
+        yield h, c
+    finally:
+        for layer, forward in zip(layers, own, strict=True):
+            del layer.forward
+            if forward is not None:
+                layer.forward = forward
+
+
+def _forward(name: str, layer: Any, h: States, c: States) -> Callable[..., Any]:
+    """A layer's forward for every kind of input, over :func:`_sequence`."""
+
+    def forward(input: Any, hx: Any = None) -> Any:
+        if isinstance(input, PackedSequence):
+            data, batch_sizes, to_sorted, to_callers = input
+            if to_sorted is not None:
+                hx = each(lambda state: state[:, to_sorted], hx)
+            output, final = _sequence(name, layer, data.split(batch_sizes.tolist()), hx, h, c)
+            if to_callers is not None:
+                final = each(lambda state: state[:, to_callers], final)
+            return PackedSequence(torch.cat(output), batch_sizes, to_sorted, to_callers), final
+        if input.dim() == 2:
+            output, final = forward(input.unsqueeze(layer.batch_first ^ 1), each(lambda state: state.unsqueeze(1), hx))
+            return output.squeeze(layer.batch_first ^ 1), each(lambda state: state.squeeze(1), final)
+        time = 1 if layer.batch_first else 0
+        output, final = _sequence(name, layer, input.unbind(time), hx, h, c)
+        return torch.stack(output, time), final
+
+    return forward
+
+
+def _sequence(
+    name: str, layer: Any, steps: Sequence[Tensor], hx: Any, h: States, c: States
+) -> tuple[list[Tensor], Any]:
+    """All layers and directions over the steps of a batch, which may lose rows from step to step."""
+    cell, directions = cell_of(layer), 2 if layer.bidirectional else 1
+    lstm = cell == "lstm"
+    number = directions * layer.num_layers
+    if hx is None:
+        sizes = (layer.proj_size or layer.hidden_size, layer.hidden_size)
+        zeros = [steps[0].new_zeros(number, len(steps[0]), size) for size in sizes]
+        hx = zeros if lstm else zeros[0]
+    h_0, c_0 = hx if lstm else (hx, [None] * number)
+    final_h, final_c = [], []
+    output = list(steps)
+    for depth in range(layer.num_layers):
+        if depth:
+            whole = dropout(torch.cat(output), layer.dropout, layer.training)
+            output = list(whole.split([len(step) for step in output]))
+        sides = []
+        for reverse in range(directions):
+            i = depth * directions + reverse
+            w: list[Any] = [getattr(layer, weight).to(output[0].dtype) for weight in layer._all_weights[i]]
+            if not layer.bias:
+                w[2:2] = [None, None]
+            h_t, c_t, last_h, last_c = _direction(cell, output, h_0[i], c_0[i], w, bool(reverse))
+            place = f"{name} l{depth}{'_reverse' if reverse else ''}".strip()
+            h[place] += h_t
+            if lstm:
+                c[place] += c_t
+            sides.append(h_t)
+            final_h.append(last_h)
+            final_c.append(last_c)
+        output = [torch.cat(both, 1) for both in zip(*sides, strict=True)]
+    if lstm:
+        return output, (torch.stack(final_h), torch.stack(final_c))
+    return output, torch.stack(final_h)
+
+
+def _direction(
+    cell: str, steps: Sequence[Tensor], h: Any, c: Any, w: Sequence[Any], reverse: bool
+) -> tuple[list[Tensor], list[Tensor], Tensor, Any]:
+    """The states of all steps, in the order of time, and the last ones.
+
+    What comes later uses the very tensors that are returned, so the gradient by one of them is the sum over all paths.
+    """
+    h_t: list[Any] = [None] * len(steps)
+    c_t: list[Any] = [None] * len(steps)
+    h, c = (None if state is None else _watched(state) for state in (h, c))
+    for t in reversed(range(len(steps))) if reverse else range(len(steps)):
+        n = len(steps[t])
+        h_t[t], c_t[t] = reference.step(cell, steps[t], h[:n], None if c is None else c[:n], w)
+        h = torch.cat([h_t[t], h[n:]])
+        c = None if c is None else torch.cat([c_t[t], c[n:]])
+    return h_t, c_t, h, c
+
+
+def _watched(state: Tensor) -> Tensor:
+    """An initial state with a gradient: then all states have one, even where nothing is learnt."""
+    return state if state.requires_grad else state.detach().requires_grad_()

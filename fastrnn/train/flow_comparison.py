@@ -1,0 +1,108 @@
+"""Gradients through time for several cells side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastrnn.train.data.batch import Labelled
+from fastrnn.train.flow import GradientFlow, gradient_flow
+from fastrnn.train.models.initialization import forget_bias as set_forget_bias
+from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.step import Step
+
+TITLES = {
+    "rnn_sigmoid": "sigmoid RNN",
+    "rnn_tanh": "tanh RNN",
+    "rnn_relu": "ReLU RNN",
+    "gru": "GRU",
+    "gru_reset_before": "GRU (reset before)",
+    "lstm": "LSTM",
+}
+
+
+class LastStep(nn.Module):
+    """Recurrent layers whose last output alone is judged: all that earlier steps learn comes back through time."""
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.recurrent = Recurrent(cell, input_size, hidden_size)
+        self.output = nn.Linear(hidden_size, 1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(T, B, I) -> (B, 1)"""
+        return self.output(self.recurrent(input)[0][-1])
+
+    def loss(self, batch: Labelled, state: Any = None) -> Step:
+        return Step(nn.functional.mse_loss(self(batch.input), batch.target), len(batch.target))
+
+
+def compare(
+    cells: Iterable[str] = ("rnn_sigmoid", "rnn_tanh", "gru", "lstm"),
+    *,
+    steps: int = 100,
+    batch: int = 16,
+    input_size: int = 16,
+    hidden_size: int = 32,
+    recurrent_scale: float = 1.0,
+    forget_bias: float | None = None,
+    seed: int = 0,
+) -> dict[str, GradientFlow]:
+    """The gradient flow of one layer of each cell, all of one size, on one random batch with a loss at its last step.
+
+    Args:
+        recurrent_scale: times torch's initial W_hh, which is drawn from U(-1/sqrt(H), 1/sqrt(H)).
+        forget_bias: of LSTM and GRU; see :func:`fastrnn.train.models.initialization.forget_bias`.
+
+    Returns:
+        by cell, in float64, so that gradients of 1e-200 can be seen.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    input = torch.randn(steps, batch, input_size, generator=generator, dtype=torch.float64)
+    target = torch.randn(batch, 1, generator=generator, dtype=torch.float64)
+    flows = {}
+    for cell in cells:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = LastStep(cell, input_size, hidden_size).double()
+        if forget_bias is not None and not cell.startswith("rnn"):
+            set_forget_bias(model, forget_bias)
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if "weight_hh" in name:
+                    parameter.mul_(recurrent_scale)
+        flows[cell] = gradient_flow(model, Labelled(input, None, target))
+    return flows
+
+
+def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
+    """Panels side by side, one for each flow: the norms of dLoss/dh_t, and dashed those of dLoss/dc_t, against t.
+
+    Args:
+        flows: by title, or by cell as :func:`compare` returns them.
+        file: where to write the picture; a path or an open file.
+
+    Returns:
+        matplotlib's Figure.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(max(3 * len(flows), 5), 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(flows), sharey=True, squeeze=False)[0]
+    for axis, (title, flow) in zip(axes, flows.items(), strict=True):
+        for letter, by_layer, style in (("h", flow.h, "-"), ("c", flow.c, "--")):
+            for layer, norms in by_layer.items():
+                label = f"{letter}_t" if len(flow.h) == 1 else f"{letter}_t of {layer}"
+                axis.plot(range(1, len(norms) + 1), norms, style, label=label)
+        axis.set(title=TITLES.get(title, title), xlabel="t", yscale="log")
+        axis.grid(alpha=0.3)
+        axis.legend()
+    axes[0].set_ylabel("norm of dLoss / dh_t")
+    if file is not None:
+        figure.savefig(file, dpi=110)
+    return figure
