@@ -95,14 +95,19 @@ def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(flows), sharey=True, squeeze=False)[0]
     for axis, (title, flow) in zip(axes, flows.items(), strict=True):
-        for letter, by_layer, style in (("h", flow.h, "-"), ("c", flow.c, "--")):
-            for layer, norms in by_layer.items():
-                label = f"{letter}_t" if len(flow.h) == 1 else f"{letter}_t of {layer}"
-                axis.plot(range(1, len(norms) + 1), norms, style, label=label)
-        axis.set(title=TITLES.get(title, title), xlabel="t", yscale="log")
-        axis.grid(alpha=0.3)
-        axis.legend()
-    axes[0].set_ylabel("norm of dLoss / dh_t")
+        draw(axis, flow, TITLES.get(title, title))
+    axes[0].set_ylabel("norm of the gradient")
     if file is not None:
         figure.savefig(file, dpi=110)
     return figure
+
+
+def draw(axis: Any, flow: GradientFlow, title: str = "") -> None:
+    """One panel of :func:`plot`, on an axis of matplotlib's."""
+    for letter, by_layer, style in (("h", flow.h, "-"), ("c", flow.c, "--")):
+        for layer, norms in by_layer.items():
+            of = f" of {layer}" if len(by_layer) > 1 else ""
+            axis.plot(range(1, len(norms) + 1), norms, style, label=f"by ${letter}_t${of}")
+    axis.set(title=title, xlabel="$t$", yscale="log")
+    axis.grid(alpha=0.3)
+    axis.legend()

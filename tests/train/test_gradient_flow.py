@@ -2,6 +2,8 @@
 
 import copy
 import math
+import runpy
+from pathlib import Path
 
 import pytest
 import torch
@@ -237,6 +239,14 @@ class TestComparison:
         assert c.get_ydata().tolist() == next(iter(flows["lstm"].c.values())).tolist()
         assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
         assert len(flows["lstm"].plot().axes) == 1
+
+
+def test_the_example(tmp_path, monkeypatch, capsys):
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "gradient_flow.py"))
+    monkeypatch.setitem(example["main"].__globals__, "STEPS", 20)
+    example["main"](tmp_path / "flow.png")
+    assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.count("step 1:") == 12
 
 
 class TestInitialization:
