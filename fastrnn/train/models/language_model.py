@@ -90,19 +90,25 @@ class LanguageModel(Predictor, torch.nn.Module):
         rows = None if vectors is None else given_vectors(vocabulary, vectors)
         embedding = embedding if rows is None else rows.size(1)
         self.vocabulary = vocabulary
+        rates = three_rates(locked_dropout)
         self._config = {
             **{"cell": cell, "embedding": embedding, "hidden": hidden, "layers": layers, "dropout": dropout},
-            **{"locked_dropout": locked_dropout, "embedding_dropout": embedding_dropout, "weight_drop": weight_drop},
-            **{"tied": tied, "softmax": softmax, "cutoffs": cutoffs, "one_hot": one_hot, "frozen": frozen},
+            **{"locked_dropout": list(rates), "embedding_dropout": embedding_dropout, "weight_drop": weight_drop},
+            **{
+                "tied": tied,
+                "softmax": softmax,
+                "cutoffs": cutoffs and list(cutoffs),
+                "one_hot": one_hot,
+                "frozen": frozen,
+            },
             **{"activation_penalty": activation_penalty, "temporal_penalty": temporal_penalty},
         }
-        first, between, last = three_rates(locked_dropout)
-        self.dropout, self.input_dropout, self.output_locked_dropout = dropout, 0.0 if one_hot else dropout, last
+        self.dropout, self.input_dropout, self.output_locked_dropout = dropout, 0.0 if one_hot else dropout, rates[2]
         self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
         inputs = gate_rows(cell, hidden) if one_hot else embedding
         self.embedding = Embedding(len(vocabulary), inputs, embedding_dropout)
         # The output is dropped out in this class, not in the layers, as the penalties need it before and after.
-        locked_layers = (0.0 if one_hot else first, between, 0.0)
+        locked_layers = (0.0 if one_hot else rates[0], rates[1], 0.0)
         self.recurrent = Recurrent(
             cell, inputs, hidden, layers, dropout=dropout, locked_dropout=locked_layers, weight_drop=weight_drop
         )

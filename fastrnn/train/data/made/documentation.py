@@ -28,11 +28,11 @@ def documentation(*, docstrings: bool = True) -> Corpus:
     parts: tuple[list[str], list[str], list[str]] = ([], [], [])
     seen: set[str] = set()
     for document in documents:
-        paragraphs = [p for p in re.split(r"\n\s*\n", document.strip("\n")) if p.strip() and p not in seen]
-        paragraphs = list(dict.fromkeys(paragraphs))
-        seen.update(paragraphs)
+        paragraphs = [p for p in re.split(r"\n\s*\n", document.strip("\n")) if p.strip() and _is_new(p.strip(), seen)]
         first, second = (round(len(paragraphs) * share) for share in (SHARES[0], SHARES[0] + SHARES[1]))
-        for part, chosen in zip(parts, (paragraphs[:first], paragraphs[first:second], paragraphs[second:]), strict=True):
+        for part, chosen in zip(
+            parts, (paragraphs[:first], paragraphs[first:second], paragraphs[second:]), strict=True
+        ):
             part += chosen
     return Corpus(*("\n\n".join(part) + "\n" for part in parts))
 
@@ -47,8 +47,8 @@ def _topics() -> Iterator[str]:
         from pydoc_data.topics import topics
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "this Python has no documentation (pydoc_data.topics); install it whole, such as python3 on Debian in place "
-            "of python3-minimal, or give a text of your own with data="
+            "this Python has no documentation (pydoc_data.topics): install it whole, on Debian python3 in place of "
+            "python3-minimal, or give a text of your own with data="
         ) from error
     return (topics[name] for name in sorted(topics))
 
@@ -60,6 +60,12 @@ def _docstrings() -> Iterator[str]:
         kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
         found = [ast.get_docstring(node) or "" for node in nodes if isinstance(node, kinds)]
         yield "\n\n".join(found)
+
+
+def _is_new(paragraph: str, seen: set[str]) -> bool:
+    new = paragraph not in seen
+    seen.add(paragraph)
+    return new
 
 
 def _sentences(text: str) -> str:

@@ -1,0 +1,48 @@
+"""A language model of characters: Python's documentation, or a text of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastrnn.train.data.made.documentation import documentation
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.language_model import LanguageModel
+from fastrnn.train.tasks import language
+from fastrnn.train.tasks.language import LanguageSettings
+from fastrnn.train.tasks.settings import setting
+from fastrnn.train.tasks.task import Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LanguageSettings):
+    """Every character is a token, white space included."""
+
+    hidden: int = setting(256, "Hidden units of each layer.", least=1)
+    embedding: int = setting(64, "Features that stand for a character.", least=1)
+    steps: int = setting(64, "Characters that a gradient goes back.", least=1)
+    lr: float = setting(4e-3, "Learning rate at the start.", least=0)
+    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+    valid_share: float = setting(0.05, "Of one text, the part to validate on.", least=0)
+    test_share: float = setting(0.05, "Of one text, the part to test on.", least=0)
+
+
+def prepare(settings: Settings) -> Prepared:
+    if settings.data is None:
+        corpus = documentation(docstrings=False)
+    else:
+        valid, test = settings.valid_share, settings.test_share
+        corpus = language.read(settings.data, (1 - valid - test, valid, test))
+    vocabulary = Vocabulary.build(
+        corpus.train, tokenizer="characters", max_size=settings.max_vocabulary, min_count=settings.min_count
+    )
+    return language.prepare(settings, corpus, vocabulary)
+
+
+def samples(model: LanguageModel, prepared: Prepared) -> str:
+    """How the model goes on from a line break, or from the most frequent character."""
+    prompt = "\n" if "\n" in model.vocabulary else model.vocabulary.tokens[1]
+    text = model.complete(prompt, length=400, temperature=0.7, seed=0).strip("\n")
+    return f"It writes:\n\n```\n{text}\n```"
+
+
+batches = language.batches

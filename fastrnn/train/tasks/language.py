@@ -1,0 +1,91 @@
+"""What the tasks lm and chars share: settings of a language model, its batches, and what it has to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from fastrnn.train.data.language_batches import LanguageBatches
+from fastrnn.train.data.readers.text import Corpus, read_corpus, read_text
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.language_model import LanguageModel
+from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.task import Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageSettings(FitSettings):
+    """A recurrent language model and how to train it; see :class:`fastrnn.train.models.LanguageModel`."""
+
+    data: str | None = setting(
+        None, "A text, cut into 90, 5 and 5 %; or a folder of three; by default Python's documentation."
+    )
+    dropout: float = setting(0.0, "Probability of zeroing an element before, between and after the layers.", least=0)
+    embedding: int = setting(128, "Features that stand for a token.", least=1)
+    schedule: Mapping[str, Any] | str | None = setting(  # type: ignore[assignment]  # its name is enough
+        "cosine", 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
+    )
+    steps: int = setting(35, "Tokens that a gradient goes back.", least=1)
+    stateful: bool = setting(True, "Carry the state over windows; false starts each from zeros.")
+    jitter: float = setting(0.0, "Standard deviation of the steps, as AWD-LSTM varies them.", least=0)
+    locked_dropout: float | tuple[float, ...] = setting(
+        0.0, "Dropout with one mask for all steps: one number, or those of input, between layers and output."
+    )
+    embedding_dropout: float = setting(0.0, "Probability that a token is zero wherever it stands in a batch.", least=0)
+    weight_drop: float = setting(0.0, "Probability of zeroing an element of the recurrent weights.", least=0)
+    tied: bool = setting(False, "The embedding is the matrix of the softmax, too.")
+    softmax: str = setting("full", "The softmax over the vocabulary.", choices=("full", "adaptive"))
+    cutoffs: tuple[int, ...] | None = setting(None, "Where the clusters of the adaptive softmax begin.")
+    one_hot: bool = setting(False, "Tokens go into the first layer as one-hot vectors, without an embedding.")
+    init_uniform: float | None = setting(None, "Draw all weights from -u to u.", least=0)
+    activation_penalty: float = setting(0.0, "Times the mean square of the output: added to the loss.", least=0)
+    temporal_penalty: float = setting(0.0, "Times the mean square of its change in a step: likewise.", least=0)
+    max_vocabulary: int | None = setting(None, "Most tokens of the vocabulary, the frequent ones.", least=2)
+    min_count: int = setting(1, "How often a token has to occur to be in the vocabulary.", least=1)
+
+
+def read(data: str, shares: tuple[float, float, float]) -> Corpus:
+    """A folder or .zip of three texts, or one text that is cut."""
+    path = Path(data)
+    return read_corpus(path) if path.is_dir() or path.suffix == ".zip" else read_text(path, shares)
+
+
+def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, **options: Any) -> Prepared:
+    """The model and its windows. Of the test text, read as one, every token is predicted."""
+    taken = signature(LanguageModel).parameters
+    chosen = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name in taken}
+    model = LanguageModel(vocabulary, **{**chosen, **options})
+    train = vocabulary.encode(corpus.train)
+    valid = None if corpus.valid is None else vocabulary.encode(corpus.valid)
+    unit = vocabulary.tokenizer
+    return Prepared(
+        model,
+        LanguageBatches(train, settings.batch, settings.steps, jitter=settings.jitter, seed=settings.seed),
+        None if valid is None else LanguageBatches(valid, min(settings.batch, len(valid) - 1), settings.steps),
+        None if corpus.test is None else whole(vocabulary, corpus.test, settings),
+        about={
+            f"{unit} to train on": f"{len(train):,}",
+            "in the vocabulary": f"{len(vocabulary):,}",
+            "parameters": f"{model.parameters_count:,}",
+        },
+    )
+
+
+def whole(vocabulary: Vocabulary, text: str, settings: LanguageSettings) -> LanguageBatches:
+    """A text as windows of one row, after the token that comes before a text."""
+    start = vocabulary.eos if vocabulary.bos is None else vocabulary.bos
+    ids = vocabulary.encode(text)
+    return LanguageBatches(ids if start is None else [start, *ids], 1, settings.steps * settings.batch)
+
+
+def batches(settings: LanguageSettings, model: LanguageModel) -> LanguageBatches:
+    """What `fastrnn evaluate` measures: all of a file, or the test text of a folder."""
+    if settings.data is None:
+        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+    path = Path(settings.data)
+    corpus = read(settings.data, (1.0, 0.0, 0.0))
+    text = corpus.test if path.is_dir() or path.suffix == ".zip" else corpus.train
+    return whole(model.vocabulary, text or "", settings)

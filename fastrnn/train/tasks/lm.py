@@ -1,0 +1,60 @@
+"""A language model of words: Python's documentation, or a text of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from fastrnn.train.data.made.documentation import documentation_words
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.language_model import LanguageModel
+from fastrnn.train.tasks import language
+from fastrnn.train.tasks.language import LanguageSettings
+from fastrnn.train.tasks.settings import setting
+from fastrnn.train.tasks.task import Prepared
+
+PROMPT = "this is a"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(LanguageSettings):
+    """Words stand between white space, and a line is a sentence."""
+
+    hidden: int = setting(256, "Hidden units of each layer.", least=1)
+    dropout: float = setting(0.4, "Probability of zeroing an element before, between and after the layers.", least=0)
+    batch: int = setting(20, "Texts side by side.", least=1)
+    epochs: int = setting(12, "Passes over the data.", least=1)
+    lr: float = setting(3e-3, "Learning rate at the start.", least=0)
+    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+    min_count: int = setting(2, "How often a word has to occur to be in the vocabulary.", least=1)
+    vectors: str | None = setting(None, "A file of word vectors to begin with, in word2vec's format.")
+    frozen: bool = setting(False, "Keep the vectors as they are.")
+
+
+def prepare(settings: Settings) -> Prepared:
+    corpus = documentation_words() if settings.data is None else language.read(settings.data, (0.9, 0.05, 0.05))
+    vocabulary = Vocabulary.build(
+        corpus.train, max_size=settings.max_vocabulary, min_count=settings.min_count, eos="<eos>"
+    )
+    return language.prepare(settings, corpus, vocabulary, vectors=_vectors(settings.vectors))
+
+
+def samples(model: LanguageModel, prepared: Prepared) -> str:
+    """What comes after a few words, and three sentences that begin with them."""
+    known = all(word in model.vocabulary for word in PROMPT.split())
+    prompt = PROMPT if known else model.vocabulary.tokens[2]
+    rows = [f"| {token} | {probability:.3f} |" for token, probability in model.next(prompt, top=5)]
+    sentences = model.complete(prompt, n=3, length=40, temperature=0.7, seed=0)
+    table = "\n".join(["| next | probability |", "| :-- | --: |", *rows])
+    return f"After “{prompt}”:\n\n{table}\n\n" + "\n\n".join(f"> {sentence}" for sentence in sentences)
+
+
+batches = language.batches
+
+
+def _vectors(file: str | None) -> Any:
+    if file is None:
+        return None
+    from fastrnn.word2vec import KeyedVectors
+
+    return KeyedVectors.load_word2vec_format(file, binary=file.endswith(".bin"))
