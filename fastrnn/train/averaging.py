@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class Average:
-    """The running mean of a model's parameters: mean_n = mean_(n-1) + (w_n - mean_(n-1)) / n."""
+    """The running mean of parameters: mean_n = mean_(n-1) + (w_n - mean_(n-1)) / n."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.parameters = list(model.parameters())
+    def __init__(self, parameters: list[nn.Parameter]) -> None:
+        self.parameters = parameters
         self.means: list[Tensor] = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.count = 0
 

@@ -37,6 +37,14 @@ def checked(step: Any) -> Step:
     return step
 
 
+def length(data: Any) -> int | None:
+    """Batches in an epoch, where the data knows."""
+    try:
+        return len(data)
+    except TypeError:  # also of a DataLoader over an iterable
+        return None
+
+
 def batches_of(data: Any, epoch: int, device: torch.device) -> Iterator[Any]:
     """The batches of an epoch, on a device."""
     batches = data.epoch(epoch) if hasattr(data, "epoch") else iter(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from os import PathLike
 from typing import Any
@@ -13,12 +13,15 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from fastrnn.train import optimizers, schedules
-from fastrnn.train.evaluation import Loss, carried, checked, evaluate, loss_of
+from fastrnn.train import distributed, optimizers, schedules
+from fastrnn.train.evaluation import Loss, carried, checked, evaluate, length, loss_of
+from fastrnn.train.folder import Folder
+from fastrnn.train.generators import seed_all
 from fastrnn.train.gradients import finish
 from fastrnn.train.interrupt import Interrupt
 from fastrnn.train.names import unknown
 from fastrnn.train.placement import detached, device_of
+from fastrnn.train.progress import Progress
 from fastrnn.train.result import Result
 from fastrnn.train.run import Run
 from fastrnn.train.schedules import Schedule
@@ -84,77 +87,123 @@ def fit(
     or gradient that is not finite ends the training with a RuntimeWarning, before the step that it would spoil.
 
     Raises:
-        ValueError: an argument out of range; a name that does not exist.
+        ValueError: an argument out of range; a name that does not exist; no batches; a checkpoint of another model,
+            other settings or other data.
         TypeError: the model has no loss.
+        FileExistsError: the folder holds a training already, and ``resume`` is not set.
+        OSError: a file cannot be written; what was saved before is whole.
     """
-    if epochs < 1 or accumulate < 1:
-        raise ValueError(f"epochs and accumulate must be 1 or more; got {epochs} and {accumulate}")
-    if autocast is not None and autocast not in AUTOCAST:
-        raise unknown("dtype of autocast", autocast, AUTOCAST)
-    place = device_of(model) if device is None else torch.device(device)
+    settings = {
+        "epochs": epochs,
+        "optimizer": optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "schedule": schedules.make(schedule).config(),
+        "clip": clip,
+        "stateful": stateful,
+        "accumulate": accumulate,
+        "autocast": autocast,
+        "patience": patience,
+        "monitor": monitor,
+        "seed": seed,
+    }
+    _check(settings, validated=valid is not None)
+    place = distributed.device_of_process(device_of(model) if device is None else torch.device(device))
     model.to(place)
-    if seed is not None:
-        torch.manual_seed(seed)
-    planned = schedules.make(schedule)
-    if valid is None and (planned.needs_validation or patience is not None):
-        raise ValueError("the schedules plateau and ntasgd, and patience, need validation; pass valid=")
-    planned.begin(math.ceil(len(train) / accumulate) * epochs if isinstance(train, Sized) else None)
-
-    run = Run(model, optimizers.make(optimizer, model.parameters(), lr, momentum, weight_decay), planned, place)
-    loss_function = loss_of(model, loss)
+    world = distributed.world(place, train, stateful)
+    loss_function = world.wrap(model, loss_of(model, loss))
     casting = torch.autocast(place.type, AUTOCAST[autocast]) if autocast else nullcontext()
-    scaler = torch.amp.GradScaler(place.type, enabled=autocast == "float16")
-    stopped, reason = "epochs", f"all {epochs} epochs done"
+    joined = accumulate > 1 or world.size > 1  # then several losses make a step, weighted by their items
+    if seed is not None:
+        seed_all(seed)
+    planned = schedules.make(schedule)
+    batches = length(train)
+    planned.begin(None if batches is None else math.ceil(batches / accumulate) * epochs)
+    made = optimizers.make(optimizer, model.parameters(), lr, momentum, weight_decay)
+    run = Run(model, train, made, planned, autocast, world)
+    files = Folder(folder, run, settings, resume=resume, every=checkpoint_every, tensorboard=tensorboard)
+    row: dict[str, Any] = {}
+    stopped = ""
 
-    with Interrupt() as interrupt:
-        while run.epoch < epochs and stopped == "epochs":
+    with files, Interrupt() as interrupt, Progress(run, epochs, shown=progress) as bar:
+        while run.epoch < epochs and not (stopped or run.waited(patience)):
             model.train()
-            for group in run.groups(train, accumulate):
+            for group in run.groups(accumulate):
                 items = 0
-                for batch in group:
-                    with casting:
-                        step = checked(loss_function(model, batch, carried(run.state, batch, stateful)))
+                share = world.share(group)
+                for number, (batch, counts) in enumerate(share, 1):
+                    with world.waiting(number < len(share)):
+                        with casting:
+                            step = checked(loss_function(model, batch, carried(run.state, batch, stateful)))
+                        weight = step.items * counts
+                        run.scaler.scale(step.loss * weight if joined else step.loss).backward()
                     run.state = detached(step.state) if stateful else None
-                    scaler.scale(step.loss * step.items if accumulate > 1 else step.loss).backward()
-                    run.count(step)
-                    items += step.items
-                scaler.unscale_(run.optimizer)
-                run.norm = finish(run.parameters, items if accumulate > 1 else 1, clip)
-                if not (run.loss_sum.isfinite() and (run.norm.isfinite() or scaler.is_enabled())):
-                    stopped = "nan"
+                    run.loss_sum += step.loss.detach().double() * weight
+                    items += weight
+                items, interrupted, due = map(int, world.sum(items, interrupt.requested, files.due()))
+                run.scaler.unscale_(run.optimizer)
+                run.norm = finish(run.parameters, items / world.size if joined else 1, clip)
+                if run.diverged():
                     break
-                run.update(scaler)
-                if interrupt.requested:
+                run.update(len(group), items)
+                bar.step()
+                if interrupted:
                     stopped = "interrupted"
                     break
+                if due and not run.diverged(look=True):
+                    files.checkpoint()
 
-            if stopped == "nan":
-                what = "gradient" if run.loss_sum.isfinite() else "loss"
-                reason = (
-                    f"the {what} is not finite at step {run.step + 1}: epoch {run.epoch + 1}, batch {run.batch + 1}"
-                )
-                warnings.warn(f"Training stopped: {reason}. Try a lower lr, or clip", RuntimeWarning, stacklevel=2)
+            if run.diverged(look=True):
+                stopped = "nan"
                 break
-            if run.epoch_items == 0:
-                raise ValueError(
-                    f"epoch {run.epoch + 1} has no batches; an iterator can be read only once, a list again"
-                )
+            if stopped:
+                files.checkpoint(with_best=True)  # before the evaluation, which may take long
             with run.average.in_place():
-                figures = evaluate(model, valid, loss=loss, stateful=stateful) if valid is not None else {}
-                row = run.row(figures, **({"partial": True} if stopped == "interrupted" else {}))
-                run.keep_if_best(row, monitor)
-            run.history.append(row)
-            for callback in callbacks:
-                callback(model, row)
-            if stopped == "interrupted":
-                reason = f"interrupted at step {run.step}"
-                break
-            if valid is not None:
-                planned.validated(figures["loss"])
-            run.next_epoch()
-            if patience is not None and run.best is not None and run.epoch - run.best["epoch"] >= patience:
-                stopped, reason = "patience", f"no better validation for {patience} epochs"
+                figures = {} if valid is None else world.agree(evaluate(model, valid, loss=loss, stateful=stateful))
+                row = run.row(figures) | ({"partial": True} if stopped else {})
+                if run.keep_if_best(row, monitor):
+                    files.best()
+                for callback in callbacks:
+                    callback(model, row)
+            bar.epoch(row)
+            files.log([*run.history, row])
+            if not stopped:
+                run.next_epoch(row)
+                files.checkpoint()
+                stopped = "interrupted" if world.sum(interrupt.requested)[0] and run.epoch < epochs else ""
 
-    if run.best_weights is not None:
+    stopped = stopped or ("patience" if run.epoch < epochs else "epochs")
+    if stopped == "interrupted" and row not in run.history:
+        run.history.append(row)
+    reason = _reason(stopped, run)
+    if stopped == "nan":
+        warnings.warn(f"Training stopped: {reason}. Try a lower lr, or clip.", RuntimeWarning, stacklevel=2)
+    if run.best_weights:
         model.load_state_dict(run.best_weights)
-    return Result(run.history, run.best or {}, run.seconds, run.items, stopped, reason)
+    result = Result(run.history, run.best, run.seconds, run.items, stopped, reason)
+    files.report(result)
+    return result
+
+
+def _check(settings: dict[str, Any], *, validated: bool) -> None:
+    for name, least in (("epochs", 1), ("accumulate", 1), ("patience", 1), ("clip", 0)):
+        value = settings[name]
+        if value is not None and not (value >= least and value > 0):
+            raise ValueError(f"{name} must be {'above 0' if least == 0 else 'at least 1'}; got {value}")
+    if settings["autocast"] not in (None, *AUTOCAST):
+        raise unknown("dtype of autocast", settings["autocast"], AUTOCAST)
+    if not validated and (settings["schedule"]["name"] in ("plateau", "ntasgd") or settings["patience"] is not None):
+        raise ValueError("the schedules plateau and ntasgd, and patience, need validation; pass valid=")
+
+
+def _reason(stopped: str, run: Run) -> str:
+    """Why a training ended, in words."""
+    if stopped == "nan":
+        what = "gradient" if run.loss_sum.isfinite() else "loss"
+        return f"the {what} is not finite at step {int(run.bad_step)}: epoch {run.epoch + 1}, batch {run.batch + 1}"
+    if stopped == "interrupted":
+        return f"interrupted after step {run.step}; pass resume=True to go on"
+    if stopped == "patience":
+        return f"no better validation since epoch {run.best['epoch']}"
+    return f"all {run.epoch} epochs are done"

@@ -31,12 +31,10 @@ class Result:
     reason: str = ""
 
 
-def better(row: dict[str, Any], best: dict[str, Any] | None, monitor: str) -> bool:
+def better(row: dict[str, Any], best: dict[str, Any], monitor: str) -> bool:
     """Whether an epoch is better than the best one; without validation the later one always is."""
     name = f"valid_{monitor}"
-    if best is None or name not in row:
-        return True
-    if name not in best:
+    if name not in row or name not in best:
         return True
     sign = -1 if monitor.rsplit("_", 1)[-1] in HIGHER_IS_BETTER else 1
     return bool(sign * row[name] < sign * best[name])

@@ -11,97 +11,184 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fastrnn.train import generators
 from fastrnn.train.averaging import Average
+from fastrnn.train.distributed import World
 from fastrnn.train.evaluation import batches_of
 from fastrnn.train.result import better
 from fastrnn.train.schedules import Schedule
-from fastrnn.train.step import Step
+from fastrnn.train.tree import moved, owned
+
+LOOKS = 50  # on a GPU, steps between two looks at whether losses are finite: each makes the CPU wait for it
 
 
 class Run:
     """A training between two of its steps."""
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, schedule: Schedule, device: torch.device) -> None:
-        self.model = model
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.device = device
-        self.average = Average(model)
+    def __init__(
+        self, model: nn.Module, data: Any, optimizer: Optimizer, schedule: Schedule, autocast: str | None, world: World
+    ) -> None:
+        self.model, self.data, self.optimizer, self.schedule, self.world = model, data, optimizer, schedule, world
+        self.parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self.device = self.parameters[0].device
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast == "float16")
+        self.average = Average(self.parameters if schedule.may_average else [])
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
         self.epoch = 0  # finished
         self.batch = 0  # read of the epoch that is going on
         self.step = 0  # of the optimizer, over all epochs
-        self.state: Any = None  # carried into the next batch
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # of the epoch's items
-        self.norm: Tensor | float = 0.0
+        self.items = 0  # of all processes, over all epochs
         self.epoch_items = 0
-        self.items = 0
+        self.state: Any = None  # carried into the next batch
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)  # this process's, in this epoch
+        self.norm = torch.zeros((), device=self.device)  # of the last gradient
+        self.bad_step = torch.zeros((), dtype=torch.int64, device=self.device)  # the first that is not finite, or 0
         self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None
-        self.best_weights: dict[str, Tensor] | None = None
+        self.best: dict[str, Any] = {}
+        self.best_weights: dict[str, Tensor] = {}
         self.seconds = 0.0
         self.epoch_seconds = 0.0
         self._clock = monotonic()
+        self._began: dict[str, Any] = {}  # random generators at the beginning of the epoch
+        self._now: dict[str, Any] = {}  # and where the checkpoint was written
 
-    def groups(self, data: Any, size: int) -> Iterator[list[Any]]:
-        """The rest of the epoch, in groups of batches whose gradients make one step. None is read ahead of its step."""
-        batches = islice(batches_of(data, self.epoch, self.device), self.batch, None)
-        while group := list(islice(batches, size)):
+    def groups(self, accumulate: int) -> Iterator[list[Any]]:
+        """The rest of the epoch, in groups of batches that make one step. None is read before its step."""
+        if self.batch == 0:
+            self.world.common_generators()
+            self._began = generators.read(self.data, self.device)
+        else:  # data that draws its order draws the same again
+            generators.write(self._began, self.data, self.device)
+        batches = batches_of(self.data, self.epoch, self.device)
+        if self.batch > 0:
+            next(islice(batches, self.batch - 1, None), None)
+            generators.write(self._now, self.data, self.device)
+        group: list[Any] = []
+        for batch in batches:
+            if self.batch == 0 and not group:
+                self.world.own_generators()
+            group.append(batch)
+            if len(group) == accumulate * self.world.batches_at_once(batch):
+                yield group
+                group = []
+        if group:
             yield group
-            self.batch += len(group)
+        if self.batch == 0:
+            raise ValueError(
+                f"the data has no batches in epoch {self.epoch + 1}; an iterator can be read only once, a list again"
+            )
 
-    def count(self, step: Step) -> None:
-        """Add a batch to the epoch's figures. They stay on the device: reading them would make the CPU wait."""
-        self.loss_sum += step.loss.detach().double() * step.items
-        self.epoch_items += step.items
-        self.items += step.items
+    def diverged(self, *, look: bool = False) -> bool:
+        """Whether a loss or gradient so far was not finite; on a GPU asked only now and then, or to ``look``."""
+        finite = self.norm.isfinite() | self.scaler.is_enabled()  # the scaler skips steps that are not
+        if self.world.size == 1:  # else the processes would not agree
+            finite = finite & self.loss_sum.isfinite()
+        self.bad_step = torch.where(finite | (self.bad_step > 0), self.bad_step, self.step + 1)
+        return (look or self.device.type == "cpu" or self.step % LOOKS == 0) and int(self.bad_step) > 0
 
-    def update(self, scaler: torch.amp.GradScaler) -> None:
+    def update(self, batches: int, items: int) -> None:
         """One step of the optimizer, at the schedule's learning rate."""
         multiplier = self.schedule.multiplier(self.step, self.epoch + 1)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * multiplier
-        scaler.step(self.optimizer)
-        scaler.update()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
         if self.schedule.averages:
             self.average.update()
+        self.step += 1
+        self.batch += batches
+        self.epoch_items += items
+        self.items += items
 
     def tick(self) -> None:
-        """Add the time since the last tick to the run's."""
+        """Add the time since the last tick."""
         now = monotonic()
         self.seconds += now - self._clock
         self.epoch_seconds += now - self._clock
         self._clock = now
 
-    def row(self, figures: dict[str, float], **more: Any) -> dict[str, Any]:
+    def train_loss(self) -> float:
+        """The mean loss of the epoch so far, over the items of all processes."""
+        return self.world.sum(float(self.loss_sum))[0] / max(1, self.epoch_items)
+
+    def row(self, figures: dict[str, float]) -> dict[str, Any]:
         """The history's row of the epoch so far."""
         self.tick()
-        row = {
+        return {
             "epoch": self.epoch + 1,
             "step": self.step,
-            "train_loss": float(self.loss_sum) / max(1, self.epoch_items),
+            "train_loss": self.train_loss(),
             "lr": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": float(self.norm),
             "seconds": round(self.epoch_seconds, 3),
             "items_per_second": round(self.epoch_items / max(self.epoch_seconds, 1e-9), 1),
+            **{f"valid_{name}": value for name, value in figures.items()},
         }
-        return row | {f"valid_{name}": value for name, value in figures.items()} | more
 
     def keep_if_best(self, row: dict[str, Any], monitor: str) -> bool:
-        """Keep a copy of the weights if this row is the best so far; returns whether it was."""
+        """Keep a copy of the weights if this row is the best so far; returns whether it is."""
         if not better(row, self.best, monitor):
             return False
         self.best = row
         self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         return True
 
-    def next_epoch(self) -> None:
+    def waited(self, patience: int | None) -> bool:
+        """Whether the best epoch lies so many epochs back."""
+        return patience is not None and bool(self.best) and self.epoch - self.best["epoch"] >= patience
+
+    def next_epoch(self, row: dict[str, Any]) -> None:
+        self.history.append(row)
+        if "valid_loss" in row:
+            self.schedule.validated(row["valid_loss"])
         self.epoch += 1
-        self.batch = 0
-        self.state = None
-        self.loss_sum.zero_()
-        self.epoch_items = 0
+        self.batch = self.epoch_items = 0
         self.epoch_seconds = 0.0
+        self.loss_sum.zero_()
+        self.state = None
+
+    COUNTERS = ("epoch", "batch", "step", "items", "epoch_items", "history", "best", "seconds", "epoch_seconds")
+
+    def saved(self) -> dict[str, Any]:
+        """Everything above, for :meth:`restore`. All processes must call it; what the first one gets is whole."""
+        self.tick()
+        own = {
+            "state": owned(self.state),
+            "loss_sum": float(self.loss_sum),
+            "norm": owned(self.norm),
+            "began": self._began,
+            "now": generators.read(self.data, self.device),
+        }
+        return {
+            "counters": {name: getattr(self, name) for name in self.COUNTERS},
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state(),
+            "average": self.average.state(),
+            "scaler": self.scaler.state_dict(),
+            "processes": self.world.gather(own),
+        }
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Become the training that :meth:`saved` was called of."""
+        if len(saved["processes"]) != self.world.size:
+            raise ValueError(
+                f"the checkpoint is of {len(saved['processes'])} processes, and this is one of {self.world.size}; "
+                "resume with as many"
+            )
+        for name in self.COUNTERS:
+            setattr(self, name, saved["counters"][name])
+        self.model.load_state_dict(saved["model"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.schedule.restore(saved["schedule"])
+        self.average.restore(saved["average"])
+        self.scaler.load_state_dict(saved["scaler"])
+        own = saved["processes"][self.world.rank]
+        self.state = moved(own["state"], self.device)
+        self.loss_sum.fill_(own["loss_sum"])
+        self.norm = own["norm"].to(self.device)
+        self._began, self._now = own["began"], own["now"]
+        generators.write(self._now, self.data, self.device)
+        self._clock = monotonic()

@@ -30,18 +30,37 @@ def save(model: Any, file: str | PathLike[str]) -> None:
     write(file, tensors_of(model), model)
 
 
+def contents(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a file of this kind; tensors that were one are so again."""
+    tensors, about = read(path)
+    if about.get("kind") != kind:
+        raise ValueError(f"{path} is no {kind}; it is {about.get('kind', 'a safetensors file of another program')}")
+    return tensors | {name: tensors[twin] for name, twin in json.loads(about["tied"]).items()}, about
+
+
+def safetensors() -> Any:
+    """The package that reads and writes the files; it comes with an extra, as training alone does without it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import safetensors.torch
+    except ImportError as error:
+        raise ImportError("saving and loading need safetensors. Type: pip install 'fastrnn[train]'") from error
+    return safetensors
+
+
 def tensors_of(model: Any) -> dict[str, Tensor]:
     return dict(model.state_dict() if isinstance(model, nn.Module) else model.tensors())
 
 
 def write(file: str | PathLike[str], tensors: dict[str, Tensor], model: Any) -> None:
     """Write these tensors as those of a model. Tensors that are one (tied weights) are written once."""
-    from safetensors.torch import save as to_bytes
-
     unique, tied = without_twins(tensors)
     config = model.config() if callable(getattr(model, "config", None)) else None
     about = {"kind": KIND, "model": type(model).__name__, "config": json.dumps(config), "tied": json.dumps(tied)}
-    data = to_bytes({name: tensor.detach().contiguous() for name, tensor in unique.items()}, about)
+    data = safetensors().torch.save({name: tensor.detach().contiguous() for name, tensor in unique.items()}, about)
     with replacing(file) as out:
         out.write(data)
 
@@ -62,11 +81,7 @@ def load(file: str | PathLike[str], *, into: Any = None) -> Any:
         if not (path / MODEL).exists():
             raise FileNotFoundError(f"{path} has no {MODEL}: no epoch was finished there, or it is not a run's folder")
         path = path / MODEL
-    tensors, about = read(path)
-    if about.get("kind") != KIND:
-        raise ValueError(f"{path} is not a model that fastrnn.train.save wrote; its kind is {about.get('kind')!r}")
-    for name, twin in json.loads(about["tied"]).items():
-        tensors[name] = tensors[twin]
+    tensors, about = contents(path, KIND)
     if into is not None:
         fill(into, tensors, path)
         return into
@@ -86,14 +101,13 @@ def load(file: str | PathLike[str], *, into: Any = None) -> Any:
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a safetensors file, and its metadata."""
-    from safetensors import SafetensorError, safe_open
-
+    library = safetensors()
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}")
     try:
-        with safe_open(path, framework="pt") as opened:
+        with library.safe_open(path, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
-    except SafetensorError as error:
+    except library.SafetensorError as error:
         raise ValueError(f"{path} is damaged, cut short or no safetensors file: {error}") from error
 
 

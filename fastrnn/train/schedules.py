@@ -18,9 +18,9 @@ from fastrnn.train.names import unknown
 class Schedule:
     """The learning rate as it is; the others derive from it."""
 
-    averages = False  # whether the loop averages weights, as NT-ASGD asks
+    may_average = False  # whether it may ever ask for averaged weights, as NT-ASGD does
+    averages = False  # whether it asks now
     needs_validation = False
-    needs_length = False
 
     def begin(self, steps: int | None) -> None:
         """Told once how many steps the training will take, or None where the data has no length."""
@@ -31,6 +31,11 @@ class Schedule:
 
     def validated(self, loss: float) -> None:
         """Told the validation loss after each epoch."""
+
+    def config(self) -> dict[str, Any]:
+        """The name and arguments, as :func:`make` takes them."""
+        arguments = inspect.signature(type(self)).parameters
+        return {"name": type(self).__name__.lower(), **{name: getattr(self, name) for name in arguments}}
 
     def state(self) -> dict[str, Any]:
         return {}
@@ -84,8 +89,6 @@ class Plateau(Schedule):
 class Cosine(Schedule):
     """Rise evenly over ``warmup`` steps, then fall along half a cosine to ``floor`` at the last step."""
 
-    needs_length = True
-
     def __init__(self, warmup: int = 0, floor: float = 0.0) -> None:
         if warmup < 0 or not 0 <= floor <= 1:
             raise ValueError(f"cosine needs warmup >= 0 steps and a floor from 0 to 1; got {warmup} and {floor}")
@@ -124,6 +127,7 @@ class NTASGD(Schedule):
     Validation and what is saved then use it; the optimizer goes on from the weights themselves.
     """
 
+    may_average = True
     needs_validation = True
 
     def __init__(self, patience: int = 5) -> None:

@@ -11,37 +11,7 @@ from torch import Tensor, nn
 
 from fastrnn.train import Step, evaluate, fit
 from fastrnn.train.data import Window
-
-
-class Counter(nn.Module):
-    """A small language model over 7 tokens, in float64."""
-
-    def __init__(self, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(7, 4)
-        self.lstm = nn.LSTM(4, 5)
-        self.dropout = nn.Dropout(dropout)
-        self.linear = nn.Linear(5, 7)
-        self.double()
-
-    def loss(self, batch: Window, state: Any = None) -> Step:
-        output, state = self.lstm(self.embedding(batch.input), state)
-        logits = self.linear(self.dropout(output)).flatten(0, 1)
-        return Step(nn.functional.cross_entropy(logits, batch.target.flatten()), batch.target.numel(), state)
-
-
-def windows(count: int, steps: int = 6, rows: int = 3) -> list[Window]:
-    """Batches of text that counts up; the first of them, and the third, begin anew."""
-    numbers = torch.arange(count * steps + 1)[:, None] + torch.arange(rows) * 2
-    text = (numbers * numbers) % 7
-    return [
-        Window(text[i * steps : (i + 1) * steps], text[i * steps + 1 : (i + 1) * steps + 1], i in (0, 2))
-        for i in range(count)
-    ]
-
-
-def weights(model: nn.Module) -> Tensor:
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+from tests.train.small import Counter, weights, windows
 
 
 def test_stateful_training_is_the_loop_written_out() -> None:
@@ -213,7 +183,7 @@ def test_data_with_epochs_is_asked_for_each() -> None:
         ({"patience": 3}, "pass valid="),
         ({"momentum": 0.9}, "adam has no momentum"),
         ({"autocast": "float8"}, "unknown dtype of autocast 'float8'"),
-        ({"epochs": 0}, "must be 1 or more"),
+        ({"epochs": 0}, "epochs must be at least 1; got 0"),
     ],
 )
 def test_arguments_that_are_wrong_say_what_is_right(arguments: dict[str, Any], message: str) -> None:

@@ -1,0 +1,97 @@
+"""A training between two steps as one file, and a training that goes on from it.
+
+The file is safetensors, with what is no tensor as JSON in its metadata: reading it runs no code. It is written beside
+the old one and renamed, so a kill or a full disc leaves the old one whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastrnn._saving import replacing
+from fastrnn.train.evaluation import length
+from fastrnn.train.saving import contents, differing, safetensors, without_twins
+from fastrnn.train.tree import pack, unpack
+
+KIND = "fastrnn.train checkpoint 1"
+MAY_DIFFER = ("epochs", "patience")  # of the settings: what a resumed training may be given anew
+
+
+def save(file: Path, state: dict[str, Any]) -> None:
+    """Write a state: dictionaries, lists, tuples, tensors and what JSON has.
+
+    Raises:
+        OSError: the file could not be written; the one before it is whole.
+    """
+    tensors: dict[str, Tensor] = {}
+    packed = pack(state, tensors)
+    unique, twins = without_twins(tensors)
+    about = {"kind": KIND, "state": json.dumps(packed), "tied": json.dumps(twins)}
+    data = safetensors().torch.save({name: tensor.detach().contiguous() for name, tensor in unique.items()}, about)
+    try:
+        with replacing(file) as out:
+            out.write(data)
+    except OSError as error:
+        before = (
+            "the checkpoint before it is whole: make room and resume" if file.exists() else "there is none before it"
+        )
+        raise OSError(error.errno, f"{error.strerror}; the checkpoint was not written, {before}", str(file)) from error
+
+
+def load(file: Path) -> dict[str, Any]:
+    """The state in a file.
+
+    Raises:
+        ValueError: the file is damaged, cut short or no checkpoint.
+    """
+    tensors, about = contents(file, KIND)
+    state: dict[str, Any] = unpack(json.loads(about["state"]), tensors)
+    return state
+
+
+def check(file: Path, state: dict[str, Any], model: nn.Module, settings: dict[str, Any], data: dict[str, Any]) -> None:
+    """Raise ValueError if a state is of another model, other settings or other data, and say what differs."""
+    if differences := differing(model, state["run"]["model"]):
+        raise ValueError(f"{file} is of another model than this {type(model).__name__}: {'; '.join(differences)}")
+    for what, saved, now in (("settings", state["settings"], settings), ("data", state["data"], data)):
+        changed = [
+            f"{name} was {saved.get(name)!r} and is {now.get(name)!r}"
+            for name in sorted({*saved, *now})
+            if name not in MAY_DIFFER and saved.get(name) != now.get(name)
+        ]
+        if changed:
+            raise ValueError(
+                f"{file} was trained with other {what}: {'; '.join(changed)}. "
+                "Resume with the same, or train anew in another folder"
+            )
+
+
+def fingerprint(data: Any) -> dict[str, Any]:
+    """What tells data from other data: the number of batches, and a digest of the first where that can be had twice."""
+    if hasattr(data, "epoch"):
+        first = next(iter(data.epoch(0)), None)
+    else:
+        first = data[0] if isinstance(data, Sequence) and data else None
+    digest = hashlib.sha256()
+    _feed(digest, first)
+    return {"batches": length(data), "first batch": digest.hexdigest()[:16]}
+
+
+def _feed(digest: Any, value: Any) -> None:
+    if isinstance(value, Tensor):
+        digest.update(f"{value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    elif isinstance(value, dict):
+        _feed(digest, list(value.items()))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _feed(digest, part)
+    elif isinstance(value, bool | int | float | str):
+        digest.update(repr(value).encode())

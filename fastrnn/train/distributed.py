@@ -1,0 +1,198 @@
+"""Training by several processes, as torchrun starts them: each takes its part of every batch, all take one step.
+
+A batch of ``fastrnn.train.data`` is divided by its columns, so that a stateful loop works too. Of other batches every
+process takes each n-th; a DataLoader with a DistributedSampler is divided already. The step is that of the joined
+batch: DistributedDataParallel averages the gradients of losses times their items, and the loop divides by all items.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DistributedSampler
+
+from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged, Window
+from fastrnn.train.evaluation import Loss
+from fastrnn.train.step import Step
+
+# Of each field of a batch: the dimension of its columns, and the field of the lengths to which its time is cut.
+_FIELDS: dict[type, dict[str, tuple[int, str | None]]] = {
+    Window: {"input": (1, None), "target": (1, None)},
+    Labelled: {"input": (1, "lengths"), "lengths": (0, None), "target": (0, None)},
+    Tagged: {"input": (1, "lengths"), "lengths": (0, None), "target": (1, "lengths")},
+    Pairs: {
+        "source": (1, "source_lengths"),
+        "source_lengths": (0, None),
+        "target": (1, "target_lengths"),
+        "target_lengths": (0, None),
+    },
+    Captioned: {"input": (0, None), "target": (1, "target_lengths"), "target_lengths": (0, None)},
+}
+
+
+def torchrun() -> bool:
+    """Whether several processes train together: under torchrun, or in a process group that is there already."""
+    return dist.is_available() and (dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1)
+
+
+def device_of_process(device: torch.device) -> torch.device:
+    """With several GPUs, the one of this process's number on its machine."""
+    if device.type == "cuda" and device.index is None and torchrun():
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    return device
+
+
+class World:
+    """The processes that train together; here there is only one."""
+
+    rank = 0
+    size = 1
+
+    def batches_at_once(self, batch: Any) -> int:
+        """How many batches the processes take together where one process takes one."""
+        return 1
+
+    def share(self, group: list[Any]) -> list[tuple[Any, bool]]:
+        """This process's part of a group of batches, and whether it counts: one that has nothing to do stands in."""
+        return [(batch, True) for batch in group]
+
+    def wrap(self, model: nn.Module, loss: Loss) -> Loss:
+        return loss
+
+    def waiting(self, more: bool) -> AbstractContextManager[Any]:
+        """Around a batch: whether its gradient waits for more batches before processes exchange theirs."""
+        return nullcontext()
+
+    def sum(self, *values: float) -> tuple[float, ...]:
+        """Each value, added up over all processes."""
+        return values
+
+    def gather(self, value: Any) -> list[Any]:
+        """The values of all processes, in the first one; an empty list in the others."""
+        return [value]
+
+    def agree(self, value: Any) -> Any:
+        """The first process's value."""
+        return value
+
+    def own_generators(self) -> None:
+        """From here on, each process draws its own random numbers: the order of the data is drawn, dropout is not."""
+
+    def common_generators(self) -> None:
+        """From here on, all processes draw the same random numbers."""
+
+
+class Processes(World):
+    """Several processes, over gloo on the CPU and NCCL on GPUs."""
+
+    def __init__(self, device: torch.device, data: Any, stateful: bool) -> None:
+        if not dist.is_initialized():
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+            atexit.register(_leave)
+        self.rank, self.size = dist.get_rank(), dist.get_world_size()
+        self.stateful = stateful
+        self.divided = isinstance(getattr(data, "sampler", None), DistributedSampler)
+        self.parallel: DistributedDataParallel | None = None
+        # Small numbers go over the CPU where that is possible, so that nothing waits for the GPU.
+        self.device = torch.device("cpu") if "gloo" in str(dist.get_backend_config()) else device
+
+    def batches_at_once(self, batch: Any) -> int:
+        if self.divided or type(batch) in _FIELDS:
+            return 1
+        if self.stateful:
+            raise ValueError(
+                f"a stateful loop over {self.size} processes divides batches by their columns, and does not know "
+                f"those of {type(batch).__name__}; use the batches of fastrnn.train.data, or stateful=False"
+            )
+        return self.size
+
+    def share(self, group: list[Any]) -> list[tuple[Any, bool]]:
+        if self.divided:
+            return [(batch, True) for batch in group]
+        if type(group[0]) in _FIELDS:
+            return [columns(batch, self.rank, self.size) for batch in group]
+        mine = [(batch, True) for batch in group[self.rank :: self.size]]
+        missing = -(-len(group) // self.size) - len(mine)
+        return mine + [(group[-1], False)] * missing
+
+    def wrap(self, model: nn.Module, loss: Loss) -> Loss:
+        # A step may leave parameters without a gradient, such as the clusters of an adaptive softmax.
+        warnings.filterwarnings("ignore", "find_unused_parameters=True was specified", UserWarning)
+        self.parallel = parallel = DistributedDataParallel(_Loss(model, loss), find_unused_parameters=True)
+        return lambda model, batch, state: Step(*parallel(batch, state))
+
+    def waiting(self, more: bool) -> AbstractContextManager[Any]:
+        return self.parallel.no_sync() if more and self.parallel is not None else nullcontext()
+
+    def sum(self, *values: float) -> tuple[float, ...]:
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(total)
+        return tuple(total.tolist())
+
+    def gather(self, value: Any) -> list[Any]:
+        values: list[Any] | None = [None] * self.size if self.rank == 0 else None
+        dist.gather_object(value, values)
+        return values or []
+
+    def agree(self, value: Any) -> Any:
+        values = [value]
+        dist.broadcast_object_list(values)
+        return values[0]
+
+    def own_generators(self) -> None:
+        torch.manual_seed((torch.initial_seed() + 1 + self.rank) % 2**63)
+
+    def common_generators(self) -> None:
+        torch.manual_seed(self.agree(int(torch.randint(2**62, ()))))
+
+
+class _Loss(nn.Module):
+    """A model whose forward is its loss, as DistributedDataParallel wants."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, batch: Any, state: Any) -> tuple[Any, ...]:
+        return tuple(self.loss(self.model, batch, state))
+
+
+def world(device: torch.device, data: Any, stateful: bool) -> World:
+    return Processes(device, data, stateful) if torchrun() else World()
+
+
+def columns(batch: Any, rank: int, size: int) -> tuple[Any, bool]:
+    """The columns of a batch that are one process's, cut to their longest; False if there are fewer than processes.
+
+    Then it is the first column, for this process must take part in the step, but not count.
+    """
+    fields = _FIELDS[type(batch)]
+    count = next(getattr(batch, name).shape[dimension] for name, (dimension, _) in fields.items())
+    start, stop = count * rank // size, count * (rank + 1) // size
+    counts = stop > start
+    if not counts:
+        start, stop = 0, 1
+    part = {
+        name: getattr(batch, name).narrow(dimension, start, stop - start)
+        for name, (dimension, _) in fields.items()
+        if getattr(batch, name) is not None
+    }
+    for name, (_, lengths) in fields.items():
+        if lengths in part and part[name].dim() > 1:
+            part[name] = part[name][: int(part[lengths].max())]
+    return batch._replace(**part), counts
+
+
+def _leave() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,111 @@
+"""The folder of a training: its checkpoint, its best model, its log and its report."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from fastrnn.train import checkpoint, logs, report, saving
+from fastrnn.train.result import Result
+from fastrnn.train.run import Run
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class Folder:
+    """Writes a run's files; without a folder, does nothing. Of several processes only the first one writes."""
+
+    def __init__(
+        self,
+        folder: str | PathLike[str] | None,
+        run: Run,
+        settings: dict[str, Any],
+        *,
+        resume: bool,
+        every: float,
+        tensorboard: bool,
+    ) -> None:
+        self.path = None if folder is None else Path(folder)
+        self.run = run
+        self.settings = settings
+        self.every = every
+        self.writes = self.path is not None and run.world.rank == 0
+        self.data = checkpoint.fingerprint(run.data) if self.path is not None else {}
+        if self.path is not None:
+            saving.safetensors()  # an error before the training, not after
+            self._begin(self.path, resume)
+        self.board: logs.TensorBoard | None = None
+        if tensorboard and self.path is None:
+            raise ValueError("tensorboard=True needs a folder=")
+        if tensorboard and self.writes and self.path is not None:
+            self.board = logs.TensorBoard(self.path / "tensorboard", run.step)
+        self._last = monotonic()
+
+    def _begin(self, folder: Path, resume: bool) -> None:
+        there = [name for name in (CHECKPOINT, saving.MODEL) if (folder / name).exists()]
+        if there and not resume:
+            raise FileExistsError(
+                f"{folder} holds a training already ({', '.join(there)}); "
+                "pass resume=True to go on with it, or another folder"
+            )
+        if CHECKPOINT in there:
+            self._resume(folder / CHECKPOINT)
+        elif there:
+            raise FileNotFoundError(
+                f"{folder} has a {saving.MODEL} but no {CHECKPOINT} to resume from; use another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _resume(self, file: Path) -> None:
+        state = checkpoint.load(file)
+        checkpoint.check(file, state, self.run.model, self.settings, self.data)
+        self.run.restore(state["run"])
+        if state["best_weights"]:
+            self.run.best_weights = state["best_weights"]
+            self.best()  # an interrupted epoch may have taken its place
+        elif self.run.best:
+            self.run.best_weights = saving.contents(file.with_name(saving.MODEL), saving.KIND)[0]
+
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint within the epoch."""
+        return self.path is not None and monotonic() - self._last >= self.every
+
+    def checkpoint(self, *, with_best: bool = False) -> None:
+        """Save the training as it is; ``with_best`` also the weights that are the best so far."""
+        if self.path is None:
+            return
+        state = {
+            "run": self.run.saved(),
+            "settings": self.settings,
+            "data": self.data,
+            "best_weights": self.run.best_weights if with_best else {},
+        }
+        if self.writes:
+            checkpoint.save(self.path / CHECKPOINT, state)
+        self._last = monotonic()
+
+    def best(self) -> None:
+        """Save the best weights as the run's model."""
+        if self.writes and self.path is not None:
+            saving.write(self.path / saving.MODEL, self.run.best_weights, self.run.model)
+
+    def log(self, history: list[dict[str, Any]]) -> None:
+        """Write the epochs so far."""
+        if self.writes and self.path is not None:
+            logs.write_csv(self.path / "log.csv", history)
+        if self.board is not None:
+            self.board.epoch(history[-1])
+
+    def report(self, result: Result) -> None:
+        """Write report.md and its curves."""
+        if self.writes and self.path is not None:
+            report.write(self.path, result, settings=self.settings)
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.board is not None:
+            self.board.close()

@@ -1,0 +1,87 @@
+"""What a training shows in the terminal: a bar while an epoch lasts, a line when it ends."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AbstractContextManager
+from time import monotonic
+from typing import Any
+
+from fastrnn.train.evaluation import length
+from fastrnn.train.run import Run
+
+EVERY = 0.25  # seconds between two readings of the loss: on a GPU each makes the CPU wait
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """A bar with items per second, loss, perplexity and time left; nothing where the output is not a terminal.
+
+    Needs rich, of ``fastrnn[train]``; without it there is no bar. Of several processes the first one shows it.
+    """
+
+    def __init__(self, run: Run, epochs: int, *, shown: bool) -> None:
+        self.run = run
+        self.epochs = epochs
+        self.batches = length(run.data)
+        self.bar: Any = _bar() if shown and run.world.rank == 0 else None
+        self._last = monotonic()
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        if self.bar is not None:
+            self.bar.start()
+            total = None if self.batches is None else self.batches * self.epochs
+            self._task = self.bar.add_task("", total=total, completed=self._done(), figures="")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def step(self) -> None:
+        """After each step; draws now and then."""
+        if self.bar is None or monotonic() - self._last < EVERY:
+            return
+        self._last = monotonic()
+        self.run.tick()
+        speed = self.run.epoch_items / max(self.run.epoch_seconds, 1e-9)
+        share = self.run.epoch_items / self.run.world.size
+        loss = float(self.run.loss_sum) / max(1.0, share)
+        figures = f"{speed:,.0f} items/s  loss {loss:.3f}" + (f"  ppl {math.exp(loss):,.1f}" if 0 < loss < 20 else "")
+        self.bar.update(
+            self._task,
+            description=f"epoch {self.run.epoch + 1}/{self.epochs}",
+            completed=self._done(),
+            figures=figures,
+        )
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """After each epoch, its figures as a line above the bar."""
+        if self.bar is not None:
+            self.bar.console.print(line(row), markup=False, highlight=False)
+
+    def _done(self) -> int:
+        return self.run.epoch * (self.batches or 0) + self.run.batch
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the history for people."""
+    shown = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name not in _NOT_SHOWN]
+    return f"epoch {row['epoch']}{' (partial)' if row.get('partial') else ''}: " + ", ".join(shown)
+
+
+_NOT_SHOWN = ("epoch", "step", "partial", "gradient_norm")
+
+
+def _bar() -> Any:
+    """rich's bar, if rich is installed and the output is a terminal."""
+    try:
+        from rich import progress
+        from rich.console import Console
+    except ImportError:
+        return None
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return None
+    columns = ("{task.description}", progress.BarColumn(), "{task.percentage:>3.0f}%", "{task.fields[figures]}")
+    return progress.Progress(*columns, progress.TimeRemainingColumn(), console=console, refresh_per_second=4)
