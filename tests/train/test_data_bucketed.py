@@ -127,3 +127,18 @@ def test_one_hot_inputs_hold_what_index_inputs_hold() -> None:
 def test_what_does_not_fit_is_named(items: Any, into: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Bucketed(items, 2, into=into)
+
+
+def test_columns_of_ids_stay_ids() -> None:
+    """A word and its part of speech at each step; without ``columns``, numbers (T, F) become floats."""
+    items = [(torch.tensor([[5, 1], [6, 2], [7, 3]]), [0, 1, 2]), (torch.tensor([[8, 4]]), [3])]
+    (batch,) = Bucketed(items, 2, into=Tagged, shuffle=False, columns=True)
+    assert batch.input.dtype == torch.int64
+    assert batch.input.tolist() == [[[5, 1], [8, 4]], [[6, 2], [0, 0]], [[7, 3], [0, 0]]]
+    assert batch.target.tolist() == [[0, 3], [1, -100], [2, -100]]
+    (numbers,) = Bucketed(items, 2, into=Tagged, shuffle=False)
+    assert numbers.input.dtype == torch.float32
+    with pytest.raises(TypeError, match=r"the first part of item 1 must be columns \(T, C\) of integers, got int64"):
+        Bucketed([items[0], ([1, 2], [3, 4])], 2, into=Tagged, columns=True)
+    with pytest.raises(TypeError, match="columns are those of Labelled and Tagged batches"):
+        Bucketed([([1], [1])], 1, into=Pairs, columns=True)

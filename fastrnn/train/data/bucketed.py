@@ -10,7 +10,7 @@ import torch
 
 from fastrnn.train.data import collating, order
 from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged
-from fastrnn.train.data.collating import as_label, as_numbers, as_sequence, lengths, padded
+from fastrnn.train.data.collating import as_columns, as_label, as_numbers, as_sequence, lengths, padded
 
 Batch = Labelled | Tagged | Pairs | Captioned
 
@@ -43,6 +43,8 @@ class Bucketed:
         shuffle: False keeps the order of the items, for evaluation.
         pad: id beyond the end of shorter sequences; ``target_pad`` that of targets, by default the same. It is never
             read.
+        columns: the first parts of Labelled or Tagged are (T, C), C ids for each step, such as those of a word and of
+            its part of speech; they stay integers.
         one_hot: make the ids of Labelled or Tagged, smaller than this number, vectors with a one: (T, B, one_hot).
 
     Raises:
@@ -61,6 +63,7 @@ class Bucketed:
         pad: int = 0,
         target_pad: int | None = None,
         one_hot: int | None = None,
+        columns: bool = False,
     ) -> None:
         if into not in _PARTS:
             raise TypeError(f"into must be Labelled, Tagged, Pairs or Captioned, got {into!r}")
@@ -68,7 +71,9 @@ class Bucketed:
             raise ValueError(f"batch must be 1 or more, got {batch}")
         self.batch, self.into, self.seed, self.shuffle = batch, into, seed, shuffle
         self.pad, self.target_pad, self.one_hot = pad, pad if target_pad is None else target_pad, one_hot
-        self.items = [_checked(item, into, i) for i, item in enumerate(items)]
+        if columns and into not in (Labelled, Tagged):
+            raise TypeError("columns are those of Labelled and Tagged batches")
+        self.items = [_checked(item, into, i, columns) for i, item in enumerate(items)]
         if not self.items:
             raise ValueError("there are no items to make batches of")
         _check_alike([first for first, _ in self.items], "first part", ragged=into is not Captioned)
@@ -125,13 +130,13 @@ _PARTS: dict[type[Batch], tuple[Callable[[Any, str], np.ndarray], Callable[[Any,
 }
 
 
-def _checked(item: Any, into: type[Batch], place: int) -> tuple[np.ndarray, np.ndarray]:
+def _checked(item: Any, into: type[Batch], place: int, columns: bool) -> tuple[np.ndarray, np.ndarray]:
     try:
         first, second = item
     except (TypeError, ValueError):
         raise TypeError(f"items are pairs (first, second), but item {place} is {item!r:.80}") from None
     of_first, of_second = _PARTS[into]
-    first = of_first(first, f"the first part of item {place}")
+    first = (as_columns if columns else of_first)(first, f"the first part of item {place}")
     second = of_second(second, f"the second part of item {place}")
     if into is Tagged and len(first) != len(second):
         raise ValueError(f"item {place} has {len(first)} steps and {len(second)} targets; there is one target a step")

@@ -32,6 +32,21 @@ def as_sequence(sequence: Any, place: str) -> np.ndarray:
     )
 
 
+def as_columns(sequence: Any, place: str) -> np.ndarray:
+    """Ids of several columns as int64 (T, C).
+
+    Raises:
+        ValueError: it is empty.
+        TypeError: it is anything else.
+    """
+    array = _array(sequence)
+    if array.size == 0:
+        raise ValueError(f"{place} is an empty sequence; leave such items out")
+    if array.ndim != 2 or array.dtype.kind not in "iu":
+        raise TypeError(f"{place} must be columns (T, C) of integers, got {array.dtype} of shape {array.shape}")
+    return array.astype(np.int64, copy=False)
+
+
 def as_label(label: Any, place: str) -> np.ndarray:
     """One answer: an integer as int64 (), or numbers as floats (F,) of torch's default dtype."""
     array = _array(label)

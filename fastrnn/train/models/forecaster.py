@@ -1,0 +1,153 @@
+"""The next values of a series: recurrent layers over the last steps, then all steps of the horizon at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import l1_loss, mse_loss
+
+from fastrnn.train.data.batch import Labelled
+from fastrnn.train.data.scaler import Scaler
+from fastrnn.train.models.means import Means
+from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.step import Step
+
+LOSSES = {"mse": mse_loss, "mae": l1_loss}
+
+
+class Forecaster(nn.Module):
+    """``horizon`` steps ahead of C columns of a series with F columns.
+
+    Args:
+        features: F, the columns that the model sees.
+        targets: the columns to predict; None for all.
+        horizon: steps ahead.
+        cell, hidden, layers: the recurrent layers; see :class:`Recurrent`.
+        dropout: probability of zeroing an element between layers and of the last state.
+        loss: "mse" or "mae", of the scaled values.
+        from_last: predict how the series moves from its last value, and read the window relative to its last values.
+            Helps where the level wanders beyond that of the training part.
+        season: steps after which the series repeats itself, such as 24 for hours of days: :meth:`evaluate` then tells
+            how good a seasonal naive forecast is, too.
+        scaler: between the series' own units, those of :meth:`forecast`, and the model's; None if they are the same.
+
+    Raises:
+        ValueError: an unknown loss, or targets that are not among the columns.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        targets: Sequence[int] | None = None,
+        horizon: int = 1,
+        *,
+        cell: str = "lstm",
+        hidden: int = 64,
+        layers: int = 1,
+        dropout: float = 0.0,
+        loss: str = "mse",
+        from_last: bool = True,
+        season: int | None = None,
+        scaler: Scaler | None = None,
+    ):
+        super().__init__()
+        if loss not in LOSSES:
+            raise ValueError(f"Expected loss to be one of {', '.join(LOSSES)}, got {loss!r}")
+        self.targets = list(range(features) if targets is None else targets)
+        if not self.targets or not all(0 <= column < features for column in self.targets):
+            raise ValueError(f"Expected targets to be columns from 0 to {features - 1}, got {self.targets}")
+        self.features, self.horizon, self.season, self.scaler = features, horizon, season, scaler
+        self.from_last, self._loss = from_last, LOSSES[loss]
+        self._options = {
+            "features": features,
+            "targets": self.targets,
+            "horizon": horizon,
+            "cell": cell,
+            "hidden": hidden,
+            "layers": layers,
+            "dropout": dropout,
+            "loss": loss,
+            "from_last": from_last,
+            "season": season,
+        }
+        self.recurrent = Recurrent(cell, features, hidden, layers, dropout=dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(self.recurrent.output_size, horizon * len(self.targets))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The forecast (B, horizon * C) after windows (T, B, F), in scaled values; a step's columns together."""
+        last = input[-1]
+        _, state = self.recurrent(input - last if self.from_last else input)
+        h = state[0] if isinstance(state, tuple) else state
+        moved = self.output(self.dropout(h[-1]))
+        return moved + self.repeat_last(input) if self.from_last else moved
+
+    def repeat_last(self, input: Tensor) -> Tensor:
+        """The forecast (B, horizon * C) that nothing changes."""
+        return input[-1][:, self.targets].repeat(1, self.horizon)
+
+    def repeat_season(self, input: Tensor, season: int) -> Tensor:
+        """The forecast (B, horizon * C) that the last season comes again and again."""
+        if len(input) < season:
+            raise ValueError(f"a season of {season} steps is longer than the window of {len(input)}")
+        steps = len(input) - season + torch.arange(self.horizon) % season
+        return input[steps][:, :, self.targets].transpose(0, 1).flatten(1)
+
+    def loss(self, batch: Labelled, state: Any = None) -> Step:
+        """The mean over the values of the windows' forecasts."""
+        return Step(self._loss(self(batch.input), batch.target), len(batch.target))
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Labelled]) -> dict[str, float]:
+        """The loss; the mean squared and absolute error of scaled values, and those of forecasts that need no model.
+
+        These are ``repeat_last_mse`` and ``_mae``, of repeating the last value, and with a season
+        ``repeat_season_mse`` and ``_mae``.
+        """
+        means = Means()
+        for batch in batches:
+            forecasts = {"": self(batch.input), "repeat_last_": self.repeat_last(batch.input)}
+            if self.season is not None:
+                forecasts["repeat_season_"] = self.repeat_season(batch.input, self.season)
+            figures = {"loss": self._loss(forecasts[""], batch.target)}
+            for name, forecast in forecasts.items():
+                figures |= {f"{name}{kind}": error(forecast, batch.target) for kind, error in LOSSES.items()}
+            means.add(len(batch.target), **figures)
+        return means.result()
+
+    @torch.no_grad()
+    def forecast(self, history: Any) -> Tensor:
+        """The next steps, (horizon, C), in the series' own units.
+
+        Args:
+            history: the last steps (T, F), or (T,) of a series of one column, likewise. The model has been trained on
+                windows of one length, and is best on histories of that length.
+        """
+        steps = torch.as_tensor(history, dtype=torch.float64)
+        steps = steps.unsqueeze(1) if steps.dim() == 1 else steps
+        if steps.dim() != 2 or steps.shape[1] != self.features or not len(steps):
+            raise ValueError(f"Expected a history (T, {self.features}) of one step or more, got {tuple(steps.shape)}")
+        if not steps.isfinite().all():
+            step, column = (int(i) for i in (~steps.isfinite()).nonzero()[0])
+            raise ValueError(f"step {step}, column {column} of the history is {float(steps[step, column])}")
+        scaled = steps if self.scaler is None else self.scaler.transform(steps)
+        was = self.training
+        self.eval()
+        try:
+            output = self(scaled.unsqueeze(1).to(self.output.weight))[0]
+        finally:
+            self.train(was)
+        output = output.double().cpu().view(self.horizon, len(self.targets))
+        return output if self.scaler is None else self.scaler.inverse(output, self.targets)
+
+    def config(self) -> dict[str, Any]:
+        return {**self._options, "scaler": None if self.scaler is None else self.scaler.config()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Forecaster:
+        options = dict(config)
+        scaler = options.pop("scaler")
+        return cls(**options, scaler=None if scaler is None else Scaler.from_config(scaler))

@@ -1,0 +1,171 @@
+"""A tag for every token: embeddings of its columns, recurrent layers in both directions, softmax or a CRF.
+
+With a CRF this is the BI-LSTM-CRF of Huang, Xu and Yu (2015, arXiv:1508.01991).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from fastrnn.train.data.batch import Tagged
+from fastrnn.train.models.chunks import chunk_f1
+from fastrnn.train.models.columns import Columns
+from fastrnn.train.models.crf import LinearChainCRF, bio_rules
+from fastrnn.train.models.means import Means
+from fastrnn.train.models.pooling import beyond
+from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.step import Step
+
+PADDING = -100  # where there is no tag
+
+
+class Tagger(nn.Module):
+    """Tags for sequences of tokens (T, B, C), C ids for each.
+
+    Args:
+        columns: what the model sees of a token, with the vocabularies; see :meth:`Columns.build`.
+        tags: the names of the tags. If all are B-X, I-X or O, they tag chunks: the CRF keeps to the rules of BIO, and
+            :meth:`evaluate` counts chunks.
+        cell, hidden, layers: the recurrent layers; see :class:`Recurrent`.
+        bidirectional: read from both ends.
+        embedding: the size of the first column's embedding.
+        column_embedding: the size of the embedding of every other column.
+        dropout: probability of zeroing an element of the embeddings and of the layers' outputs.
+        word_dropout: probability of reading a token's first column as unknown in training, so that the model learns
+            to do without. Needs an unknown token in that vocabulary.
+        crf: score whole paths of tags, by a linear-chain CRF; else each tag by itself, by a softmax.
+    """
+
+    def __init__(
+        self,
+        columns: Columns,
+        tags: Sequence[str],
+        *,
+        cell: str = "lstm",
+        hidden: int = 128,
+        layers: int = 1,
+        bidirectional: bool = True,
+        embedding: int = 100,
+        column_embedding: int = 25,
+        dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        crf: bool = True,
+    ):
+        super().__init__()
+        self.columns, self.tags = columns, list(tags)
+        self._options = {
+            "cell": cell,
+            "hidden": hidden,
+            "layers": layers,
+            "bidirectional": bidirectional,
+            "embedding": embedding,
+            "column_embedding": column_embedding,
+            "dropout": dropout,
+            "word_dropout": word_dropout,
+            "crf": crf,
+        }
+        first, *others = columns.vocabularies.values()
+        if word_dropout and first.unknown is None:
+            raise ValueError("word_dropout reads words as unknown, and the vocabulary has no unknown token")
+        self.word_dropout = word_dropout
+        self.embeddings = nn.ModuleList(
+            [nn.Embedding(len(first), embedding), *(nn.Embedding(len(each), column_embedding) for each in others)]
+        )
+        self.dropout = nn.Dropout(dropout)
+        size = embedding + column_embedding * len(others)
+        self.recurrent = Recurrent(cell, size, hidden, layers, bidirectional=bidirectional, dropout=dropout)
+        self.output = nn.Linear(self.recurrent.output_size, len(self.tags))
+        self.chunking = all(tag == "O" or tag[:2] in ("B-", "I-") for tag in self.tags)
+        self.crf = LinearChainCRF(len(self.tags), *(bio_rules(self.tags) if self.chunking else ())) if crf else None
+
+    def forward(self, input: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The score (T, B, K) of each of K tags for each token, before softmax or CRF."""
+        if self.training and self.word_dropout:
+            words = input[:, :, 0]
+            hidden = torch.rand(words.shape, device=words.device) < self.word_dropout
+            unknown = next(iter(self.columns.vocabularies.values())).unknown
+            assert unknown is not None  # __init__ saw to it
+            input = torch.cat([words.masked_fill(hidden, unknown).unsqueeze(2), input[:, :, 1:]], dim=2)
+        embedded = [embedding(input[:, :, i]) for i, embedding in enumerate(self.embeddings)]
+        output, _ = self.recurrent(self.dropout(torch.cat(embedded, dim=2)), lengths=lengths)
+        return self.output(self.dropout(output))
+
+    def loss(self, batch: Tagged, state: Any = None) -> Step:
+        """The mean over the tags of minus their log-probability."""
+        scores = self(batch.input, batch.lengths)
+        items = int((batch.target != PADDING).sum())
+        if self.crf is None:
+            loss = cross_entropy(scores.flatten(0, 1), batch.target.flatten(), ignore_index=PADDING)
+        else:
+            loss = -self.crf(scores, batch.target, batch.lengths).sum() / items
+        return Step(loss, items)
+
+    @torch.no_grad()
+    def predict(self, input: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """The tags (T, B) int64 of the most probable path, or of each token without a CRF; -100 beyond the lengths."""
+        scores = self(input, lengths)
+        if self.crf is not None:
+            return self.crf.best(scores, lengths)[0]
+        best = scores.argmax(2)
+        if lengths is None:
+            return best
+        return best.masked_fill(beyond(len(best), lengths, best.device), PADDING)
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[Tagged]) -> dict[str, float]:
+        """The loss and accuracy of the tags; precision, recall and F1 of the chunks, if the tags are of chunks."""
+        means = Means()
+        pairs = []
+        for batch in batches:
+            step = self.loss(batch)
+            predicted, real = self.predict(batch.input, batch.lengths), batch.target != PADDING
+            right = (predicted == batch.target)[real].float().mean()
+            means.add(step.items, loss=step.loss, accuracy=right)
+            if self.chunking:
+                for true, guess, has in zip(batch.target.T, predicted.T, real.T, strict=True):
+                    pairs.append((self._names(true[has]), self._names(guess[has])))
+        measured = means.result()
+        if self.chunking:
+            score = chunk_f1(pairs)
+            measured |= {"precision": score.precision, "recall": score.recall, "f1": score.f1}
+        return measured
+
+    @torch.no_grad()
+    def tag(self, *columns: str | Sequence[str]) -> list[tuple[str, str]]:
+        """Each token of a sentence with its tag.
+
+        Args:
+            columns: the columns the model was built for, in their order: the words, then such as their parts of
+                speech. A string is split at white space.
+
+        Example:
+            >>> model.tag("He reckons the deficit will narrow", "PRP VBZ DT NN MD VB")
+            [('He', 'B-NP'), ('reckons', 'B-VP'), ('the', 'B-NP'), ('deficit', 'I-NP'), ...]
+        """
+        split = [column.split() if isinstance(column, str) else list(column) for column in columns]
+        ids = self.columns.encode(split)
+        if not len(ids):
+            return []
+        was = self.training
+        self.eval()
+        try:
+            found = self.predict(ids.unsqueeze(1).to(self.output.weight.device))
+        finally:
+            self.train(was)
+        return list(zip(split[0], self._names(found[:, 0]), strict=True))
+
+    def _names(self, ids: Tensor) -> list[str]:
+        return [self.tags[i] for i in ids.tolist()]
+
+    def config(self) -> dict[str, Any]:
+        return {"columns": self.columns.config(), "tags": self.tags, **self._options}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Tagger:
+        options = dict(config)
+        return cls(Columns.from_config(options.pop("columns")), options.pop("tags"), **options)

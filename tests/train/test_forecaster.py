@@ -1,0 +1,110 @@
+"""Forecasts: in the series' own units, beside those that need no model, and learnt."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fastrnn.train.data import Labelled, Series
+from fastrnn.train.models.forecaster import Forecaster
+
+
+def wave(steps: int = 300) -> np.ndarray:
+    """(T, 2): a sine that repeats after 12 steps, on a slope; and its double, shifted."""
+    t = np.arange(steps)
+    sine = np.sin(2 * np.pi * t / 12)
+    return np.stack([100 + 0.5 * t + 10 * sine, 20 * np.roll(sine, 3)], axis=1)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh"])
+@pytest.mark.parametrize("targets", [None, [1]])
+def test_shapes_with_any_cell_and_layers(cell: str, targets: list[int] | None) -> None:
+    made = Forecaster(2, targets, 5, cell=cell, hidden=4, layers=2, dropout=0.1)
+    count = 2 if targets is None else 1
+    assert made(torch.randn(9, 3, 2)).shape == (3, 5 * count)
+    assert made.forecast(wave()[:9]).shape == (5, count)
+
+
+def test_the_baselines_by_hand() -> None:
+    """Of three columns the last and the first, in that order; two steps' values side by side."""
+    input = torch.arange(4.0).view(4, 1, 1) + torch.tensor([10.0, 20.0, 30.0])  # rows 10 20 30, 11 21 31, …
+    made = Forecaster(3, [2, 0], 3, hidden=2)
+    assert made.repeat_last(input).tolist() == [[33, 13, 33, 13, 33, 13]]
+    assert made.repeat_season(input, 2).tolist() == [[32, 12, 33, 13, 32, 12]]
+    assert made.repeat_season(input, 4).tolist() == [[30, 10, 31, 11, 32, 12]]
+    with pytest.raises(ValueError, match="a season of 5 steps is longer than the window of 4"):
+        made.repeat_season(input, 5)
+
+
+def test_evaluate_beside_the_baselines_by_hand() -> None:
+    """Two batches of different size: what is written out over all windows at once."""
+    made = Forecaster(1, None, 2, hidden=3, loss="mae", season=3).eval()
+    input, target = torch.randn(6, 5, 1), torch.randn(5, 2)
+    batches = [Labelled(input[:, :2], None, target[:2]), Labelled(input[:, 2:], None, target[2:])]
+    found = made.evaluate(batches)
+    last, season = input[-1].expand(5, 2), torch.stack([input[3, :, 0], input[4, :, 0]], dim=1)
+    for name, forecast in (("", made(input)), ("repeat_last_", last), ("repeat_season_", season)):
+        assert found[f"{name}mse"] == pytest.approx(float((forecast - target).square().mean()), rel=1e-5)
+        assert found[f"{name}mae"] == pytest.approx(float((forecast - target).abs().mean()), rel=1e-5)
+    assert found["loss"] == found["mae"]
+    assert "repeat_season_mse" not in Forecaster(1, hidden=3).evaluate([Labelled(input, None, target[:, :1])])
+
+
+def test_a_forecast_is_in_the_units_of_the_series() -> None:
+    """What the model outputs for the window, unscaled: the same as by way of the series' batches."""
+    series = Series(wave(), 24, 6, targets=[1, 0])
+    made = Forecaster(2, [1, 0], 6, hidden=5, scaler=series.scaler).eval()
+    batch = next(iter(series.test))
+    begin = series.parts[2][0]
+    expected = series.inverse(made(batch.input)).detach()[0]
+    torch.testing.assert_close(made.forecast(wave()[begin - 24 : begin]).float(), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_from_last_moves_with_the_level() -> None:
+    made = Forecaster(1, None, 3, hidden=4).eval()
+    input = torch.randn(8, 2, 1, dtype=torch.float64)
+    made.double()
+    torch.testing.assert_close(made(input + 100), made(input) + 100)
+    without = Forecaster(1, None, 3, hidden=4, from_last=False).double().eval()
+    assert (without(input + 100) - without(input)).abs().max() < 10
+
+
+def test_it_learns_and_beats_what_needs_no_model() -> None:
+    series = Series(wave(), 24, 12, split=(0.6, 0.2, 0.2), targets=[0])
+    made = Forecaster(2, [0], 12, cell="gru", hidden=16, season=12, scaler=series.scaler)
+    optimizer = torch.optim.Adam(made.parameters(), 0.02)
+    for epoch in range(25):
+        for batch in series.train.epoch(epoch):
+            optimizer.zero_grad()
+            made.loss(batch).loss.backward()
+            optimizer.step()
+    made.eval()
+    found = made.evaluate(series.test)
+    assert found["mse"] < 0.1 * found["repeat_season_mse"] < 0.1 * found["repeat_last_mse"]
+    expected = wave(400)[300:312, :1]
+    assert np.abs(made.forecast(wave()[-24:]).numpy() - expected).max() < 4
+
+
+def test_config_makes_it_again() -> None:
+    series = Series(wave(), 24, 6)
+    made = Forecaster(2, None, 6, hidden=5, layers=2, season=12, loss="mae", scaler=series.scaler)
+    again = Forecaster.from_config(json.loads(json.dumps(made.config())))
+    again.load_state_dict(made.state_dict())
+    assert torch.equal(again.forecast(wave()[:24]), made.forecast(wave()[:24]))
+    assert again.config() == made.config()
+
+
+def test_errors() -> None:
+    with pytest.raises(ValueError, match="Expected loss to be one of mse, mae, got 'rmse'"):
+        Forecaster(1, loss="rmse")
+    with pytest.raises(ValueError, match=r"Expected targets to be columns from 0 to 1, got \[2\]"):
+        Forecaster(2, [2])
+    made = Forecaster(2, hidden=3)
+    with pytest.raises(ValueError, match=r"Expected a history \(T, 2\) of one step or more, got \(9, 1\)"):
+        made.forecast(np.zeros(9))
+    with pytest.raises(ValueError, match="step 4, column 1 of the history is nan"):
+        made.forecast(np.where(np.arange(18).reshape(9, 2) == 9, math.nan, 0))
+    with pytest.raises(ValueError, match="no batches"):
+        made.evaluate([])
