@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from fastrnn.train.data import readers, split
 
@@ -103,7 +104,6 @@ def test_sentence_polarity_is_latin_1_with_a_sentence_a_line(tmp_path: Path) -> 
 
 
 def test_piano_rolls(tmp_path: Path) -> None:
-    io = pytest.importorskip("scipy.io")
     rolls = [np.eye(5 + i, 88, dtype=np.uint8) for i in range(3)]
 
     def pieces(arrays: list[np.ndarray]) -> np.ndarray:
@@ -112,7 +112,7 @@ def test_piano_rolls(tmp_path: Path) -> None:
         return row
 
     def save(name: str, **parts: Any) -> Path:
-        io.savemat(tmp_path / name, parts)
+        savemat(tmp_path / name, parts)
         return tmp_path / name
 
     good = {f"{part}data": pieces(rolls) for part in ("train", "valid", "test")}

@@ -1,7 +1,9 @@
 """Vocabulary and tokenizers: order, ids, text again, and errors that name the token."""
 
 import json
+import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -105,7 +107,6 @@ def test_a_vocabulary_comes_back_from_json() -> None:
 
 
 def test_subwords_learn_merges_and_take_any_text() -> None:
-    pytest.importorskip("tokenizers")
     vocabulary = Vocabulary.build(
         [TEXT * 20], tokenizer="subwords", max_size=300, unknown=None, bos="<bos>", eos="<eos>", pad="<pad>"
     )
@@ -123,9 +124,14 @@ def test_subwords_learn_merges_and_take_any_text() -> None:
         Vocabulary(["a"], tokenizer="subwords")
 
 
-def test_subwords_from_a_file(tmp_path) -> None:
-    pytest.importorskip("tokenizers")
+def test_subwords_from_a_file(tmp_path: Path) -> None:
     learnt = Vocabulary.build([TEXT], tokenizer="subwords", max_size=270, unknown=None)
     file = tmp_path / "tokenizer.json"
     file.write_text(learnt.subwords, encoding="utf-8")
     assert Vocabulary.from_tokenizer_file(file).encode(TEXT) == learnt.encode(TEXT)
+
+
+def test_without_the_library_the_error_is_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(ImportError, match="Type: pip install tokenizers"):
+        Vocabulary.build(TEXT, tokenizer="subwords")

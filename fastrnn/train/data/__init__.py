@@ -9,6 +9,7 @@ from fastrnn.train.data.language_batches import LanguageBatches
 from fastrnn.train.data.scaler import Scaler
 from fastrnn.train.data.series import ETT_HOURS, Series
 from fastrnn.train.data.splitting import split
+from fastrnn.train.data.token_file import encode_file
 from fastrnn.train.data.vocabulary import Vocabulary
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Tagged",
     "Vocabulary",
     "Window",
+    "encode_file",
     "one_hot",
     "readers",
     "split",

@@ -28,7 +28,7 @@ class LanguageBatches:
     that are left; it is not dropped. To predict every token of a text, as an evaluation should, use ``batch=1``.
 
     Args:
-        tokens: (N,) integers: a list, tensor or array; also a mapped one (:class:`TokenFile`, ``numpy.memmap``), of
+        tokens: (N,) integers: a list, tensor or array; also a mapped one (:func:`encode_file`, ``numpy.memmap``), of
             which only a batch is in memory.
         batch: rows, B.
         steps: tokens of a row in a window, T.

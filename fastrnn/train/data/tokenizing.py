@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any, Protocol
@@ -49,6 +50,8 @@ class Characters:
 class Subwords:
     """Byte-pair encoding of UTF-8 bytes, by the ``tokenizers`` library. Any text can be encoded.
 
+    No token goes beyond the end of a line, so a text gives the same tokens whole and in parts.
+
     Args:
         definition: the library's JSON, as in a file ``tokenizer.json``.
     """
@@ -75,7 +78,7 @@ class Subwords:
             initial_alphabet=sorted(library.pre_tokenizers.ByteLevel.alphabet()),
             show_progress=False,
         )
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator((line for text in texts for line in _lines(text)), trainer)
         return cls(json.dumps(json.loads(tokenizer.to_str()), ensure_ascii=False))
 
     @property
@@ -88,11 +91,17 @@ class Subwords:
         return tokens
 
     def split(self, text: str, eos: str | None) -> list[str]:
-        return list(self._tokenizer.encode(text, add_special_tokens=False).tokens)
+        encoded = self._tokenizer.encode_batch(_lines(text), add_special_tokens=False)
+        return [token for line in encoded for token in line.tokens]
 
     def join(self, tokens: Sequence[str], eos: str | None) -> str:
         ids = [self._tokenizer.token_to_id(token) for token in tokens if token != eos]
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text, each with its newline."""
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def _library() -> Any:

@@ -144,7 +144,7 @@ class Vocabulary:
             except KeyError:
                 place = next(i for i, token in enumerate(tokens) if token not in self._ids)
                 line = f", line {self._line(text, place)}" if isinstance(text, str) and "\n" in text else ""
-                raise self._never_seen(tokens[place], f", token {place + 1}{line} of the text") from None
+                raise self.never_seen(tokens[place], f", token {place + 1}{line} of the text") from None
         else:
             unknown, known = self.unknown, self._ids.get
             ids = [known(token, unknown) for token in tokens]
@@ -180,7 +180,7 @@ class Vocabulary:
         """The id of a token, or that of ``unknown``. Raises ValueError if there is neither."""
         found = self._ids.get(token, self.unknown)
         if found is None:
-            raise self._never_seen(token, "")
+            raise self.never_seen(token, "")
         return found
 
     def config(self) -> dict[str, Any]:
@@ -209,7 +209,8 @@ class Vocabulary:
         special = "".join(f", {name}={token!r}" for name, token in self._special.items() if token is not None)
         return f"Vocabulary({len(self)} {self.tokenizer}{special})"
 
-    def _never_seen(self, token: str, place: str) -> ValueError:
+    def never_seen(self, token: str, place: str = "") -> ValueError:
+        """The error for a token that is not here, with the nearest that is."""
         near = difflib.get_close_matches(token, self.tokens, 1) or [t for t in self.tokens if t == token.swapcase()]
         nearest = f"; the nearest is {near[0]!r}" if near else ""
         return ValueError(

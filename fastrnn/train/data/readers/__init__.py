@@ -7,7 +7,7 @@ from fastrnn.train.data.readers.pairs import read_pairs
 from fastrnn.train.data.readers.piano_rolls import PianoRolls, read_piano_rolls
 from fastrnn.train.data.readers.polarity import read_polarity
 from fastrnn.train.data.readers.table import Table, read_table
-from fastrnn.train.data.readers.text import Corpus, read_corpus, read_text
+from fastrnn.train.data.readers.text import Corpus, read_corpus, read_text, text_blocks
 
 __all__ = [
     "Chunked",
@@ -27,4 +27,5 @@ __all__ = [
     "read_polarity",
     "read_table",
     "read_text",
+    "text_blocks",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import lzma
 import os
 import zipfile
@@ -91,18 +92,29 @@ def decoded(content: bytes, place: str, encoding: str = "utf-8") -> str:
         ValueError: they are not in this encoding; it says in which line.
     """
     try:
-        text = content.decode("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)
+        text = incremental_decoder(encoding).decode(content, final=True)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        kind = next((kind for start, kind in _STARTS.items() if content.startswith(start)), None)
-        hint = f"the file is {kind}" if kind else 'expected text in this encoding; encoding="latin-1" takes any byte'
-        byte = f"{content[error.start]:#04x}"
-        raise ValueError(f"{place}, line {line}: the byte {byte} is not {encoding}; {hint}") from None
+        raise not_encoded(error, f"{place}, line {line}", encoding) from None
+    return text.replace("\r\n", "\n")
+
+
+def incremental_decoder(encoding: str) -> codecs.IncrementalDecoder:
+    """What decodes a text in parts; it leaves out a byte-order mark."""
+    try:
+        return codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)()
     except LookupError:
         raise ValueError(
             f'encoding must be one that Python knows, such as "utf-8" or "latin-1", got {encoding!r}'
         ) from None
-    return text.replace("\r\n", "\n")
+
+
+def not_encoded(error: UnicodeDecodeError, place: str, encoding: str) -> ValueError:
+    """The error for a byte that is not in an encoding."""
+    content = error.object
+    kind = next((kind for start, kind in _STARTS.items() if content.startswith(start)), None)
+    hint = f"the file is {kind}" if kind else 'expected text in this encoding; encoding="latin-1" takes any byte'
+    return ValueError(f"{place}: the byte {content[error.start]:#04x} is not {encoding}; {hint}")
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:

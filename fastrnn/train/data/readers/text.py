@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from fastrnn.train.data.readers import files
 from fastrnn.train.data.readers.files import File
+from fastrnn.word2vec.files import opened
 
 WHERE = (
     "A folder of text has the files train.txt, valid.txt and test.txt; or ptb.train.txt and so on: the Penn Treebank "
@@ -61,6 +62,44 @@ def read_text(file: File, shares: Sequence[float] = (0.95, 0.05, 0.0), encoding:
     if not all(part is None or part.strip() for part in parts):
         raise ValueError(f"{Path(file)} has {len(text)} characters, too few to cut it into {tuple(shares)}")
     return Corpus(parts[0] or "", parts[1], parts[2])
+
+
+def text_blocks(file: File, encoding: str = "utf-8", block: int = 1 << 22) -> Iterator[str]:
+    """A text of any size in parts of about ``block`` bytes: for :meth:`Vocabulary.build` and a file that is not held.
+
+    A part ends with a line; where a line is longer than a part, before a space; and where there is none either, at any
+    character. So no word is cut unless it is longer than a part.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`read_text`.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise files.missing(path, "")
+    if path.suffix == ".zip":
+        raise ValueError(f"{path} is read in parts, which a .zip cannot be; unpack it first")
+    decoder = files.incremental_decoder(encoding)
+    text, line, empty = "", 1, True
+    with opened(path) as stream:
+        while content := stream.read(block):
+            try:
+                text += decoder.decode(content)
+            except UnicodeDecodeError as error:
+                number = line + text.count("\n") + error.object.count(b"\n", 0, error.start)
+                raise files.not_encoded(error, f"{path}, line {number}", encoding) from None
+            cut = text.rfind("\n") + 1 or (max(text.rfind(" "), 0) or len(text) - 1 if len(text) > block else 0)
+            if cut > 0:
+                part, text = text[:cut], text[cut:]
+                empty, line = empty and part.isspace(), line + part.count("\n")
+                yield part.replace("\r\n", "\n")
+        try:
+            text += decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            raise files.not_encoded(error, f"{path}, line {line + text.count(chr(10))}", encoding) from None
+    if text:
+        yield text.replace("\r\n", "\n")
+    if empty and not text.strip():
+        raise ValueError(f"{path} is empty")
 
 
 def _part(folder: File, names: Sequence[str], part: str, encoding: str) -> str:
