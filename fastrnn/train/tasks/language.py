@@ -65,7 +65,7 @@ def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, 
         model,
         LanguageBatches(train, settings.batch, settings.steps, jitter=settings.jitter, seed=settings.seed),
         None if valid is None else LanguageBatches(valid, min(settings.batch, len(valid) - 1), settings.steps),
-        None if corpus.test is None else whole(vocabulary, corpus.test, settings),
+        None if corpus.test is None else whole(vocabulary, corpus.test, settings.steps * settings.batch),
         about={
             f"{unit} to train on": f"{len(train):,}",
             "in the vocabulary": f"{len(vocabulary):,}",
@@ -74,18 +74,22 @@ def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, 
     )
 
 
-def whole(vocabulary: Vocabulary, text: str, settings: LanguageSettings) -> LanguageBatches:
+def whole(vocabulary: Vocabulary, text: str, steps: int) -> LanguageBatches:
     """A text as windows of one row, after the token that comes before a text."""
     start = vocabulary.eos if vocabulary.bos is None else vocabulary.bos
     ids = vocabulary.encode(text)
-    return LanguageBatches(ids if start is None else [start, *ids], 1, settings.steps * settings.batch)
+    return LanguageBatches(ids if start is None else [start, *ids], 1, steps)
 
 
 def batches(settings: LanguageSettings, model: LanguageModel) -> LanguageBatches:
     """What `fastrnn evaluate` measures: all of a file, or the test text of a folder."""
-    if settings.data is None:
+    return whole(model.vocabulary, text_to_evaluate(settings.data), settings.steps * settings.batch)
+
+
+def text_to_evaluate(data: str | None) -> str:
+    """All of a file, or the test text of a folder."""
+    if data is None:
         raise ValueError("Expected data to evaluate on, got none; type --data FILE")
-    path = Path(settings.data)
-    corpus = read(settings.data, (1.0, 0.0, 0.0))
-    text = corpus.test if path.is_dir() or path.suffix == ".zip" else corpus.train
-    return whole(model.vocabulary, text or "", settings)
+    path = Path(data)
+    corpus = read(data, (1.0, 0.0, 0.0))
+    return (corpus.test if path.is_dir() or path.suffix == ".zip" else corpus.train) or ""

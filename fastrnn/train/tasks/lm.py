@@ -7,7 +7,7 @@ from typing import Any
 
 from fastrnn.train.data.made.documentation import documentation_words
 from fastrnn.train.data.vocabulary import Vocabulary
-from fastrnn.train.models.language_model import LanguageModel
+from fastrnn.train.models.prediction import Predictor
 from fastrnn.train.tasks import language
 from fastrnn.train.tasks.language import LanguageSettings
 from fastrnn.train.tasks.settings import setting
@@ -39,7 +39,7 @@ def prepare(settings: Settings) -> Prepared:
     return language.prepare(settings, corpus, vocabulary, vectors=_vectors(settings.vectors))
 
 
-def samples(model: LanguageModel, prepared: Prepared) -> str:
+def samples(model: Predictor, prepared: Prepared) -> str:
     """What comes after a few words, and three sentences that begin with them."""
     known = all(word in model.vocabulary for word in PROMPT.split())
     prompt = PROMPT if known else model.vocabulary.tokens[2]

@@ -1,0 +1,65 @@
+"""The baseline of language models: n-grams, counted in Python's documentation or in a text of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrnn.train.data.language_batches import LanguageBatches
+from fastrnn.train.data.made.documentation import documentation_words
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.ngram import NGram
+from fastrnn.train.models.smoothing import METHODS
+from fastrnn.train.tasks import language, lm
+from fastrnn.train.tasks.settings import TaskSettings, setting
+from fastrnn.train.tasks.task import Prepared
+
+STEPS = 1 << 14  # tokens that are looked up at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(TaskSettings):
+    """Words stand between white space, and a line is a sentence."""
+
+    data: str | None = setting(
+        None, "A text, cut into 90, 5 and 5 %; or a folder of three; by default Python's documentation."
+    )
+    order: int = setting(5, "The longest n-gram: 3 for trigrams.", least=1)
+    smoothing: str = setting("kneser-ney", "What to do about n-grams that were not seen.", choices=METHODS)
+    cross_sentences: bool = setting(False, "A history goes on across the end of a sentence.")
+    min_count: int = setting(2, "How often a word has to occur to be in the vocabulary.", least=1)
+    max_vocabulary: int | None = setting(None, "Most words of the vocabulary, the frequent ones.", least=2)
+
+
+def prepare(settings: Settings) -> Prepared:
+    corpus = documentation_words() if settings.data is None else language.read(settings.data, (0.9, 0.05, 0.05))
+    vocabulary = Vocabulary.build(
+        corpus.train, max_size=settings.max_vocabulary, min_count=settings.min_count, eos="<eos>"
+    )
+    train = np.array(vocabulary.encode(corpus.train))
+    return Prepared(
+        NGram(vocabulary, settings.order, settings.smoothing, cross_sentences=settings.cross_sentences),
+        train,
+        None if corpus.valid is None else np.array(vocabulary.encode(corpus.valid)),
+        None if corpus.test is None else language.whole(vocabulary, corpus.test, STEPS),
+        about={"words to count": f"{len(train):,}", "in the vocabulary": f"{len(vocabulary):,}"},
+    )
+
+
+def count(prepared: Prepared, settings: Settings) -> None:
+    """Counts the text. What the smoothing leaves open is chosen on the validation text."""
+    model: NGram = prepared.model
+    model.count(prepared.train)
+    if settings.smoothing in ("add-k", "interpolated") and prepared.valid is not None:
+        model.tune(prepared.valid)
+
+
+def batches(settings: Settings, model: NGram) -> LanguageBatches:
+    """What `fastrnn evaluate` measures: all of a file, or the test text of a folder."""
+    return language.whole(model.vocabulary, language.text_to_evaluate(settings.data), STEPS)
+
+
+def samples(model: NGram, prepared: Prepared) -> str:
+    """How many n-grams there are, and what comes after a few words."""
+    return f"{model.parameters_count:,} n-grams occurred. {lm.samples(model, prepared)}"
