@@ -340,5 +340,13 @@ class TestUse:
             NGram(vocabulary).count([0, 1, 2])
         with pytest.raises(TypeError, match="expected token ids, which are integers"):
             NGram(vocabulary).count(np.array([0.5]))
+        with pytest.raises(TypeError, match=r"got list: .* count each by itself"):
+            NGram(vocabulary).count([["a"], ["a", "b"]])
+        with pytest.raises(TypeError, match=r"got generator: .* count each by itself"):
+            NGram(vocabulary).count(text for text in ["a", "b"])
+        with pytest.raises(ValueError, match="there are no batches to evaluate on"):
+            NGram(vocabulary).count("a b").evaluate(iter([]))
+        with pytest.raises(TypeError, match="expected batches of type Window, or a text or its ids, got int"):
+            NGram(vocabulary).count("a b").evaluate(iter([1, 0]))
         with pytest.raises(ValueError, match="expected two tokens or more"):
             NGram(vocabulary).count("a b").perplexity("a")

@@ -83,8 +83,9 @@ class NGram(Predictor):
         Returns:
             the model.
         """
-        self._counts.add(self._ids(tokens), continues)
+        ids = self._ids(tokens)
         self._tables = None
+        self._counts.add(ids, continues)
         return self
 
     def tune(self, held_out: Tokens) -> NGram:
@@ -155,7 +156,10 @@ class NGram(Predictor):
         """
         batches = _as_batches(data)
         parts = [self.token_log_probabilities(data)] if batches is None else self._of_windows(batches)
-        log_p = torch.cat([part.flatten() for part in parts])
+        found = [part.flatten() for part in parts]
+        if not found:
+            raise ValueError("there are no batches to evaluate on; an iterator can be read only once, a list again")
+        log_p = torch.cat(found)
         loss = -float(log_p.mean())
         figures = {"loss": loss, "perplexity": math.exp(loss)}
         if self.smoothing.method == "ml":
@@ -207,6 +211,11 @@ class NGram(Predictor):
     def _ids(self, tokens: Tokens) -> NDArray[np.integer]:
         if isinstance(tokens, Tensor):
             tokens = tokens.cpu().numpy()
+        if not isinstance(tokens, (Sequence, np.ndarray)) or (len(tokens) and isinstance(tokens[0], (list, tuple))):
+            raise TypeError(
+                f"expected a text, its tokens or their ids, got {type(tokens).__name__}: {str(tokens)[:40]}. "
+                "Of several texts, or pieces of one, count each by itself"
+            )
         if isinstance(tokens, str) or (len(tokens) and isinstance(tokens[0], str)):
             tokens = self.vocabulary.encode(tokens)  # type: ignore[arg-type]
         ids = checked_ids(tokens, len(self.vocabulary))  # type: ignore[arg-type]
@@ -233,6 +242,8 @@ class NGram(Predictor):
         words = len(self.vocabulary)
         state: Integers | None = None
         for batch in batches:
+            if not isinstance(batch, Window):
+                raise TypeError(f"expected batches of type Window, or a text or its ids, got {type(batch).__name__}")
             first, target = (checked_ids(ids.cpu().numpy(), words) for ids in (batch.input[:1], batch.target))
             if state is None or batch.first:
                 _, _, state = self._counts.walk(first, self._counts.no_history(first.shape[1:]))

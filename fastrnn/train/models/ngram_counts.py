@@ -72,6 +72,7 @@ class NGramCounts:
     def _merge(self, keys: list[Integers], counts: list[Integers]) -> None:
         """Add the counts of other text. Places in a level change as n-grams come in, and with them the next keys."""
         own_parent = other_parent = np.zeros(1, np.int64)  # from a place in the old level to one in the joined level
+        all_keys, all_counts = [], []
         for level in range(self.order):
             own, other = (
                 parent[key // self.words] * self.words + key % self.words
@@ -82,7 +83,9 @@ class NGramCounts:
             total = np.zeros(len(joined), np.int64)
             total[own_parent] += self.counts[level]
             total[other_parent] += counts[level]
-            self.keys[level], self.counts[level] = joined, total
+            all_keys.append(joined)
+            all_counts.append(total)
+        self.keys, self.counts = all_keys, all_counts  # at once, so that Ctrl-C leaves the old or the new
 
     def parents(self, length: int) -> Integers:
         """The history of each n-gram of this length: its place in the level above."""
