@@ -12,8 +12,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fastrnn
 from fastrnn.train import Step, gradient_flow
+from fastrnn.train.data import Labelled, Vocabulary, Window
 from fastrnn.train.flow import stepwise
 from fastrnn.train.flow_comparison import compare, plot
+from fastrnn.train.models import Classifier, LanguageModel
 from fastrnn.train.models.initialization import cell_of, forget_bias, identity, orthogonal
 from fastrnn.train.models.recurrent import CELLS, Recurrent
 
@@ -200,6 +202,21 @@ def test_frozen_weights_have_gradients_by_states_too():
         found = flow_of(layer.requires_grad_(False), input)
     torch.testing.assert_close(found.h, expected.h)
     torch.testing.assert_close(found.c, expected.c)
+
+
+def test_models_of_this_layer():
+    tokens = torch.arange(12).view(4, 3) % 5
+    vocabulary = Vocabulary(["<eos>", "a", "b", "c", "d"], eos="<eos>")
+    lm = LanguageModel(vocabulary, embedding=4, hidden=6, layers=2, dropout=0.2)
+    flow = gradient_flow(lm, Window(tokens, tokens.roll(-1, 0), first=True))
+    assert {name: len(norms) for name, norms in flow.h.items()} == {
+        "recurrent.layers.0 l0": 4,
+        "recurrent.layers.0 l1": 4,
+    }
+    classifier = Classifier(vocabulary, ["x", "y"], cell="gru", hidden=4, bidirectional=True)
+    flow = gradient_flow(classifier, Labelled(tokens, torch.tensor([2, 4, 1]), torch.tensor([0, 1, 1])))
+    assert [len(norms) for norms in flow.h.values()] == [4, 4]
+    assert all(norms.min() > 0 for norms in flow.h.values())
 
 
 def test_errors():
