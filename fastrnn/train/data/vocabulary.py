@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fastrnn.train.data.counting import as_text, count_tokens
 from fastrnn.train.data.tokenizing import Subwords, tokenizer_named
 
 SPECIAL = ("pad", "unknown", "bos", "eos")
@@ -98,11 +98,11 @@ class Vocabulary:
         if tokenizer == "subwords":
             if isinstance(texts, Mapping):
                 raise TypeError("subwords are learnt from texts, got counts of tokens")
-            whole = [texts] if isinstance(texts, str) else (_text(each) for each in texts)
+            whole = [texts] if isinstance(texts, str) else (as_text(each) for each in texts)
             learnt = Subwords.trained(whole, max_size or 8000, min_count, special)
             return cls(learnt.tokens, tokenizer=tokenizer, subwords=learnt.definition, **names)
 
-        counts = _count(texts, tokenizer, eos)
+        counts = count_tokens(texts, tokenizer, eos)
         if not counts:
             raise ValueError("the texts are empty, so there is no vocabulary to build")
         others = [token for token in counts if token not in special]
@@ -228,32 +228,6 @@ class Vocabulary:
             if place < seen:
                 return number
         return number
-
-
-def _count(texts: Any, tokenizer: str, eos: str | None) -> Counter[str]:
-    if isinstance(texts, Mapping):
-        return Counter(texts)
-    split = tokenizer_named(tokenizer).split
-    counts: Counter[str] = Counter()
-    for each in [texts] if isinstance(texts, str) else texts:
-        if isinstance(each, str):
-            counts.update(split(each, eos))
-        else:
-            counts.update(_tokens(each))
-    return counts
-
-
-def _tokens(each: Any) -> list[str]:
-    tokens = list(each) if isinstance(each, Iterable) and not isinstance(each, bytes) else None
-    if tokens is None or not all(isinstance(token, str) for token in tokens):
-        raise TypeError(f"expected texts (str) or lists of tokens (str), got {each!r:.80}")
-    return tokens
-
-
-def _text(each: Any) -> str:
-    if not isinstance(each, str):
-        raise TypeError(f"subwords are learnt from texts (str), got {each!r:.80}")
-    return each
 
 
 def _check_tokens(tokens: list[str], ids: Mapping[str, int]) -> None:
