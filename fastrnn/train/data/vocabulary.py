@@ -59,6 +59,8 @@ class Vocabulary:
         for name, token in special.items():
             if token is not None and token not in self._ids:
                 raise ValueError(f"{name}={token!r} is not among the tokens; add it, or use Vocabulary.build")
+        if eos is not None and tokenizer == "words" and eos.split() != [eos]:
+            raise ValueError(f"eos={eos!r} must be one word, since it stands for a newline")
         self._special = special
         self.pad, self.unknown, self.bos, self.eos = (
             None if token is None else self._ids[token] for token in special.values()
@@ -136,8 +138,7 @@ class Vocabulary:
         Raises:
             ValueError: a token is not in the vocabulary, and there is no ``unknown``.
         """
-        is_text = isinstance(text, str)
-        tokens = self.split(text) if isinstance(text, str) else text
+        tokens = self.split(text) if isinstance(text, str) else _checked(text)
         if self.unknown is None:
             try:
                 ids = list(map(self._ids.__getitem__, tokens))
@@ -148,10 +149,6 @@ class Vocabulary:
         else:
             unknown, known = self.unknown, self._ids.get
             ids = [known(token, unknown) for token in tokens]
-        if not is_text and not all(isinstance(token, str) for token in tokens):
-            raise TypeError(
-                f"expected a text or a sequence of str, got {next(t for t in tokens if type(t) is not str)!r}"
-            )
         if ends:
             before, after = ([] if i is None else [i] for i in (self.bos, self.eos))
             return before + ids + after
@@ -228,6 +225,13 @@ class Vocabulary:
             if place < seen:
                 return number
         return number
+
+
+def _checked(tokens: Sequence[str]) -> Sequence[str]:
+    other = next((token for token in tokens if not isinstance(token, str)), None)
+    if other is not None:
+        raise TypeError(f"expected a text or tokens (str), got the token {other!r}")
+    return tokens
 
 
 def _check_tokens(tokens: list[str], ids: Mapping[str, int]) -> None:
