@@ -1,8 +1,8 @@
 """MATLAB's .mat files of version 5 to 7: arrays of numbers, and cells of these.
 
 scipy.io.loadmat reads more kinds, but a damaged file ends the process there (scipy 1.17.1). The format is MathWorks',
-"MAT-File Format": a header of 128 bytes, and elements of a tag (type, bytes) and data. A matrix is an element of elements:
-flags, dimensions, name, and its numbers or, for a cell, matrices.
+"MAT-File Format": a header of 128 bytes, and elements of a tag (type, bytes) and data. A matrix is an element made of
+elements: flags, dimensions, name, and its numbers or, for a cell, matrices.
 """
 
 from __future__ import annotations
