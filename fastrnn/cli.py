@@ -26,15 +26,17 @@ from fastrnn.facts import info as facts
 from fastrnn.facts import machine
 from fastrnn.gpu import describe, parse_device
 from fastrnn.page import insert
+from fastrnn.train.cli import add_to
 from fastrnn.verify.table import markdown as verification_markdown
 from fastrnn.word2vec.cli import app as word2vec_app
 
 app = typer.Typer(
     cls=Commands,
-    help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster.",
+    help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster. Models to train with them, and word vectors.",
     no_args_is_help=True,
     add_completion=False,
 )
+add_to(app)
 app.add_typer(word2vec_app, name="word2vec")
 console = new_console()
 P = ParamSpec("P")

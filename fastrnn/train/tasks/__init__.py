@@ -1,1 +1,45 @@
-"""The systems that `fastrnn train` knows by name: each is data, a model and settings that work."""
+"""The systems that `fastrnn train` knows by name: each is data, a model and settings that work.
+
+run = fastrnn.train.tasks.train("addition", digits=3, out="sums")
+run.generate("123+34")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastrnn.train.tasks.run import Run, is_first, open_run, train
+    from fastrnn.train.tasks.settings import FitSettings, TaskSettings, setting
+    from fastrnn.train.tasks.task import TASKS, Generation, Prepared, Task
+
+__all__ = [
+    "TASKS",
+    "FitSettings",
+    "Generation",
+    "Prepared",
+    "Run",
+    "Task",
+    "TaskSettings",
+    "is_first",
+    "open_run",
+    "setting",
+    "train",
+]
+
+_HOMES = {
+    **dict.fromkeys(("TASKS", "Generation", "Prepared", "Task"), "task"),
+    **dict.fromkeys(("FitSettings", "TaskSettings", "setting"), "settings"),
+    **dict.fromkeys(("Run", "is_first", "open_run", "train"), "run"),
+}
+
+if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'fastrnn.train.tasks' has no attribute {name!r}")
+        globals()[name] = getattr(import_module(f"fastrnn.train.tasks.{_HOMES[name]}"), name)
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -45,7 +45,7 @@ class FitSettings(TaskSettings):
     schedule: Mapping[str, Any] | None = setting(None, 'Such as {name = "decay", factor = 0.5, after = 4}.')
     clip: float | None = setting(None, "Largest norm of the gradient.", least=0)
     accumulate: int = setting(1, "Batches per step of the optimizer.", least=1)
-    patience: int | None = setting(None, "Stop after so many epochs without a better validation.", least=0)
+    patience: int | None = setting(None, "Stop after so many epochs without a better validation.", least=1)
     autocast: str | None = setting(None, "The dtype of products under autocast.", choices=("bfloat16", "float16"))
     checkpoint_every: float = setting(300.0, "Seconds between checkpoints.", least=0)
     tensorboard: bool = setting(False, "Write TensorBoard's logs, too.")

@@ -11,7 +11,7 @@ A task is one file, ``fastrnn/train/tasks/NAME.py``, that defines
 
 and, where it has more to say,
 
-    count(prepared, settings) -> dict of figures
+    count(prepared, settings) -> None
                           replaces fastrnn.train.fit for a model that is not fitted by gradients: fills prepared.model
     evaluate(model, prepared) -> dict of figures on prepared.test
                           replaces fastrnn.train.evaluate(model, prepared.test)
@@ -36,6 +36,7 @@ from typing import Any
 
 from fastrnn.train.tasks.settings import TaskSettings
 
+SETTINGS, MODEL, REPORT = "settings.toml", "model.safetensors", "report.md"  # of a run's folder
 TASKS = {
     "lm": "A language model of words.",
     "chars": "A language model of characters.",
@@ -87,7 +88,7 @@ class Task:
     Settings: type[TaskSettings]
     prepare: Callable[[Any], Prepared]
     samples: Callable[[Any, Prepared], str]
-    count: Callable[[Prepared, Any], dict[str, float]] | None = None
+    count: Callable[[Prepared, Any], None] | None = None
     evaluate: Callable[[Any, Prepared], dict[str, float]] | None = None
     batches: Callable[[Any, Any], Any] | None = None
     generate: Callable[[Any, str | None, Generation], str] | None = None

@@ -37,9 +37,9 @@ def documentation(*, docstrings: bool = True) -> Corpus:
     return Corpus(*("\n\n".join(part) + "\n" for part in parts))
 
 
-def documentation_words(*, docstrings: bool = True) -> Corpus:
+def documentation_words() -> Corpus:
     """The same text as words: a sentence a line, in lower case, punctuation apart; without code, grammar and tables."""
-    return Corpus(*(_sentences(part or "") for part in documentation(docstrings=docstrings)))
+    return Corpus(*(_sentences(part or "") for part in documentation()))
 
 
 def _topics() -> Iterator[str]:

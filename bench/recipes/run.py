@@ -1,0 +1,125 @@
+"""Trains a recipe and records what came out, beside what was published; README.md says what a recipe is.
+
+    python bench/recipes/run.py ptb-small --data DATA [--minutes 60] [--threads 2] [--out out/recipes]
+
+A run that --minutes or Ctrl-C ends is recorded too, with the epochs that it did. --resume goes on with one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastrnn._saving import write_text
+from fastrnn.facts import machine
+from fastrnn.train import tasks
+from fastrnn.train.tasks.config import BESIDE, read_toml
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER.parent / "results" / "recipes"
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """A recipe's file; raises ValueError with the recipes that there are."""
+    file = FOLDER / f"{name}.toml"
+    if not file.exists():
+        names = sorted(each.stem for each in FOLDER.glob("*.toml"))
+        raise ValueError(f"there is no recipe {name!r}. Recipes: {', '.join(names)}")
+    return read_toml(file)
+
+
+def settings_of(found: dict[str, Any], data: Path | None, smoke: bool = False) -> dict[str, Any]:
+    """The recipe's settings, its data in a folder of data sets."""
+    settings = {key: value for key, value in found.items() if key not in BESIDE}
+    settings |= found.get("smoke", {}) if smoke else {}
+    if "data" in settings:
+        if data is None:
+            raise ValueError(f"the recipe learns from {settings['data']}. Give the folder of data sets: --data")
+        settings["data"] = str(data / settings["data"])
+    return settings
+
+
+def record(name: str, found: dict[str, Any], run: tasks.Run, command: str) -> dict[str, Any]:
+    """What is kept of a run."""
+    result = run.result
+    return {
+        "recipe": name,
+        "task": run.task.name,
+        "command": command,
+        "seed": run.settings.seed,
+        "settings": {key: value for key, value in vars(run.settings).items() if key != "data"},
+        "machine": machine() | {"threads": torch.get_num_threads()},
+        "parameters": parameters(run.model),
+        "seconds": round(result.seconds if result else run.seconds, 1),
+        "epochs": {"planned": getattr(run.settings, "epochs", 0), "done": len(result.history) if result else 0},
+        "stopped": result.stopped if result else "counted",
+        "history": result.history if result else [],
+        "best": result.best if result else {},
+        "test": run.test,
+        "published": found.get("published"),
+        "goal": found.get("goal"),
+        "sample": run.sample,
+    }
+
+
+def parameters(model: Any) -> int:
+    """How many numbers the model has learnt; one that counts says it itself."""
+    found = getattr(model, "parameters_count", None)
+    return sum(each.numel() for each in model.parameters()) if found is None else int(found)
+
+
+def file_of(name: str, processor: str) -> Path:
+    """Where the results of a recipe on a processor are."""
+    slug = re.sub(r"\((?:r|tm)\)|\b(?:cpu|processor|\d+-core)\b", " ", processor.lower())
+    return RESULTS / f"{name}-{'-'.join(re.findall(r'[a-z0-9.]+', slug))}.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="a recipe: NAME of bench/recipes/NAME.toml")
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--out", type=Path, default=Path("out/recipes"), help="folder for the runs")
+    parser.add_argument("--threads", type=int, help="threads of torch; by default one per core")
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes, as Ctrl-C does")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    given = parser.parse_args()
+    command = shlex.join(["python", "bench/recipes/run.py", *sys.argv[1:]])
+    if given.data is not None:
+        command = command.replace(shlex.quote(str(given.data)), "DATA")
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    if given.minutes:
+        timer = threading.Timer(given.minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
+        timer.daemon = True
+        timer.start()
+    try:
+        found = recipe(given.name)
+        run = tasks.train(
+            found["task"],
+            out=given.out / given.name,
+            resume=given.resume,
+            overwrite=not given.resume,
+            progress=True,
+            **settings_of(found, given.data),
+        )
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    kept = record(given.name, found, run, command)
+    file = file_of(given.name, kept["machine"]["processor"])
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(kept, indent=1) + "\n")
+    print(f"{kept['test']}\nrecorded in {file}")
+
+
+if __name__ == "__main__":
+    main()

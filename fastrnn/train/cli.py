@@ -1,0 +1,204 @@
+"""`fastrnn train`, `generate`, `complete` and `evaluate`: reads options, calls what does the work, prints the answer.
+
+torch and the tasks are imported when a command runs, so that `fastrnn --help` does not wait for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from typer.core import TyperCommand
+
+from fastrnn.console import Commands, check_outputs, fail
+from fastrnn.console import console as new_console
+from fastrnn.train.tasks.config import parse_assignment, show
+from fastrnn.train.tasks.settings import help_of
+from fastrnn.train.tasks.task import REPORT, TASKS, Task
+
+if TYPE_CHECKING:
+    from fastrnn.train.tasks import Run
+
+console = new_console()
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Folder of a run: what fastrnn train was given as --out.")
+]
+Length = Annotated[int | None, typer.Option(min=1, help="Tokens to write.")]
+Temperature = Annotated[float, typer.Option(min=0, help="Below 1 surer words, above 1 rarer ones.")]
+TopK = Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest tokens.")]
+TopP = Annotated[float | None, typer.Option(min=0, max=1, help="Draw from the likeliest tokens of that probability.")]
+Beam = Annotated[int | None, typer.Option(min=1, help="Search the likeliest answer with so many beams; draw nothing.")]
+Seed = Annotated[int | None, typer.Option(help="Seed of what is drawn.")]
+
+
+class TrainCommand(TyperCommand):
+    """A task's command, whose help lists the task's settings."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        super().format_help(ctx, formatter)
+        table = Table("setting", "default", "", title=f"Settings of {self.name}: --set NAME=VALUE", box=None)
+        for each in dataclasses.fields(Task.find(str(self.name)).Settings):
+            table.add_row(each.name, show(each.default), help_of(each))
+        console.print(table)
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Ends the command with one line where the user's files, settings or packages are at fault."""
+    try:
+        yield
+    except (ValueError, OSError, EOFError, ImportError) as error:
+        fail(error)
+
+
+def train_command(task: str) -> Callable[..., None]:
+    """The function behind `fastrnn train TASK`."""
+
+    def train(
+        data: Annotated[str | None, typer.Option(help="File or folder to train on; else what the task makes.")] = None,
+        config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+        assignments: Annotated[
+            list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be given several times.")
+        ] = None,
+        out: Annotated[Path | None, typer.Option(help="Folder for the run; by default out/TASK.")] = None,
+        device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+        seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and dropout.")] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    ) -> None:
+        folder = out or Path("out") / task
+        if resume and overwrite:
+            fail("--resume goes on with a run, --overwrite replaces it; got both")
+        with reported():
+            from fastrnn.train import tasks
+
+            given = {name: value for name, value in (("data", data), ("seed", seed)) if value is not None}
+            run = tasks.train(
+                task,
+                out=folder,
+                config=config,
+                device=checked_device(device),
+                resume=resume,
+                overwrite=overwrite,
+                progress=True,
+                **given | dict(map(parse_assignment, assignments or [])),
+            )
+        if tasks.is_first():
+            show_run(run, folder)
+        if run.result is not None and run.result.stopped == "nan":
+            raise typer.Exit(1)
+
+    return train
+
+
+def checked_device(text: str) -> str:
+    """A device that torch has."""
+    import torch
+
+    if text.partition(":")[0] not in ("cpu", "cuda"):
+        raise ValueError(f"--device is cpu or cuda; got {text!r}")
+    if text != "cpu" and not torch.cuda.is_available():
+        raise ValueError(f"--device {text} needs a GPU that torch can use; torch {torch.__version__} finds none")
+    return text
+
+
+def show_run(run: Run, folder: Path) -> None:
+    """Prints how a training ended, the test figures, a sample, and what to type next."""
+    if run.result is not None and run.result.stopped != "epochs":
+        console.print(f"Training ended early: {run.result.reason}.", style="yellow", highlight=False)
+    if run.test:
+        console.print(figures(run.test, "On the test data"))
+    if run.sample:
+        console.print(f"{run.sample}\n", highlight=False, soft_wrap=True)
+    where = shlex.quote(str(folder))
+    console.print(
+        f"The model and its {REPORT} are in {where}. Type: fastrnn generate {where}", highlight=False, soft_wrap=True
+    )
+
+
+def generate(
+    folder: RunFolder,
+    prompt: Annotated[str | None, typer.Option(help="What to go on from, or to answer; else an example.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for what is not text, such as music.mid.")] = None,
+    length: Length = None,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    beam: Beam = None,
+    seed: Seed = None,
+) -> None:
+    """Let a trained model write, or answer a prompt: a sum, a sentence to translate, tag or classify."""
+    check_outputs({"--out": out})
+    with reported():
+        from fastrnn.train.tasks import open_run
+
+        run = open_run(folder)
+        answer = run.generate(
+            prompt, out=out, length=length, temperature=temperature, top_k=top_k, top_p=top_p, beam=beam, seed=seed
+        )
+    console.print(answer, highlight=False, soft_wrap=True)
+
+
+def complete(
+    folder: RunFolder,
+    text: Annotated[str, typer.Argument(help="The beginning of a sentence.")],
+    top: Annotated[int, typer.Option(min=1, help="Next words to show.")] = 10,
+    sentences: Annotated[int, typer.Option(min=0, help="Whole sentences to show.")] = 3,
+    length: Length = None,
+    temperature: Temperature = 1.0,
+    top_k: TopK = None,
+    top_p: TopP = None,
+    beam: Beam = None,
+    seed: Seed = None,
+) -> None:
+    """Show what a language model takes for the next words, with their probabilities, and whole sentences."""
+    with reported():
+        from fastrnn.train.tasks import open_run
+
+        run = open_run(folder)
+        if not hasattr(run.model, "next"):
+            raise ValueError(
+                f"{folder} is of the task {run.task.name}, no language model. Type: fastrnn generate {folder}"
+            )
+        table = Table("next", "probability", title=text)
+        for token, probability in run.model.next(text, top=top):
+            table.add_row(token if token.isprintable() and token.strip() else repr(token), f"{probability:.4f}")
+        console.print(table)
+        options = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "beam": beam}
+        number = min(sentences, beam or sentences)  # a beam finds no more than its width
+        for sentence in run.complete(text, n=number, seed=seed, **options) if number else []:
+            console.print(sentence, highlight=False, soft_wrap=True)
+
+
+def evaluate(
+    folder: RunFolder,
+    data: Annotated[str | None, typer.Option(help="Other data; by default the test part of the run's own.")] = None,
+) -> None:
+    """Measure a trained model on test data."""
+    with reported():
+        from fastrnn.train.tasks import open_run
+
+        console.print(figures(open_run(folder).evaluate(data), str(data or folder)))
+
+
+def figures(values: Mapping[str, float], title: str) -> Table:
+    table = Table("figure", "value", title=title)
+    for name, value in values.items():
+        table.add_row(name.replace("_", " "), f"{value:.5g}")
+    return table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands of the training layer."""
+    trainer = typer.Typer(cls=Commands, help="Train a model: fastrnn train TASK; its --help has the settings.")
+    for name, help in TASKS.items():
+        trainer.command(name, cls=TrainCommand, help=help)(train_command(name))
+    app.add_typer(trainer, name="train", no_args_is_help=True)
+    for command in (generate, complete, evaluate):
+        app.command()(command)

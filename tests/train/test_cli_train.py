@@ -1,0 +1,147 @@
+"""`fastrnn train`, `generate`, `complete` and `evaluate`: what they print, write and refuse."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from fastrnn.console import Commands
+from fastrnn.train import cli, tasks
+from tests.train import fake_task
+
+QUICK = ("--set", "epochs=1")
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
+    """The commands with a task more, in a folder of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+    fake_task.register(monkeypatch)
+    app = typer.Typer(cls=Commands)
+    cli.add_to(app)
+    return app
+
+
+def call(app: typer.Typer, *arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *messages: str) -> None:
+    """The command has ended with status 2, and with one line that has all this."""
+    assert result.exit_code == 2, result.output
+    (line,) = result.output.splitlines()
+    assert line.startswith("fastrnn: ")
+    assert all(message in line for message in messages), line
+
+
+def test_a_run_is_trained_used_and_measured(app: typer.Typer, tmp_path: Path) -> None:
+    result = call(app, "train", "letters", "--set", "letters=abc", "--set", "epochs=12", "--set", "hidden=16")
+    assert result.exit_code == 0, result.output
+    assert "On the test data" in result.output
+    assert "`abcabca`" in result.output
+    assert "fastrnn generate out/letters" in result.output
+    assert (tmp_path / "out" / "letters" / "report.md").exists()
+
+    result = call(app, "generate", "out/letters", "--prompt", "ab", "--length", 4, "--top-k", 1)
+    assert (result.exit_code, result.output) == (0, "abcabc\n")
+    result = call(app, "complete", "out/letters", "ab", "--top", 2, "--sentences", 2, "--length", 1, "--beam", 1)
+    assert result.exit_code == 0
+    assert result.output.splitlines()[-1] == "abc"
+    (probable,) = (line for line in result.output.splitlines() if line.startswith("│ c "))
+    assert float(probable.split("│")[2]) > 0.8
+    result = call(app, "evaluate", "out/letters")
+    run = tasks.open_run("out/letters")
+    assert f"{run.evaluate()['loss']:.5g}" in result.output
+    Path("other.txt").write_text("cba")
+    result = call(app, "evaluate", "out/letters", "--data", "other.txt")
+    assert f"{run.evaluate('other.txt')['loss']:.5g}" in result.output
+
+
+def test_options_come_before_the_file_and_set_before_options(app: typer.Typer) -> None:
+    Path("f.toml").write_text("seed = 3\nepochs = 1\nhidden = 5\n")
+    assert call(app, "train", "letters", "--config", "f.toml", "--seed", 4, "--set", "hidden=6").exit_code == 0
+    settings = tasks.open_run("out/letters").settings
+    assert (settings.seed, settings.epochs, settings.hidden) == (4, 1, 6)
+
+
+def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) -> None:
+    assert call(app, "train", "letters", *QUICK).exit_code == 0
+    refused(call(app, "train", "letters", *QUICK), "out/letters has a run already", "--resume", "--overwrite")
+    assert call(app, "train", "letters", "--resume", "--set", "epochs=2").exit_code == 0
+    assert "| 2 |" in Path("out/letters/report.md").read_text()
+    assert call(app, "train", "letters", "--overwrite", *QUICK).exit_code == 0
+    assert "| 2 |" not in Path("out/letters/report.md").read_text()
+    refused(call(app, "train", "letters", "--resume", "--out", "new"), "no run in new")
+    refused(call(app, "train", "letters", "--resume", "--overwrite"), "--resume goes on with a run, --overwrite")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["--set", "hiden=3"], ["no setting 'hiden'", "Did you mean hidden?"]),
+        (["--set", "hidden"], ["--set takes key=value"]),
+        (["--set", "hidden=big"], ['hidden is a whole number; got "big"']),
+        (["--config", "missing.toml"], ["missing.toml: No such file"]),
+        (["--config", "bad.toml"], ["bad.toml, line 2: "]),
+        (["--config", "lm.toml"], ["lm.toml is for the task 'lm'"]),
+        (["--data", "missing.txt"], ["missing.txt: No such file"]),
+        (["--data", "empty.txt"], []),
+        (["--device", "tpu"], ["--device is cpu or cuda; got 'tpu'"]),
+        (["--set", "schedule=fast"], ["schedule is a table"]),
+        (["--set", "schedule.name=decai"], ["decay"]),
+    ],
+)
+def test_what_is_wrong_is_a_line_and_nothing_is_written(
+    app: typer.Typer, arguments: list[str], messages: list[str]
+) -> None:
+    Path("bad.toml").write_text("hidden = 5\nlr = fast\n")
+    Path("lm.toml").write_text('task = "lm"\n')
+    Path("empty.txt").write_text("")
+    refused(call(app, "train", "letters", *arguments), *messages)
+    assert not Path("out/letters/model.safetensors").exists()
+
+
+def test_what_is_no_run_is_refused(app: typer.Typer) -> None:
+    for command in (["generate", "no"], ["evaluate", "no"], ["complete", "no", "a"]):
+        refused(call(app, *command), "there is no run in no")
+    assert call(app, "train", "letters", *QUICK).exit_code == 0
+    refused(call(app, "generate", "out/letters", "--prompt", "z"), "z")
+    refused(call(app, "generate", "out/letters", "--prompt", "a", "--out", "a.mid"), "writes text")
+    refused(call(app, "evaluate", "out/letters", "--data", "missing.txt"), "missing.txt: No such file")
+    model = Path("out/letters/model.safetensors")
+    model.write_bytes(model.read_bytes()[:-9])
+    refused(call(app, "generate", "out/letters"), "model.safetensors is damaged")
+    model.unlink()
+    refused(call(app, "generate", "out/letters"), "no model.safetensors")
+
+
+def test_help_of_a_task_lists_its_settings(app: typer.Typer) -> None:
+    result = call(app, "train", "letters", "--help")
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.output.splitlines() if line.strip()}
+    assert "--resume" in result.output
+    assert '"abcd"' in lines["letters"]
+    assert "One of lstm, gru," in result.output
+    assert all(name in call(app, "train", "--help").output for name in tasks.TASKS)
+
+
+def test_a_training_that_diverges_ends_with_status_1(app: typer.Typer) -> None:
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        result = call(app, "train", "letters", *QUICK, "--set", "lr=1e38", "--set", "optimizer=sgd")
+    assert result.exit_code == 1
+    assert "not finite" in result.output
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    script = "import sys, fastrnn.train.cli; assert not {'torch', 'fastrnn.train.loop'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def two_processes(*arguments: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "fastrnn", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
