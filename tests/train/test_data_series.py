@@ -79,6 +79,9 @@ def test_a_part_may_be_left_out() -> None:
     assert series.test is None
     assert series.valid is not None
     assert Series(np.arange(20), 3, split=(20, 0, 0)).valid is None
+    for whole in (1, 1.0):
+        assert Series(np.arange(20), 3, split=(whole, 0, 0)).parts == [(0, 20), (20, 20), (20, 20)]
+    assert Series(np.arange(20), 3, split=(12.0, 8.0, 0.0)).parts == [(0, 12), (12, 20), (20, 20)]
 
 
 @pytest.mark.parametrize(

@@ -127,12 +127,12 @@ def _parts(length: int, split: Sequence[float]) -> list[tuple[int, int]]:
     """Where the three parts begin and end."""
     if len(split) != 3 or min(split) < 0:
         raise ValueError(f"split is three shares or numbers of steps (train, valid, test), got {split!r}")
-    if all(isinstance(part, (int, np.integer)) for part in split):
-        ends = np.cumsum(split).tolist()
+    if sum(split) > 1 and all(float(part).is_integer() for part in split):
+        ends = np.cumsum(split).astype(int).tolist()
         if ends[-1] > length:
             raise ValueError(f"split={tuple(split)} needs {ends[-1]} steps, and the series has {length}")
     elif math.isclose(sum(split), 1.0, abs_tol=1e-6):
         ends = [round(split[0] * length), round((split[0] + split[1]) * length), length]
     else:
-        raise ValueError(f"shares add up to 1, but {tuple(split)} to {sum(split):g}; numbers of steps are integers")
+        raise ValueError(f"shares add up to 1, but {tuple(split)} to {sum(split):g}; numbers of steps are whole")
     return list(zip([0, *ends[:-1]], ends, strict=True))
