@@ -35,14 +35,20 @@ def sample(
         return scores.argmax(1)
     number = scores.size(1) if top_k is None else min(top_k, scores.size(1))
     if top_p is None and number == scores.size(1):
-        return torch.multinomial((scores / temperature).softmax(1), 1, generator=generator).squeeze(1)
+        return _drawn((scores / temperature).softmax(1), generator).squeeze(1)
     best, tokens = scores.topk(number)  # most probable first
     probabilities = (best / temperature).softmax(1)
     if top_p is not None:
         before = probabilities.cumsum(1) - probabilities
         probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # never the first: nothing is before it
-    drawn = torch.multinomial(probabilities, 1, generator=generator)
-    return tokens.gather(1, drawn).squeeze(1)
+    return tokens.gather(1, _drawn(probabilities, generator)).squeeze(1)
+
+
+def _drawn(weights: Tensor, generator: torch.Generator | None) -> Tensor:
+    """A column of each row (B, N), drawn by weight: (B, 1). torch.multinomial takes N random numbers a row."""
+    sums = weights.cumsum(1)
+    place = torch.rand(len(weights), 1, dtype=weights.dtype, generator=generator) * sums[:, -1:]
+    return torch.searchsorted(sums, place, right=True).clamp(max=weights.size(1) - 1)  # right: nothing of weight 0
 
 
 def check(temperature: float, top_k: int | None, top_p: float | None) -> None:
