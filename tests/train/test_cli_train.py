@@ -92,7 +92,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) 
         (["--data", "missing.txt"], ["missing.txt: No such file"]),
         (["--data", "empty.txt"], []),
         (["--device", "tpu"], ["--device is cpu or cuda; got 'tpu'"]),
-        (["--set", "schedule=fast"], ["schedule is a table"]),
+        (["--set", "schedule=3"], ["schedule is a table"]),
         (["--set", "schedule.name=decai"], ["decay"]),
     ],
 )

@@ -16,11 +16,12 @@ from fastrnn.train.tasks.settings import FitSettings, setting
 @dataclass(frozen=True, kw_only=True)
 class Settings(FitSettings):
     digits: int = setting(3, "Digits of a number.", least=1)
+    decay: Mapping[str, Any] | str = setting("cosine", "One with a default.")
     sizes: tuple[int, ...] = setting((3, 5), "Sizes.")
 
 
 def assigned(*texts: str, **start: Any) -> Settings:
-    return config.make_settings(Settings, config.assign(start, map(config.parse_assignment, texts)))
+    return config.make_settings(Settings, config.assign(Settings, start, map(config.parse_assignment, texts)))
 
 
 def test_values_are_toml_and_bare_words_are_text() -> None:
@@ -38,6 +39,8 @@ def test_a_nested_key_changes_one_entry() -> None:
     assert assigned("schedule.name=cosine", "schedule.warmup=10").schedule == {"name": "cosine", "warmup": 10}
     assert assigned("schedule.factor=0.25", "schedule=none", schedule=schedule).schedule is None
     assert schedule["factor"] == 0.5
+    assert assigned("schedule.factor=0.25", schedule="decay").schedule == {"name": "decay", "factor": 0.25}
+    assert assigned("decay.factor=0.25").decay == {"name": "cosine", "factor": 0.25}
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def test_a_nested_key_changes_one_entry() -> None:
             'cell is one of lstm, gru, gru_reset_before, rnn_tanh, rnn_relu, rnn_sigmoid (did you mean gru?); got "gur',
         ),
         ("sizes=[1, 2.5]", "sizes is a list, each a whole number; got [1, 2.5]"),
-        ("schedule=fast", 'schedule is a table such as {name = "decay", factor = 0.5} or "none"; got "fast"'),
+        ("schedule=3", 'schedule is a table such as {name = "decay", factor = 0.5} or a text or "none"; got 3'),
         ("hidden", "--set takes key=value, such as --set lr=0.01; got 'hidden'"),
         ("=3", "--set takes key=value"),
     ],

@@ -72,20 +72,26 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def assign(settings: Mapping[str, Any], assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The settings with some replaced, one after the other. A nested key changes one entry of a table."""
+def assign(of: type[S], settings: Mapping[str, Any], assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The settings with some replaced, one after the other.
+
+    A nested key changes one entry of a table: of the settings', or of the class's default. A text there is the table's
+    name: schedule = "decay" is {name = "decay"}.
+    """
     found = copy.deepcopy(dict(settings))
+    defaults = {each.name: each.default for each in dataclasses.fields(of)}
     for key, value in assignments:
         *path, last = key.split(".")
         table = found
         for number, part in enumerate(path, 1):
-            inner = table.get(part)
+            inner = table.get(part, defaults.get(part) if number == 1 else None)
             if inner in (None, NONE):
                 inner = {}
+            elif isinstance(inner, str):
+                inner = {"name": inner}
             elif not isinstance(inner, Mapping):
-                raise ValueError(
-                    f"{'.'.join(path[:number])} is {show(inner)}, which has no entry {[*path, last][number]!r}"
-                )
+                entry = [*path, last][number]
+                raise ValueError(f"{'.'.join(path[:number])} is {show(inner)}, which has no entry {entry!r}")
             table[part] = table = dict(inner)
         table[last] = value
     return found

@@ -25,7 +25,7 @@ class LanguageSettings(FitSettings):
     )
     dropout: float = setting(0.0, "Probability of zeroing an element before, between and after the layers.", least=0)
     embedding: int = setting(128, "Features that stand for a token.", least=1)
-    schedule: Mapping[str, Any] | str | None = setting(  # type: ignore[assignment]  # its name is enough
+    schedule: Mapping[str, Any] | str | None = setting(
         "cosine", 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
     )
     steps: int = setting(35, "Tokens that a gradient goes back.", least=1)

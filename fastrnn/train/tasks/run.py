@@ -124,7 +124,7 @@ def train(
         read = read_config(config, chosen.name)
         make_settings(chosen.Settings, read, f"{config}: ")  # so that an error names the file
         values |= read
-    made = make_settings(chosen.Settings, assign(values, settings.items()))
+    made = make_settings(chosen.Settings, assign(chosen.Settings, values, settings.items()))
     return run(chosen, made, folder, device=device, resume=resume, progress=progress)
 
 

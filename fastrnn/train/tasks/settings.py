@@ -42,7 +42,9 @@ class FitSettings(TaskSettings):
     lr: float = setting(1e-3, "Learning rate at the start.", least=0)
     momentum: float = setting(0.0, "Momentum of sgd.", least=0)
     weight_decay: float = setting(0.0, "Weight decay.", least=0)
-    schedule: Mapping[str, Any] | None = setting(None, 'Such as {name = "decay", factor = 0.5, after = 4}.')
+    schedule: Mapping[str, Any] | str | None = setting(
+        None, 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
+    )
     clip: float | None = setting(None, "Largest norm of the gradient.", least=0)
     accumulate: int = setting(1, "Batches per step of the optimizer.", least=1)
     patience: int | None = setting(None, "Stop after so many epochs without a better validation.", least=1)
