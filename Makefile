@@ -50,7 +50,7 @@ $(VENV)/.build: constraints.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.build $(SOURCES)
-	$(INSTALL) --no-build-isolation --editable '.[cli,test]'
+	$(INSTALL) --no-build-isolation --editable '.[cli,train,test]'
 	touch $@
 
 $(VENV)/.lint: $(VENV)/.build

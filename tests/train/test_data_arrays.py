@@ -1,5 +1,6 @@
 """Arrays of one shape: each item once an epoch with its label; pictures a row or a pixel a step."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,14 @@ def test_a_pixel_a_step_and_a_fixed_permutation() -> None:
     assert torch.equal(again.input, permuted.input)
 
 
+def test_arrays_mapped_for_reading_alone(tmp_path: Path) -> None:
+    np.save(tmp_path / "pictures.npy", PICTURES)
+    mapped = Arrays(np.load(tmp_path / "pictures.npy", mmap_mode="r"), torch.from_numpy(LABELS), 4)
+    for one, other in zip(mapped.epoch(1), Arrays(PICTURES, LABELS, 4).epoch(1), strict=True):
+        assert torch.equal(one.input, other.input)
+        assert torch.equal(one.target, other.target)
+
+
 def test_ids_and_numbers_as_labels() -> None:
     (batch,) = Arrays([[1, 2, 3], [4, 5, 6]], [[0.5], [1.5]], 2, shuffle=False)
     assert batch.input.tolist() == [[1, 4], [2, 5], [3, 6]]
@@ -60,6 +69,7 @@ def test_ids_and_numbers_as_labels() -> None:
         (np.zeros((3, 4)), LABELS[:3], {}, TypeError, r"inputs\[..., None\]"),
         (PICTURES, np.zeros(23), {}, TypeError, r"labels\[:, None\]"),
         (np.zeros((23, 1, 4, 5)), LABELS, {}, TypeError, r"got shapes \(23, 1, 4, 5\)"),
+        (PICTURES, ["a"] * 23, {}, TypeError, "labels must be numbers"),
         (PICTURES, LABELS, {"batch": 0}, ValueError, "batch must be 1 or more"),
     ],
 )

@@ -1,6 +1,7 @@
 """Readers of the usual formats: what they return, whatever the compression, and errors that say file, line and why."""
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import zipfile
@@ -111,8 +112,8 @@ def test_piano_rolls(tmp_path: Path) -> None:
         row[0, :] = arrays
         return row
 
-    def save(name: str, **parts: Any) -> Path:
-        savemat(tmp_path / name, parts)
+    def save(name: str, do_compression: bool = False, **parts: Any) -> Path:
+        savemat(tmp_path / name, parts, do_compression=do_compression)
         return tmp_path / name
 
     good = {f"{part}data": pieces(rolls) for part in ("train", "valid", "test")}
@@ -126,11 +127,20 @@ def test_piano_rolls(tmp_path: Path) -> None:
     ]:
         with pytest.raises(ValueError, match=f"validdata, {message}"):
             readers.read_piano_rolls(save("bad.mat", **{**good, "validdata": pieces([rolls[0], bad])}))
+    found = readers.read_piano_rolls(save("packed.mat", **good, do_compression=True, other="text", more={"a": 1.0}))
+    assert np.array_equal(found.valid[2], rolls[2])
+    found = readers.read_piano_rolls(save("doubles.mat", **{**good, "testdata": pieces([np.eye(3, 88)])}))
+    assert np.array_equal(found.test[0], np.eye(3, 88))
+    for other in ("text", {"a": 1.0}, pieces(["text"]), np.eye(3, 88) * 1j):
+        with pytest.raises(ValueError, match="expected arrays of real numbers or a cell of them, got MATLAB's class"):
+            readers.read_piano_rolls(save("bad.mat", **{**good, "validdata": other}))
+    with pytest.raises(ValueError, match=r"version 7\.3; save it with -v7"):
+        readers.read_piano_rolls(write(tmp_path / "new.mat", b"MATLAB 7.3 MAT-file" + b" " * 200))
     with pytest.raises(ValueError, match="has no testdata; expected traindata"):
         readers.read_piano_rolls(save("two.mat", traindata=good["traindata"], validdata=good["validdata"]))
     whole = (tmp_path / "good.mat").read_bytes()
     for content in (whole[:-100], b"x" * 300):
-        with pytest.raises(ValueError, match=r"broken\.mat cannot be read as a \.mat file"):
+        with pytest.raises(ValueError, match=r"broken\.mat cannot be read as a \.mat file: it "):
             readers.read_piano_rolls(write(tmp_path / "broken.mat", content))
 
 
@@ -347,3 +357,40 @@ def test_a_split_takes_each_item_once() -> None:
         split(range(10), (0.8, 0.1))
     with pytest.raises(ValueError, match="2 items are too few"):
         split(range(2), (0.9, 0.1))
+
+
+def valid_files(folder: Path) -> dict[str, tuple[Any, bytes]]:
+    """A small file of each binary format, and what reads it."""
+    folder.mkdir()
+    roll = np.empty((1, 1), dtype=object)
+    roll[0, 0] = np.eye(3, 88, dtype=np.uint8)
+    parts = {f"{part}data": roll for part in ("train", "valid", "test")}
+    savemat(folder / "rolls.mat", parts)
+    savemat(folder / "packed.mat", parts, do_compression=True)
+    return {
+        "numbers.idx": (readers.read_idx, idx(np.arange(6, dtype=np.uint8).reshape(2, 3))),
+        "pairs.gz": (readers.read_pairs, gzip.compress(b"a\tb\n" * 20)),
+        "pairs.bz2": (readers.read_pairs, bz2.compress(b"a\tb\n" * 20)),
+        "pairs.xz": (readers.read_pairs, lzma.compress(b"a\tb\n" * 20)),
+        "pairs.zip": (readers.read_pairs, write(folder / "pairs.zip", "a\tb\n" * 20).read_bytes()),
+        "c.zip": (
+            readers.read_conll2000,
+            write_zip(folder / "c.zip", {"train.txt": "a b c", "test.txt": "a b c"}).read_bytes(),
+        ),
+        "table.csv": (readers.read_table, b"a,b\n1,2016-07-01\n2,2016-07-02\n"),
+        "columns.txt": (readers.read_columns, b"the DT\ncat NN\n"),
+        "rolls.mat": (readers.read_piano_rolls, (folder / "rolls.mat").read_bytes()),
+        "packed.mat": (readers.read_piano_rolls, (folder / "packed.mat").read_bytes()),
+    }
+
+
+def test_a_damaged_file_is_an_error_or_what_it_says(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name, (read, whole) in valid_files(tmp_path / "valid").items():
+        for _ in range(60):
+            content = bytearray(whole)
+            for at in random.integers(0, len(content), 1 + random.integers(3)):
+                content[at] = random.integers(256)
+            (tmp_path / name).write_bytes(content[: random.integers(1, 2 * len(content))])
+            with contextlib.suppress(ValueError, FileNotFoundError):  # the latter: the name of a zip's member
+                read(tmp_path / name)

@@ -92,8 +92,11 @@ def test_bad_tokens_and_ids_are_errors() -> None:
     for wrong_id in (2, -1):
         with pytest.raises(ValueError, match=f"from 0 to 1, got {wrong_id}"):
             vocabulary.decode([0, wrong_id])
-    with pytest.raises(TypeError, match="got 7"):
-        Vocabulary.build(TEXT).encode(["the", 7])  # type: ignore[list-item]
+    for unknown in (None, "<unk>"):
+        with pytest.raises(TypeError, match="got the token 7"):
+            Vocabulary.build(TEXT, unknown=unknown).encode(["the", 7])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="eos='an end' must be one word"):
+        Vocabulary.build(TEXT, eos="an end")
 
 
 def test_a_vocabulary_comes_back_from_json() -> None:

@@ -17,7 +17,8 @@ class Arrays:
     """Inputs and their labels as batches, shuffled in an order that follows from seed and number of the epoch.
 
     Args:
-        inputs: N sequences: ids (N, T), numbers (N, T, F); or N pictures (N, H, W), read a row a step.
+        inputs: N sequences: ids (N, T), numbers (N, T, F); or N pictures (N, H, W), read a row a step. They may be
+            mapped from a file; a batch at a time is in memory then.
         labels: (N,) integers, or (N, F) numbers.
         batch: items in a batch, B; the last may be smaller.
         pixels: read pictures, or any items, a number a step: input (H * W, B, 1). So sequential MNIST has T = 784.
@@ -43,42 +44,49 @@ class Arrays:
         seed: int = 0,
         shuffle: bool = True,
     ) -> None:
-        self.inputs, self.labels = torch.as_tensor(inputs), torch.as_tensor(labels)
+        self.inputs, self.labels = _numbers(inputs, "inputs"), _numbers(labels, "labels")
         if self.inputs.ndim < 2 or (self.inputs.ndim > 3 and not pixels) or self.labels.ndim not in (1, 2):
             raise TypeError(
                 "inputs are (N, T), (N, T, F) or pictures (N, H, W), labels (N,) or (N, F); "
-                f"got shapes {tuple(self.inputs.shape)} and {tuple(self.labels.shape)}"
+                f"got shapes {self.inputs.shape} and {self.labels.shape}"
             )
         if len(self.inputs) != len(self.labels) or len(self.inputs) == 0:
             raise ValueError(f"each item has a label, got {len(self.inputs)} items and {len(self.labels)} labels")
         if batch < 1:
             raise ValueError(f"batch must be 1 or more, got {batch}")
         self._ids = self.inputs.ndim == 2 and not pixels
-        if self._ids and (self.inputs.is_floating_point() or scale is not None):
+        if self._ids and (self.inputs.dtype.kind == "f" or scale is not None):
             raise TypeError("inputs (N, T) are ids; numbers, one a step, are (N, T, 1): inputs[..., None]")
-        if self.labels.ndim == 1 and self.labels.is_floating_point():
+        if self.labels.ndim == 1 and self.labels.dtype.kind == "f":
             raise TypeError("labels (N,) are integers; numbers are (N, 1): labels[:, None]")
         self.batch, self.pixels, self.scale, self.seed, self.shuffle = batch, pixels, scale, seed, shuffle
-        steps = self.inputs[0].numel() if pixels else self.inputs.shape[1]
-        self.permutation = (
-            None if permuted is None else torch.from_numpy(np.random.default_rng(permuted).permutation(steps))
-        )
+        steps = self.inputs[0].size if pixels else self.inputs.shape[1]
+        self.permutation = None if permuted is None else np.random.default_rng(permuted).permutation(steps)
 
     def __len__(self) -> int:
         return math.ceil(len(self.inputs) / self.batch)
 
     def epoch(self, number: int) -> Iterator[Labelled]:
-        for places in map(torch.from_numpy, order.drawn(len(self.inputs), self.batch, self.seed, number, self.shuffle)):
+        number_type = torch.get_default_dtype()
+        for places in order.drawn(len(self.inputs), self.batch, self.seed, number, self.shuffle):
             inputs, labels = self.inputs[places], self.labels[places]
             if self.pixels:
                 inputs = inputs.reshape(len(places), -1, 1)
             if self.permutation is not None:
                 inputs = inputs[:, self.permutation]
-            inputs = inputs.transpose(0, 1).contiguous()
-            inputs = inputs.long() if self._ids else inputs.to(torch.get_default_dtype())
+            steps = torch.from_numpy(np.ascontiguousarray(inputs.swapaxes(0, 1)))
+            steps = steps.long() if self._ids else steps.to(number_type)
             if self.scale is not None:
-                inputs *= self.scale
-            yield Labelled(inputs, None, labels.long() if labels.ndim == 1 else labels.to(torch.get_default_dtype()))
+                steps = steps * self.scale
+            target = torch.from_numpy(labels).to(torch.int64 if labels.ndim == 1 else number_type)
+            yield Labelled(steps, None, target)
 
     def __iter__(self) -> Iterator[Labelled]:
         return self.epoch(0)
+
+
+def _numbers(values: Any, name: str) -> np.ndarray:
+    array = np.asanyarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
+    if array.dtype.kind not in "iubf":
+        raise TypeError(f"{name} must be numbers, got {array.dtype} of shape {array.shape}")
+    return array

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fastrnn.train.data.counting import as_text, count_tokens
 from fastrnn.train.data.tokenizing import Subwords, tokenizer_named
 
 SPECIAL = ("pad", "unknown", "bos", "eos")
@@ -59,6 +59,8 @@ class Vocabulary:
         for name, token in special.items():
             if token is not None and token not in self._ids:
                 raise ValueError(f"{name}={token!r} is not among the tokens; add it, or use Vocabulary.build")
+        if eos is not None and tokenizer == "words" and eos.split() != [eos]:
+            raise ValueError(f"eos={eos!r} must be one word, since it stands for a newline")
         self._special = special
         self.pad, self.unknown, self.bos, self.eos = (
             None if token is None else self._ids[token] for token in special.values()
@@ -98,11 +100,11 @@ class Vocabulary:
         if tokenizer == "subwords":
             if isinstance(texts, Mapping):
                 raise TypeError("subwords are learnt from texts, got counts of tokens")
-            whole = [texts] if isinstance(texts, str) else (_text(each) for each in texts)
+            whole = [texts] if isinstance(texts, str) else (as_text(each) for each in texts)
             learnt = Subwords.trained(whole, max_size or 8000, min_count, special)
             return cls(learnt.tokens, tokenizer=tokenizer, subwords=learnt.definition, **names)
 
-        counts = _count(texts, tokenizer, eos)
+        counts = count_tokens(texts, tokenizer, eos)
         if not counts:
             raise ValueError("the texts are empty, so there is no vocabulary to build")
         others = [token for token in counts if token not in special]
@@ -136,8 +138,7 @@ class Vocabulary:
         Raises:
             ValueError: a token is not in the vocabulary, and there is no ``unknown``.
         """
-        is_text = isinstance(text, str)
-        tokens = self.split(text) if isinstance(text, str) else text
+        tokens = self.split(text) if isinstance(text, str) else _checked(text)
         if self.unknown is None:
             try:
                 ids = list(map(self._ids.__getitem__, tokens))
@@ -148,10 +149,6 @@ class Vocabulary:
         else:
             unknown, known = self.unknown, self._ids.get
             ids = [known(token, unknown) for token in tokens]
-        if not is_text and not all(isinstance(token, str) for token in tokens):
-            raise TypeError(
-                f"expected a text or a sequence of str, got {next(t for t in tokens if type(t) is not str)!r}"
-            )
         if ends:
             before, after = ([] if i is None else [i] for i in (self.bos, self.eos))
             return before + ids + after
@@ -230,30 +227,11 @@ class Vocabulary:
         return number
 
 
-def _count(texts: Any, tokenizer: str, eos: str | None) -> Counter[str]:
-    if isinstance(texts, Mapping):
-        return Counter(texts)
-    split = tokenizer_named(tokenizer).split
-    counts: Counter[str] = Counter()
-    for each in [texts] if isinstance(texts, str) else texts:
-        if isinstance(each, str):
-            counts.update(split(each, eos))
-        else:
-            counts.update(_tokens(each))
-    return counts
-
-
-def _tokens(each: Any) -> list[str]:
-    tokens = list(each) if isinstance(each, Iterable) and not isinstance(each, bytes) else None
-    if tokens is None or not all(isinstance(token, str) for token in tokens):
-        raise TypeError(f"expected texts (str) or lists of tokens (str), got {each!r:.80}")
+def _checked(tokens: Sequence[str]) -> Sequence[str]:
+    other = next((token for token in tokens if not isinstance(token, str)), None)
+    if other is not None:
+        raise TypeError(f"expected a text or tokens (str), got the token {other!r}")
     return tokens
-
-
-def _text(each: Any) -> str:
-    if not isinstance(each, str):
-        raise TypeError(f"subwords are learnt from texts (str), got {each!r:.80}")
-    return each
 
 
 def _check_tokens(tokens: list[str], ids: Mapping[str, int]) -> None:

@@ -37,9 +37,9 @@ def documentation(*, docstrings: bool = True) -> Corpus:
     return Corpus(*("\n\n".join(part) + "\n" for part in parts))
 
 
-def documentation_words() -> Corpus:
+def documentation_words(*, docstrings: bool = True) -> Corpus:
     """The same text as words: a sentence a line, in lower case, punctuation apart; without code, grammar and tables."""
-    return Corpus(*(_sentences(part or "") for part in documentation()))
+    return Corpus(*(_sentences(part or "") for part in documentation(docstrings=docstrings)))
 
 
 def _topics() -> Iterator[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import lzma
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -133,11 +135,17 @@ _STARTS = {
 }
 
 
+# What zipfile raises for a damaged archive. EINVAL is that of a place before the file; the system's other errors go on.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
+
+
 def _zip(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is no zip archive, or truncated: {error}") from error
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
+        raise ValueError(f"{path} is no zip archive, or truncated or damaged: {error}") from error
 
 
 def _only_member(path: Path) -> bytes:
@@ -157,7 +165,7 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> by
         )
     try:
         return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except _DAMAGED as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise ValueError(f"{path}, {info.filename}: cannot be unpacked: {error}") from error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from fastrnn.train.data.readers import files
 from fastrnn.train.data.readers.files import File
+from fastrnn.train.data.readers.mat import Value, read_mat
 
 WHERE = (
     "JSB_Chorales.mat, Nottingham.mat, Piano_midi.mat and MuseData.mat are the piano rolls of Boulanger-Lewandowski et "
@@ -26,32 +26,26 @@ class PianoRolls(NamedTuple):
 
 
 def read_piano_rolls(file: File) -> PianoRolls:
-    """A .mat file with traindata, validdata and testdata, each a row of pieces. Needs scipy.
+    """A .mat file, version 5 to 7, with traindata, validdata and testdata, each a row of pieces.
 
     Raises:
-        ImportError: scipy is not installed.
         FileNotFoundError: there is no such file. It says where one gets it.
         ValueError: it is no such .mat file, or a piece is not (T, 88) of 0 and 1.
     """
-    try:
-        from scipy.io import loadmat
-    except ImportError as error:
-        raise ImportError("a .mat file needs scipy. Type: pip install scipy") from error
     content, name = files.read_bytes(file, WHERE), os.fspath(file)
     try:
-        found = loadmat(io.BytesIO(content), variable_names=["traindata", "validdata", "testdata"])
-    except Exception as error:  # damaged, truncated or another format: scipy raises what it stumbles on
-        raise ValueError(f"{name} cannot be read as a .mat file of version 4 to 7.2: {error}") from error
+        found = read_mat(content, ["traindata", "validdata", "testdata"])
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be read as a .mat file: {error}") from error
     return PianoRolls(*(_pieces(found, part, name) for part in ("traindata", "validdata", "testdata")))
 
 
-def _pieces(found: dict[str, Any], part: str, file: str) -> list[np.ndarray]:
+def _pieces(found: dict[str, Value], part: str, file: str) -> list[np.ndarray]:
     if part not in found:
         raise ValueError(f"{file} has no {part}; expected traindata, validdata and testdata")
     pieces = []
-    for i, piece in enumerate(np.ravel(found[part])):
-        roll = np.asarray(piece)
-        if roll.ndim != 2 or roll.shape[1] != 88 or len(roll) == 0 or roll.dtype.kind not in "iubf":
+    for i, roll in enumerate(found[part]):
+        if roll.ndim != 2 or roll.shape[1] != 88 or len(roll) == 0:
             raise ValueError(
                 f"{file}, {part}, piece {i}: expected (T, 88) of 0 and 1, got {roll.dtype} of shape {roll.shape}"
             )
