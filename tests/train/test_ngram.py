@@ -319,8 +319,14 @@ class TestUse:
             {**tensors, "before": torch.tensor([99])},
         ]
         for each in broken:
-            with pytest.raises((ValueError, TypeError), match=r"grams|token id"):
+            with pytest.raises((ValueError, TypeError), match=r"grams|token id|tensors"):
                 NGram.from_config(config, each)
+
+    def test_damaged_histories(self):
+        model = of_ids([0, 1, 2], 3, 3)
+        tensors = {**model.tensors(), "2-grams": torch.tensor([[1, 3], [1, 1]])}  # (0, 1) and (1, 0), not (1, 2)
+        with pytest.raises(ValueError, match="each without its first word must be there, too"):
+            NGram.from_config(model.config(), tensors)
 
     def test_errors(self):
         vocabulary = Vocabulary(["a", "b"])

@@ -201,6 +201,10 @@ class NGram(Predictor):
     @classmethod
     def from_config(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NGram:
         """The model that :meth:`config` and :meth:`tensors` describe; raises ValueError if they do not fit."""
+        if config.get("order") != len(tensors) - 1:
+            raise ValueError(
+                f"a model of order {config.get('order')} has that many tensors and one, got {len(tensors)}"
+            )
         model = cls(**{**config, "vocabulary": Vocabulary.from_config(config["vocabulary"])})
         model._counts.restore({name: tensor.numpy() for name, tensor in tensors.items()})
         return model

@@ -121,9 +121,9 @@ class NGramCounts:
     def following(self, length: int, history: Integers) -> tuple[Integers, Integers]:
         """All n-grams of this length that continue these histories (B,): the row of each, and its place."""
         start, end = (np.searchsorted(self.keys[length - 1], (history + i) * self.words) for i in (0, 1))
-        many = np.where(history >= 0, end - start, 0)
-        row = np.repeat(np.arange(len(history)), many)
-        return row, np.arange(many.sum()) + np.repeat(start - np.cumsum(many) + many, many)
+        sizes = np.where(history >= 0, end - start, 0)
+        row = np.repeat(np.arange(len(history)), sizes)
+        return row, np.arange(sizes.sum()) + np.repeat(start - np.cumsum(sizes) + sizes, sizes)
 
     def no_history(self, batch: tuple[int, ...] = ()) -> Integers:
         """The state before any word (order, *batch): for every k the place of the last k words, of which none is."""
@@ -184,6 +184,8 @@ class NGramCounts:
         if before.ndim != 1 or len(before) >= self.order:
             raise ValueError(f"before must be at most {self.order - 1} words, got shape {before.shape}")
         self._before = before.astype(np.int64)
+        if any((place < 0).any() for place in self.suffixes()):
+            raise ValueError("n-grams are damaged: each without its first word must be there, too")
 
 
 def checked_ids(tokens: Sequence[int] | NDArray[np.integer], words: int) -> NDArray:
