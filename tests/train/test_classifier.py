@@ -116,6 +116,18 @@ def test_pixels_one_a_step_through_convolution_recurrence_and_a_dense_layer() ->
     assert model.classify(pictures[3].reshape(-1, 1) / 255)[0][0] == "lower"
 
 
+def test_it_begins_with_given_vectors() -> None:
+    vectors = {"good": [1.0, 2, 3], "bad": [-1.0, -2, -3]}
+    model = Classifier(VOCABULARY, "ab", hidden=4, vectors=vectors, frozen=True)
+    assert model.embedding.weight[VOCABULARY.id("bad")].tolist() == [-1, -2, -3]
+    assert not model.embedding.weight.requires_grad
+    again = Classifier.from_config(model.config())
+    assert again.embedding.weight.shape == (len(VOCABULARY), 3)
+    assert not again.embedding.weight.requires_grad
+    with pytest.raises(ValueError, match="give a vocabulary as inputs"):
+        Classifier(1, "ab", vectors=vectors)
+
+
 def test_config_makes_it_again() -> None:
     for inputs in (VOCABULARY, 2):
         model = Classifier(

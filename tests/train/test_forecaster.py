@@ -31,12 +31,17 @@ def test_shapes_with_any_cell_and_layers(cell: str, targets: list[int] | None) -
 def test_the_baselines_by_hand() -> None:
     """Of three columns the last and the first, in that order; two steps' values side by side."""
     input = torch.arange(4.0).view(4, 1, 1) + torch.tensor([10.0, 20.0, 30.0])  # rows 10 20 30, 11 21 31, …
-    made = Forecaster(3, [2, 0], 3, hidden=2)
-    assert made.repeat_last(input).tolist() == [[33, 13, 33, 13, 33, 13]]
-    assert made.repeat_season(input, 2).tolist() == [[32, 12, 33, 13, 32, 12]]
-    assert made.repeat_season(input, 4).tolist() == [[30, 10, 31, 11, 32, 12]]
+
+    def made(season: int | None) -> Forecaster:
+        return Forecaster(3, [2, 0], 3, hidden=2, season=season)
+
+    assert made(None).repeat_last(input).tolist() == [[33, 13, 33, 13, 33, 13]]
+    assert made(2).repeat_season(input).tolist() == [[32, 12, 33, 13, 32, 12]]
+    assert made(4).repeat_season(input).tolist() == [[30, 10, 31, 11, 32, 12]]
     with pytest.raises(ValueError, match="a season of 5 steps is longer than the window of 4"):
-        made.repeat_season(input, 5)
+        made(5).repeat_season(input)
+    with pytest.raises(ValueError, match="knows of no season"):
+        made(None).repeat_season(input)
 
 
 def test_evaluate_beside_the_baselines_by_hand() -> None:
@@ -63,12 +68,15 @@ def test_a_forecast_is_in_the_units_of_the_series() -> None:
     torch.testing.assert_close(made.forecast(wave()[begin - 24 : begin]).float(), expected, rtol=1e-5, atol=1e-4)
 
 
-def test_from_last_moves_with_the_level() -> None:
-    made = Forecaster(1, None, 3, hidden=4).eval()
+def test_with_a_base_forecasts_move_with_the_level_and_correct_it() -> None:
     input = torch.randn(8, 2, 1, dtype=torch.float64)
-    made.double()
-    torch.testing.assert_close(made(input + 100), made(input) + 100)
-    without = Forecaster(1, None, 3, hidden=4, from_last=False).double().eval()
+    for base in ("last", "season"):
+        made = Forecaster(1, None, 3, hidden=4, base=base, season=4).double()
+        torch.testing.assert_close(made(input + 100), made(input) + 100)
+        torch.nn.init.zeros_(made.output.weight)
+        torch.nn.init.zeros_(made.output.bias)
+        assert torch.equal(made(input), made.repeat_last(input) if base == "last" else made.repeat_season(input))
+    without = Forecaster(1, None, 3, hidden=4, base="none").double()
     assert (without(input + 100) - without(input)).abs().max() < 10
 
 
@@ -94,6 +102,10 @@ def test_config_makes_it_again() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="Expected loss to be one of mse, mae, got 'rmse'"):
         Forecaster(1, loss="rmse")
+    with pytest.raises(ValueError, match="Expected base to be one of last, season, none, got 'mean'"):
+        Forecaster(1, base="mean")
+    with pytest.raises(ValueError, match='base="season" needs to know its steps'):
+        Forecaster(1, base="season")
     with pytest.raises(ValueError, match=r"Expected targets to be columns from 0 to 1, got \[2\]"):
         Forecaster(2, [2])
     made = Forecaster(2, hidden=3)

@@ -126,6 +126,13 @@ def test_it_learns_what_needs_both_directions(crf: bool) -> None:
     assert model.tag("a the cat cat .")[2:4] == [("cat", "B-VP"), ("cat", "I-VP")]
 
 
+def test_it_begins_with_given_vectors() -> None:
+    made = columns()
+    model = Tagger(made, BIO, hidden=4, vectors={"said": [1.0, 2, 3]})
+    assert model.embeddings[0].weight[made.vocabularies["word"].id("said")].tolist() == [1, 2, 3]
+    assert Tagger.from_config(model.config()).embeddings[0].weight.shape == model.embeddings[0].weight.shape
+
+
 def test_tags_of_nothing_and_config() -> None:
     made = columns()
     model = Tagger(made, BIO, hidden=5, layers=2, dropout=0.5, word_dropout=0.5)

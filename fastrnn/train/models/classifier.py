@@ -19,6 +19,7 @@ from fastrnn.train.models.convolution import Convolution
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.pooling import POOLINGS, pooled
 from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.models.word_input import given_vectors
 from fastrnn.train.step import Step
 
 
@@ -32,6 +33,8 @@ class Classifier(nn.Module):
         pooling: what stands for the sequence: "last", the final states, of both directions if there are two; "mean" or
             "max" of the outputs over the steps of the sequence, padding aside.
         embedding: the size of the embedding of tokens; None for one-hot vectors.
+        vectors: rows of the embedding to begin with: a Word2Vec, its vectors, or a matrix (V, E). E is theirs.
+        frozen: keep the embedding as it is.
         convolution: {"channels", "kernel", "stride"} of a convolution over time before the recurrent layers; with a
             stride the recurrent layers take so many times fewer steps. None for none.
         dense: units of a layer with ReLU between the recurrent layers and the softmax; None for none.
@@ -54,12 +57,18 @@ class Classifier(nn.Module):
         dense: int | None = None,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
+        vectors: Any = None,
+        frozen: bool = False,
     ):
         super().__init__()
         if pooling not in POOLINGS:
             raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {pooling!r}")
         if word_dropout and (isinstance(inputs, int) or inputs.unknown is None):
             raise ValueError("word_dropout reads tokens as unknown: give a vocabulary with an unknown token, or 0")
+        if isinstance(inputs, int) and (vectors is not None or frozen):
+            raise ValueError("vectors and frozen are for the embedding of tokens: give a vocabulary as inputs")
+        rows = None if vectors is None or isinstance(inputs, int) else given_vectors(inputs, vectors)
+        embedding = embedding if rows is None else rows.size(1)
         self.inputs, self.classes, self.pooling, self.word_dropout = inputs, list(classes), pooling, word_dropout
         self._options = {
             "cell": cell,
@@ -72,13 +81,16 @@ class Classifier(nn.Module):
             "dense": dense,
             "dropout": dropout,
             "word_dropout": word_dropout,
+            "frozen": frozen,
         }
         self.dropout = nn.Dropout(dropout)
         if isinstance(inputs, int):
             self.embedding, size = None, inputs
         else:
-            self.embedding = None if embedding is None else nn.Embedding(len(inputs), embedding)
+            self.embedding = None if embedding is None else nn.Embedding(len(inputs), embedding, _weight=rows)
             size = embedding or len(inputs)
+            if frozen and self.embedding is not None:
+                self.embedding.weight.requires_grad_(False)
         self.convolution = None if convolution is None else Convolution(size, **convolution)
         size = size if self.convolution is None else self.convolution.channels
         self.recurrent = Recurrent(cell, size, hidden, layers, bidirectional=bidirectional, dropout=dropout)

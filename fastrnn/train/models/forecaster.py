@@ -16,6 +16,7 @@ from fastrnn.train.models.recurrent import Recurrent
 from fastrnn.train.step import Step
 
 LOSSES = {"mse": mse_loss, "mae": l1_loss}
+BASES = ("last", "season", "none")
 
 
 class Forecaster(nn.Module):
@@ -28,14 +29,17 @@ class Forecaster(nn.Module):
         cell, hidden, layers: the recurrent layers; see :class:`Recurrent`.
         dropout: probability of zeroing an element between layers and of the last state.
         loss: "mse" or "mae", of the scaled values.
-        from_last: predict how the series moves from its last value, and read the window relative to its last values.
-            Helps where the level wanders beyond that of the training part.
-        season: steps after which the series repeats itself, such as 24 for hours of days: :meth:`evaluate` then tells
-            how good a seasonal naive forecast is, too.
+        base: what the forecast is a correction of: "last", the last value again; "season", the last season again; or
+            "none". With a base the window is read relative to its last values, so that the model follows a level that
+            wanders beyond that of the training part.
+        season: steps after which the series repeats itself, such as 24 for hours of days. With one, :meth:`evaluate`
+            tells how good the forecast of the last season again is, too.
+        log: the model's values are logarithms of the series', for one that grows by per cent; :meth:`forecast` takes
+            and gives its own values all the same.
         scaler: between the series' own units, those of :meth:`forecast`, and the model's; None if they are the same.
 
     Raises:
-        ValueError: an unknown loss, or targets that are not among the columns.
+        ValueError: an unknown loss or base, targets that are not among the columns, or no season to be the base.
     """
 
     def __init__(
@@ -49,18 +53,24 @@ class Forecaster(nn.Module):
         layers: int = 1,
         dropout: float = 0.0,
         loss: str = "mse",
-        from_last: bool = True,
+        base: str = "last",
         season: int | None = None,
+        log: bool = False,
         scaler: Scaler | None = None,
     ):
         super().__init__()
         if loss not in LOSSES:
             raise ValueError(f"Expected loss to be one of {', '.join(LOSSES)}, got {loss!r}")
+        if base not in BASES:
+            raise ValueError(f"Expected base to be one of {', '.join(BASES)}, got {base!r}")
+        if season is None and base == "season":
+            raise ValueError('base="season" needs to know its steps; give season=24 for hours of days, or such')
         self.targets = list(range(features) if targets is None else targets)
         if not self.targets or not all(0 <= column < features for column in self.targets):
             raise ValueError(f"Expected targets to be columns from 0 to {features - 1}, got {self.targets}")
         self.features, self.horizon, self.season, self.scaler = features, horizon, season, scaler
-        self.from_last, self._loss = from_last, LOSSES[loss]
+        self.log = log
+        self.base, self._loss = base, LOSSES[loss]
         self._options = {
             "features": features,
             "targets": self.targets,
@@ -70,8 +80,9 @@ class Forecaster(nn.Module):
             "layers": layers,
             "dropout": dropout,
             "loss": loss,
-            "from_last": from_last,
+            "base": base,
             "season": season,
+            "log": log,
         }
         self.recurrent = Recurrent(cell, features, hidden, layers, dropout=dropout)
         self.dropout = nn.Dropout(dropout)
@@ -79,18 +90,22 @@ class Forecaster(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The forecast (B, horizon * C) after windows (T, B, F), in scaled values; a step's columns together."""
-        last = input[-1]
-        _, state = self.recurrent(input - last if self.from_last else input)
+        _, state = self.recurrent(input if self.base == "none" else input - input[-1])
         h = state[0] if isinstance(state, tuple) else state
-        moved = self.output(self.dropout(h[-1]))
-        return moved + self.repeat_last(input) if self.from_last else moved
+        output = self.output(self.dropout(h[-1]))
+        if self.base == "season":
+            return output + self.repeat_season(input)
+        return output + self.repeat_last(input) if self.base == "last" else output
 
     def repeat_last(self, input: Tensor) -> Tensor:
         """The forecast (B, horizon * C) that nothing changes."""
         return input[-1][:, self.targets].repeat(1, self.horizon)
 
-    def repeat_season(self, input: Tensor, season: int) -> Tensor:
+    def repeat_season(self, input: Tensor) -> Tensor:
         """The forecast (B, horizon * C) that the last season comes again and again."""
+        season = self.season
+        if season is None:
+            raise ValueError("this model knows of no season; make it with season=24 for hours of days, or such")
         if len(input) < season:
             raise ValueError(f"a season of {season} steps is longer than the window of {len(input)}")
         steps = len(input) - season + torch.arange(self.horizon) % season
@@ -111,7 +126,7 @@ class Forecaster(nn.Module):
         for batch in batches:
             forecasts = {"": self(batch.input), "repeat_last_": self.repeat_last(batch.input)}
             if self.season is not None:
-                forecasts["repeat_season_"] = self.repeat_season(batch.input, self.season)
+                forecasts["repeat_season_"] = self.repeat_season(batch.input)
             figures = {"loss": self._loss(forecasts[""], batch.target)}
             for name, forecast in forecasts.items():
                 figures |= {f"{name}{kind}": error(forecast, batch.target) for kind, error in LOSSES.items()}
@@ -133,15 +148,23 @@ class Forecaster(nn.Module):
         if not steps.isfinite().all():
             step, column = (int(i) for i in (~steps.isfinite()).nonzero()[0])
             raise ValueError(f"step {step}, column {column} of the history is {float(steps[step, column])}")
-        scaled = steps if self.scaler is None else self.scaler.transform(steps)
+        if self.log and not (steps > 0).all():
+            raise ValueError(f"the model takes logarithms, and the history has {float(steps.min())}")
+        values = steps.log() if self.log else steps
+        scaled = values if self.scaler is None else self.scaler.transform(values)
         was = self.training
         self.eval()
         try:
             output = self(scaled.unsqueeze(1).to(self.output.weight))[0]
         finally:
             self.train(was)
-        output = output.double().cpu().view(self.horizon, len(self.targets))
-        return output if self.scaler is None else self.scaler.inverse(output, self.targets)
+        return self.in_units(output.double().cpu()[None])[0]
+
+    def in_units(self, output: Tensor) -> Tensor:
+        """Outputs or targets (B, horizon * C) in the series' own units: (B, horizon, C)."""
+        values = output.reshape(len(output), self.horizon, len(self.targets))
+        values = values if self.scaler is None else self.scaler.inverse(values, self.targets)
+        return values.exp() if self.log else values
 
     def config(self) -> dict[str, Any]:
         return {**self._options, "scaler": None if self.scaler is None else self.scaler.config()}

@@ -19,6 +19,7 @@ from fastrnn.train.models.crf import LinearChainCRF, bio_rules
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.pooling import beyond
 from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.models.word_input import given_vectors
 from fastrnn.train.step import Step
 
 PADDING = -100  # where there is no tag
@@ -38,6 +39,8 @@ class Tagger(nn.Module):
         dropout: probability of zeroing an element of the embeddings and of the layers' outputs.
         word_dropout: probability of reading a token's first column as unknown in training, so that the model learns
             to do without. Needs an unknown token in that vocabulary.
+        vectors: rows of the first column's embedding to begin with: a Word2Vec, its vectors, or a matrix (V, E), whose
+            E that embedding then has.
         crf: score whole paths of tags, by a linear-chain CRF; else each tag by itself, by a softmax.
     """
 
@@ -54,9 +57,13 @@ class Tagger(nn.Module):
         column_embedding: int = 25,
         dropout: float = 0.0,
         word_dropout: float = 0.0,
+        vectors: Any = None,
         crf: bool = True,
     ):
         super().__init__()
+        first, *others = columns.vocabularies.values()
+        rows = None if vectors is None else given_vectors(first, vectors)
+        embedding = embedding if rows is None else rows.size(1)
         self.columns, self.tags = columns, list(tags)
         self._options = {
             "cell": cell,
@@ -69,12 +76,14 @@ class Tagger(nn.Module):
             "word_dropout": word_dropout,
             "crf": crf,
         }
-        first, *others = columns.vocabularies.values()
         if word_dropout and first.unknown is None:
             raise ValueError("word_dropout reads words as unknown, and the vocabulary has no unknown token")
         self.word_dropout = word_dropout
         self.embeddings = nn.ModuleList(
-            [nn.Embedding(len(first), embedding), *(nn.Embedding(len(each), column_embedding) for each in others)]
+            [
+                nn.Embedding(len(first), embedding, _weight=rows),
+                *(nn.Embedding(len(each), column_embedding) for each in others),
+            ]
         )
         self.dropout = nn.Dropout(dropout)
         size = embedding + column_embedding * len(others)

@@ -41,7 +41,7 @@ def given_vectors(vocabulary: Vocabulary, vectors: Any) -> Tensor:
     if isinstance(vectors, Tensor):
         if vectors.dim() != 2 or len(vectors) != len(vocabulary):
             raise ValueError(f"Expected vectors of shape ({len(vocabulary)}, E), got {list(vectors.shape)}")
-        return vectors.detach().float()
+        return vectors.detach().float().clone()  # training is not to write into the caller's
     table = getattr(vectors, "wv", vectors)
     known = [row for row, token in enumerate(vocabulary.tokens) if token in table]
     if not known:

@@ -1,0 +1,216 @@
+"""One class for each sequence: what Python's docstrings are about, the polarity of sentences, digits pixel by pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fastrnn.train.data import readers
+from fastrnn.train.data.arrays import Arrays
+from fastrnn.train.data.batch import Labelled
+from fastrnn.train.data.bucketed import Bucketed
+from fastrnn.train.data.made.topics import topics
+from fastrnn.train.data.readers.polarity import CLASSES as POLARITY
+from fastrnn.train.data.splitting import split
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.classifier import Classifier
+from fastrnn.train.models.pooling import POOLINGS
+from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.task import Generation, Prepared
+
+Text = tuple[str, int]  # and its class
+EXAMPLE = "return the path of a temporary file that is deleted as soon as it is closed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(FitSettings):
+    """Texts, or pictures that are read a pixel a step; see :class:`fastrnn.train.models.Classifier`."""
+
+    data: str | None = setting(
+        None,
+        "A CSV file with columns text and label; the sentence polarity data set; or MNIST's folder. By default "
+        "sentences of the docstrings of Python's library, by subject.",
+    )
+    hidden: int = setting(100, "Hidden units of each layer and direction.", least=1)
+    dropout: float = setting(
+        0.5, "Probability of zeroing an element of embeddings, between and behind layers.", least=0
+    )
+    batch: int = setting(50, "Sequences in a batch.", least=1)
+    epochs: int = setting(12, "Passes over the data.", least=1)
+    clip: float | None = setting(5.0, "Largest norm of the gradient.", least=0)
+    patience: int | None = setting(4, "Stop after so many epochs without a better validation.", least=0)
+    bidirectional: bool = setting(True, "Read from both ends.")
+    pooling: str = setting("max", "What stands for a sequence: the last state, or of all outputs.", choices=POOLINGS)
+    dense: int | None = setting(None, "Units of a layer between the recurrent ones and the softmax.", least=1)
+    channels: int | None = setting(None, "Filters of a convolution before the recurrent layers.", least=1)
+    kernel: int = setting(5, "Steps that each of its filters sees.", least=1)
+    stride: int = setting(1, "Steps from one of its outputs to the next.", least=1)
+    embedding: int = setting(100, "Features that stand for a word.", least=1)
+    word2vec: int = setting(10, "Epochs of Word2Vec on the training text, for the embedding to begin with.", least=0)
+    frozen: bool = setting(False, "Keep the embedding as it is then.")
+    word_dropout: float = setting(0.1, "Probability of reading a word as unknown in training.", least=0)
+    min_count: int = setting(2, "How often a word has to occur to be in the vocabulary.", least=1)
+    permuted: bool = setting(False, "Pictures: read the pixels in one random order.")
+
+
+class Parts(NamedTuple):
+    train: Sequence[Text]
+    valid: Sequence[Text]
+    test: Sequence[Text]
+
+
+def prepare(settings: Settings) -> Prepared:
+    if settings.data is not None and _is_mnist(Path(settings.data)):
+        return _pictures(settings)
+    parts, classes = _texts(settings)
+    vocabulary = Vocabulary.build([text for text, _ in parts.train], min_count=settings.min_count, pad="<pad>")
+    model = Classifier(vocabulary, classes, vectors=_vectors(settings, parts.train), **_options(settings))
+    return Prepared(
+        model,
+        _bucketed(settings, vocabulary, parts.train, shuffle=True),
+        _bucketed(settings, vocabulary, parts.valid, shuffle=False),
+        _bucketed(settings, vocabulary, parts.test, shuffle=False),
+        fit={"monitor": "accuracy"},
+        about={
+            "texts to train, validate and test": ", ".join(f"{len(part):,}" for part in parts),
+            "in the vocabulary": f"{len(vocabulary):,}",
+            "classes": ", ".join(classes),
+        },
+    )
+
+
+def samples(model: Classifier, prepared: Prepared) -> str:
+    """Ten sequences of the test part, with their class and the one that the model finds most probable."""
+    rows: list[str] = []
+    for batch in prepared.test or prepared.valid or prepared.train:
+        for row in range(min(len(batch.target), 10 - len(rows))):
+            steps = batch.input[:, row] if batch.lengths is None else batch.input[: batch.lengths[row], row]
+            text = f"picture {row}"
+            if isinstance(model.inputs, Vocabulary):
+                steps = [model.inputs.tokens[i] for i in steps.tolist()]
+                text = " ".join(steps)
+            found, chance = _classified(model, steps)[0]
+            text = text if len(text) < 80 else f"{text[:77]}…"
+            rows.append(f"| {text.replace('|', '/')} | {model.classes[batch.target[row]]} | {found} | {chance:.2f} |")
+        if len(rows) >= 10:
+            break
+    return "\n".join(["| | class | found | probability |", "| :-- | :-- | :-- | --: |", *rows])
+
+
+def batches(settings: Settings, model: Classifier) -> Any:
+    """What `fastrnn evaluate` measures: all of a CSV file, or MNIST's test part."""
+    if settings.data is None:
+        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+    if not isinstance(model.inputs, Vocabulary):
+        found = readers.read_mnist(settings.data)
+        return _arrays(settings, found.test_images, found.test_labels, shuffle=False)
+    texts, classes = _read(settings.data)
+    if missing := set(classes) - set(model.classes):
+        raise ValueError(f"{settings.data} has classes that the model lacks: {', '.join(sorted(missing))}")
+    own = [(text, model.classes.index(classes[label])) for text, label in texts]
+    return _bucketed(settings, model.inputs, own, shuffle=False)
+
+
+def generate(model: Classifier, prompt: str | None, options: Generation) -> str:
+    """The classes of a text with their probabilities."""
+    if not isinstance(model.inputs, Vocabulary):
+        raise ValueError("this model reads pictures; type fastrnn evaluate RUN --data FOLDER")
+    prompt = EXAMPLE if prompt is None else prompt
+    return f"{prompt}\n" + "\n".join(f"{chance:6.3f} {name}" for name, chance in model.classify(prompt.lower()))
+
+
+def _classified(model: Classifier, steps: Any) -> list[tuple[str, float]]:
+    try:
+        return model.classify(steps)
+    except ValueError:  # none of the words is known
+        return [("none of its words is known", 0.0)]
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    convolution: Mapping[str, int] | None = None
+    if settings.channels is not None:
+        convolution = {"channels": settings.channels, "kernel": settings.kernel, "stride": settings.stride}
+    names = ("cell", "hidden", "layers", "bidirectional", "pooling", "dense", "dropout")
+    return {**{name: getattr(settings, name) for name in names}, "convolution": convolution} | (
+        {}
+        if settings.data is not None and _is_mnist(Path(settings.data))
+        else {"embedding": settings.embedding, "word_dropout": settings.word_dropout, "frozen": settings.frozen}
+    )
+
+
+def _texts(settings: Settings) -> tuple[Parts, list[str]]:
+    """A tenth each to validate and to test; of the docstrings, the sentences that are held out to test."""
+    if settings.data is None:
+        made = topics(seed=settings.seed)
+        train, valid = split(made.train, (0.9, 0.1), settings.seed)
+        return Parts(train, valid, made.held_out), made.classes
+    texts, classes = _read(settings.data)
+    return Parts(*split(texts, (0.8, 0.1, 0.1), settings.seed)), classes
+
+
+def _read(data: str) -> tuple[list[Text], list[str]]:
+    path = Path(data)
+    if path.is_dir() or path.suffix == ".zip":
+        return readers.read_polarity(path), list(POLARITY)
+    table = readers.read_table(path, text=("text", "label"), delimiter="\t" if path.suffix == ".tsv" else ",")
+    classes = sorted(set(table["label"].tolist()))
+    if len(classes) < 2:
+        raise ValueError(f"{data} has one label, {classes[0]!r}; there is nothing to tell apart")
+    return list(zip(table["text"].tolist(), map(classes.index, table["label"].tolist()), strict=True)), classes
+
+
+def _vectors(settings: Settings, train: Sequence[Text]) -> Any:
+    """Word vectors of the training text, without its labels."""
+    if not settings.word2vec:
+        return None
+    from fastrnn.word2vec import Word2Vec
+
+    return Word2Vec(
+        [text.split() for text, _ in train],
+        vector_size=settings.embedding,
+        sg=1,
+        min_count=settings.min_count,
+        epochs=settings.word2vec,
+        seed=settings.seed + 1,
+        workers=1,
+    )
+
+
+def _bucketed(settings: Settings, vocabulary: Vocabulary, texts: Sequence[Text], *, shuffle: bool) -> Bucketed:
+    items = [(vocabulary.encode(text), label) for text, label in texts]
+    return Bucketed(items, settings.batch, into=Labelled, pad=vocabulary.pad or 0, seed=settings.seed, shuffle=shuffle)
+
+
+def _is_mnist(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("train-images*"))
+
+
+def _pictures(settings: Settings) -> Prepared:
+    """The last twelfth of MNIST's training part validates: 5,000 pictures of 60,000."""
+    assert settings.data is not None
+    found = readers.read_mnist(settings.data)
+    held = len(found.train_labels) // 12
+    images, labels = found.train_images, found.train_labels
+    return Prepared(
+        Classifier(1, [str(digit) for digit in range(10)], **_options(settings)),
+        _arrays(settings, images[:-held], labels[:-held], shuffle=True),
+        _arrays(settings, images[-held:], labels[-held:], shuffle=False),
+        _arrays(settings, found.test_images, found.test_labels, shuffle=False),
+        fit={"monitor": "accuracy"},
+        about={"pictures to train, validate and test": f"{len(labels) - held:,}, {held:,}, {len(found.test_labels):,}"},
+    )
+
+
+def _arrays(settings: Settings, images: Any, labels: Any, *, shuffle: bool) -> Arrays:
+    return Arrays(
+        images,
+        labels,
+        settings.batch,
+        pixels=True,
+        permuted=0 if settings.permuted else None,
+        scale=1 / 255,
+        seed=settings.seed,
+        shuffle=shuffle,
+    )

@@ -1,0 +1,166 @@
+"""The next values of a series: waves that are made here, or a CSV file's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastrnn.train.data.made.series import waves
+from fastrnn.train.data.readers import read_table
+from fastrnn.train.data.series import Series, Windows
+from fastrnn.train.models.forecaster import BASES, LOSSES, Forecaster
+from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.task import Generation, Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(FitSettings):
+    """A forecast of all steps of the horizon at once; see :class:`fastrnn.train.models.Forecaster`."""
+
+    data: str | None = setting(None, "A CSV file; by default made waves with a day, a week, a trend and noise.")
+    hidden: int = setting(64, "Hidden units of each layer.", least=1)
+    dropout: float = setting(0.2, "Probability of zeroing an element between layers and of the last state.", least=0)
+    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+    patience: int | None = setting(4, "Stop after so many epochs without a better validation.", least=0)
+    columns: Sequence[str] | None = setting(None, "Columns that the model sees; by default all of numbers.")
+    targets: Sequence[str] | None = setting(None, "Columns that it predicts; by default all that it sees.")
+    window: int = setting(96, "Steps that it sees.", least=1)
+    horizon: int = setting(24, "Steps ahead.", least=1)
+    season: int | None = setting(None, "Steps after which the series repeats itself, as a baseline.", least=1)
+    split: Sequence[float] = setting(
+        (0.7, 0.1, 0.2), "Training, validation and test part: shares, or numbers of steps such as [8640, 2880, 2880]."
+    )
+    log: bool = setting(False, "Learn the logarithms, for a series that grows by per cent.")
+    loss: str = setting("mse", "What to minimise: mean squared or absolute error.", choices=tuple(LOSSES))
+    base: str = setting(
+        "last", "What the forecast corrects: the last value again, the last season, none.", choices=BASES
+    )
+
+
+def prepare(settings: Settings) -> Prepared:
+    values, names, targets = _values(settings)
+    series = _series(settings, values, targets)
+    season = settings.season if settings.season is not None or settings.data is not None else 24
+    if season is not None and season > settings.window:
+        raise ValueError(f"season is {season}, longer than the window of {settings.window}; give a longer window")
+    model = Forecaster(
+        len(names),
+        targets,
+        settings.horizon,
+        cell=settings.cell,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        dropout=settings.dropout,
+        loss=settings.loss,
+        base=settings.base,
+        log=settings.log,
+        season=season,
+        scaler=series.scaler,
+    )
+    return Prepared(
+        model,
+        series.train,
+        series.valid,
+        series.test,
+        about={
+            "columns": ", ".join(names),
+            "predicted": ", ".join(names[each] for each in targets),
+            "steps to train, validate and test": ", ".join(f"{end - begin:,}" for begin, end in series.parts),
+        },
+    )
+
+
+def samples(model: Forecaster, prepared: Prepared) -> str:
+    """The errors beside those of forecasts that need no model, and the first forecast of the test part."""
+    windows: Windows = prepared.test or prepared.valid or prepared.train
+    found = model.evaluate(windows)
+    rows = [f"| the model | {found['mse']:.4f} | {found['mae']:.4f} |"]
+    rows.append(f"| the last value again | {found['repeat_last_mse']:.4f} | {found['repeat_last_mae']:.4f} |")
+    if model.season is not None:
+        rows.append(f"| the last season again | {found['repeat_season_mse']:.4f} | {found['repeat_season_mae']:.4f} |")
+    table = [
+        "Of scaled values:",
+        "",
+        "| forecast | mean squared error | mean absolute error |",
+        "| :-- | --: | --: |",
+        *rows,
+    ]
+    batch = next(iter(windows))
+    first, came = model.in_units(model(batch.input[:, :1])), model.in_units(batch.target[:1])
+    steps = [
+        f"| {step + 1} | {_numbers(first[0, step])} | {_numbers(came[0, step])} |"
+        for step in range(min(model.horizon, 8))
+    ]
+    return "\n".join([*table, "", "| step | forecast | what came |", "| --: | :-- | :-- |", *steps])
+
+
+def batches(settings: Settings, model: Forecaster) -> Windows:
+    """What `fastrnn evaluate` measures: all of a CSV file, scaled as the training part was."""
+    if settings.data is None:
+        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+    values, names, targets = _values(settings)
+    if (len(names), targets) != (model.features, model.targets):
+        raise ValueError(f"the model reads {model.features} columns; {settings.data} has {', '.join(names)}")
+    scaled = values if model.scaler is None else model.scaler.transform(values)
+    whole = Series(
+        scaled,
+        settings.window,
+        settings.horizon,
+        batch=settings.batch,
+        split=(1.0, 0.0, 0.0),
+        targets=targets,
+        scale=False,
+    )
+    return whole.train
+
+
+def generate(model: Forecaster, prompt: str | None, options: Generation) -> str:
+    """The next steps after a history: a CSV file, or numbers of a series with one column."""
+    if prompt is None:
+        history = waves(200, columns=model.features)
+    elif prompt.endswith(".csv"):
+        history = read_table(prompt).numbers()
+    else:
+        try:
+            history = np.array([float(number) for number in prompt.replace(",", " ").split()])
+        except ValueError as error:
+            raise ValueError(f"Expected numbers, or a file that ends in .csv, got {prompt!r:.60}") from error
+    return "\n".join(_numbers(step) for step in model.forecast(history))
+
+
+def _values(settings: Settings) -> tuple[np.ndarray, list[str], list[int]]:
+    """The table (T, F), the names of its columns, and which of them are predicted."""
+    if settings.data is None:
+        values, names = waves(3000, seed=settings.seed), ["waves"]
+    else:
+        table = read_table(settings.data)
+        names = list(settings.columns or [each for each in table.names if table[each].dtype.kind == "f"])
+        values = table.numbers(names)
+    if settings.log:
+        if (values <= 0).any():
+            raise ValueError("log is for values above 0, and the series has others; leave it out")
+        values = np.log(values)
+    wanted = list(settings.targets or names)
+    if unknown := [each for each in wanted if each not in names]:
+        raise ValueError(f"there is no column {unknown[0]!r} to predict, only {', '.join(names)}")
+    return values, names, [names.index(each) for each in wanted]
+
+
+def _series(settings: Settings, values: np.ndarray, targets: list[int]) -> Series:
+    steps = all(float(each).is_integer() for each in settings.split) and sum(settings.split) > 1
+    return Series(
+        values,
+        settings.window,
+        settings.horizon,
+        batch=settings.batch,
+        split=[int(each) for each in settings.split] if steps else settings.split,
+        targets=targets,
+        seed=settings.seed,
+    )
+
+
+def _numbers(row: Any) -> str:
+    return " ".join(f"{value:.4g}" for value in row.tolist())
