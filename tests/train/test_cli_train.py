@@ -1,9 +1,9 @@
 """`fastrnn train`, `generate`, `complete` and `evaluate`: what they print, write and refuse."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import typer
@@ -13,6 +13,7 @@ from fastrnn.console import Commands
 from fastrnn.train import cli, tasks
 from tests.train import fake_task
 
+ROOT = Path(__file__).parents[2]
 QUICK = ("--set", "epochs=1")
 
 
@@ -142,6 +143,16 @@ def test_help_does_not_wait_for_torch() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def two_processes(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "fastrnn", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+@pytest.mark.skipif(sys.platform != "linux", reason="gloo and torchrun")
+def test_under_torchrun_one_process_writes_and_speaks(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abcd efgh " * 200)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fastrnn"]
+    settings = ("hidden=8", "embedding=8", "batch=4", "steps=8", "epochs=1")
+    command += ["train", "chars", "--data", "text.txt", *(part for each in settings for part in ("--set", each))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("On the test data") == 1
+    assert (tmp_path / "out" / "chars" / "report.md").exists()
