@@ -15,9 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastrnn._saving import replacing
 from fastrnn.train.evaluation import length
-from fastrnn.train.saving import contents, differing, safetensors, without_twins
+from fastrnn.train.saving import contents, differing, safetensors, store, without_twins
 from fastrnn.train.tree import pack, unpack
 
 KIND = "fastrnn.train checkpoint 1"
@@ -35,14 +34,7 @@ def save(file: Path, state: dict[str, Any]) -> None:
     unique, twins = without_twins(tensors)
     about = {"kind": KIND, "state": json.dumps(packed), "tied": json.dumps(twins)}
     data = safetensors().torch.save({name: tensor.detach().contiguous() for name, tensor in unique.items()}, about)
-    try:
-        with replacing(file) as out:
-            out.write(data)
-    except OSError as error:
-        before = (
-            "the checkpoint before it is whole: make room and resume" if file.exists() else "there is none before it"
-        )
-        raise OSError(error.errno, f"{error.strerror}; the checkpoint was not written, {before}", str(file)) from error
+    store(file, data)
 
 
 def load(file: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import warnings
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -125,8 +124,8 @@ class Processes(World):
         return mine + [(group[-1], False)] * missing
 
     def wrap(self, model: nn.Module, loss: Loss) -> Loss:
-        # A step may leave parameters without a gradient, such as the clusters of an adaptive softmax.
-        warnings.filterwarnings("ignore", "find_unused_parameters=True was specified", UserWarning)
+        # A step may leave parameters without a gradient, such as the clusters of an adaptive softmax. Where none does,
+        # torch says once that it looked in vain; it cannot be told not to.
         self.parallel = parallel = DistributedDataParallel(_Loss(model, loss), find_unused_parameters=True)
         return lambda model, batch, state: Step(*parallel(batch, state))
 

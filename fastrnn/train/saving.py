@@ -61,8 +61,21 @@ def write(file: str | PathLike[str], tensors: dict[str, Tensor], model: Any) -> 
     config = model.config() if callable(getattr(model, "config", None)) else None
     about = {"kind": KIND, "model": type(model).__name__, "config": json.dumps(config), "tied": json.dumps(tied)}
     data = safetensors().torch.save({name: tensor.detach().contiguous() for name, tensor in unique.items()}, about)
-    with replacing(file) as out:
-        out.write(data)
+    store(Path(file), data)
+
+
+def store(file: Path, data: bytes) -> None:
+    """Write a file beside the old one and put it in its place.
+
+    Raises:
+        OSError: it could not be written, such as for a full disc; it says what is there now.
+    """
+    try:
+        with replacing(file) as out:
+            out.write(data)
+    except OSError as error:
+        now = "the one before it is whole" if file.exists() else "there was none before it"
+        raise OSError(error.errno, f"{error.strerror}: the file was not written, {now}", str(file)) from error
 
 
 def load(file: str | PathLike[str], *, into: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""A small model and its batches, which the tests of the loop share."""
+"""Small models and their batches, which the tests of the loop share."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fastrnn.train import Step
-from fastrnn.train.data import Window
+from fastrnn.train.data import Labelled, Window
 
 
 class Counter(nn.Module):
@@ -38,3 +38,38 @@ def windows(count: int, steps: int = 6, rows: int = 3) -> list[Window]:
 
 def weights(model: nn.Module) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+class Lengths(nn.Module):
+    """Classifies ragged sequences in float64: the mean of what it reads, up to each one's length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 3)
+        self.double()
+
+    def loss(self, batch: Labelled, state: Any = None) -> Step:
+        assert batch.lengths is not None
+        there = torch.arange(len(batch.input))[:, None] < batch.lengths
+        logits = (self.embedding(batch.input) * there[..., None]).sum(0) / batch.lengths[:, None]
+        return Step(nn.functional.cross_entropy(logits, batch.target), len(batch.target))
+
+
+def words() -> list[Labelled]:
+    """Batches of 5, 1 and 4 sequences."""
+    shapes = ((6, 5), (3, 1), (4, 4))
+    return [
+        Labelled(
+            torch.arange(steps * rows).reshape(steps, rows) % 7, torch.arange(rows) % steps + 1, torch.arange(rows) % 3
+        )
+        for steps, rows in shapes
+    ]
+
+
+def rows_of(*sizes: int) -> list[Tensor]:
+    """Batches of so many rows of three numbers."""
+    return [torch.arange(size * 3, dtype=torch.float64).reshape(size, 3) / 10 - size / 7 for size in sizes]
+
+
+def squares(model: nn.Module, batch: Tensor, state: Any) -> Step:
+    return Step(model(batch).pow(2).mean(), len(batch))
