@@ -288,6 +288,13 @@ class TestUse:
         assert model.complete("that", seed=1) == model.complete("that", seed=1)
         assert len(model.complete("this is", n=3, length=2, stop=False)) == 3
 
+    @pytest.mark.parametrize("options", [{"seed": 0}, {"beam": 2}])
+    def test_a_sentence_ends_where_nothing_but_an_unknown_word_was_seen(self, options):
+        vocabulary = Vocabulary(["<unk>", "<eos>", "a", "b"], unknown="<unk>", eos="<eos>")
+        model = NGram(vocabulary, 3, "ml").count("a b c d\na b c d\n")
+        assert model.next("a b", top=1) == [("<unk>", 1.0)]
+        assert model.complete("a", length=5, **options) == "a b"
+
     def test_begin_of_sentence_word(self):
         vocabulary = Vocabulary(["<s>", "</s>", "a", "b"], bos="<s>", eos="</s>")
         model = NGram(vocabulary, 3, "ml").count(["<s>", "a", "b", "</s>", "<s>", "a", "</s>"])

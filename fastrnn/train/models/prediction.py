@@ -217,12 +217,15 @@ class Predictor:
         return [hypothesis.tokens for hypothesis in found[0][:n]]
 
     def _writable(self, log_probabilities: Tensor) -> Tensor:
-        """Without the tokens that are no text."""
+        """Without the tokens that are no text. Where nothing else is possible, as n-grams may say, a sentence ends."""
         vocabulary = self.vocabulary
         never = [token for token in {vocabulary.unknown, vocabulary.bos, vocabulary.pad} if token is not None]
         if not never:
             return log_probabilities
-        return log_probabilities.index_fill(1, torch.tensor(never, device=log_probabilities.device), -torch.inf)
+        found = log_probabilities.index_fill(1, torch.tensor(never, device=log_probabilities.device), -torch.inf)
+        if vocabulary.eos is not None:
+            found[:, vocabulary.eos].masked_fill_(found.isneginf().all(1), 0.0)
+        return found
 
     def _joined(self, text: Text, prompt: list[int], added: list[int]) -> str:
         """The user's own text, so that a word read as unknown stands there, and what was added to it."""
