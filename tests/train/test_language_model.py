@@ -235,6 +235,27 @@ def test_it_learns_a_grammar_to_its_entropy_and_says_it():
     assert all(word in WORDS[2:] for word in sentence)
 
 
+def test_fit_trains_it_as_a_script_with_torch_alone_would():
+    ours = model(init_uniform=0.1)
+    embedding, lstm, output = torch.nn.Embedding(len(WORDS), 6), torch.nn.LSTM(6, 6, 2), torch.nn.Linear(6, len(WORDS))
+    embedding.load_state_dict(ours.embedding.state_dict())
+    lstm.load_state_dict(ours.recurrent.layers[0].state_dict())
+    output.load_state_dict(ours.output.state_dict())
+    theirs = [*embedding.parameters(), *lstm.parameters(), *output.parameters()]
+    optimizer, state = torch.optim.SGD(theirs, 20.0), None
+    data = [window(seed=seed, first=seed == 0) for seed in range(4)]
+    for batch in data:
+        hidden, (h, c) = lstm(embedding(batch.input), state)
+        state = h.detach(), c.detach()
+        optimizer.zero_grad()
+        cross_entropy(output(hidden).flatten(0, 1), batch.target.flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(theirs, 0.25)
+        optimizer.step()
+    train.fit(ours, data, epochs=1, optimizer="sgd", lr=20.0, clip=0.25, stateful=True, progress=False)
+    for ours_, theirs_ in zip(ours.parameters(), theirs, strict=True):
+        torch.testing.assert_close(ours_, theirs_, rtol=1e-4, atol=1e-5)
+
+
 def test_characters_are_measured_in_bits_too():
     net = LanguageModel(Vocabulary.build("to be or not", tokenizer="characters", unknown=None), **SMALL)
     data = LanguageBatches(net.vocabulary.encode("to be or not to be"), batch=1, steps=4)

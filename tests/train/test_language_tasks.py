@@ -56,6 +56,17 @@ def test_characters_of_a_file(folder):
     assert task.samples(prepared.model, prepared).count("```") == 2
 
 
+def test_subwords_of_a_file(folder):
+    pytest.importorskip("tokenizers")
+    task, _, prepared = trained(
+        "lm", data=str(folder / "train.txt"), tokenizer="subwords", max_vocabulary=300, epochs=1
+    )
+    vocabulary = prepared.model.vocabulary
+    assert vocabulary.decode(prepared.train.tokens[:12]).startswith("th")
+    assert vocabulary.eos is None  # a newline is a token like others
+    assert "> this is a" in task.samples(prepared.model, prepared)
+
+
 def test_word_vectors_from_a_file_stand_in_the_embedding(folder):
     file = folder / "vectors.txt"
     file.write_text("2 3\ncat 1 2 3\ndog 4 5 6\n")

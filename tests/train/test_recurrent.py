@@ -160,3 +160,16 @@ def test_the_same_model_on_torch_draws_the_same_masks(cell, options):
 def test_what_cannot_be_is_refused(arguments, options, message):
     with pytest.raises(ValueError, match=message):
         Recurrent(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([3, 0], "Expected lengths from 1 to the 5 steps of the input, got 0 for row 1"),
+        ([6, 1], "Expected lengths from 1 to the 5 steps of the input, got 6 for row 0"),
+        ([5], r"Expected 2 lengths for a batch of 2, got shape \[1\]"),
+    ],
+)
+def test_lengths_that_do_not_fit_are_refused(lengths, message):
+    with pytest.raises(ValueError, match=message):
+        Recurrent("gru", 3, 4)(torch.zeros(5, 2, 3), None, torch.tensor(lengths))

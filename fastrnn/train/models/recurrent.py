@@ -54,8 +54,8 @@ class Recurrent(torch.nn.Module):
     ``layers`` are fastrnn's, so :func:`fastrnn.to_torch` turns them into torch.nn's.
 
     Raises:
-        ValueError: an unknown cell, or a probability that is not in [0, 1).
-        RuntimeError: sizes, states or lengths that do not fit.
+        ValueError: an unknown cell, a probability that is not in [0, 1), or a length that is not from 1 to T.
+        RuntimeError: sizes or states that do not fit.
     """
 
     def __init__(
@@ -102,6 +102,8 @@ class Recurrent(torch.nn.Module):
         return self.dropout if self.num_layers > 1 else 0.0  # torch.nn warns where there is nothing between
 
     def forward(self, input: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        if lengths is not None:
+            lengths = _checked(lengths.cpu(), input)
         first, between, last = self.locked_dropout
         rates = [*[between] * (len(self.layers) - 1), last]
         output, states = locked(input, first, self.training), []
@@ -114,7 +116,7 @@ class Recurrent(torch.nn.Module):
     def _run(self, layer: Any, input: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         if lengths is None:
             return self._call(layer, input, state)
-        packed = pack_padded_sequence(input, lengths.cpu(), enforce_sorted=False)
+        packed = pack_padded_sequence(input, lengths, enforce_sorted=False)
         output, final = self._call(layer, packed, state)
         return pad_packed_sequence(output, total_length=input.size(0))[0], final
 
@@ -147,6 +149,17 @@ def locked(input: Tensor, rate: float, training: bool) -> Tensor:
     if not (training and rate):
         return input
     return input * dropout(input.new_ones(1, *input.shape[1:]), rate)
+
+
+def _checked(lengths: Tensor, input: Tensor) -> Tensor:
+    steps, batch = input.shape[:2]
+    if lengths.shape != (batch,):
+        raise ValueError(f"Expected {batch} lengths for a batch of {batch}, got shape {list(lengths.shape)}")
+    wrong = ((lengths < 1) | (lengths > steps)).nonzero().flatten().tolist()
+    if wrong:
+        row = wrong[0]
+        raise ValueError(f"Expected lengths from 1 to the {steps} steps of the input, got {lengths[row]} for row {row}")
+    return lengths
 
 
 def _joined(states: list[State]) -> State:

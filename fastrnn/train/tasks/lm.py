@@ -14,6 +14,7 @@ from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Prepared
 
 PROMPT = "this is a"
+TOKENIZERS = ("words", "subwords")  # for characters there is a task of their own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Settings(LanguageSettings):
     epochs: int = setting(12, "Passes over the data.", least=1)
     lr: float = setting(3e-3, "Learning rate at the start.", least=0)
     clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+    tokenizer: str = setting("words", "What a token is; subwords need pip install tokenizers.", choices=TOKENIZERS)
     min_count: int = setting(2, "How often a word has to occur to be in the vocabulary.", least=1)
     vectors: str | None = setting(None, "A file of word vectors to begin with, in word2vec's format.")
     frozen: bool = setting(False, "Keep the vectors as they are.")
@@ -34,19 +36,25 @@ class Settings(LanguageSettings):
 def prepare(settings: Settings) -> Prepared:
     corpus = documentation_words() if settings.data is None else language.read(settings.data, (0.9, 0.05, 0.05))
     vocabulary = Vocabulary.build(
-        corpus.train, max_size=settings.max_vocabulary, min_count=settings.min_count, eos="<eos>"
+        corpus.train,
+        tokenizer=settings.tokenizer,
+        max_size=settings.max_vocabulary,
+        min_count=settings.min_count,
+        eos="<eos>" if settings.tokenizer == "words" else None,  # subwords have the newline itself
     )
     return language.prepare(settings, corpus, vocabulary, vectors=_vectors(settings.vectors))
 
 
 def samples(model: Predictor, prepared: Prepared) -> str:
     """What comes after a few words, and three sentences that begin with them."""
-    known = all(word in model.vocabulary for word in PROMPT.split())
+    known = all(word in model.vocabulary for word in model.vocabulary.split(PROMPT))
     prompt = PROMPT if known else model.vocabulary.tokens[2]
     rows = [f"| {token} | {probability:.3f} |" for token, probability in model.next(prompt, top=5)]
     sentences = model.complete(prompt, n=3, length=40, temperature=0.7, seed=0)
     table = "\n".join(["| next | probability |", "| :-- | --: |", *rows])
-    return f"After “{prompt}”:\n\n{table}\n\n" + "\n\n".join(f"> {sentence}" for sentence in sentences)
+    return f"After “{prompt}”:\n\n{table}\n\n" + "\n\n".join(
+        "> " + sentence.replace("\n", "\n> ") for sentence in sentences
+    )
 
 
 batches = language.batches
