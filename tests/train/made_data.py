@@ -100,7 +100,8 @@ def timeseries(folder: Path, chance: random.Random) -> None:
     rows = [f"date,{','.join(names)}"]
     for hour in range(24 * 40):
         values = [np.sin(hour / 24 * 2 * np.pi + each) * 5 + 10 + chance.random() for each in range(len(names))]
-        rows.append(f"2016-07-{1 + hour // 24:02} {hour % 24:02}:00:00,{','.join(f'{value:.6f}' for value in values)}")
+        date = np.datetime64("2016-07-01T00") + hour
+        rows.append(f"{str(date).replace('T', ' ')}:00:00,{','.join(f'{value:.6f}' for value in values)}")
     (folder / "ETTh1.csv").write_text("\n".join(rows) + "\n")
     rows = ['"Month","Passengers"']
     for month in range(144):

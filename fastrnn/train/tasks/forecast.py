@@ -34,7 +34,7 @@ class Settings(FitSettings):
         (0.7, 0.1, 0.2), "Training, validation and test part: shares, or numbers of steps such as [8640, 2880, 2880]."
     )
     log: bool = setting(False, "Learn the logarithms, for a series that grows by per cent.")
-    loss: str = setting("mse", "What to minimise: mean squared or absolute error.", choices=tuple(LOSSES))
+    error: str = setting("mse", "What to minimise: mean squared or absolute error.", choices=tuple(LOSSES))
     base: str = setting(
         "last", "What the forecast corrects: the last value again, the last season, none.", choices=BASES
     )
@@ -54,7 +54,7 @@ def prepare(settings: Settings) -> Prepared:
         hidden=settings.hidden,
         layers=settings.layers,
         dropout=settings.dropout,
-        loss=settings.loss,
+        loss=settings.error,
         base=settings.base,
         log=settings.log,
         season=season,
