@@ -59,7 +59,10 @@ def compiled() -> dict[str, Any]:
     extension = CUDAExtension if cuda else CppExtension
     layers = extension(
         "fastrnn._C",
-        sources("*.cpp") + sources("cpu/*.cpp") + (sources("cuda/*.cpp") + sources("cuda/*.cu") if cuda else []),
+        sources("*.cpp")
+        + sources("cpu/*.cpp")
+        + sources("loss/*.cpp")
+        + (sources("cuda/*.cpp") + sources("cuda/*.cu") if cuda else []),
         include_dirs=cuda_include_dirs() if cuda else [],
         define_macros=[("FASTRNN_WITH_CUDA", None)] if cuda else [],
         extra_compile_args={"cxx": flags, "nvcc": ["-std=c++20", "-O3", "--expt-relaxed-constexpr"]},

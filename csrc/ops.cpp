@@ -21,6 +21,12 @@
 // backward returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
 // infer is all layers of forward at once, without saving, for compiled graphs: one call instead of several operators a
 // layer. On the CPU.
+//
+// linear_cross_entropy is fastrnn/losses.py's of class indices, input (N, H). With its loss it returns the gradients of
+// input, linear_weight and linear_bias that `needs` asks for (or, where there will be a backward pass, those that it
+// will be asked for), in the dtype that they are computed in, for an incoming gradient of one. The others are empty, as
+// all are without a reduction. linear_cross_entropy_backward returns them for any incoming gradient, in the dtypes of
+// the operands.
 TORCH_LIBRARY(fastrnn, m) {
   m.def(
       "infer(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, int num_layers, "
@@ -32,6 +38,13 @@ TORCH_LIBRARY(fastrnn, m) {
       "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
       "bool[] needs) -> Tensor[]");
+  m.def(
+      "linear_cross_entropy(Tensor input, Tensor linear_weight, Tensor target, Tensor? linear_bias, Tensor? weight, "
+      "str reduction, int ignore_index, float label_smoothing, bool[] needs) -> (Tensor, Tensor, Tensor, Tensor)");
+  m.def(
+      "linear_cross_entropy_backward(Tensor d_loss, Tensor input, Tensor linear_weight, Tensor target, "
+      "Tensor? linear_bias, Tensor? weight, str reduction, int ignore_index, float label_smoothing, bool[] needs) -> "
+      "(Tensor, Tensor, Tensor)");
 }
 
 namespace py = pybind11;

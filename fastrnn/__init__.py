@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fastrnn.conversion import convert, converted, to_torch
     from fastrnn.core import _C as _C
     from fastrnn.facts import info
-    from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
+    from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LinearCrossEntropyLoss, LSTMCell, RNNCell
 
 try:
     __version__ = _version("fastrnn")
@@ -29,6 +29,7 @@ __all__ = [
     "RNN",
     "GRUCell",
     "LSTMCell",
+    "LinearCrossEntropyLoss",
     "RNNCell",
     "convert",
     "converted",
@@ -42,7 +43,7 @@ __all__ = [
 # second and 190 MiB. No function has its module's name, for an import of the module would put that in its place.
 _MODULES = ("functional", "nn", "ops", "reference", "word2vec")
 _HOMES = {
-    **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"), "fastrnn.nn"),
+    **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
     "info": "fastrnn.facts",
     "_C": "fastrnn.core",

@@ -139,25 +139,32 @@ def _backward_under_vmap(size: int, in_dims: Sequence, cell: str, *arguments: An
     return list(found), list(where)
 
 
-def _backward_under_autograds_vmap(*arguments: Any) -> list[Tensor]:
-    """The vmap of torch.autograd itself is an older one than torch.func's, and takes no rule but a kernel."""
-    level = torch._C._vmapmode_increment_nesting() - 1
-    torch._C._vmapmode_decrement_nesting()
-    sizes = set()
+def under_autograds_vmap(rule: Callable[..., tuple[list, list]]) -> Callable:
+    """A kernel for the vmap of torch.autograd itself, which is an older one than torch.func's and takes no rule.
 
-    def unwrap(value: Any) -> tuple[Any, Any]:
-        if isinstance(value, (list, tuple)):
-            pairs = [unwrap(v) for v in value]
-            return [v for v, _ in pairs], [dim for _, dim in pairs]
-        if not isinstance(value, Tensor) or not torch._C._functorch.is_legacy_batchedtensor(value):
-            return value, None
-        plain = torch._remove_batch_dim(value, level, 1, 0)
-        sizes.add(plain.size(0))
-        return plain, 0
+    ``rule(size, in_dims, *arguments)`` returns the results and where the entries lie in each.
+    """
 
-    plain, in_dims = unwrap(arguments)
-    found, where = _backward_under_vmap(sizes.pop(), in_dims, *plain)
-    return [t if dim is None else torch._add_batch_dim(t, dim, level) for t, dim in zip(found, where, strict=True)]
+    def kernel(*arguments: Any) -> Any:
+        level = torch._C._vmapmode_increment_nesting() - 1
+        torch._C._vmapmode_decrement_nesting()
+        sizes = set()
+
+        def unwrap(value: Any) -> tuple[Any, Any]:
+            if isinstance(value, (list, tuple)):
+                pairs = [unwrap(v) for v in value]
+                return [v for v, _ in pairs], [dim for _, dim in pairs]
+            if not isinstance(value, Tensor) or not torch._C._functorch.is_legacy_batchedtensor(value):
+                return value, None
+            plain = torch._remove_batch_dim(value, level, 1, 0)
+            sizes.add(plain.size(0))
+            return plain, 0
+
+        plain, in_dims = unwrap(arguments)
+        found, where = rule(sizes.pop(), in_dims, *plain)
+        return [t if dim is None else torch._add_batch_dim(t, dim, level) for t, dim in zip(found, where, strict=True)]
+
+    return kernel
 
 
 torch.library.register_vmap("fastrnn::forward", _forward_under_vmap)
@@ -165,4 +172,4 @@ torch.library.register_vmap(
     "fastrnn::backward", lambda info, in_dims, *arguments: _backward_under_vmap(info.batch_size, in_dims, *arguments)
 )
 _library = torch.library.Library("fastrnn", "IMPL")
-_library.impl("backward", _backward_under_autograds_vmap, "Batched")
+_library.impl("backward", under_autograds_vmap(_backward_under_vmap), "Batched")

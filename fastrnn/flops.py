@@ -83,6 +83,19 @@ def backward_flops(
     return flops
 
 
+@register_flop_formula(torch.ops.fastrnn.linear_cross_entropy, get_raw=True)
+def loss_flops(input: Tensor, linear_weight: Tensor, *args: Any, **kwargs: Any) -> int:
+    """The logits, and a product for each gradient that is wanted."""
+    needs = kwargs["needs"] if "needs" in kwargs else args[-1]
+    return 2 * _rows(input) * linear_weight.numel() * (1 + sum(needs[:2]))
+
+
+@register_flop_formula(torch.ops.fastrnn.linear_cross_entropy_backward, get_raw=True)
+def loss_backward_flops(d_loss: Tensor, input: Tensor, linear_weight: Tensor, *args: Any, **kwargs: Any) -> int:
+    """The same, since the logits are computed again."""
+    return loss_flops(input, linear_weight, *args, **kwargs)
+
+
 def _rows_of_the_first_step(input: Tensor, batch_sizes: Tensor | None, batch_first: bool, reverse: bool) -> int:
     if batch_sizes is None:
         return input.size(0 if batch_first else 1)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fastrnn.dispatch import sequence, step
+from fastrnn.losses import linear_cross_entropy
 
-__all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_cell"]
+__all__ = ["gru", "gru_cell", "linear_cross_entropy", "lstm", "lstm_cell", "rnn", "rnn_cell"]
 
 _RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu", "sigmoid": "rnn_sigmoid"}
 

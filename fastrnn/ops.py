@@ -18,6 +18,8 @@ from fastrnn.flops import backward_flops as backward_flops  # registers the form
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default
 infer = torch.ops.fastrnn.infer.default
+linear_cross_entropy = torch.ops.fastrnn.linear_cross_entropy.default
+linear_cross_entropy_backward = torch.ops.fastrnn.linear_cross_entropy_backward.default
 
 _Size = int | torch.SymInt
 _SAVES = {"rnn_tanh": 0, "rnn_relu": 0, "rnn_sigmoid": 0, "gru": 4, "gru_reset_before": 4, "lstm": 5}
@@ -137,3 +139,43 @@ def _backward_shapes(
         t.new_empty(t.shape) if t is not None and need else input.new_empty(0)
         for t, need in zip(operands, needs, strict=True)
     ]
+
+
+@torch.library.register_fake("fastrnn::linear_cross_entropy")
+def _loss_shapes(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    linear_bias: Tensor | None,
+    weight: Tensor | None,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    loss = input.new_empty(input.shape[:1] if reduction == "none" else ())
+    computed = torch.float64 if input.dtype == torch.float64 else torch.float32
+    gradients = (
+        t.new_empty(t.shape if need else 0, dtype=computed) if t is not None else input.new_empty(0, dtype=computed)
+        for t, need in zip((input, linear_weight, linear_bias), needs, strict=True)
+    )
+    return (loss, *gradients)  # type: ignore[return-value]
+
+
+@torch.library.register_fake("fastrnn::linear_cross_entropy_backward")
+def _loss_backward_shapes(
+    d_loss: Tensor,
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    linear_bias: Tensor | None,
+    weight: Tensor | None,
+    reduction: str,
+    ignore_index: int,
+    label_smoothing: float,
+    needs: Sequence[bool],
+) -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(  # type: ignore[return-value]
+        t.new_empty(t.shape if need else 0) if t is not None else input.new_empty(0)
+        for t, need in zip((input, linear_weight, linear_bias), needs, strict=True)
+    )

@@ -7,7 +7,8 @@ from fastrnn.nn.cells import RNNCell as RNNCell
 from fastrnn.nn.layers import GRU as GRU
 from fastrnn.nn.layers import LSTM as LSTM
 from fastrnn.nn.layers import RNN as RNN
+from fastrnn.nn.losses import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"]
 
 quantization.install()
