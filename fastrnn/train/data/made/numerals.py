@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastrnn.train.data.made.split import Split, split
+from fastrnn.train.data.splitting import split
 
 
 def _words(text: str) -> list[str]:
@@ -24,6 +24,8 @@ _FRENCH = _words("zéro un deux trois quatre cinq six sept huit neuf dix onze do
 _FRENCH_TENS = _words("_ dix vingt trente quarante cinquante soixante soixante quatre-vingt quatre-vingt")
 _LIMIT = 10_000
 
+Pair = tuple[str, str]
+
 
 def english(number: int) -> str:
     """ "three hundred five", for a number from 0 to 9999."""
@@ -38,9 +40,10 @@ def french(number: int) -> str:
     return _join(number, _french_below_100, "mille", "cent", one="") + "s" * plural
 
 
-def numerals(*, held_out: float = 0.2, seed: int = 0) -> Split[tuple[str, str]]:
-    """All numbers from 0 to 9999, each in English and in French, in an order drawn from ``seed``."""
-    return split([(english(n), french(n)) for n in range(_LIMIT)], held_out, seed)
+def numerals(*, held_out: float = 0.2, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
+    """All numbers from 0 to 9999 in English and in French: those to train on, and the share ``held_out``, drawn."""
+    train, rest = split([(english(n), french(n)) for n in range(_LIMIT)], (1 - held_out, held_out), seed)
+    return train, rest
 
 
 def _join(number: int, below_100: Callable[[int], str], thousand: str, hundred: str, one: str) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 from itertools import combinations_with_replacement
 
-from fastrnn.train.data.made.split import Split, split
+from fastrnn.train.data.splitting import split
 
 Sum = tuple[str, str]
 
 
 def sums(
     count: int = 50_000, digits: int = 3, *, padded: bool = False, held_out: float = 0.1, seed: int = 0
-) -> Split[Sum]:
-    """Questions and answers, each pair of numbers once: where there is "1+23", there is no "23+1".
+) -> tuple[list[Sum], list[Sum]]:
+    """Questions and answers to train on, and such that are held out.
 
+    Each pair of numbers is there once: where there is "1+23", there is no "23+1".
     So no held-out sum can be known from training. Numbers of at most 1, 2, …, ``digits`` digits are drawn equally
     often, as in the example of Keras, so there are short sums until they run out. Where more than half of all pairs are
     asked for, all pairs are equally likely.
@@ -23,11 +24,11 @@ def sums(
         count: sums, training and held out.
         digits: of the longest number.
         padded: fill up questions and answers with spaces, each to the longest there can be.
-        held_out: the share of sums that are not for training.
+        held_out: the share of the second part.
         seed: the same one gives the same sums.
 
     Raises:
-        ValueError: there are fewer pairs of such numbers than ``count``.
+        ValueError: there are fewer pairs of such numbers than ``count``, or a part is empty.
     """
     if digits < 1:
         raise ValueError(f"digits must be 1 or more, got {digits}")
@@ -40,7 +41,9 @@ def sums(
     generator = random.Random(seed)
     pairs = _all(numbers, count, generator) if 2 * count > possible else _drawn(digits, count, generator)
     question, answer = (2 * digits + 1, digits + 1) if padded else (0, 0)
-    return split([(f"{a}+{b}".ljust(question), str(a + b).ljust(answer)) for a, b in pairs], held_out, seed)
+    made = [(f"{a}+{b}".ljust(question), str(a + b).ljust(answer)) for a, b in pairs]
+    train, rest = split(made, (1 - held_out, held_out), seed)
+    return train, rest
 
 
 def _drawn(digits: int, count: int, generator: random.Random) -> list[tuple[int, int]]:

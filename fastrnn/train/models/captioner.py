@@ -1,0 +1,150 @@
+"""Pictures or vectors into sequences: an encoder of any kind makes one vector, from which a decoder writes.
+
+Vinyals et al., 2015, "Show and tell: a neural image caption generator".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastrnn.nn import LSTM
+from fastrnn.train.data.batch import Captioned
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.decoder import Context, Decoder
+from fastrnn.train.models.encoders import ENCODERS
+from fastrnn.train.models.prediction import predicting
+from fastrnn.train.step import Step
+
+BRIDGES = ("state", "repeat")
+
+
+class Captioner(torch.nn.Module):
+    """An encoder, which may be any module, and a recurrent decoder, trained together.
+
+    B pictures or vectors, U tokens, V tokens in the vocabulary, E features.
+
+    Args:
+        vocabulary: of what is written, with tokens for begin and end: ``Vocabulary.build(…, bos=…, eos=…)``.
+        encoder: gives (B, E) of what it is called with, and says E in ``output_size``: ConvolutionalEncoder and
+            DenseEncoder in :mod:`fastrnn.train.models.encoders`, or a module of your own.
+        cell: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu" or "rnn_sigmoid".
+        hidden: units of each layer.
+        layers: of the decoder.
+        embedding: the size of a token's vector; None is one-hot.
+        bridge: "state": tanh of a linear map of the features is h at the start, of every layer. "repeat": the features
+            are what the decoder reads at every step, in place of the token before.
+        dropout: in training, the probability of zeroing an element between layers.
+
+    Call:
+        ``logits = model(input, target)``: what the encoder takes, and (U, B) int64, to (U, B, V): after each token of
+        the target, of the next one.
+
+    Raises:
+        ValueError: an argument that is not as above.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        encoder: Any,
+        *,
+        cell: str = "lstm",
+        hidden: int = 128,
+        layers: int = 1,
+        embedding: int | None = None,
+        bridge: str = "state",
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if bridge not in BRIDGES:
+            raise ValueError(f"Expected bridge to be one of {', '.join(BRIDGES)}, got {bridge!r}")
+        if not isinstance(getattr(encoder, "output_size", None), int):
+            raise ValueError(
+                f"Expected encoder to be a module with output_size, the features (B, output_size) that it gives; "
+                f"{type(encoder).__name__} has none. Type: encoder.output_size = …"
+            )
+        self.vocabulary, self.encoder, self.bridge = vocabulary, encoder, bridge
+        self.settings = {
+            "cell": cell,
+            "hidden": hidden,
+            "layers": layers,
+            "embedding": embedding,
+            "bridge": bridge,
+            "dropout": dropout,
+        }
+        self.decoder = Decoder(
+            vocabulary,
+            cell=cell,
+            hidden=hidden,
+            layers=layers,
+            embedding=embedding,
+            dropout=dropout,
+            repeat=encoder.output_size if bridge == "repeat" else 0,
+        )
+        self.start = torch.nn.Linear(encoder.output_size, layers * hidden) if bridge == "state" else None
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return self.decoder(target, self.encode(input))[0]
+
+    def encode(self, input: Tensor) -> Context:
+        """What the decoder goes on from."""
+        features = self.encoder(input)
+        if self.start is None:
+            return Context(summary=features)
+        recurrent = self.decoder.recurrent
+        h = self.start(features).tanh().unflatten(1, (recurrent.num_layers, -1)).transpose(0, 1).contiguous()
+        return Context((h, torch.zeros_like(h)) if isinstance(recurrent.layers[0], LSTM) else h)
+
+    def loss(self, batch: Captioned, state: Any = None) -> Step:
+        """The mean cross-entropy of the captions' tokens, <eos> among them."""
+        return self.decoder.loss(batch.target, batch.target_lengths, self.encode(batch.input))
+
+    def evaluate(self, batches: Iterable[Captioned]) -> dict[str, float]:
+        """Loss and accuracy of the tokens, with the right ones read before, and the share of captions that are exact
+        when the model reads what it has written itself: ``loss``, ``accuracy``, ``exact``. See Decoder.evaluate."""
+        with predicting(self):
+            return self.decoder.evaluate(
+                (batch.target, batch.target_lengths, self.encode(batch.input)) for batch in batches
+            )
+
+    def caption(self, picture: Any, *, beam: int | None = None, length: int = 50) -> Any:
+        """What the model writes about a picture (C, H, W) or a vector (F,), a str; or about a batch of them, a list.
+
+        Args:
+            picture: a tensor or an array.
+            beam: how many of the likeliest sequences to go on with; None is the likeliest token each time (greedy).
+            length: the most tokens to write.
+        """
+        weight = self.decoder.output.weight
+        given = torch.as_tensor(picture).to(weight.device, weight.dtype)
+        single = given.dim() in (1, 3)
+        batch = given.unsqueeze(0) if single else given
+        with predicting(self):
+            written = self.decoder.write(self.encode(batch), len(batch), length, beam)
+        captions = [self.vocabulary.decode(row) for row in written]
+        return captions[0] if single else captions
+
+    def config(self) -> dict[str, Any] | None:
+        """JSON that :meth:`from_config` makes a model of this kind from.
+
+        None with an encoder of your own, since to load a model runs no code but this package's. Make the model again
+        then, and type ``load(file, into=model)``.
+        """
+        name = type(self.encoder).__name__
+        if ENCODERS.get(name) is not type(self.encoder):
+            return None
+        encoder = {"class": name, **self.encoder.config()}
+        return {"vocabulary": self.vocabulary.config(), "encoder": encoder, **self.settings}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Captioner:
+        settings = dict(config)
+        vocabulary, encoder = Vocabulary.from_config(settings.pop("vocabulary")), dict(settings.pop("encoder"))
+        name = encoder.pop("class")
+        if name not in ENCODERS:
+            raise ValueError(f"Expected an encoder that is one of {', '.join(ENCODERS)}, got {name!r}")
+        return cls(vocabulary, ENCODERS[name](**encoder), **settings)

@@ -1,0 +1,213 @@
+"""The half that writes: a recurrent network that puts out one token after another, given what an encoder has read.
+
+In training it reads the right answer up to each token (teacher forcing), so its layers run all steps at once.
+Afterwards it reads what it has written itself: always the likeliest token, or the likeliest sequences of a beam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from fastrnn.nn.base import each
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.attention import Attention
+from fastrnn.train.models.beam_search import beam_search
+from fastrnn.train.models.ragged import beyond
+from fastrnn.train.models.recurrent import Recurrent, State
+from fastrnn.train.step import Step
+
+NO_TARGET = -100  # cross-entropy's word for a place that does not count
+
+
+class Context(NamedTuple):
+    """What a decoder goes on from: first what an encoder gave, then one step later after each token.
+
+    Attributes:
+        state: of the decoder's layers; None is zeros.
+        summary: (B, E), what the decoder reads at every step in place of tokens, with the bridge "repeat".
+        memory: (S, B, H), what attention looks at.
+        beyond: (S, B) bool, the places of the memory after the end of a sequence; None if all are as long.
+    """
+
+    state: State | None = None
+    summary: Tensor | None = None
+    memory: Tensor | None = None
+    beyond: Tensor | None = None
+
+    def select(self, rows: Tensor) -> Context:
+        """Some sequences of the batch, in this order; the same one may come twice."""
+        return Context(
+            each(lambda part: part.index_select(1, rows), self.state),
+            None if self.summary is None else self.summary.index_select(0, rows),
+            None if self.memory is None else self.memory.index_select(1, rows),
+            None if self.beyond is None else self.beyond.index_select(1, rows),
+        )
+
+
+class Decoder(torch.nn.Module):
+    """Recurrent layers that write sequences of a vocabulary.
+
+    U tokens, B sequences, H = ``hidden``, V tokens in the vocabulary.
+
+    Args:
+        vocabulary: with tokens for the begin and the end of a sequence.
+        embedding: the size of a token's vector; None is one-hot.
+        repeat: the size of a summary that is read at every step in place of the token before; 0 reads tokens.
+        attention: "dot", "additive" or None.
+
+    Call:
+        ``logits, context = decoder(tokens, context)``: tokens (U, B) int64 that are read one after the other; logits
+        (U, B, V), after each of them, of the next.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        *,
+        cell: str,
+        hidden: int,
+        layers: int = 1,
+        embedding: int | None = None,
+        dropout: float = 0.0,
+        attention: str | None = None,
+        repeat: int = 0,
+    ) -> None:
+        super().__init__()
+        if vocabulary.bos is None or vocabulary.eos is None:
+            raise ValueError(
+                f"The vocabulary to write with has no {'bos' if vocabulary.bos is None else 'eos'}, a token for where "
+                'a sequence begins or ends. Type: Vocabulary.build(…, bos="<bos>", eos="<eos>")'
+            )
+        self.vocabulary, self.bos, self.eos = vocabulary, vocabulary.bos, vocabulary.eos
+        self.input = None if repeat else Tokens(len(vocabulary), embedding)
+        size = repeat if self.input is None else self.input.size
+        self.recurrent = Recurrent(cell, size, hidden, layers, dropout=dropout)
+        self.attention = Attention(hidden, attention) if attention else None
+        self.output = torch.nn.Linear(hidden, len(vocabulary))
+
+    def forward(self, tokens: Tensor, context: Context) -> tuple[Tensor, Context]:
+        features, context = self.features(tokens, context)
+        return self.output(features), context
+
+    def features(self, tokens: Tensor, context: Context) -> tuple[Tensor, Context]:
+        """What the output layer makes logits of: (U, B, H)."""
+        if self.input is None:
+            assert context.summary is not None
+            input = context.summary.expand(tokens.size(0), -1, -1)
+        else:
+            input = self.input(tokens)
+        features, state = self.recurrent(input, context.state)
+        if self.attention is not None:
+            assert context.memory is not None
+            features = self.attention(features, context.memory, context.beyond)
+        return features, context._replace(state=state)
+
+    def loss(self, target: Tensor, lengths: Tensor, context: Context) -> Step:
+        """The mean cross-entropy of the tokens that follow <bos>, <eos> among them.
+
+        Args:
+            target: (U, B), from <bos> to <eos>; what stands beyond is not read.
+            lengths: (B,), <bos> and <eos> counted.
+        """
+        read, wanted = teacher_forced(target, lengths)
+        features, _ = self.features(read, context)
+        loss = cross_entropy(self.output(features).flatten(0, 1), wanted.flatten(), ignore_index=NO_TARGET)
+        return Step(loss, int(lengths.sum()) - len(lengths))
+
+    def advance(self, tokens: Tensor, context: Context) -> tuple[Tensor, Context]:
+        """Reads a token (B,) of each sequence: the log-probabilities (B, V) of the next, and the context after it."""
+        logits, context = self(tokens.unsqueeze(0), context)
+        return logits[0].log_softmax(-1), context
+
+    def write(self, context: Context, batch: int, length: int, beam: int | None = None) -> list[list[int]]:
+        """Sequences of at most ``length`` tokens, without <bos> and <eos>: the best of a beam; None or 1 is greedy."""
+        if beam is None or beam == 1:
+            return self.greedy(context, batch, length)
+        return self.best(context, batch, length, beam)
+
+    @torch.no_grad()
+    def greedy(self, context: Context, batch: int, length: int) -> list[list[int]]:
+        """The likeliest token again and again, until <eos>, which is left out, or ``length`` tokens."""
+        tokens = torch.full((batch,), self.bos, device=self.output.weight.device)
+        ended, written = torch.zeros_like(tokens, dtype=torch.bool), []
+        for _ in range(length):
+            log_probabilities, context = self.advance(tokens, context)
+            tokens = log_probabilities.argmax(-1)
+            written.append(tokens)
+            ended |= tokens == self.eos
+            if ended.all():
+                break
+        rows = torch.stack(written, 1).tolist() if written else [[]] * batch
+        return [row[: row.index(self.eos)] if self.eos in row else row for row in rows]
+
+    @torch.no_grad()
+    def best(self, context: Context, batch: int, length: int, beam: int) -> list[list[int]]:
+        """The likeliest sequence that a beam of so many finds, by the mean log-probability of its tokens."""
+        device = self.output.weight.device
+        found = beam_search(
+            lambda tokens, context: self.advance(tokens.to(device), context),
+            lambda context, rows: context.select(rows.to(device)),
+            context,
+            torch.full((batch,), self.bos),
+            width=beam,
+            length=length,
+            eos=self.eos,
+        )
+        return [hypotheses[0].tokens for hypotheses in found]
+
+    @torch.no_grad()
+    def evaluate(self, batches: Iterable[tuple[Tensor, Tensor, Context]]) -> dict[str, float]:
+        """Measures (target, lengths, context) of each batch.
+
+        Returns:
+            ``loss``: the mean cross-entropy of the tokens that follow <bos>, with the right ones read before.
+            ``accuracy``: the share of these tokens that are the likeliest, likewise.
+            ``exact``: the share of sequences that are right from begin to end, when the decoder reads what it has
+            written itself (greedy).
+        """
+        loss = right = exact = tokens = sequences = 0.0
+        for target, lengths, context in batches:
+            read, wanted = teacher_forced(target, lengths)
+            logits, _ = self(read, context)
+            loss += cross_entropy(
+                logits.flatten(0, 1).double(), wanted.flatten(), ignore_index=NO_TARGET, reduction="sum"
+            ).item()
+            right += (logits.argmax(-1) == wanted).sum().item()
+            tokens += (wanted != NO_TARGET).sum().item()
+            written = self.greedy(context, len(lengths), target.size(0) - 1)
+            columns = zip(target.T.tolist(), lengths.tolist(), strict=True)
+            exact += sum(row == column[1 : length - 1] for row, (column, length) in zip(written, columns, strict=True))
+            sequences += len(written)
+        if not sequences:
+            raise ValueError("There is nothing to evaluate: the data has no batches")
+        return {"loss": loss / tokens, "accuracy": right / tokens, "exact": exact / sequences}
+
+
+class Tokens(torch.nn.Module):
+    """The vectors of tokens: learnt ones of some size, or one-hot. (T, B) int64 -> (T, B, ``size``)."""
+
+    zero: Tensor
+
+    def __init__(self, tokens: int, embedding: int | None) -> None:
+        super().__init__()
+        if embedding is not None and embedding < 1:
+            raise ValueError(f"Expected embedding to be a size, or None for one-hot, got {embedding}")
+        self.count, self.size = tokens, embedding or tokens
+        self.embedding = torch.nn.Embedding(tokens, embedding) if embedding else None
+        self.register_buffer("zero", torch.zeros(()), persistent=False)  # has the device and dtype of the model
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if self.embedding is not None:
+            return self.embedding(tokens)
+        return self.zero.new_zeros(*tokens.shape, self.count).scatter_(-1, tokens.unsqueeze(-1), 1.0)
+
+
+def teacher_forced(target: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """What is read (U - 1, B) and what is wanted then, -100 beyond the end."""
+    after = beyond(lengths.to(target.device), target.size(0))[1:]
+    return target[:-1].masked_fill(after, 0), target[1:].masked_fill(after, NO_TARGET)

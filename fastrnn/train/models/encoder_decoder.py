@@ -1,0 +1,204 @@
+"""Sequences into other sequences: an encoder reads all of one, then a decoder writes the other.
+
+Sutskever et al., 2014, "Sequence to sequence learning with neural networks"; Cho et al., 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fastrnn.nn.base import each
+from fastrnn.train.data.batch import Pairs
+from fastrnn.train.data.collating import lengths, padded
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.decoder import Context, Decoder, Tokens
+from fastrnn.train.models.prediction import predicting
+from fastrnn.train.models.ragged import beyond, reversed_in_time
+from fastrnn.train.models.recurrent import Recurrent, State
+from fastrnn.train.step import Step
+
+BRIDGES = ("state", "repeat")
+
+
+class EncoderDecoder(torch.nn.Module):
+    """An encoder and a decoder, trained with the right answer read up to each token (teacher forcing).
+
+    S and U steps, B sequences, V tokens to write with.
+
+    Args:
+        source_vocabulary: of what is read.
+        target_vocabulary: of what is written, with tokens for begin and end: ``Vocabulary.build(…, bos=…, eos=…)``.
+        cell: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu" or "rnn_sigmoid", of both halves.
+        hidden: units of each layer. A bidirectional encoder has half of them in each direction.
+        layers: of each half.
+        embedding: the size of a token's vector, of both halves; None is one-hot.
+        bidirectional: the encoder reads forwards and backwards.
+        attention: "dot" (Luong et al., 2015) or "additive" (Bahdanau et al., 2015): the decoder looks at all that the
+            encoder put out, not only at the end; None is without.
+        bridge: what the encoder hands over. "state": its final state starts the decoder, which reads the token before
+            (Sutskever et al., 2014). "repeat": its last output is what the decoder reads at every step, in place of
+            tokens (RepeatVector of Keras); what it writes at a step then does not depend on what was written before.
+        reverse: read the source backwards, so that its begin is close to that of the target.
+        dropout: in training, the probability of zeroing an element between layers.
+
+    Call:
+        ``logits = model(source, source_lengths, target)``: (S, B), (B,) and (U, B), int64, to (U, B, V): after each
+        token of the target, of the next one. Lengths are in any order; what stands beyond them is not read.
+
+    Raises:
+        ValueError: an argument that is not as above.
+    """
+
+    def __init__(
+        self,
+        source_vocabulary: Vocabulary,
+        target_vocabulary: Vocabulary,
+        *,
+        cell: str = "lstm",
+        hidden: int = 256,
+        layers: int = 1,
+        embedding: int | None = None,
+        bidirectional: bool = False,
+        attention: str | None = None,
+        bridge: str = "state",
+        reverse: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if bridge not in BRIDGES:
+            raise ValueError(f"Expected bridge to be one of {', '.join(BRIDGES)}, got {bridge!r}")
+        if bidirectional and hidden % 2:
+            raise ValueError(
+                f"A bidirectional encoder has half of the hidden units in each direction, got hidden={hidden}; "
+                f"type hidden={hidden + 1}"
+            )
+        self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
+        self.settings = {
+            "cell": cell,
+            "hidden": hidden,
+            "layers": layers,
+            "embedding": embedding,
+            "bidirectional": bidirectional,
+            "attention": attention,
+            "bridge": bridge,
+            "reverse": reverse,
+            "dropout": dropout,
+        }
+        self.bridge, self.reverse = bridge, reverse
+        self.input = Tokens(len(source_vocabulary), embedding)
+        self.encoder = Recurrent(
+            cell,
+            self.input.size,
+            hidden // 2 if bidirectional else hidden,
+            layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+        )
+        self.decoder = Decoder(
+            target_vocabulary,
+            cell=cell,
+            hidden=hidden,
+            layers=layers,
+            embedding=embedding,
+            dropout=dropout,
+            attention=attention,
+            repeat=hidden if bridge == "repeat" else 0,
+        )
+
+    def forward(self, source: Tensor, source_lengths: Tensor, target: Tensor) -> Tensor:
+        return self.decoder(target, self.encode(source, source_lengths))[0]
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> Context:
+        """What the decoder goes on from: sources (S, B) int64 and their lengths (B,)."""
+        longest = int(source_lengths.max())
+        source, ends = source[:longest], source_lengths.to(source.device)
+        ragged = int(source_lengths.min()) < longest
+        after = beyond(ends, longest) if ragged else None
+        if after is not None:
+            source = source.masked_fill(after, 0)
+        if self.reverse:
+            source = reversed_in_time(source, ends)
+        output, state = self.encoder(self.input(source), lengths=source_lengths if ragged else None)
+        if self.encoder.bidirectional:
+            state = each(_side_by_side, state)
+        return Context(
+            state if self.bridge == "state" else None,
+            _hidden(state)[-1] if self.bridge == "repeat" else None,
+            output if self.decoder.attention is not None else None,
+            after,
+        )
+
+    def loss(self, batch: Pairs, state: Any = None) -> Step:
+        """The mean cross-entropy of the target's tokens, <eos> among them."""
+        return self.decoder.loss(batch.target, batch.target_lengths, self.encode(batch.source, batch.source_lengths))
+
+    def evaluate(self, batches: Iterable[Pairs]) -> dict[str, float]:
+        """Loss and accuracy of the tokens, with the right ones read before, and the share of targets that are exact
+        when the model reads what it has written itself: ``loss``, ``accuracy``, ``exact``. See Decoder.evaluate."""
+        with predicting(self):
+            return self.decoder.evaluate(
+                (batch.target, batch.target_lengths, self.encode(batch.source, batch.source_lengths))
+                for batch in batches
+            )
+
+    @overload
+    def translate(self, text: str, *, beam: int | None = None, length: int | None = None) -> str: ...
+    @overload
+    def translate(self, text: list[str], *, beam: int | None = None, length: int | None = None) -> list[str]: ...
+    def translate(self, text: Any, *, beam: int | None = None, length: int | None = None) -> Any:
+        """What the model writes for a text, or for each text of a list.
+
+        Args:
+            beam: how many of the likeliest sequences to go on with; None is the likeliest token each time (greedy).
+            length: the most tokens to write. By default twice the longest source and ten more.
+
+        Raises:
+            ValueError: a text is empty, or has a token that is not in a vocabulary without one for unknown tokens.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        if not texts:
+            return []
+        rows = [self.source_vocabulary.encode(each) for each in texts]
+        if not all(rows):
+            raise ValueError(f"There is nothing to read in text {rows.index([]) + 1} of {len(texts)}: it is empty")
+        arrays = [np.asarray(row) for row in rows]
+        source, ends = padded(arrays, 0).to(self.device), lengths(arrays)
+        with predicting(self):
+            written = self.decoder.write(
+                self.encode(source, ends), len(rows), 2 * len(source) + 10 if length is None else length, beam
+            )
+        translations = [self.target_vocabulary.decode(row) for row in written]
+        return translations[0] if isinstance(text, str) else translations
+
+    @property
+    def device(self) -> torch.device:
+        return self.decoder.output.weight.device
+
+    def config(self) -> dict[str, Any]:
+        """JSON that :meth:`from_config` makes a model of this kind from."""
+        return {
+            "source_vocabulary": self.source_vocabulary.config(),
+            "target_vocabulary": self.target_vocabulary.config(),
+            **self.settings,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> EncoderDecoder:
+        settings = dict(config)
+        vocabularies = [Vocabulary.from_config(settings.pop(f"{name}_vocabulary")) for name in ("source", "target")]
+        return cls(*vocabularies, **settings)
+
+
+def _side_by_side(state: Tensor) -> Tensor:
+    """(2 L, B, H) of both directions as (L, B, 2 H)."""
+    return torch.cat([state[0::2], state[1::2]], -1)
+
+
+def _hidden(state: State) -> Tensor:
+    """h, of which an LSTM's state is the first."""
+    return state if isinstance(state, Tensor) else state[0]
