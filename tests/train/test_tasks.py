@@ -41,6 +41,14 @@ def test_a_call_trains_measures_and_leaves_a_folder(tmp_path: Path) -> None:
     assert again.evaluate() == run.test
 
 
+def test_nothing_is_dropped_out_after_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_task, "samples", lambda model, prepared: f"training: {model.training}")
+    run = tasks.train("letters", out=tmp_path / "run", epochs=1)
+    assert run.sample == "training: False"
+    assert not run.model.training
+    assert not tasks.open_run(tmp_path / "run").model.training
+
+
 def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = tasks.train("letters", epochs=1)

@@ -158,6 +158,8 @@ def run(
                 write_text(folder / SETTINGS, before)
             raise
     made.seconds = time.perf_counter() - start
+    if isinstance(made.model, torch.nn.Module):
+        made.model.eval()  # as open_run gives it: no dropout in samples, nor in what the caller asks
     if is_first():
         learned = made.result is None or made.result.best  # else it diverged in the first epoch
         if learned and prepared.test is not None:
