@@ -2,8 +2,7 @@
 
     python examples/gradient_flow.py            # draws gradient_flow.png, in a few seconds
 
-Each network reads 100 random steps, and only its last output is judged. Shown is the norm of dLoss/dh_t: what the loss
-still says about step t.
+Each network reads 100 random steps, and the loss is that of its last output alone. Shown is the norm of dLoss/dh_t.
 """
 
 import math

@@ -19,10 +19,11 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import reference
-from fastrnn.nn.base import each
+from fastrnn.nn.base import Layer, each
 from fastrnn.train.evaluation import Loss, checked, loss_of
 from fastrnn.train.models.initialization import cell_of, recurrent_layers
 
+KNOWN = (nn.RNN.forward, nn.GRU.forward, nn.LSTM.forward, Layer.forward)  # what reference.py computes
 States = dict[str, list[Tensor]]  # of each layer and direction, in the order of time
 
 
@@ -61,7 +62,7 @@ def gradient_flow(model: nn.Module, batch: Any, *, loss: Loss | None = None) -> 
         loss: a function (model, batch, state) -> Step, instead of the model's own method.
 
     Raises:
-        ValueError: there is no recurrent layer, or none was called.
+        ValueError: there is no recurrent layer, none was called, or one is of a subclass that overrides forward.
     """
     with torch.enable_grad(), stepwise(model) as (h, c):
         step = checked(loss_of(model, loss)(model, batch, None))
@@ -82,17 +83,17 @@ def stepwise(model: nn.Module) -> Iterator[tuple[States, States]]:
     """Within it the recurrent layers of a model run step by step; all their h_t and c_t come into the two tables."""
     h: States = defaultdict(list)
     c: States = defaultdict(list)
-    layers = [layer for _, layer in recurrent_layers(model)]
-    own = [vars(layer).get("forward") for layer in layers]
-    for name, layer in recurrent_layers(model):
-        layer.forward = _forward(name, layer, h, c)
+    layers = dict(recurrent_layers(model))
+    for layer in layers.values():
+        if type(layer).forward not in KNOWN or "forward" in vars(layer):
+            raise ValueError(f"{type(layer).__name__} has a forward of its own, which gradient_flow cannot take apart")
     try:
+        for name, layer in layers.items():
+            layer.forward = _forward(name, layer, h, c)
         yield h, c
     finally:
-        for layer, forward in zip(layers, own, strict=True):
-            del layer.forward
-            if forward is not None:
-                layer.forward = forward
+        for layer in layers.values():
+            vars(layer).pop("forward", None)
 
 
 def _forward(name: str, layer: Any, h: States, c: States) -> Callable[..., Any]:

@@ -25,7 +25,7 @@ TITLES = {
 
 
 class LastStep(nn.Module):
-    """Recurrent layers whose last output alone is judged: all that earlier steps learn comes back through time."""
+    """Recurrent layers, and a loss of their last output alone: it reaches earlier steps only through time."""
 
     def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ def input_of(*shape, seed=0):
 
 
 def judged(output):
-    """A loss that hears every output."""
+    """A loss of all outputs."""
     return (output * input_of(*output.shape, seed=7)).tanh().pow(2).sum()
 
 
@@ -110,7 +110,7 @@ def test_by_hand():
 
 
 class Both(nn.Module):
-    """Two directions as two layers, the second on the sequence turned round."""
+    """Two directions as two layers, the second on the reversed sequence."""
 
     def __init__(self, layer):
         super().__init__()
@@ -219,9 +219,16 @@ def test_models_of_this_layer():
     assert all(norms.min() > 0 for norms in flow.h.values())
 
 
+class Halved(nn.LSTM):
+    def forward(self, input, hx=None):
+        return super().forward(input / 2, hx)
+
+
 def test_errors():
-    with pytest.raises(ValueError, match="Linear has no RNN, GRU or LSTM inside"):
+    with pytest.raises(ValueError, match="Linear has no RNN, GRU or LSTM layer inside"):
         gradient_flow(nn.Linear(2, 2), None)
+    with pytest.raises(ValueError, match="Halved has a forward of its own"):
+        gradient_flow(nn.Sequential(Halved(I, H)), input_of(T, B, I), loss=None)
     with pytest.raises(TypeError, match="has no method loss"):
         gradient_flow(layer_of("gru", I, H), None)
     with pytest.raises(ValueError, match="called none of its recurrent layers"):
