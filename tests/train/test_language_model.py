@@ -190,6 +190,9 @@ class TestVectors:
         net = model(vectors=rows, frozen=True)
         net.loss(window()).loss.backward()
         assert net.embedding.weight.grad is None
+        again = LanguageModel.from_config(net.config())
+        assert not again.embedding.weight.requires_grad
+        assert again.config() == net.config()
         assert torch.equal(net.embedding.weight, rows)
 
     def test_none_that_fit_is_an_error(self):
@@ -205,6 +208,7 @@ class TestVectors:
         ({"softmax": "sampled"}, "Expected softmax to be full or adaptive, got 'sampled'"),
         ({"tied": True, "one_hot": True}, "Expected tied weights with an embedding"),
         ({"tied": True, "softmax": "adaptive"}, "Expected tied weights with an embedding and the full softmax"),
+        ({"frozen": True}, "Expected vectors to keep as they are, got none"),
         ({"one_hot": True, "vectors": torch.zeros(12, 3)}, "Expected vectors or one-hot words, got both"),
         ({"softmax": "adaptive"}, "Expected hidden to be at least 16 for an adaptive softmax with 2 cutoffs"),
         ({"cell": "elman"}, "Expected cell to be one of lstm"),
@@ -233,6 +237,16 @@ def test_it_learns_a_grammar_to_its_entropy_and_says_it():
     sentence = net.complete("the", seed=0).split()
     assert len(sentence) == 5
     assert all(word in WORDS[2:] for word in sentence)
+
+
+def test_a_text_is_written_one_step_a_token(monkeypatch):
+    net, read = model(), []
+    forward = LanguageModel.forward
+    monkeypatch.setattr(
+        LanguageModel, "forward", lambda self, tokens, state: read.append(tokens.shape) or forward(self, tokens, state)
+    )
+    net.complete("the cat", n=2, length=5, stop=False, seed=0)
+    assert read == [(3, 1)] + [(1, 2)] * 4  # the prompt after <eos>, then each token but the last
 
 
 def test_fit_trains_it_as_a_script_with_torch_alone_would():

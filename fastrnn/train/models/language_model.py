@@ -85,6 +85,8 @@ class LanguageModel(Predictor, torch.nn.Module):
             raise ValueError(f"Expected softmax to be full or adaptive, got {softmax!r}")
         if tied and (one_hot or softmax == "adaptive"):
             raise ValueError("Expected tied weights with an embedding and the full softmax; leave out tied=True")
+        if frozen and vectors is None:
+            raise ValueError("Expected vectors to keep as they are, got none; leave out frozen=True, or give vectors=")
         if one_hot and vectors is not None:
             raise ValueError("Expected vectors or one-hot words, got both; leave out one_hot=True")
         rows = None if vectors is None else given_vectors(vocabulary, vectors)
@@ -184,7 +186,11 @@ class LanguageModel(Predictor, torch.nn.Module):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> LanguageModel:
         options = dict(config)
-        return cls(Vocabulary.from_config(options.pop("vocabulary")), **options)
+        frozen = options.pop("frozen")  # the vectors are among the weights that will be loaded
+        model = cls(Vocabulary.from_config(options.pop("vocabulary")), **options)
+        model.embedding.weight.requires_grad_(not frozen)
+        model._config["frozen"] = frozen
+        return model
 
     def _read(self, tokens: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
         """The last layer's output (T, B, H), what is left of it after dropout, and the state."""
