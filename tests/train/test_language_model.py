@@ -12,6 +12,7 @@ from fastrnn import train
 from fastrnn.train.data.batch import Window
 from fastrnn.train.data.language_batches import LanguageBatches
 from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models import language_model
 from fastrnn.train.models.language_model import LanguageModel
 from fastrnn.train.models.recurrent import CELLS
 
@@ -276,3 +277,14 @@ def test_characters_are_measured_in_bits_too():
     found = net.evaluate(data)
     assert found["bits_per_character"] == pytest.approx(found["loss"] / math.log(2))
     assert "bits_per_character" not in model().evaluate([window()])
+
+
+def test_the_softmax_is_the_fused_one_unless_a_user_puts_another_in_its_place(monkeypatch):
+    calls, fused = [], language_model.linear_cross_entropy
+    monkeypatch.setattr(language_model, "linear_cross_entropy", lambda *a, **k: calls.append(1) or fused(*a, **k))
+    net, batch = model(tied=True), window()
+    expected = net.loss(batch).loss
+    assert calls == [1]
+    net.output = torch.nn.Sequential(net.output)
+    torch.testing.assert_close(net.loss(batch).loss, expected)
+    assert calls == [1]

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import AdaptiveLogSoftmaxWithLoss, Linear
 from torch.nn.functional import cross_entropy, dropout
 
+from fastrnn.functional import linear_cross_entropy
 from fastrnn.nn.base import each
 from fastrnn.train.data.batch import Window
 from fastrnn.train.data.vocabulary import Vocabulary
@@ -227,4 +228,6 @@ def _cross_entropy(output: Any, input: Tensor, target: Tensor) -> Tensor:
     """The mean over the rows (N, H)."""
     if isinstance(output, AdaptiveLogSoftmaxWithLoss):
         return output(input, target).loss
-    return cross_entropy(output(input), target)
+    if type(output) is not Linear:  # a user's own in its place
+        return cross_entropy(output(input), target)
+    return linear_cross_entropy(input, output.weight, target, linear_bias=output.bias)
