@@ -34,7 +34,7 @@ class Settings(FitSettings):
     batch: int = setting(8, "Pieces, or parts of them, in a batch.", least=1)
     epochs: int = setting(20, "Passes over the data.", least=1)
     lr: float = setting(1e-2, "Learning rate at the start.", least=0)
-    schedule: Mapping[str, Any] | str | None = setting(  # type: ignore[assignment]  # its name is enough
+    schedule: Mapping[str, Any] | str | None = setting(
         "cosine", 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
     )
     clip: float | None = setting(5.0, "Largest norm of the gradient.", least=0)

@@ -40,7 +40,7 @@ class Settings(FitSettings):
         0.3, "Probability of zeroing an element of embeddings, between and behind layers.", least=0
     )
     epochs: int = setting(15, "Passes over the data.", least=1)
-    schedule: Mapping[str, Any] | str | None = setting(  # type: ignore[assignment]  # its name is enough
+    schedule: Mapping[str, Any] | str | None = setting(
         "cosine", 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
     )
     clip: float | None = setting(5.0, "Largest norm of the gradient.", least=0)
