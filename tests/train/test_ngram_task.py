@@ -5,7 +5,7 @@ import math
 import pytest
 
 from fastrnn.train import evaluate, load, save
-from fastrnn.train.tasks import ngram
+from fastrnn.train.tasks import chars, ngram
 
 LINES = "".join(f"this is a {noun} of {other}\n" for noun in ("test", "word", "cat") for other in ("a", "b", "c", "d"))
 
@@ -26,6 +26,15 @@ def test_pythons_documentation(tmp_path):
     again = load(tmp_path / "model.safetensors")
     assert evaluate(again, prepared.test) == figures
     assert again.next("this is a") == prepared.model.next("this is a")
+
+
+def test_characters_are_those_of_the_task_chars():
+    prepared = run(order=4, tokenizer="characters")
+    other = chars.prepare(chars.Settings())
+    assert prepared.model.vocabulary == other.model.vocabulary
+    assert sum(len(batch.target) for batch in prepared.test) == sum(batch.target.numel() for batch in other.test)
+    assert evaluate(prepared.model, prepared.test)["loss"] < 2
+    assert "It writes:" in ngram.samples(prepared.model, prepared)
 
 
 @pytest.mark.parametrize("smoothing", ["ml", "add-k", "interpolated", "kneser-ney"])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastrnn.train.data.made.documentation import documentation
 from fastrnn.train.data.vocabulary import Vocabulary
-from fastrnn.train.models.language_model import LanguageModel
+from fastrnn.train.models.prediction import Predictor
 from fastrnn.train.tasks import language
 from fastrnn.train.tasks.language import LanguageSettings
 from fastrnn.train.tasks.settings import setting
@@ -38,7 +38,7 @@ def prepare(settings: Settings) -> Prepared:
     return language.prepare(settings, corpus, vocabulary)
 
 
-def samples(model: LanguageModel, prepared: Prepared) -> str:
+def samples(model: Predictor, prepared: Prepared) -> str:
     """How the model goes on from a line break, or from the most frequent character."""
     prompt = "\n" if "\n" in model.vocabulary else model.vocabulary.tokens[1]
     text = model.complete(prompt, length=400, temperature=0.7, seed=0).strip("\n")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastrnn.train.data.language_batches import LanguageBatches
-from fastrnn.train.data.made.documentation import documentation_words
+from fastrnn.train.data.made.documentation import documentation, documentation_words
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.ngram import NGram
 from fastrnn.train.models.smoothing import METHODS
-from fastrnn.train.tasks import language, lm
+from fastrnn.train.tasks import chars, language, lm
 from fastrnn.train.tasks.settings import TaskSettings, setting
 from fastrnn.train.tasks.task import Prepared
 
@@ -20,22 +20,32 @@ STEPS = 1 << 14  # tokens that are looked up at once
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(TaskSettings):
-    """Words stand between white space, and a line is a sentence."""
+    """Words stand between white space, and a line is a sentence; or every character is a token."""
 
-    data: str | None = setting(
-        None, "A text, cut into 90, 5 and 5 %; or a folder of three; by default Python's documentation."
-    )
+    data: str | None = setting(None, "A text, which is cut; or a folder of three; by default Python's documentation.")
+    tokenizer: str = setting("words", "What is counted.", choices=("words", "characters"))
     order: int = setting(5, "The longest n-gram: 3 for trigrams.", least=1)
     smoothing: str = setting("kneser-ney", "What to do about n-grams that were not seen.", choices=METHODS)
     cross_sentences: bool = setting(False, "A history goes on across the end of a sentence.")
-    min_count: int = setting(2, "How often a word has to occur to be in the vocabulary.", least=1)
-    max_vocabulary: int | None = setting(None, "Most words of the vocabulary, the frequent ones.", least=2)
+    min_count: int | None = setting(None, "How often a token has to occur to be known; by default words 2.", least=1)
+    max_vocabulary: int | None = setting(None, "Most tokens of the vocabulary, the frequent ones.", least=2)
+    valid_share: float = setting(0.05, "Of one text, the part to validate on.", least=0)
+    test_share: float = setting(0.05, "Of one text, the part to test on.", least=0)
 
 
 def prepare(settings: Settings) -> Prepared:
-    corpus = documentation_words() if settings.data is None else language.read(settings.data, (0.9, 0.05, 0.05))
+    words = settings.tokenizer == "words"
+    valid, test = settings.valid_share, settings.test_share
+    if settings.data is not None:
+        corpus = language.read(settings.data, (1 - valid - test, valid, test))
+    else:
+        corpus = documentation_words() if words else documentation(docstrings=False)
     vocabulary = Vocabulary.build(
-        corpus.train, max_size=settings.max_vocabulary, min_count=settings.min_count, eos="<eos>"
+        corpus.train,
+        tokenizer=settings.tokenizer,
+        max_size=settings.max_vocabulary,
+        min_count=settings.min_count or (2 if words else 1),
+        eos="<eos>" if words else None,
     )
     train = np.array(vocabulary.encode(corpus.train))
     return Prepared(
@@ -43,7 +53,7 @@ def prepare(settings: Settings) -> Prepared:
         train,
         None if corpus.valid is None else np.array(vocabulary.encode(corpus.valid)),
         None if corpus.test is None else language.whole(vocabulary, corpus.test, STEPS),
-        about={"words to count": f"{len(train):,}", "in the vocabulary": f"{len(vocabulary):,}"},
+        about={f"{settings.tokenizer} to count": f"{len(train):,}", "in the vocabulary": f"{len(vocabulary):,}"},
     )
 
 
@@ -61,5 +71,6 @@ def batches(settings: Settings, model: NGram) -> LanguageBatches:
 
 
 def samples(model: NGram, prepared: Prepared) -> str:
-    """How many n-grams there are, and what comes after a few words."""
-    return f"{model.parameters_count:,} n-grams occurred. {lm.samples(model, prepared)}"
+    """How many n-grams there are, and how the model goes on."""
+    task = lm if model.vocabulary.tokenizer == "words" else chars
+    return f"{model.parameters_count:,} n-grams occurred. {task.samples(model, prepared)}"
