@@ -8,13 +8,13 @@ A run that --minutes or Ctrl-C ends is recorded too, with the epochs that it did
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
-import shlex
 import signal
-import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,50 @@ def record(name: str, found: dict[str, Any], run: tasks.Run, command: str) -> di
         "machine": machine() | {"threads": torch.get_num_threads()},
         "parameters": parameters(run.model),
         "seconds": round(result.seconds if result else run.seconds, 1),
-        "epochs": {"planned": getattr(run.settings, "epochs", 0), "done": len(result.history) if result else 0},
+        "epochs": {"planned": getattr(run.settings, "epochs", 0), "done": epochs_done(result)},
         "stopped": result.stopped if result else "counted",
         "history": result.history if result else [],
         "best": result.best if result else {},
         "test": run.test,
         "published": found.get("published"),
         "goal": found.get("goal"),
-        "sample": run.sample,
     }
+
+
+@contextlib.contextmanager
+def limited(minutes: float | None) -> Iterator[None]:
+    """Inside the block, fit stops after so many minutes, as SIGTERM makes it; what comes after fit is not disturbed."""
+    if minutes is None:
+        yield
+        return
+    over = threading.Event()
+
+    def ask() -> None:
+        over.wait(minutes * 60)
+        while not over.wait(0.1):  # again and again: fit may not have begun
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        asking.join()
+        signal.signal(signal.SIGTERM, before)
+
+
+def command_of(given: argparse.Namespace) -> str:
+    """What one types to run it again: without the folders of this machine."""
+    parts = ["python bench/recipes/run.py", given.name, *(["--data DATA"] if given.data else [])]
+    parts += [f"--{name} {getattr(given, name):g}" for name in ("threads", "minutes") if getattr(given, name)]
+    return " ".join(parts)
+
+
+def epochs_done(result: Any) -> int:
+    """Whole ones: the last may have been interrupted."""
+    return sum(not row.get("partial") for row in result.history) if result else 0
 
 
 def parameters(model: Any) -> int:
@@ -93,28 +128,22 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after so many minutes, as Ctrl-C does")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     given = parser.parse_args()
-    command = shlex.join(["python", "bench/recipes/run.py", *sys.argv[1:]])
-    if given.data is not None:
-        command = command.replace(shlex.quote(str(given.data)), "DATA")
     if given.threads:
         torch.set_num_threads(given.threads)
-    if given.minutes:
-        timer = threading.Timer(given.minutes * 60, os.kill, (os.getpid(), signal.SIGINT))
-        timer.daemon = True
-        timer.start()
     try:
         found = recipe(given.name)
-        run = tasks.train(
-            found["task"],
-            out=given.out / given.name,
-            resume=given.resume,
-            overwrite=not given.resume,
-            progress=True,
-            **settings_of(found, given.data),
-        )
+        with limited(given.minutes):
+            run = tasks.train(
+                found["task"],
+                out=given.out / given.name,
+                resume=given.resume,
+                overwrite=not given.resume,
+                progress=True,
+                **settings_of(found, given.data),
+            )
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    kept = record(given.name, found, run, command)
+    kept = record(given.name, found, run, command_of(given))
     file = file_of(given.name, kept["machine"]["processor"])
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(kept, indent=1) + "\n")

@@ -44,7 +44,7 @@ def test_the_small_version_of_a_recipe_trains(file: Path, data: Path, tmp_path: 
     figure = pages.figure_of(kept)
     assert figure is not None
     assert math.isfinite(figure)
-    assert kept["sample"]
+    assert run.sample
     assert kept["epochs"]["done"] == kept["epochs"]["planned"]
     assert f"| {file.stem} | **{figure:.4g}**" in pages.markdown([kept])
 
@@ -111,6 +111,32 @@ def test_the_table_tells_what_was_reached_and_what_was_cut_short(tmp_path: Path)
     ]
     pages.draw(found, tmp_path / "curves.png")
     assert pages.digest(found).encode() in (tmp_path / "curves.png").read_bytes()
+
+
+def test_the_program_trains_records_and_says_what_it_cannot(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runner, "RESULTS", tmp_path / "results")
+    call = ["run.py", "ptb-kneser-ney-3", "--data", str(data), "--out", str(tmp_path / "runs"), "--minutes", "5"]
+    monkeypatch.setattr("sys.argv", call)
+    runner.main()
+    (file,) = (tmp_path / "results").iterdir()
+    kept = json.loads(file.read_text())
+    assert kept["command"] == "python bench/recipes/run.py ptb-kneser-ney-3 --data DATA --minutes 5"
+    assert str(data) not in file.read_text()
+    assert kept["test"]["perplexity"] < 100
+    monkeypatch.setattr("sys.argv", ["run.py", "ptb-sigmoid-rnn", *call[2:6], "--minutes", "0.001"])
+    runner.main()
+    (file,) = (tmp_path / "results").glob("ptb-sigmoid-rnn*")
+    kept = json.loads(file.read_text())
+    assert kept["stopped"] == "interrupted"
+    assert kept["epochs"]["done"] < kept["epochs"]["planned"] == 13
+    assert kept["test"]["perplexity"] < 100
+    for name, message in (("ptb-small", "Give the folder of data sets: --data"), ("ptb", "no recipe 'ptb'")):
+        monkeypatch.setattr("sys.argv", ["run.py", name])
+        with pytest.raises(SystemExit):
+            runner.main()
+        assert message in capsys.readouterr().err
 
 
 def test_the_page_and_its_picture_are_those_of_the_committed_results() -> None:
