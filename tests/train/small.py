@@ -1,11 +1,15 @@
 """Small models and their batches, which the tests of the loop share."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
-from fastrnn.train import Step
+from fastrnn.train import Step, report
 from fastrnn.train.data import Labelled, Window
 
 
@@ -73,3 +77,14 @@ def rows_of(*sizes: int) -> list[Tensor]:
 
 def squares(model: nn.Module, batch: Tensor, state: Any) -> Step:
     return Step(model(batch).pow(2).mean(), len(batch))
+
+
+@contextmanager
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Without what takes longer than these trainings: curves, waiting for the disc, a second thread."""
+    monkeypatch.setattr(report, "draw", lambda file, history: False)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -4,7 +4,7 @@ import errno
 import json
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from fastrnn.train import checkpoint, fit, load, report
+from fastrnn.train import checkpoint, fit, load
 from fastrnn.train.tree import pack, unpack
-from tests.train.small import Counter, weights, windows
+from tests.train.small import Counter, quick, weights, windows
 
 
 @pytest.fixture(autouse=True)
-def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "draw", lambda file, history: False)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with quick(monkeypatch):
+        yield
 
 
 def train(folder: Path, model: nn.Module | None = None, data: Any = None, **options: Any) -> Any:

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from torch import Tensor
 from fastrnn.train import checkpoint, fit
 from fastrnn.train.data import Captioned, Labelled, Pairs, Tagged, Window
 from fastrnn.train.distributed import columns
-from tests.train.small import Counter, rows_of, squares, weights, windows, words
+from tests.train.small import Counter, quick, rows_of, squares, weights, windows, words
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with quick(monkeypatch):
+        yield
+
 
 OPTIONS: dict[str, Any] = {"epochs": 2, "optimizer": "sgd", "lr": 0.5, "clip": 0.3, "progress": False}
 

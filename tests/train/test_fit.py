@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +12,13 @@ from torch import Tensor, nn
 
 from fastrnn.train import Step, evaluate, fit
 from fastrnn.train.data import Window
-from tests.train.small import Counter, weights, windows
+from tests.train.small import Counter, quick, weights, windows
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with quick(monkeypatch):
+        yield
 
 
 def test_stateful_training_is_the_loop_written_out() -> None:

@@ -3,12 +3,21 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 
 from fastrnn.train import checkpoint, fit
-from tests.train.small import Counter, weights, windows
+from tests.train.small import Counter, quick, weights, windows
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with quick(monkeypatch):
+        yield
+
 
 # Sends itself the signal that cannot be caught, in the tenth step: one step after a checkpoint.
 PROGRAM = """

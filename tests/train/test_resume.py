@@ -3,7 +3,7 @@
 import os
 import random
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fastrnn.train import Result, Step, fit, load, report
+from fastrnn.train import Result, Step, fit, load
 from fastrnn.train.data import Window
-from tests.train.small import Counter, squares, weights, windows
+from tests.train.small import Counter, quick, squares, weights, windows
 
 
 @pytest.fixture(autouse=True)
-def _no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are drawn in test_report.py, and take longer than these trainings."""
-    monkeypatch.setattr(report, "draw", lambda file, history: False)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with quick(monkeypatch):
+        yield
 
 
 class Noisy(Dataset[Tensor]):
