@@ -88,11 +88,12 @@ def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
     Returns:
         matplotlib's Figure.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.figure import Figure  # not pyplot: no window, no global state
+    except ImportError as error:
+        raise ImportError("pictures need matplotlib. Type: pip install 'fastrnn[train]'") from error
 
     figure = Figure(figsize=(max(3 * len(flows), 5), 3.2), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(flows), sharey=True, squeeze=False)[0]
     for axis, (title, flow) in zip(axes, flows.items(), strict=True):
         draw(axis, flow, TITLES.get(title, title))
