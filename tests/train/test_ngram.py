@@ -126,10 +126,14 @@ class TestCounts:
         mapped = np.memmap(tmp_path / "ids", np.uint16, mode="r")
         assert torch.equal(of_ids(mapped, 9, 3).tensors()["3-grams"], of_ids(ids, 9, 3).tensors()["3-grams"])
 
-    def test_a_million_words_need_no_smaller_keys(self):
-        ids = [999_999, 999_998, 999_999, 999_998, 999_999, 5]
-        model = of_ids(ids, 1_000_000, 5, "ml")
-        assert model.counts(["999998", "999999"]) == {"999998": 1, "5": 1}
+    def test_a_million_words_and_five_of_them_fit_into_a_key(self):
+        counts = ngram_counts.NGramCounts(1_000_000, 5)
+        counts.add(np.array([999_999, 999_998, 999_999, 999_998, 999_999, 5]))
+        _, ngrams, _ = counts.walk(np.array([999_998, 999_999, 999_998, 999_999, 5]), counts.no_history())
+        assert counts.counts[4][ngrams[4][-1]] == 1
+        assert counts.counts[2][ngrams[2][2]] == 1  # 998 999 998
+        assert counts.counts[1][ngrams[1][1]] == 2  # 998 999
+        assert [len(keys) for keys in counts.keys[1:]] == [3, 3, 3, 2]
 
     def test_parameters_are_the_ngrams_that_occurred(self):
         assert of_ids([0, 1, 0, 1, 2], 4, 3).parameters_count == 3 + 3 + 3

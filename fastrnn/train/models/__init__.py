@@ -4,7 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    pass
+    from fastrnn.train.models.captioner import Captioner as Captioner
+    from fastrnn.train.models.classifier import Classifier as Classifier
+    from fastrnn.train.models.encoder_decoder import EncoderDecoder as EncoderDecoder
+    from fastrnn.train.models.forecaster import Forecaster as Forecaster
+    from fastrnn.train.models.frames import FrameModel as FrameModel
+    from fastrnn.train.models.language_model import LanguageModel as LanguageModel
+    from fastrnn.train.models.ngram import NGram as NGram
+    from fastrnn.train.models.prediction import Predictor as Predictor
+    from fastrnn.train.models.recurrent import Recurrent as Recurrent
+    from fastrnn.train.models.tagger import Tagger as Tagger
 
 # The file of each model. Also what a saved model may name: to load one runs no code but these classes'.
 HOMES = {
