@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastrnn.train import Step, evaluate, fit
+from fastrnn.train import Step, evaluate, fit, optimizers
 from fastrnn.train.data import Window
 from tests.train.small import Counter, quick, weights, windows
 
@@ -205,3 +205,17 @@ def test_models_and_losses_that_do_not_fit_are_told() -> None:
         fit(Counter(), windows(2), epochs=1, loss=lambda model, batch, state: 1.0, progress=False)  # type: ignore[arg-type,return-value]
     with pytest.raises(ValueError, match="read only once"):
         fit(Counter(), iter(windows(2)), epochs=2, progress=False)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_in_one_pass_takes_the_steps_of_adam(name: str) -> None:
+    start = torch.randn(50)
+    plain, ours = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[name]
+    pairs = [(plain, kind([plain], lr=0.1, weight_decay=0.01)), (ours, optimizers.make(name, [ours], 0.1, 0.0, 0.01))]
+    assert pairs[1][1].defaults["fused"]
+    for parameter, optimizer in pairs:
+        for _ in range(5):
+            parameter.grad = parameter.detach().sin()
+            optimizer.step()
+    torch.testing.assert_close(ours, plain)
