@@ -44,7 +44,10 @@ def load(file: Path) -> dict[str, Any]:
         ValueError: the file is damaged, cut short or no checkpoint.
     """
     tensors, about = contents(file, KIND)
-    state: dict[str, Any] = unpack(json.loads(about["state"]), tensors)
+    try:
+        state: dict[str, Any] = unpack(json.loads(about["state"]), tensors)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is damaged: {error!r}") from error
     return state
 
 
