@@ -64,7 +64,7 @@ def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, 
     return Prepared(
         model,
         LanguageBatches(train, settings.batch, settings.steps, jitter=settings.jitter, seed=settings.seed),
-        None if valid is None else LanguageBatches(valid, min(settings.batch, len(valid) - 1), settings.steps),
+        None if valid is None else LanguageBatches(valid, max(1, min(settings.batch, len(valid) - 1)), settings.steps),
         None if corpus.test is None else whole(vocabulary, corpus.test, settings.steps * settings.batch),
         about={
             f"{unit} to train on": f"{len(train):,}",
