@@ -113,6 +113,14 @@ def test_what_the_rules_of_bio_allow() -> None:
     ]
 
 
+def test_narrow_emissions_are_summed_in_the_width_of_the_weights() -> None:
+    """As under autocast: 2000 steps of a score that bfloat16 rounds are no reason to lose the sum."""
+    model = LinearChainCRF(2)
+    scores = torch.full((2000, 1, 2), 1.0).bfloat16()
+    tags = torch.zeros(2000, 1, dtype=torch.int64)
+    torch.testing.assert_close(model(scores, tags), model(scores.float(), tags), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize(
     ("tags", "lengths", "said"),
     [

@@ -126,6 +126,15 @@ def test_it_learns_what_needs_both_directions(crf: bool) -> None:
     assert model.tag("a the cat cat .")[2:4] == [("cat", "B-VP"), ("cat", "I-VP")]
 
 
+def test_one_column_may_go_without_its_dimension() -> None:
+    model = Tagger(columns(given=("word", "pos"), spelling=()), BIO, hidden=4).eval()
+    with pytest.raises(ValueError, match=r"Expected ids \(T, B, 2\)"):
+        model(torch.zeros(3, 2, dtype=torch.int64))
+    words = Columns.build([(each[0],) for each in SENTENCES], spelling=())
+    model, ids = Tagger(words, BIO, hidden=4).eval(), torch.randint(5, (3, 2))
+    assert torch.equal(model(ids), model(ids.unsqueeze(2)))
+
+
 def test_it_begins_with_given_vectors() -> None:
     made = columns()
     model = Tagger(made, BIO, hidden=4, vectors={"said": [1.0, 2, 3]})
@@ -159,5 +168,7 @@ def test_errors() -> None:
         Columns({"shape": made.vocabularies["shape"]})
     with pytest.raises(ValueError, match="goes from tag 0 to tag 2 at step 1, which the CRF does not allow"):
         model.loss(Tagged(made.encode(SENTENCES[1]).unsqueeze(1), None, torch.tensor([[0], [2]])))
+    with pytest.raises(ValueError, match=r"Expected ids \(T, B, 4\) of word, pos, suffix2, shape, got \(3, 2, 5\)"):
+        model(torch.zeros(3, 2, 5, dtype=torch.int64))
     with pytest.raises(ValueError, match="no batches"):
         model.evaluate([])

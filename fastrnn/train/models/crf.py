@@ -56,6 +56,7 @@ class LinearChainCRF(nn.Module):
         tags = tags.masked_fill(~real, 0)
         self._check(tags, real)
         start, transition = self._scores()
+        emissions = emissions.to(transition.dtype)  # under autocast they are narrow, too narrow for a sum of many
         score = emissions.gather(2, tags.unsqueeze(2)).squeeze(2).masked_fill(~real, 0).sum(0)
         score = score + transition[tags[:-1], tags[1:]].masked_fill(~real[1:], 0).sum(0)
         last = tags.gather(0, (lengths - 1).unsqueeze(0)).squeeze(0)

@@ -93,7 +93,14 @@ class Tagger(nn.Module):
         self.crf = LinearChainCRF(len(self.tags), *(bio_rules(self.tags) if self.chunking else ())) if crf else None
 
     def forward(self, input: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The score (T, B, K) of each of K tags for each token, before softmax or CRF."""
+        """The score (T, B, K) of each of K tags for each token (T, B, C), before softmax or CRF.
+
+        Ids (T, B) are those of a model with one column.
+        """
+        input = input.unsqueeze(2) if input.dim() == 2 else input
+        if input.dim() != 3 or input.shape[2] != len(self.embeddings):
+            names = ", ".join(self.columns.vocabularies)
+            raise ValueError(f"Expected ids (T, B, {len(self.embeddings)}) of {names}, got {tuple(input.shape)}")
         if self.training and self.word_dropout:
             words = input[:, :, 0]
             hidden = torch.rand(words.shape, device=words.device) < self.word_dropout

@@ -11,8 +11,10 @@ import ast
 import io
 import keyword
 import random
+import sys
 import sysconfig
 import tokenize
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,7 +117,7 @@ def _roles(source: str) -> dict[tuple[int, int], str]:
 
     roles: dict[tuple[int, int], str] = {}
     called = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in _walk(ast.parse(source)):
         if isinstance(node, ast.Call):
             called.add(node.func)
             for argument in node.keywords:
@@ -135,6 +137,16 @@ def _roles(source: str) -> dict[tuple[int, int], str]:
                 for column in range(len(lines[line - 1])):
                     roles.setdefault((line, column), "module")
     return roles
+
+
+def _walk(tree: ast.AST) -> Iterator[ast.AST]:
+    """All nodes. Before Python 3.12 a formatted string is one token, and the places of what is in it are wrong."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if not isinstance(node, ast.JoinedStr) or sys.version_info >= (3, 12):
+            waiting.extend(ast.iter_child_nodes(node))
 
 
 def _word(token: tokenize.TokenInfo) -> str:

@@ -69,7 +69,8 @@ def topics(*, held_out: float = 0.2, least_words: int = 5, seed: int = 0) -> Top
     train, test = (
         [Sentence(text, label) for label, part in enumerate(parts) for text in part[i][: sizes[i]]] for i in (0, 1)
     )
-    random.Random(seed).shuffle(train)
+    for part in (train, test):
+        random.Random(seed).shuffle(part)
     return Topics(train, test, list(SUBJECTS))
 
 
