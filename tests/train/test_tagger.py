@@ -127,7 +127,7 @@ def test_it_learns_what_needs_both_directions(crf: bool) -> None:
 
 
 def test_one_column_may_go_without_its_dimension() -> None:
-    model = Tagger(columns(given=("word", "pos"), spelling=()), BIO, hidden=4).eval()
+    model = Tagger(columns(spelling=()), BIO, hidden=4).eval()
     with pytest.raises(ValueError, match=r"Expected ids \(T, B, 2\)"):
         model(torch.zeros(3, 2, dtype=torch.int64))
     words = Columns.build([(each[0],) for each in SENTENCES], spelling=())
