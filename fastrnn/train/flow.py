@@ -56,8 +56,9 @@ def gradient_flow(model: nn.Module, batch: Any, *, loss: Loss | None = None) -> 
     """The norm of dLoss/dh_t for every step t, for LSTM also of dLoss/dc_t, of all recurrent layers inside a model.
 
     Args:
-        model: any module with an RNN, GRU or LSTM inside, torch.nn's or fastrnn's. It is left as it was; gradients of
-            its parameters are not touched. A layer that is called several times has its steps one after the other.
+        model: any module with an RNN, GRU or LSTM inside, torch.nn's or fastrnn's; ``model.eval()`` first to measure
+            without dropout. It is left as it was, gradients of its parameters included. A layer that is called several
+            times has its steps one after the other.
         batch: what its loss takes.
         loss: a function (model, batch, state) -> Step, instead of the model's own method.
 
