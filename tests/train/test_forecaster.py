@@ -68,6 +68,12 @@ def test_a_forecast_is_in_the_units_of_the_series() -> None:
     torch.testing.assert_close(made.forecast(wave()[begin - 24 : begin]).float(), expected, rtol=1e-5, atol=1e-4)
 
 
+def test_of_a_long_history_the_last_window_is_read() -> None:
+    made = Forecaster(2, None, 3, hidden=5, window=24)
+    assert torch.equal(made.forecast(wave()), made.forecast(wave()[-24:]))
+    assert made.forecast(wave()[:5]).shape == (3, 2)
+
+
 def test_with_a_base_forecasts_move_with_the_level_and_correct_it() -> None:
     input = torch.randn(8, 2, 1, dtype=torch.float64)
     for base in ("last", "season"):

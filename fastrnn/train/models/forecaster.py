@@ -34,6 +34,8 @@ class Forecaster(nn.Module):
             wanders beyond that of the training part.
         season: steps after which the series repeats itself, such as 24 for hours of days. With one, :meth:`evaluate`
             tells how good the forecast of the last season again is, too.
+        window: steps of the windows it is trained on: of a longer history :meth:`forecast` reads the last ones. None
+            reads all.
         log: the model's values are logarithms of the series', for one that grows by per cent; :meth:`forecast` takes
             and gives its own values all the same.
         scaler: between the series' own units, those of :meth:`forecast`, and the model's; None if they are the same.
@@ -55,6 +57,7 @@ class Forecaster(nn.Module):
         loss: str = "mse",
         base: str = "last",
         season: int | None = None,
+        window: int | None = None,
         log: bool = False,
         scaler: Scaler | None = None,
     ):
@@ -69,7 +72,7 @@ class Forecaster(nn.Module):
         if not self.targets or not all(0 <= column < features for column in self.targets):
             raise ValueError(f"Expected targets to be columns from 0 to {features - 1}, got {self.targets}")
         self.features, self.horizon, self.season, self.scaler = features, horizon, season, scaler
-        self.log = log
+        self.window, self.log = window, log
         self.base, self._loss = base, LOSSES[loss]
         self._options = {
             "features": features,
@@ -82,6 +85,7 @@ class Forecaster(nn.Module):
             "loss": loss,
             "base": base,
             "season": season,
+            "window": window,
             "log": log,
         }
         self.recurrent = Recurrent(cell, features, hidden, layers, dropout=dropout)
@@ -138,13 +142,14 @@ class Forecaster(nn.Module):
         """The next steps, (horizon, C), in the series' own units.
 
         Args:
-            history: the last steps (T, F), or (T,) of a series of one column, likewise. The model has been trained on
-                windows of one length, and is best on histories of that length.
+            history: the last steps (T, F), or (T,) of a series of one column, likewise. The model is best on as many as
+                its windows had in training.
         """
         steps = torch.as_tensor(history, dtype=torch.float64)
         steps = steps.unsqueeze(1) if steps.dim() == 1 else steps
         if steps.dim() != 2 or steps.shape[1] != self.features or not len(steps):
             raise ValueError(f"Expected a history (T, {self.features}) of one step or more, got {tuple(steps.shape)}")
+        steps = steps if self.window is None else steps[-self.window :]
         if not steps.isfinite().all():
             step, column = (int(i) for i in (~steps.isfinite()).nonzero()[0])
             raise ValueError(f"step {step}, column {column} of the history is {float(steps[step, column])}")

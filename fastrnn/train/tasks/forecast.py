@@ -15,6 +15,8 @@ from fastrnn.train.models.forecaster import BASES, LOSSES, Forecaster
 from fastrnn.train.tasks.settings import FitSettings, setting
 from fastrnn.train.tasks.task import Generation, Prepared
 
+DAY = 24  # the shorter period of the made waves
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(FitSettings):
@@ -43,7 +45,9 @@ class Settings(FitSettings):
 def prepare(settings: Settings) -> Prepared:
     values, names, targets = _values(settings)
     series = _series(settings, values, targets)
-    season = settings.season if settings.season is not None or settings.data is not None else 24
+    season = settings.season
+    if season is None and settings.data is None and settings.window >= DAY:
+        season = DAY
     if season is not None and season > settings.window:
         raise ValueError(f"season is {season}, longer than the window of {settings.window}; give a longer window")
     model = Forecaster(
@@ -56,6 +60,7 @@ def prepare(settings: Settings) -> Prepared:
         dropout=settings.dropout,
         loss=settings.error,
         base=settings.base,
+        window=settings.window,
         log=settings.log,
         season=season,
         scaler=series.scaler,
@@ -120,7 +125,7 @@ def batches(settings: Settings, model: Forecaster) -> Windows:
 def generate(model: Forecaster, prompt: str | None, options: Generation) -> str:
     """The next steps after a history: a CSV file, or numbers of a series with one column."""
     if prompt is None:
-        history = waves(200, columns=model.features)
+        history = waves(model.window or 200, columns=model.features)
     elif prompt.endswith(".csv"):
         history = read_table(prompt).numbers()
     else:
