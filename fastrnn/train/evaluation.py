@@ -26,12 +26,16 @@ def loss_of(model: Any, loss: Loss | None) -> Loss:
     return lambda model, batch, state: model.loss(batch, state)
 
 
-def checked(step: Any) -> Step:
+def checked(step: Any, stateful: bool = False) -> Step:
     """What a loss function returned, if it is a Step that can be trained on."""
     if not isinstance(step, Step):
         raise TypeError(f"the loss must return a fastrnn.train.Step(loss, items, state); got {type(step).__name__}")
     if step.loss.dim() != 0:
         raise ValueError(f"Step.loss must be a scalar, the mean over the items; got shape {tuple(step.loss.shape)}")
+    if stateful and step.state is None:
+        raise ValueError(
+            "a stateful loop needs a state to carry: return Step(loss, items, state), or use stateful=False"
+        )
     if step.items <= 0:
         raise ValueError(f"a batch must have something to learn from; Step.items is {step.items}")
     return step

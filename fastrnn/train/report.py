@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from fastrnn._saving import replacing, write_text
+from fastrnn.facts import processor
 from fastrnn.train.result import Result
 
 REPORT, CURVES = "report.md", "curves.png"
@@ -78,17 +79,10 @@ def draw(file: Path, history: list[dict[str, Any]]) -> bool:
 
 
 def machine() -> str:
-    """The processor or GPU, threads and versions, in a line."""
-    if torch.cuda.is_available():
-        processor = torch.cuda.get_device_name()
-    else:
-        cpu = Path("/proc/cpuinfo")
-        lines = cpu.read_text().splitlines() if cpu.exists() else []
-        names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        processor = names[0] if names else platform.processor() or platform.machine()
-    return (
-        f"{processor}, {torch.get_num_threads()} threads, Python {platform.python_version()}, torch {torch.__version__}"
-    )
+    """The GPU if there is one, the processor, threads and versions, in a line."""
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    software = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{gpu}{processor()}, {torch.get_num_threads()} threads, {software}"
 
 
 def _summary(result: Result, test: Mapping[str, float] | None, published: Mapping[str, Any] | None) -> str:

@@ -14,8 +14,8 @@ class Result:
     """How a training went.
 
     Attributes:
-        history: one dict per epoch: epoch (from 1), step, train_loss, lr, gradient_norm, seconds, items_per_second, and
-            what validation measured, as valid_loss and so on. An epoch that was interrupted has ``partial``: True.
+        history: one dict per epoch: epoch (from 1), step, train_loss, lr, gradient_norm, seconds and items_per_second
+            of training, and what validation measured, as valid_loss and so on. An interrupted one has ``partial``.
         best: the row of the epoch whose weights the model has now; empty where no epoch was finished.
         seconds: time spent, over all resumed parts; validation counts, reports do not.
         items: tokens, sequences or frames trained on.

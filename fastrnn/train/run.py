@@ -34,6 +34,7 @@ class Run:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast == "float16")
         self.average = Average(self.parameters if schedule.may_average else [])
         self.rates = [group["lr"] for group in optimizer.param_groups]
+        optimizer.zero_grad(set_to_none=True)  # what somebody has left would be part of the first step
 
         self.epoch = 0  # finished
         self.batch = 0  # read of the epoch that is going on
@@ -102,11 +103,11 @@ class Run:
         self.epoch_items += items
         self.items += items
 
-    def tick(self) -> None:
-        """Add the time since the last tick."""
+    def tick(self, *, training: bool = True) -> None:
+        """Add the time since the last tick; that of validation is not the epoch's."""
         now = monotonic()
         self.seconds += now - self._clock
-        self.epoch_seconds += now - self._clock
+        self.epoch_seconds += (now - self._clock) * training
         self._clock = now
 
     def train_loss(self) -> float:
@@ -114,8 +115,8 @@ class Run:
         return self.world.sum(float(self.loss_sum))[0] / max(1, self.epoch_items)
 
     def row(self, figures: dict[str, float]) -> dict[str, Any]:
-        """The history's row of the epoch so far."""
-        self.tick()
+        """The history's row of the epoch so far, after validation."""
+        self.tick(training=False)
         return {
             "epoch": self.epoch + 1,
             "step": self.step,

@@ -48,7 +48,7 @@ class Schedule:
 class Decay(Schedule):
     """Multiply by ``factor`` every epoch after epoch ``after`` (Zaremba et al. 2014: 0.5 after the 4th)."""
 
-    def __init__(self, factor: float = 0.5, after: int = 0) -> None:
+    def __init__(self, factor: float = 0.5, after: int = 1) -> None:
         self.factor = _between("factor", factor)
         self.after = after
 

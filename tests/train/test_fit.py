@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,7 +199,51 @@ def test_arguments_that_are_wrong_say_what_is_right(arguments: dict[str, Any], m
         fit(Counter(), windows(2), progress=False, **{"epochs": 1, **arguments})
 
 
+def test_gradients_that_somebody_left_are_not_part_of_the_first_step() -> None:
+    ends = []
+    for left in (False, True):
+        torch.manual_seed(1)
+        model = Counter()
+        if left:
+            model.loss(windows(1)[0]).loss.backward()
+        fit(model, windows(2), epochs=1, optimizer="sgd", lr=1.0, progress=False)
+        ends.append(weights(model))
+    assert torch.equal(*ends)
+
+
+def test_time_of_validation_is_not_that_of_training() -> None:
+    class Slow(Counter):
+        def evaluate(self, batches: Any) -> dict[str, float]:
+            time.sleep(0.3)
+            return {"loss": 1.0}
+
+    started = time.monotonic()
+    result = fit(Slow(), windows(1), windows(1), epochs=2, progress=False)
+    assert result.seconds >= 0.6
+    assert sum(row["seconds"] for row in result.history) <= time.monotonic() - started - 0.59
+
+
+def test_an_optimizer_of_ones_own_keeps_its_rates() -> None:
+    model = Counter()
+    groups = [{"params": model.lstm.parameters(), "lr": 0.5}, {"params": model.linear.parameters()}]
+    own = torch.optim.SGD(groups, lr=0.1)
+    schedule = {"name": "decay", "factor": 0.5}
+    fit(model, windows(2), epochs=2, optimizer=own, schedule=schedule, progress=False)
+    assert [group["lr"] for group in own.param_groups] == [0.5 / 2, 0.1 / 2]
+
+
 def test_models_and_losses_that_do_not_fit_are_told() -> None:
+    with pytest.raises(TypeError, match="fit trains modules by gradients; dict is none"):
+        fit({}, windows(2), epochs=1, progress=False)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="a stateful loop needs a state to carry"):
+        fit(
+            Counter(),
+            windows(2),
+            epochs=1,
+            stateful=True,
+            loss=lambda model, batch, state: model.loss(batch, state)._replace(state=None),
+            progress=False,
+        )
     with pytest.raises(TypeError, match="no method loss"):
         fit(nn.Linear(2, 2), windows(2), epochs=1, progress=False)
     with pytest.raises(TypeError, match=r"must return a fastrnn\.train\.Step"):
