@@ -59,5 +59,5 @@ def test_more_than_there_are(arguments: tuple[int, int], message: str) -> None:
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, 0.999])
 def test_nothing_to_train_on(share: float) -> None:
-    with pytest.raises(ValueError, match="shares|too few"):
+    with pytest.raises(ValueError, match=r"shares|too few"):
         sums(10, 1, held_out=share)

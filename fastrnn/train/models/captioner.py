@@ -35,8 +35,8 @@ class Captioner(torch.nn.Module):
         hidden: units of each layer.
         layers: of the decoder.
         embedding: the size of a token's vector; None is one-hot.
-        bridge: "state": tanh of a linear map of the features is h at the start, of every layer. "repeat": the features
-            are what the decoder reads at every step, in place of the token before.
+        bridge: "state": a linear map of the features is c of every layer at the start, and its tanh is h. "repeat": the
+            features are what the decoder reads at every step, in place of the token before.
         dropout: in training, the probability of zeroing an element between layers.
 
     Call:
@@ -96,8 +96,8 @@ class Captioner(torch.nn.Module):
         if self.start is None:
             return Context(summary=features)
         recurrent = self.decoder.recurrent
-        h = self.start(features).tanh().unflatten(1, (recurrent.num_layers, -1)).transpose(0, 1).contiguous()
-        return Context((h, torch.zeros_like(h)) if isinstance(recurrent.layers[0], LSTM) else h)
+        c = self.start(features).unflatten(1, (recurrent.num_layers, -1)).transpose(0, 1).contiguous()
+        return Context((c.tanh(), c) if isinstance(recurrent.layers[0], LSTM) else c.tanh())
 
     def loss(self, batch: Captioned, state: Any = None) -> Step:
         """The mean cross-entropy of the captions' tokens, <eos> among them."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from fastrnn.functional import linear_cross_entropy
 from fastrnn.nn.base import each
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.attention import Attention
@@ -116,7 +117,13 @@ class Decoder(torch.nn.Module):
         """
         read, wanted = teacher_forced(target, lengths)
         features, _ = self.features(read, context)
-        loss = cross_entropy(self.output(features).flatten(0, 1), wanted.flatten(), ignore_index=NO_TARGET)
+        loss = linear_cross_entropy(
+            features.flatten(0, 1),
+            self.output.weight,
+            wanted.flatten(),
+            linear_bias=self.output.bias,
+            ignore_index=NO_TARGET,
+        )
         return Step(loss, int(lengths.sum()) - len(lengths))
 
     def advance(self, tokens: Tensor, context: Context) -> tuple[Tensor, Context]:

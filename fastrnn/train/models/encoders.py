@@ -13,8 +13,8 @@ from torch import Tensor
 class ConvolutionalEncoder(torch.nn.Module):
     """Pictures (B, C, H, W) to vectors (B, ``output_size``).
 
-    For each entry of ``channels`` a 3 × 3 convolution, ReLU, and the maximum of 2 × 2 pixels; then a linear layer and
-    ReLU. The linear layer sees where everything is, so pictures of one size only are taken.
+    For each entry of ``channels`` a 3 × 3 convolution, batch normalisation, ReLU, and the maximum of 2 × 2 pixels; then
+    a linear layer and ReLU. The linear layer sees where everything is, so pictures of one size only are taken.
 
     Args:
         size: (C, H, W) of a picture.
@@ -31,7 +31,8 @@ class ConvolutionalEncoder(torch.nn.Module):
         self.channels, self.output_size = tuple(channels), output
         layers: list[torch.nn.Module] = []
         for before, after in zip((depth, *self.channels), self.channels, strict=False):
-            layers += [torch.nn.Conv2d(before, after, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+            convolution = torch.nn.Conv2d(before, after, 3, padding=1, bias=False)
+            layers += [convolution, torch.nn.BatchNorm2d(after), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
         height, width = height >> len(self.channels), width >> len(self.channels)
         if not height * width:
             raise ValueError(f"A picture {self.size} cannot be halved {len(self.channels)} times")

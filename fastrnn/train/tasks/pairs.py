@@ -1,0 +1,82 @@
+"""What the tasks that make one text of another have in common: settings, vocabularies, batches, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastrnn.train.data.batch import Pairs
+from fastrnn.train.data.bucketed import Bucketed
+from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.models.encoder_decoder import EncoderDecoder
+from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.task import Generation, Prepared
+
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings(FitSettings):
+    """An encoder-decoder; see :class:`fastrnn.train.models.EncoderDecoder`."""
+
+    bridge: str = setting("state", "What the encoder hands over.", choices=("state", "repeat"))
+    attention: str | None = setting(None, "How the decoder attends.", choices=("dot", "additive"))
+    bidirectional: bool = setting(False, "The encoder reads forwards and backwards.")
+    reverse: bool = setting(False, "Read the source backwards.")
+    embedding: int | None = setting(None, "The size of a token's vector; none is one-hot.", least=1)
+    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+
+
+def prepare(
+    settings: PairSettings, train: Sequence[Pair], held_out: Sequence[Pair], tokenizer: str = "characters"
+) -> Prepared:
+    """The model, and batches: every other held-out pair is to validate on, the others are to test on.
+
+    Characters that are not in the training part are errors where there are few, as in sums, and <unk> elsewhere.
+    """
+    sources, targets = zip(*train, strict=True)
+    if len(held_out) < 2:
+        raise ValueError(f"Two pairs at least are held out, one to validate and one to test on, got {len(held_out)}")
+    source = Vocabulary.build(sources, tokenizer=tokenizer)
+    target = Vocabulary.build(targets, tokenizer=tokenizer, bos="<bos>", eos="<eos>")
+    model = EncoderDecoder(
+        source,
+        target,
+        cell=settings.cell,
+        hidden=settings.hidden,
+        layers=settings.layers,
+        embedding=settings.embedding,
+        bidirectional=settings.bidirectional,
+        attention=settings.attention,
+        bridge=settings.bridge,
+        reverse=settings.reverse,
+        dropout=settings.dropout,
+    )
+    return Prepared(
+        model,
+        batches(model, train, settings, shuffle=True),
+        batches(model, held_out[0::2], settings),
+        batches(model, held_out[1::2], settings),
+        about={"pairs to train on": f"{len(train):,}", "held out": f"{len(held_out):,}, half of them to test on"},
+    )
+
+
+def batches(model: EncoderDecoder, pairs: Sequence[Pair], settings: PairSettings, shuffle: bool = False) -> Bucketed:
+    """Texts as batches of ids."""
+    source, target = model.source_vocabulary, model.target_vocabulary
+    items = [(source.encode(read), target.encode(written, ends=True)) for read, written in pairs]
+    return Bucketed(items, settings.batch, into=Pairs, seed=settings.seed, shuffle=shuffle)
+
+
+def examples(model: EncoderDecoder, prepared: Prepared, count: int) -> list[tuple[str, str, str]]:
+    """Of the test data: what is read, what is right, and what the model writes."""
+    items = prepared.test.items
+    some = items[:: -(-len(items) // count)]
+    sources = [model.source_vocabulary.decode(source) for source, _ in some]
+    targets = [model.target_vocabulary.decode(target) for _, target in some]
+    return list(zip(sources, targets, model.translate(sources), strict=True))
+
+
+def generate(model: EncoderDecoder, prompt: str, options: Generation) -> str:
+    """The model's answer."""
+    return model.translate(prompt, beam=options.beam, length=options.length)

@@ -1,0 +1,94 @@
+"""Sentences into sentences of another language: numbers in words, or a file of pairs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastrnn.train.data.bucketed import Bucketed
+from fastrnn.train.data.made.numerals import numerals
+from fastrnn.train.data.readers import read_pairs
+from fastrnn.train.evaluation import evaluate as measure
+from fastrnn.train.models.encoder_decoder import EncoderDecoder
+from fastrnn.train.tasks import pairs
+from fastrnn.train.tasks.pairs import Pair, PairSettings
+from fastrnn.train.tasks.settings import setting
+from fastrnn.train.tasks.task import Generation, Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PairSettings):
+    """Data: lines of sentence, tab, translation. By default "three hundred five" and "trois cent cinq"."""
+
+    tokenizer: str = setting("characters", "What a token is.", choices=("characters", "words"))
+    pairs: int | None = setting(10_000, "So many pairs, the first of the file; none is all.", least=3)
+    held_out: float = setting(0.2, "Share of the pairs that is not for training.", least=0)
+    shuffle: bool = setting(
+        True, "Draw the held-out pairs, no sentence in both parts; false: the file's last, as in the example of Keras."
+    )
+    attention: str | None = setting("dot", "How the decoder attends.", choices=("dot", "additive"))
+    reverse: bool = setting(True, "Read the sentence backwards.")
+    hidden: int = setting(128, "Hidden units of each layer.", least=1)
+    batch: int = setting(64, "Sentences in a batch.", least=1)
+    epochs: int = setting(12, "Passes over the data.", least=1)
+    lr: float = setting(4e-3, "Learning rate at the start.", least=0)
+    schedule: Mapping[str, Any] | str | None = setting("cosine", "How the learning rate changes.")
+
+
+def prepare(settings: Settings) -> Prepared:
+    if settings.data is None:
+        train, held_out = numerals(held_out=settings.held_out, seed=settings.seed)
+    else:
+        found = read_pairs(settings.data)[: settings.pairs]
+        train, held_out = divided(found, settings.held_out, settings.seed if settings.shuffle else None)
+    return pairs.prepare(settings, train, held_out, settings.tokenizer)
+
+
+def divided(found: Sequence[Pair], held_out: float, seed: int | None) -> tuple[list[Pair], list[Pair]]:
+    """The pairs to train on and the held-out ones: by the seed, and all translations of a sentence in one part; or,
+    without a seed, the last ones."""
+    sources = list(dict.fromkeys(source for source, _ in found))
+    if seed is None:
+        end = len(found) - round(held_out * len(found))
+        return list(found[:end]), list(found[end:])
+    chosen = set(random.Random(seed).sample(sources, round(held_out * len(sources))))
+    return [pair for pair in found if pair[0] not in chosen], [pair for pair in found if pair[0] in chosen]
+
+
+def evaluate(model: EncoderDecoder, prepared: Prepared) -> dict[str, float]:
+    """Loss, accuracy and exact sentences (EncoderDecoder.evaluate), and ``accuracy_with_padding``: the accuracy as the
+    example of Keras counts it, which fills up each target to the longest of all data and counts what is beyond its end,
+    too. Here these places are taken for right; they are easy to learn, but this model does not write them."""
+    figures = measure(model, prepared.test)
+    lengths = [len(target) for _, target in prepared.test.items]
+    parts = (part for part in (prepared.train, prepared.valid, prepared.test) if part is not None)
+    places = len(lengths) * max(len(target) for part in parts for _, target in part.items)
+    wrong = (1 - figures["accuracy"]) * (sum(lengths) - len(lengths))
+    return {**figures, "accuracy_with_padding": 1 - wrong / places}
+
+
+def samples(model: EncoderDecoder, prepared: Prepared) -> str:
+    """Held-out sentences, what the model makes of them, and the translation beside it."""
+    rows = [
+        f"| {_cell(source)} | {_cell(written)} | {'the same' if written == target else _cell(target)} |"
+        for source, target, written in pairs.examples(model, prepared, 12)
+    ]
+    return "\n".join(["| sentence | the model's translation | reference |", "| :-- | :-- | :-- |", *rows])
+
+
+def batches(settings: Settings, model: EncoderDecoder) -> Bucketed:
+    """All pairs of a file."""
+    assert settings.data is not None
+    return pairs.batches(model, read_pairs(settings.data), settings)
+
+
+def generate(model: EncoderDecoder, prompt: str | None, options: Generation) -> str:
+    if prompt is None:
+        raise ValueError("A translation needs a sentence. Type: --prompt SENTENCE")
+    return pairs.generate(model, prompt, options)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
