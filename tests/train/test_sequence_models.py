@@ -1,4 +1,4 @@
-"""What Classifier, Forecaster, Tagger and FrameModel have in common: saving, resuming, and what a loss is the mean of."""
+"""What Classifier, Forecaster, Tagger and FrameModel share: saving, resuming, and what a loss is the mean of."""
 
 from __future__ import annotations
 
