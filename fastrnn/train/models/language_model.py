@@ -95,16 +95,21 @@ class LanguageModel(Predictor, torch.nn.Module):
         self.vocabulary = vocabulary
         rates = three_rates(locked_dropout)
         self._config = {
-            **{"cell": cell, "embedding": embedding, "hidden": hidden, "layers": layers, "dropout": dropout},
-            **{"locked_dropout": list(rates), "embedding_dropout": embedding_dropout, "weight_drop": weight_drop},
-            **{
-                "tied": tied,
-                "softmax": softmax,
-                "cutoffs": cutoffs and list(cutoffs),
-                "one_hot": one_hot,
-                "frozen": frozen,
-            },
-            **{"activation_penalty": activation_penalty, "temporal_penalty": temporal_penalty},
+            "cell": cell,
+            "embedding": embedding,
+            "hidden": hidden,
+            "layers": layers,
+            "dropout": dropout,
+            "locked_dropout": list(rates),
+            "embedding_dropout": embedding_dropout,
+            "weight_drop": weight_drop,
+            "tied": tied,
+            "softmax": softmax,
+            "cutoffs": cutoffs and list(cutoffs),
+            "one_hot": one_hot,
+            "frozen": frozen,
+            "activation_penalty": activation_penalty,
+            "temporal_penalty": temporal_penalty,
         }
         self.dropout, self.input_dropout, self.output_locked_dropout = dropout, 0.0 if one_hot else dropout, rates[2]
         self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
