@@ -53,7 +53,7 @@ def test_classify_docstrings() -> None:
 
 def test_classify_a_table_with_a_convolution(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
-    rows = [f'"the {word} film {i}",{label}' for i in range(30) for word, label in (("good", "yes"), ("bad", "no"))]
+    rows = [f'"the {word} Film {i}",{label}' for i in range(30) for word, label in (("good", "yes"), ("bad", "no"))]
     file.write_text("text,label\n" + "\n".join(rows) + "\n")
     settings = {
         "data": str(file),
@@ -67,6 +67,8 @@ def test_classify_a_table_with_a_convolution(tmp_path: Path) -> None:
     }
     prepared = trained(classify, **settings, dropout=0.0, min_count=1)
     assert evaluate(prepared.model, prepared.test)["accuracy"] == 1
+    answer = classify.generate(prepared.model, "the good Film", Generation())
+    assert answer.splitlines()[1].split()[1] == "yes"
     again = classify.batches(classify.Settings(data=str(file)), prepared.model)
     assert len(again.items) == 60
     file.write_text("text,label\na b,maybe\nc d,yes\n")

@@ -118,7 +118,9 @@ def generate(model: Classifier, prompt: str | None, options: Generation) -> str:
     if not isinstance(model.inputs, Vocabulary):
         raise ValueError("this model reads pictures; type fastrnn evaluate RUN --data FOLDER")
     prompt = EXAMPLE if prompt is None else prompt
-    return f"{prompt}\n" + "\n".join(f"{chance:6.3f} {name}" for name, chance in model.classify(prompt.lower()))
+    small = all(token == token.lower() for token in model.inputs.tokens)  # as the texts of training are
+    found = model.classify(prompt.lower() if small else prompt)
+    return "\n".join([prompt, *(f"{chance:6.3f} {name}" for name, chance in found)])
 
 
 def _classified(model: Classifier, steps: Any) -> list[tuple[str, float]]:
@@ -191,7 +193,7 @@ def _pictures(settings: Settings) -> Prepared:
     """The last twelfth of MNIST's training part validates: 5,000 pictures of 60,000."""
     assert settings.data is not None
     found = readers.read_mnist(settings.data)
-    held = len(found.train_labels) // 12
+    held = max(1, len(found.train_labels) // 12)
     images, labels = found.train_images, found.train_labels
     return Prepared(
         Classifier(1, [str(digit) for digit in range(10)], **_options(settings)),
