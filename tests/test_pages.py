@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
+GUIDE = sorted([*ROOT.glob("docs/guide/*.md"), *ROOT.glob("bench/recipes/*.md")])
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_the_code_of_readme_runs() -> None:
     assert type(names["model"]) is type(names["lstm"])
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *GUIDE], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if "://" in link:
