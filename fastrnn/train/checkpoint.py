@@ -20,7 +20,7 @@ from fastrnn.train.saving import contents, differing, safetensors, store, withou
 from fastrnn.train.tree import pack, unpack
 
 KIND = "fastrnn.train checkpoint 1"
-MAY_DIFFER = ("epochs", "patience")  # of the settings: what a resumed training may be given anew
+MAY_DIFFER = ("epochs", "patience", "monitor")  # of the settings: what a resumed training may be given anew
 
 
 def save(file: Path, state: dict[str, Any]) -> None:

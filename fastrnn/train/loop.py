@@ -88,8 +88,8 @@ def fit(
     GPU up to 50 steps later, and before anything is saved.
 
     Raises:
-        ValueError: an argument out of range; a name that does not exist; no batches; a checkpoint of another model,
-            other settings or other data.
+        ValueError: an argument out of range; a name that does not exist; no batches, or no state to carry; a
+            checkpoint of another model, other settings or other data.
         TypeError: the model has no loss.
         FileExistsError: the folder holds a training already, and ``resume`` is not set.
         OSError: a file cannot be written; what was saved before is whole.
@@ -165,6 +165,9 @@ def fit(
                 files.checkpoint(with_best=True)  # before the evaluation, which may take long
             with run.average.in_place():
                 figures = {} if valid is None else world.agree(evaluate(model, valid, loss=loss, stateful=stateful))
+                if figures and monitor not in figures:
+                    files.checkpoint()  # the epoch is not to be trained again for a word
+                    raise unknown("figure to monitor", monitor, figures)
                 row = run.row(figures) | ({"partial": True} if stopped else {})
                 if run.keep_if_best(row, monitor):
                     files.best()
@@ -205,7 +208,9 @@ def _reason(stopped: str, run: Run) -> str:
     """Why a training ended, in words."""
     if stopped == "nan":
         what = "gradient" if run.loss_sum.isfinite() else "loss"
-        return f"the {what} is not finite at step {int(run.bad_step)}: epoch {run.epoch + 1}, batch {run.batch + 1}"
+        now = int(run.bad_step) == run.step + 1  # a GPU may have told it later
+        where = f": epoch {run.epoch + 1}, batch {run.batch + 1}" if now else ""
+        return f"the {what} is not finite at step {int(run.bad_step)}{where}"
     if stopped == "interrupted":
         return f"interrupted after step {run.step}; pass resume=True to go on"
     if stopped == "patience":

@@ -14,7 +14,7 @@ EVERY = 0.25  # seconds between two readings of the loss: on a GPU each makes th
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """A bar with items per second, loss, perplexity and time left; nothing where the output is not a terminal.
+    """A bar with items per second, loss, a language model's perplexity, and time left; nothing where the output is not a terminal.
 
     Needs rich, of ``fastrnn[train]``; without it there is no bar. Of several processes the first one shows it.
     """
@@ -24,6 +24,7 @@ class Progress(AbstractContextManager["Progress"]):
         self.epochs = epochs
         self.batches = length(run.data)
         self.bar: Any = _bar() if shown and run.world.rank == 0 else None
+        self.words = callable(getattr(run.model, "perplexity", None))  # of a squared error there is no perplexity
         self._last = monotonic()
         self._task: Any = None
 
@@ -47,7 +48,9 @@ class Progress(AbstractContextManager["Progress"]):
         speed = self.run.epoch_items / max(self.run.epoch_seconds, 1e-9)
         share = self.run.epoch_items / self.run.world.size
         loss = float(self.run.loss_sum) / max(1.0, share)
-        figures = f"{speed:,.0f} items/s  loss {loss:.3f}" + (f"  ppl {math.exp(loss):,.1f}" if 0 < loss < 20 else "")
+        figures = f"{speed:,.0f} items/s  loss {loss:.3f}"
+        if self.words and loss < 20:
+            figures += f"  ppl {math.exp(loss):,.1f}"
         self.bar.update(
             self._task,
             description=f"epoch {self.run.epoch + 1}/{self.epochs}",

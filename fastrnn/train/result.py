@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +35,7 @@ class Result:
 def better(row: dict[str, Any], best: dict[str, Any], monitor: str) -> bool:
     """Whether an epoch is better than the best one; without validation the later one always is."""
     name = f"valid_{monitor}"
-    if name not in row or name not in best:
+    if name not in row or name not in best or math.isnan(best[name]):
         return True
     sign = -1 if monitor.rsplit("_", 1)[-1] in HIGHER_IS_BETTER else 1
     return bool(sign * row[name] < sign * best[name])

@@ -151,3 +151,18 @@ def test_a_checkpoint_is_tensors_and_json(tmp_path: Path) -> None:
     assert {"run.model.linear.weight", "run.optimizer.state.0.exp_avg"} <= names
     assert state["settings"]["optimizer"] == "adam"
     assert [row["epoch"] for row in state["run"]["counters"]["history"]] == [1, 2]
+
+
+def test_a_figure_that_is_not_measured_costs_no_epoch(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown figure to monitor 'los'; did you mean 'loss'"):
+        fit(Counter(), windows(3), windows(1), epochs=1, monitor="los", folder=tmp_path, progress=False)
+    calls = 0
+
+    class Counting(Counter):
+        def loss(self, batch: Any, state: Any = None) -> Any:
+            nonlocal calls
+            calls += self.training
+            return super().loss(batch, state)
+
+    result = fit(Counting(), windows(3), windows(1), epochs=1, folder=tmp_path, resume=True, progress=False)
+    assert (calls, result.history[0]["step"], result.stopped) == (0, 3, "epochs")

@@ -93,6 +93,13 @@ def test_more_accuracy_and_less_loss_are_better(monitor: str, best: int) -> None
     assert fit(model, windows(1), windows(1), epochs=3, monitor=monitor, progress=False).best["epoch"] == best
 
 
+def test_a_validation_that_is_nan_is_worse_than_any_other() -> None:
+    model = Counter()
+    figures = iter([math.nan, 3.0, math.nan])
+    model.evaluate = lambda batches: {"loss": next(figures)}  # type: ignore[assignment]
+    assert fit(model, windows(1), windows(1), epochs=3, progress=False).best["epoch"] == 2
+
+
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_nan_stops_before_it_spoils_the_weights(what: str) -> None:
     model = Counter()

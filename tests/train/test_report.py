@@ -90,7 +90,11 @@ def test_the_bar_shows_what_is_asked_for_and_is_quiet_elsewhere(monkeypatch: pyt
 
     monkeypatch.setattr(console, "Console", Terminal)
     monkeypatch.setattr(progress, "EVERY", 0.0)
-    fit(Counter(), windows(3), windows(2), epochs=2)
+    fit(Counter(), windows(3), epochs=1)
+    assert "ppl" not in out.getvalue()
+    model = Counter()
+    model.perplexity = lambda data: 1.0  # type: ignore[assignment]
+    fit(model, windows(3), windows(2), epochs=2)
     shown = out.getvalue()
     for part in ("epoch 2/2", "items/s", "loss 1.", "ppl ", "100%", "epoch 1: train loss ", "valid loss"):
         assert part in shown

@@ -117,14 +117,15 @@ def test_the_bits_of_an_interrupted_training(case: str, stop: int, tmp_path: Pat
     assert torch.equal(weights(files[0]), weights(files[1]))
 
 
+@pytest.mark.parametrize("autocast", [None, "float16"])
 @pytest.mark.parametrize("own", [False, True], ids=["global generator", "own generator"])
 @pytest.mark.parametrize("stop", [6, 8])  # of 6 batches an epoch
-def test_the_bits_of_a_data_loader(own: bool, stop: int, tmp_path: Path) -> None:
+def test_the_bits_of_a_data_loader(own: bool, autocast: str | None, stop: int, tmp_path: Path) -> None:
     def once(name: str, stop: int | None) -> tuple[Result, Tensor]:
         torch.manual_seed(1)
         model = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.3), nn.Linear(4, 1))
         options = {"generator": torch.Generator().manual_seed(5)} if own else {}
-        result = train(tmp_path / name, stop, loader(**options), loader(), model, squares)
+        result = train(tmp_path / name, stop, loader(**options), loader(), model, squares, autocast=autocast)
         return result, weights(model)
 
     whole = once("whole", None)
