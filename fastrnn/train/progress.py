@@ -14,9 +14,10 @@ EVERY = 0.25  # seconds between two readings of the loss: on a GPU each makes th
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """A bar with items per second, loss, a language model's perplexity, and time left; nothing where the output is not a terminal.
+    """A bar with items per second, loss, a language model's perplexity, and time left.
 
-    Needs rich, of ``fastrnn[train]``; without it there is no bar. Of several processes the first one shows it.
+    Nothing is shown where the output is not a terminal, without rich (of ``fastrnn[train]``), and by processes after the
+    first.
     """
 
     def __init__(self, run: Run, epochs: int, *, shown: bool) -> None:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from fastrnn.train import Step, evaluate, fit, optimizers
-from fastrnn.train.data import Window
+from fastrnn.train.data import Labelled, Pairs, Window
+from fastrnn.train.placement import to_device
 from tests.train.small import Counter, quick, weights, windows
 
 
@@ -185,6 +186,19 @@ def test_data_with_epochs_is_asked_for_each() -> None:
     data = Data()
     fit(Counter(), data, epochs=3, progress=False)  # type: ignore[arg-type]
     assert data.asked == [0, 1, 2]
+
+
+def test_lengths_stay_on_the_cpu_when_a_batch_moves() -> None:
+    ids, lengths = torch.zeros(3, 2, dtype=torch.int64), torch.tensor([3, 1])
+    elsewhere = torch.device("meta")
+    pairs = to_device(Pairs(ids, lengths, ids, lengths), elsewhere)
+    assert [part.device.type for part in pairs] == ["meta", "cpu", "meta", "cpu"]
+    assert isinstance(pairs, Pairs)
+    window = to_device(Window(ids, ids, True), elsewhere)
+    assert (window.input.device.type, window.first) == ("meta", True)
+    assert to_device(Labelled(ids, None, lengths), elsewhere).lengths is None
+    named = to_device({"input": [ids, (ids,)], "lengths": lengths}, elsewhere)
+    assert (named["input"][1][0].device.type, named["lengths"].device.type) == ("meta", "cpu")
 
 
 @pytest.mark.parametrize(
