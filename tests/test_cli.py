@@ -1,6 +1,7 @@
 """The console command: every subcommand, its files and its exit status."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from fastrnn.bench.measure import ContenderError
 from fastrnn.bench.work import Shape
 from fastrnn.cli import app
 from fastrnn.page import marks
+from fastrnn.train import tasks
+from fastrnn.train.data.made import documentation
 from fastrnn.verify import cases
 
 
@@ -214,21 +217,30 @@ def test_info_shows_what_info_returns() -> None:
 
 
 @pytest.mark.usefixtures("few_cases")
-def test_demo_leaves_a_report_and_two_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = demo.load_text()
-    small = whole._replace(train=whole.train[:20_000], validation=whole.validation[:10_000])
-    monkeypatch.setattr(demo, "load_text", lambda: small)
+def test_demo_leaves_a_report_and_two_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    topics = list(documentation._topics())[:6]
+    monkeypatch.setattr(documentation, "_topics", lambda: iter(topics))
+    monkeypatch.setattr(demo, "CHARACTERS", {"hidden": 16, "steps": 16, "batch": 8})
+    monkeypatch.setattr(demo, "SUMS", {"digits": 1, "count": 50, "epochs": 1, "hidden": 8})
     monkeypatch.setattr(demo, "SHAPES", (Shape(2, 2, 4, 5),))
-    result = call("demo", "--out", tmp_path / "demo", "--epochs", 1)
-    report = (tmp_path / "demo" / "report.md").read_text()
+    out = tmp_path / "demo"
+    result = call("demo", "--out", out, "--epochs", 2)
+    report = (out / "report.md").read_text()
     assert result.exit_code == (0 if "All" in report else 1)
-    for picture in ("speed.png", "loss.png"):
-        assert (tmp_path / "demo" / picture).read_bytes().startswith(b"\x89PNG")
+    for picture in ("speed.png", "characters/curves.png"):
+        assert (out / picture).read_bytes().startswith(b"\x89PNG")
         assert picture in report
-    losses = {line.split("|")[1].strip(): line.split("|")[3] for line in report.splitlines() if line.startswith("| ")}
-    assert float(losses["the model after training"]) < float(losses["the model before training"]) - 0.5
+    losses = {
+        line.split("|")[1].strip(): float(line.split("|")[2]) for line in report.splitlines() if "| each " in line
+    }
+    assert losses["each character from the one before"] < losses["each character from how often it occurs"]
+    trained = re.search(r"\| the model after training \| ([\d.]+) \|", report)
+    assert trained
+    assert float(trained[1]) == pytest.approx(tasks.open_run(out / "characters").evaluate()["loss"], abs=1e-3)
     assert "torch.nn.LSTM" in report
     assert "The " in result.output
+    (answer,) = re.findall(r"^47\+85 = (.*)$", result.output, re.MULTILINE)
+    assert tasks.open_run(out / "sums").generate("47+85") == answer.strip()
 
 
 def test_without_its_packages_the_command_says_how_to_get_them() -> None:
@@ -243,4 +255,6 @@ def test_without_its_packages_the_command_says_how_to_get_them() -> None:
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "fastrnn", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert all(command in done.stdout for command in ("verify", "bench", "roofline", "info", "demo"))
+    assert all(
+        command in done.stdout for command in ("verify", "bench", "roofline", "info", "demo", "train", "generate")
+    )

@@ -1,24 +1,29 @@
-"""What `fastrnn demo` runs: verify, a short benchmark, and a character language model trained on Python's own text."""
+"""What `fastrnn demo` runs: verify, a short benchmark, a character language model of Python's own text, and sums."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastrnn import terminal, verify
 from fastrnn.bench.plot import plot
 from fastrnn.bench.work import GATES, MODES, Shape, Work
-from fastrnn.demo.model import CharacterModel
-from fastrnn.demo.report import Run, plot_loss, write_report
-from fastrnn.demo.text import Text, bigram_loss, load_text, unigram_loss
-from fastrnn.demo.train import BATCH, WINDOW, Step, seconds_per_step, train, validation_loss, windows
+from fastrnn.demo.baselines import baselines
+from fastrnn.demo.report import Trained, write_report
+from fastrnn.demo.step import seconds_per_step
+from fastrnn.train import tasks
 
 SHAPES = (Shape(1, 1, 64, 64), Shape(100, 1, 256, 256), Shape(35, 20, 200, 200))
+CHARACTERS: dict[str, Any] = {"hidden": 256, "steps": 64, "batch": 32}
+SUMS: dict[str, Any] = {"digits": 2, "count": 5000, "epochs": 40, "batch": 32}
+PROMPT, SUM = "The ", "47+85"
 
 
 def run(out: Path, epochs: int, console: Console) -> bool:
-    """Runs it all and leaves report.md, speed.png and loss.png in a folder; returns whether verify was content."""
+    """Runs it all and leaves report.md, speed.png and two runs in a folder; returns whether verify was content."""
     out.mkdir(parents=True, exist_ok=True)
     console.rule("Numbers")
     verified = terminal.run_verify(console, verify.all_cases(quick=True))
@@ -28,51 +33,19 @@ def run(out: Path, epochs: int, console: Console) -> bool:
     results = terminal.run_bench(console, works, rounds=6, command="fastrnn demo")
     plot(results, out / "speed.png")
     console.rule("A character language model")
-    trained = language_model(console, epochs)
-    plot_loss(out / "loss.png", trained)
+    characters = train("chars", out / "characters", epochs=epochs, **CHARACTERS)
+    console.print("\nWhat it writes:\n", style="bold")
+    sample = characters.generate(PROMPT, length=600, temperature=0.7, seed=0)
+    console.print(f"{sample}\n", highlight=False)
+    console.rule("Sums")
+    sums = train("addition", out / "sums", **SUMS)
+    answer = f"{SUM} = {sums.generate(SUM)}"
+    console.print(f"{answer}\n", highlight=False)
+    trained = Trained(characters, sample, baselines(characters), seconds_per_step(characters), sums, answer)
     write_report(out, verified, results, trained)
-    console.print(f"{out / 'report.md'} has all of it, with speed.png and loss.png.")
+    console.print(f"{out / 'report.md'} has all of it, with speed.png and the models in characters/ and sums/.")
     return all(result.passed for result in verified)
 
 
-def language_model(console: Console, epochs: int) -> Run:
-    """Trains the model with a progress bar and prints what it writes."""
-    torch.manual_seed(0)
-    text = load_text()
-    model = CharacterModel(len(text.alphabet))
-    step_seconds = seconds_per_step(model, text)
-    per_epoch = len(list(windows(text.train)))
-    steps: list[Step] = []
-    validation = {0: validation_loss(model, text)}
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TextColumn("{task.percentage:.0f} %", markup=False),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=epochs * per_epoch)
-        for step in train(model, text, epochs):
-            steps.append(step)
-            speed = BATCH * WINDOW / step.seconds
-            bar.update(task, advance=1, description=f"loss {step.loss:.3f}, {speed:,.0f} characters/s")
-            if step.number % (per_epoch // 4) == 0:
-                validation[step.number] = validation_loss(model, text)
-            if step.number % per_epoch == 0:
-                validation[step.number] = validation_loss(model, text)
-                epoch = step.number // per_epoch
-                console.print(
-                    f"epoch {epoch} of {epochs}: validation loss {validation[step.number]:.3f} nats a character"
-                )
-    sample = write_sample(model, text)
-    console.print("\nWhat it writes:\n", style="bold")
-    console.print(sample, highlight=False)
-    console.print()
-    parameters = sum(weight.numel() for weight in model.parameters())
-    return Run(text, parameters, epochs, steps, validation, unigram_loss(text), bigram_loss(text), step_seconds, sample)
-
-
-def write_sample(model: CharacterModel, text: Text, prompt: str = "The ", length: int = 600) -> str:
-    """Lets the model go on from a prompt."""
-    generator = torch.Generator().manual_seed(0)
-    return prompt + text.decode(model.generate(text.encode(prompt), length, 0.7, generator))
+def train(task: str, folder: Path, **settings: Any) -> tasks.Run:
+    return tasks.train(task, out=folder, overwrite=True, progress=True, **settings)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markdown import Markdown
 from rich.table import Table
 from typer.core import TyperCommand
 
@@ -115,7 +116,8 @@ def show_run(run: Run, folder: Path) -> None:
     if run.test:
         console.print(figures(run.test, "On the test data"))
     if run.sample:
-        console.print(f"{run.sample}\n", highlight=False, soft_wrap=True)
+        console.print(Markdown(run.sample))
+        console.print()
     where = shlex.quote(str(folder))
     console.print(
         f"The model and its {REPORT} are in {where}. Type: fastrnn generate {where}", highlight=False, soft_wrap=True

@@ -44,7 +44,7 @@ def test_a_run_is_trained_used_and_measured(app: typer.Typer, tmp_path: Path) ->
     result = call(app, "train", "letters", "--set", "letters=abc", "--set", "epochs=12", "--set", "hidden=16")
     assert result.exit_code == 0, result.output
     assert "On the test data" in result.output
-    assert "`abcabca`" in result.output
+    assert "abcabca" in result.output
     assert "fastrnn generate out/letters" in result.output
     assert (tmp_path / "out" / "letters" / "report.md").exists()
 
