@@ -16,8 +16,8 @@ EVERY = 0.25  # seconds between two readings of the loss: on a GPU each makes th
 class Progress(AbstractContextManager["Progress"]):
     """A bar with items per second, loss, a language model's perplexity, and time left.
 
-    Nothing is shown where the output is not a terminal, without rich (of ``fastrnn[train]``), and by processes after the
-    first.
+    Nothing is shown where the output is not a terminal, without rich (of ``fastrnn[train]``), and by all processes but
+    the first.
     """
 
     def __init__(self, run: Run, epochs: int, *, shown: bool) -> None:
