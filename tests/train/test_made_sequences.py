@@ -66,14 +66,14 @@ def made_topics() -> Topics:
 
 def test_topics_are_balanced_and_what_is_held_out_is_new(made_topics: Topics) -> None:
     assert made_topics.classes == list(SUBJECTS)
-    for part, least in ((made_topics.train, 300), (made_topics.held_out, 80)):
+    for part, least in ((made_topics.train, 300), (made_topics.valid, 40), (made_topics.test, 40)):
         counts = Counter(label for _, label in part)
         assert len(counts) == len(SUBJECTS)
         assert len(set(counts.values())) == 1
         assert counts[0] >= least
-    texts = [text for text, _ in (*made_topics.train, *made_topics.held_out)]
+    texts = [text for text, _ in (*made_topics.train, *made_topics.valid, *made_topics.test)]
     assert len(texts) == len(set(texts))
-    with pytest.raises(ValueError, match="between 0 and 1, got 0"):
+    with pytest.raises(ValueError, match=r"above 0 and below 0\.5, got 0"):
         topics(held_out=0)
 
 

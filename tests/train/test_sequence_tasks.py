@@ -36,13 +36,13 @@ def trained(task: Any, **settings: Any) -> Prepared:
 def few_docstrings(monkeypatch: pytest.MonkeyPatch) -> None:
     from fastrnn.train.data.made import topics
 
-    subjects = {"files": "tempfile zipfile", "testing": "doctest pdb"}
+    subjects = {"files": "tempfile zipfile shutil tarfile", "testing": "doctest pdb bdb logging"}
     monkeypatch.setattr(topics, "SUBJECTS", subjects)
 
 
 @pytest.mark.usefixtures("few_docstrings")
 def test_classify_docstrings() -> None:
-    prepared = trained(classify, embedding=16, epochs=6, lr=0.01, batch=20)
+    prepared = trained(classify, embedding=16, epochs=4, lr=0.02, batch=20)
     assert evaluate(prepared.model, prepared.test)["accuracy"] > 0.6
     assert classify.samples(prepared.model, prepared).count("\n") == 11
     answer = classify.generate(prepared.model, "remove the file from the archive", Generation()).splitlines()

@@ -32,46 +32,58 @@ class Sentence(NamedTuple):
 
 
 class Topics(NamedTuple):
-    """Training and held-out sentences, as many of each class in either part, and the names of the classes."""
+    """Sentences of three parts, as many of each class in a part, and the names of the classes."""
 
     train: list[Sentence]
-    held_out: list[Sentence]
+    valid: list[Sentence]
+    test: list[Sentence]
     classes: list[str]
 
 
-def topics(*, held_out: float = 0.2, least_words: int = 5, seed: int = 0) -> Topics:
+def topics(*, held_out: float = 0.1, least_words: int = 5, seed: int = 0) -> Topics:
     """Sentences of ``least_words`` words or more, in small letters, punctuation apart.
 
     All sentences of a class or function at the top of a module, with those of its methods, are in one part, and a
     sentence that occurs twice is there once; one of two subjects is not there. So what is held out is new. The
     sentences are those of the Python that runs: their number differs a little from version to version.
 
+    Args:
+        held_out: the share that validates, and that which tests.
+
     Raises:
-        ValueError: held_out is not a share between 0 and 1.
+        ValueError: held_out is not above 0 and below a half.
     """
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out is the share that is not for training, between 0 and 1, got {held_out}")
+    if not 0 < held_out < 0.5:
+        raise ValueError(f"held_out is a share above 0 and below 0.5, got {held_out}")
     subjects = [_units(modules, least_words) for modules in SUBJECTS.values()]
     among = Counter(text for units in subjects for text in {text for unit in units for text in unit})
     seen = {text for text, count in among.items() if count > 1}
-    parts: list[tuple[list[str], list[str]]] = []
-    for units in subjects:
+    parts: list[list[Sentence]] = [[], [], []]
+    by_subject = []
+    for label, units in enumerate(subjects):
         random.Random(seed).shuffle(units)
-        fresh: list[list[str]] = []
+        fresh: list[list[Sentence]] = []
         for unit in units:
-            fresh.append([text for text in dict.fromkeys(unit) if text not in seen])
+            fresh.append([Sentence(text, label) for text in dict.fromkeys(unit) if text not in seen])
             seen.update(unit)
-        whole, held = sum(map(len, fresh)), list[str]()
-        while len(held) < held_out * whole:
-            held += fresh.pop()
-        parts.append(([text for unit in fresh for text in unit], held))
-    sizes = [min(len(part[i]) for part in parts) for i in (0, 1)]
-    train, test = (
-        [Sentence(text, label) for label, part in enumerate(parts) for text in part[i][: sizes[i]]] for i in (0, 1)
-    )
-    for part in (train, test):
+        by_subject.append(_cut(fresh, held_out))
+    for i, part in enumerate(parts):
+        size = min(len(cut[i]) for cut in by_subject)
+        for cut in by_subject:
+            part += cut[i][:size]
         random.Random(seed).shuffle(part)
-    return Topics(train, test, list(SUBJECTS))
+    train, valid, test = parts
+    return Topics(train, valid, test, list(SUBJECTS))
+
+
+def _cut(units: list[list[Sentence]], held_out: float) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
+    """Whole units for training, and of each of the other two parts the share ``held_out`` or a little more."""
+    wanted = held_out * sum(map(len, units))
+    valid, test = list[Sentence](), list[Sentence]()
+    for part in (test, valid):
+        while len(part) < wanted:
+            part += units.pop()
+    return [sentence for unit in units for sentence in unit], valid, test
 
 
 def _units(modules: str, least_words: int) -> list[list[str]]:
