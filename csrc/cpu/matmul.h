@@ -103,12 +103,19 @@ void multiply_any(const Panel<T>& panel, const Operands<T>& rows, const Tile<T>&
   }
 }
 
+// Memory that will be needed after a product: it is fetched in equal parts while the product's tiles go by.
+template <class T>
+struct Ahead {
+  const T* from = nullptr;
+  int64_t numbers = 0;
+};
+
 // One panel's columns for rows 0 … count-1.
 //
 // While the tiles of a block of the panel go by, each fetches an equal part of the block after it: weights that come
-// from the third-level cache arrive while there is work (see docs/adr/0003).
+// from the third-level cache arrive while there is work (see docs/adr/0003). Or of `ahead`, where that is given.
 template <class T>
-void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands<T>& rows) {
+void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands<T>& rows, const Ahead<T>& ahead = {}) {
   Tile<T> tile;
   const int64_t blocks = divide_up(count, block_rows), depths = divide_up(depth, rows.chain);
   for (int64_t i = 0; i < blocks; ++i) {
@@ -118,6 +125,11 @@ void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands
       tile.first = depth * d / depths, tile.depth = depth * (d + 1) / depths - tile.first;
       tile.fetch = panel.b + (tile.first + tile.depth) * panel.step;
       tile.fetch_step = divide_up(panel.vectors * Vec<T>::lanes, tiles);
+      if (ahead.from) {
+        const int64_t part = i * depths + d, parts = blocks * depths;
+        tile.fetch = ahead.from + ahead.numbers * part / parts;
+        tile.fetch_step = divide_up(ahead.numbers, parts * tiles * tile.depth);
+      }
       for (int64_t n = 0; n < tiles; ++n) {  // of nearly equal height: 8 rows are 4 + 4, not 6 + 2
         tile.top = block + height * n / tiles;
         tile.rows = int(block + height * (n + 1) / tiles - tile.top);

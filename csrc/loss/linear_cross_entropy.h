@@ -22,15 +22,16 @@ class LinearCrossEntropy {
   using V = Vec<T>;
   static constexpr int lanes = V::lanes;
   static constexpr int64_t longest_slab = 240;  // 15 cache lines of float32
-  static constexpr int64_t panel_width = max_vectors * lanes;
+  static constexpr int64_t panel_width = max_vectors * lanes, classes_at_once = 48;
+  static constexpr int64_t depth_at_once = longest_slab / 2;  // of dx's product: one chain
 
  public:
   explicit LinearCrossEntropy(const LossProblem<T>& problem)
       : p(problem), wanted(p.d_input || p.d_weight || p.d_bias), slab(smaller(longest_slab, padded<T>(p.classes))),
         slabs(divide_up(p.classes, slab)), most_rows(rows_per_block(p, slab)), width(padded<T>(most_rows)),
         threads(threads_for(p)), logits((wanted ? slabs : threads) * most_rows * slab), maxima(slabs * width),
-        sums(slabs * width), weighted(p.weighted_sum ? slabs * width : 0), of_rows(threads * 3 * width),
-        panels(threads * larger(p.features, slab) * panel_width),
+        sums(slabs * width), distances(p.spread_loss ? slabs * width : 0), slab_weights(p.spread_loss ? slabs : 0),
+        of_rows(threads * 3 * width), panels(threads * larger(p.features, slab) * panel_width),
         x_panels(p.d_weight ? most_rows * padded<T>(p.features) : 0), bias_sums(p.d_bias ? 2 * p.classes : 0),
         zeros(larger(slab, padded<T>(p.features))), zero_rows(1, larger(slab, most_rows)),
         left_rows(threads, larger(slab, most_rows)), init_rows(threads, most_rows),
@@ -39,6 +40,11 @@ class LinearCrossEntropy {
     zero_rows.fill(zeros);
     maxima.clear(slabs * width), sums.clear(slabs * width);  // lanes beyond a block's rows are read
     if (p.d_bias) bias_sums.clear(2 * p.classes);
+    for (int64_t s = 0; p.spread_loss && s < slabs; ++s) {
+      slab_weights[s] = p.class_weight ? 0 : double(classes_of(s));
+      for (int64_t j = 0; p.class_weight && j < classes_of(s); ++j)
+        slab_weights[s] += double(p.class_weight[s * slab + j]);
+    }
   }
 
   void run() {
@@ -149,16 +155,24 @@ class LinearCrossEntropy {
                              n * lanes);
         });
       }
-      product(column_panel<T>(packed, n * lanes, count, v, n), height, p.features, {x, init, logit});
+      product(column_panel<T>(packed, n * lanes, count, v, n), height, p.features, {x, init, logit},
+              weights_from(first + smaller((v + n) * lanes, count), n * lanes));
     });
     for (int64_t i = 0; i < height; ++i) {
-      const int64_t at = part.begin + i, target = p.target[rows.begin + at];
-      if (target >= first && target < first + count) p.target_logit[rows.begin + at] = logit[i][target - first];
-      if (p.weighted_sum)
-        weighted[s * width + at] = weigh<T>(logit[i], p.class_weight ? p.class_weight + first : nullptr, count);
-      sums[s * width + at] = exponentiate<T>(logit[i], count, maxima + s * width + at);
+      const int64_t at = part.begin + i, row = rows.begin + at, target = p.target[row];
+      if (target >= first && target < first + count)
+        p.target_loss[row] = logit[i][target - first];  // normalize() ends it
+      const T top = maximum(logit[i], count), reference = reference_of(top);
+      maxima[s * width + at] = top;
+      if (p.spread_loss)
+        distances[s * width + at] =
+            weighted_distance(logit[i], p.class_weight ? p.class_weight + first : nullptr, count, reference);
+      sums[s * width + at] = exponentiate(logit[i], count, reference);
     }
   }
+
+  // What a slab's exponentials are relative to: its maximum, but not -inf, since -inf - -inf is NaN.
+  static T reference_of(T maximum) { return maximum == -T(INFINITY) ? 0 : maximum; }
 
   // Every thread finds the maximum and the sum of all rows, which is little work.
   void normalize(const Team& team, Range rows) {
@@ -167,12 +181,15 @@ class LinearCrossEntropy {
     const Range mine = team.share(rows.size());
     for (int64_t i = mine.begin; i < mine.end; ++i) {
       const int64_t row = rows.begin + i;
-      p.log_sum[row] = double(maximum[i]) + log(double(sum[i]));
-      if (p.target[row] < 0) p.target_logit[row] = 0;
-      if (!p.weighted_sum) continue;
+      const double top = maximum[i],
+                   log_sum = log(double(sum[i]));  // the former may be so large that a sum loses the latter
+      p.target_loss[row] = p.target[row] < 0 ? 0 : log_sum + (top - p.target_loss[row]);
+      if (!p.spread_loss) continue;
       double all = 0;
-      for (int64_t s = 0; s < slabs; ++s) all += double(weighted[s * width + i]);
-      p.weighted_sum[row] = all;
+      for (int64_t s = 0; s < slabs; ++s)
+        all += double(distances[s * width + i]) +
+               slab_weights[s] * (log_sum + (top - double(reference_of(maxima[s * width + i]))));
+      p.spread_loss[row] = all;
     }
   }
 
@@ -205,16 +222,20 @@ class LinearCrossEntropy {
   void add_to_classes(const Team& team, Range rows, int64_t s, Range classes) {
     const T* block = slab_at(team, s);
     const int64_t first = s * slab + classes.begin;
-    if (p.d_weight) {
+    for (int64_t top = 0; p.d_weight && top < classes.size(); top += classes_at_once) {
+      const int64_t count = smaller(classes_at_once, classes.size() - top);
       const T** d = left_rows.of(team);
       T** dw = result_rows.of(team);
-      for (int64_t j = 0; j < classes.size(); ++j)
-        d[j] = block + classes.begin + j, dw[j] = p.d_weight + (first + j) * p.features;
+      for (int64_t j = 0; j < count; ++j)
+        d[j] = block + classes.begin + top + j, dw[j] = p.d_weight + (first + top + j) * p.features;
       const T* const* init = dw;
       if (rows.begin == 0) init = zero_rows;
+      const T* next = dw[0] + count * p.features;  // of dW, which is not in the cache
+      const int64_t numbers = smaller(count, p.classes - first - top - count) * p.features;
       for_panels(vectors_of(p.features), [&](int64_t v, int n) {
-        product(column_panel<T>(x_panels + v * lanes * rows.size(), n * lanes, p.features, v, n), classes.size(),
-                rows.size(), {d, init, dw, 0, slab});
+        const int64_t begin = numbers * v / vectors_of(p.features), end = numbers * (v + n) / vectors_of(p.features);
+        product(column_panel<T>(x_panels + v * lanes * rows.size(), n * lanes, p.features, v, n), count, rows.size(),
+                {d, init, dw, 0, slab}, {next + begin, end - begin});
       });
     }
     if (p.d_bias) add_bias(block + classes.begin, rows.size(), bias_sums + first, classes.size());
@@ -238,55 +259,65 @@ class LinearCrossEntropy {
     }
   }
 
-  // dx of the block. Threads share panels of its columns, or its rows where panels do not divide equally.
+  // dx of the block. Threads share its rows, and where these are few the panels of its columns.
   void find_d_input(const Team& team, Range rows) {
     constexpr int64_t least_rows = 16;
     const int64_t vectors = vectors_of(p.features), count = divide_up(vectors, max_vectors);
-    const bool equal = vectors % max_vectors == 0 && count % team.size == 0;
-    const int64_t parts = equal ? 1 : larger(1, smaller(team.size, rows.size() / least_rows));
+    const int64_t parts = larger(1, smaller(team.size, rows.size() / least_rows));
     const Range mine = team.share(parts * count);
-    for (int64_t part = 0; part < parts; ++part) {
+    for (int64_t part = mine.begin / count; part * count < mine.end; ++part) {
       const Range own{rows.size() * part / parts, rows.size() * (part + 1) / parts};
-      for (int64_t s = 0; s < slabs; ++s) {
-        const T** d = left_rows.of(team);
-        T** dx = result_rows.of(team);
-        for (int64_t i = 0; i < own.size(); ++i) {
-          d[i] = slab_at(team, s) + (own.begin + i) * slab;
-          dx[i] = p.d_input + (rows.begin + own.begin + i) * p.features;
+      for (int64_t s = 0; s < slabs; ++s)
+        for (int64_t begin = 0; begin < classes_of(s); begin += depth_at_once) {
+          const int64_t depth = smaller(depth_at_once, classes_of(s) - begin), first = s * slab + begin;
+          const T** d = left_rows.of(team);
+          T** dx = result_rows.of(team);
+          for (int64_t i = 0; i < own.size(); ++i) {
+            d[i] = slab_at(team, s) + (own.begin + i) * slab + begin;
+            dx[i] = p.d_input + (rows.begin + own.begin + i) * p.features;
+          }
+          const T* const* init = dx;
+          if (first == 0) init = zero_rows;
+          int64_t item = part * count;
+          for_panels(vectors, [&](int64_t v, int n) {
+            if (item >= mine.begin && item < mine.end)
+              product(weight_panel(team, {first, first + depth}, v, n), own.size(), depth, {d, init, dx},
+                      weights_from(first + depth + depth * v / vectors, divide_up(depth * n, vectors)));
+            ++item;
+          });
         }
-        const T* const* init = dx;
-        if (s == 0) init = zero_rows;
-        int64_t item = part * count;
-        for_panels(vectors, [&](int64_t v, int n) {
-          if (item >= mine.begin && item < mine.end)
-            product(weight_panel(team, s, v, n), own.size(), classes_of(s), {d, init, dx});
-          ++item;
-        });
-      }
     }
   }
 
-  // Columns of a slab's weights: where they lie, unless they are narrow or would be read beyond the last of all.
-  Panel<T> weight_panel(const Team& team, int64_t s, int64_t v, int n) const {
-    const int64_t first = s * slab, column = v * lanes;
-    const bool beyond = column + n * lanes > p.features && first + classes_of(s) == p.classes;
+  // Columns of some classes' weights: where they lie, unless they are narrow or would be read beyond the last of all.
+  Panel<T> weight_panel(const Team& team, Range classes, int64_t v, int n) const {
+    const int64_t column = v * lanes;
+    const bool beyond = column + n * lanes > p.features && classes.end == p.classes;
     if (p.weight.format == WeightFormat::same && !beyond)
-      return column_panel(p.weight.numbers() + first * p.features + column, p.features, p.features, v, n);
+      return column_panel(p.weight.numbers() + classes.begin * p.features + column, p.features, p.features, v, n);
     T* packed = panel_of(team);
-    visit_weights(p.weight, first * p.features + column, [&](auto* weights) {
-      pack_columns<T>([=, this](int64_t k) { return weights + k * p.features; }, p.features - column, classes_of(s),
+    visit_weights(p.weight, classes.begin * p.features + column, [&](auto* weights) {
+      pack_columns<T>([=, this](int64_t k) { return weights + k * p.features; }, p.features - column, classes.size(),
                       packed, n * lanes);
     });
     return column_panel<T>(packed, n * lanes, p.features, v, n);
+  }
+
+  // The weights of some classes, to be fetched.
+  Ahead<T> weights_from(int64_t first, int64_t count) const {
+    const int64_t numbers = larger(0, smaller(count, p.classes - first)) * p.features;
+    const int64_t bytes = numbers * (p.weight.format == WeightFormat::same ? int64_t(sizeof(T)) : 2);
+    return {static_cast<const T*>(p.weight.from(first * p.features).data), bytes / int64_t(sizeof(T))};
   }
 
   const LossProblem<T>& p;
   const bool wanted;  // some gradient
   const int64_t slab, slabs, most_rows, width;
   const int threads;
-  Buffer<T> logits;                  // [slab][row][class], or one slab for each thread
-  Buffer<T> maxima, sums, weighted;  // [slab][row]
-  Buffer<T> of_rows;                 // of each thread: maximum, sum, factor of each row
+  Buffer<T> logits;                   // [slab][row][class], or one slab for each thread
+  Buffer<T> maxima, sums, distances;  // [slab][row]
+  Buffer<double> slab_weights;        // sums of class weights
+  Buffer<T> of_rows;                  // of each thread: maximum, sum, factor of each row
   Buffer<T> panels, x_panels, bias_sums, zeros;
   RowPointers<const T*> zero_rows, left_rows, init_rows;
   RowPointers<T*> result_rows;

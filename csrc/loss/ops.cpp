@@ -21,7 +21,7 @@ struct LossGradients {
 
 // What the kernel says of each row.
 struct RowNumbers {
-  std::vector<double> log_sum, target_logit, weighted_sum;
+  std::vector<double> target_loss, spread_loss;
 };
 
 WeightFormat format(at::ScalarType dtype) {
@@ -40,8 +40,7 @@ template <class T>
 void run(const LossOperands& o, const std::vector<double>& scales, const LossGradients& gradients, RowNumbers& numbers,
          void (*kernel)(const LossProblem<T>&)) {
   const bool smooth = o.label_smoothing > 0;
-  numbers.log_sum.resize(o.rows), numbers.target_logit.resize(o.rows);
-  if (smooth) numbers.weighted_sum.resize(o.rows);
+  numbers.target_loss.resize(o.rows), numbers.spread_loss.resize(smooth ? o.rows : 0);
   std::vector<T> of_softmax(gradients ? o.rows : 0), of_target(of_softmax), of_classes(of_softmax);
   const double sharp = 1 - o.label_smoothing, share = o.label_smoothing / double(o.classes);
   for (size_t i = 0; i < of_softmax.size(); ++i) {
@@ -58,8 +57,7 @@ void run(const LossOperands& o, const std::vector<double>& scales, const LossGra
   p.target = o.targets.data();
   if (o.bias.defined()) p.bias = o.bias.const_data_ptr<T>();
   if (o.class_weight.defined()) p.class_weight = o.class_weight.const_data_ptr<T>();
-  p.log_sum = numbers.log_sum.data(), p.target_logit = numbers.target_logit.data();
-  p.weighted_sum = smooth ? numbers.weighted_sum.data() : nullptr;
+  p.target_loss = numbers.target_loss.data(), p.spread_loss = smooth ? numbers.spread_loss.data() : nullptr;
   if (gradients) p.of_softmax = of_softmax.data(), p.of_target = of_target.data();
   if (gradients && smooth) p.of_classes = of_classes.data();
   p.d_input = data_or_null<T>(gradients.input), p.d_weight = data_or_null<T>(gradients.weight);
@@ -86,8 +84,8 @@ RowLosses losses(const LossOperands& o, const RowNumbers& numbers) {
   RowLosses found{std::vector<double>(o.rows), std::vector<double>(o.rows)};
   for (int64_t i = 0; i < o.rows; ++i) {
     if (o.targets[i] < 0) continue;
-    found.sharp[i] = o.weights[i] * (numbers.log_sum[i] - numbers.target_logit[i]);
-    if (o.label_smoothing > 0) found.smooth[i] = o.class_total * numbers.log_sum[i] - numbers.weighted_sum[i];
+    found.sharp[i] = o.weights[i] * numbers.target_loss[i];
+    if (o.label_smoothing > 0) found.smooth[i] = numbers.spread_loss[i];
   }
   return found;
 }

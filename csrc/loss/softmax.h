@@ -41,43 +41,47 @@ FASTRNN_INLINE Vec<T> load_or(const T* p, int n, T rest) {
   return v;
 }
 
-// Logits become e^(logit - maximum); returns their sum. Lanes beyond `count` are neither read nor written.
+// Of NaN and other numbers it is one or the other: the sum of exponentials will be NaN in any case.
 template <class T>
-FASTRNN_INLINE T exponentiate(T* logits, int64_t count, T* maximum) {
+FASTRNN_INLINE T maximum(const T* logits, int64_t count) {
   using V = Vec<T>;
   constexpr T lowest = -T(INFINITY);
-  constexpr auto largest = [](V a, V b) { return larger_of(a, b); };
-  constexpr auto add = [](V a, V b) { return a + b; };
+  const int64_t whole = count / V::lanes * V::lanes;
+  V top = typename V::Register{} + lowest;
+  for (int64_t u = 0; u < whole; u += V::lanes) top = larger_of(V::load(logits + u), top);
+  if (whole < count) top = larger_of(load_or(logits + whole, int(count - whole), lowest), top);
+  return over_lanes(top, [](V a, V b) { return larger_of(a, b); });
+}
+
+// Logits become e^(logit - reference); returns their sum. Lanes beyond `count` are neither read nor written.
+template <class T>
+FASTRNN_INLINE T exponentiate(T* logits, int64_t count, T reference) {
+  using V = Vec<T>;
   const int64_t whole = count / V::lanes * V::lanes;
   const int rest = int(count - whole);
-  V top = typename V::Register{} + lowest, sum{};
-  for (int64_t u = 0; u < whole; u += V::lanes) top = larger_of(V::load(logits + u), top);
-  if (rest) top = larger_of(load_or(logits + whole, rest, lowest), top);
-  *maximum = over_lanes(top, largest);
-  const T reference = *maximum == lowest ? 0 : *maximum;  // -inf - -inf would be NaN
-  auto take = [&](V x) { return exp_of_negative<T>(x.v - reference); };
+  V sum{};
   for (int64_t u = 0; u < whole; u += V::lanes) {
-    V e = take(V::load(logits + u));
+    V e = exp_of_negative<T>(V::load(logits + u).v - reference);
     sum = sum + e;
     e.store(logits + u);
   }
   if (rest) {
-    V e = take(load_or(logits + whole, rest, lowest));
+    V e = exp_of_negative<T>(load_or(logits + whole, rest, -T(INFINITY)).v - reference);
     sum = sum + e;
     e.store(logits + whole, rest);
   }
-  return over_lanes(sum, add);
+  return over_lanes(sum, [](V a, V b) { return a + b; });
 }
 
-// sum over j of weights[j] · logits[j], or of logits[j] without weights
+// sum over j of weights[j] · (reference - logits[j]), where no weights are ones
 template <class T>
-FASTRNN_INLINE T weigh(const T* logits, const T* weights, int64_t count) {
+FASTRNN_INLINE T weighted_distance(const T* logits, const T* weights, int64_t count, T reference) {
   using V = Vec<T>;
   V sum{};
   for (int64_t u = 0; u < count; u += V::lanes) {
     const int n = int(count - u < V::lanes ? count - u : V::lanes);
-    V logit = V::load(logits + u, n);
-    sum = sum + (weights ? logit * V::load(weights + u, n) : logit);
+    V distance = reference - load_or(logits + u, n, reference).v;
+    sum = sum + (weights ? distance * V::load(weights + u, n) : distance);
   }
   return over_lanes(sum, [](V a, V b) { return a + b; });
 }

@@ -1,0 +1,141 @@
+"""The softmax loss of a vocabulary, forward and backward, against torch's: time in turns in one run, and peak memory.
+
+    python bench/linear_cross_entropy.py --json bench/results/NAME.json
+
+A step computes the loss and the gradients of input and weight, in float32 on all cores. "linear, cross_entropy" are
+torch's two functions, the other two its linear_cross_entropy: as it is, and with LinearCrossEntropyOptions(), which
+cuts the rows into chunks. Memory is by how much a fresh process grows in three steps at most, less the gradients.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import torch
+from torch.nn import functional
+
+from fastrnn._saving import write_text
+from fastrnn.bench.memory import give_back_at_once, highest, resident
+from fastrnn.facts import machine
+from fastrnn.functional import linear_cross_entropy
+
+SHAPES = [(700, 200, 10_000), (1024, 512, 33_000)]  # rows, features, classes
+
+
+def torchs_in_chunks(input, weight, target):
+    return functional.linear_cross_entropy(input, weight, target, options=torch.nn.LinearCrossEntropyOptions())
+
+
+CONTENDERS = {
+    "fastrnn": linear_cross_entropy,
+    "linear, cross_entropy": lambda x, w, target: functional.cross_entropy(functional.linear(x, w), target),
+}
+if hasattr(functional, "linear_cross_entropy"):
+    CONTENDERS["torch's linear_cross_entropy"] = functional.linear_cross_entropy
+    CONTENDERS["the same in chunks"] = torchs_in_chunks
+
+
+def operands(rows, features, classes):
+    generator = torch.Generator().manual_seed(0)
+    input = torch.randn(rows, features, generator=generator).requires_grad_()
+    weight = (torch.randn(classes, features, generator=generator) / features**0.5).requires_grad_()
+    return input, weight, torch.randint(classes, (rows,), generator=generator)
+
+
+def step(function, input, weight, target):
+    input.grad = weight.grad = None
+    function(input, weight, target).backward()
+
+
+def turns(shape, rounds):
+    """Milliseconds of a step of every contender in each of the rounds, after one that does not count."""
+    given, times = operands(*shape), {name: [] for name in CONTENDERS}
+    for _ in range(rounds + 1):
+        for name, function in CONTENDERS.items():
+            time.sleep(0.02)  # the threads of the contender before may spin for a while
+            begin = time.perf_counter()
+            step(function, *given)
+            times[name].append(1e3 * (time.perf_counter() - begin))
+    return {name: of_name[1:] for name, of_name in times.items()}
+
+
+def growth(name, shape):
+    """By how many bytes this process, which should be a fresh one, grows in three steps, without the gradients."""
+    give_back_at_once()
+    step(CONTENDERS[name], *operands(2, 3, 4))
+    given = operands(*shape)
+    before = resident()
+    for _ in range(3):
+        step(CONTENDERS[name], *given)
+    return highest() - before - sum(t.grad.nbytes for t in given[:2])
+
+
+def in_a_process(name, shape):
+    command = [sys.executable, __file__, "--memory", name, *map(str, shape)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def row(shape, rounds):
+    times = turns(shape, rounds)
+    logits = 4 * shape[0] * shape[2]
+    flops = 6 * shape[0] * shape[1] * shape[2]
+    own = statistics.median(times["fastrnn"])
+    memory = {name: in_a_process(name, shape) for name in times}
+    return {
+        "rows": shape[0],
+        "features": shape[1],
+        "classes": shape[2],
+        "contenders": [
+            {
+                "contender": name,
+                "median": statistics.median(t),
+                "times": t,
+                "gflops": flops / statistics.median(t) / 1e6,
+                "fastrnn is faster by": statistics.median(t) / own,
+                "extra memory": memory[name],
+                "of the logits": memory[name] / logits,
+            }
+            for name, t in times.items()
+        ],
+    }
+
+
+def markdown(found):
+    """A line for each shape and contender."""
+    lines = ["| rows × features × classes | | ms | GFLOP/s | times fastrnn | extra memory, of the logits |",
+             "| :-- | :-- | --: | --: | --: | --: |"]  # fmt: skip
+    for r in found["rows"]:
+        for c in r["contenders"]:
+            shape = f"{r['rows']} × {r['features']} × {r['classes']}"
+            lines.append(
+                f"| {shape} | {c['contender']} | {c['median']:.1f} | {c['gflops']:.0f} | "
+                f"{c['fastrnn is faster by']:.2f} | {c['extra memory'] / 2**20:.1f} MiB, {c['of the logits']:.2f} |"
+            )
+    of = found["machine"]
+    versions = ", ".join(f"{name} {of['versions'][name]}" for name in ("python", "fastrnn", "torch"))
+    return f"{of['processor']}, {of['cores']} cores, {of['date']}; {versions}. `{found['command']}`\n\n" + "\n".join(
+        lines
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="where to write the results")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--memory", nargs=4, metavar=("CONTENDER", "N", "H", "V"), help="bytes of one contender alone")
+    options = parser.parse_args()
+    if options.memory:
+        print(growth(options.memory[0], tuple(map(int, options.memory[1:]))))
+        return
+    found = {"machine": machine(), "command": " ".join(["python", *sys.argv]), "rows": []}
+    found["rows"] = [row(shape, options.rounds) for shape in SHAPES]
+    print(markdown(found))
+    if options.json:
+        write_text(options.json, json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
