@@ -9,7 +9,7 @@ from fastrnn.train.models.ngram import NGram
 NAMES = {
     1: "each character from how often it occurs",
     2: "each character from the one before",
-    5: "from the four before",
+    5: "each character from the four before, Kneser-Ney",
 }
 
 

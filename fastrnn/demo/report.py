@@ -55,7 +55,7 @@ def write_report(out: Path, verified: Sequence[Result], results: dict[str, Any],
 ## A character language model
 
 `fastrnn train chars`: embedding, one `fastrnn.LSTM`, one linear layer: {run.model.parameters_count:,} parameters. It
-read the documentation that ships with Python {epochs} times in {result.seconds:.0f} s: {speed:,.0f} characters per
+read the documentation that ships with Python {epochs} times in {result.seconds:.0f} s: {speed:,.0f} characters a
 second.
 
 | | test loss, nats a character | bits a character |
