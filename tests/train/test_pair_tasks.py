@@ -21,6 +21,8 @@ def test_sums_of_a_file_are_learnt(tmp_path: Path) -> None:
     sums = [question for question, _ in _pairs(run)]
     assert run.model.translate(sums) == [str(sum(map(int, question.split("+")))) for question in sums]
     assert run.generate("2+7") == run.generate("2+7", beam=3) == "9"
+    with pytest.raises(ValueError, match=r"'-'.*is not in the vocabulary"):
+        run.generate("7-2")
     assert "| sum | the model's answer | |" in run.sample
     assert run.sample.count("| right |") >= 7
     assert tasks.open_run(tmp_path / "run").evaluate(str(file))["exact"] == 1.0

@@ -12,6 +12,7 @@ from fastrnn.train.data.batch import Captioned
 from fastrnn.train.data.bucketed import Bucketed
 from fastrnn.train.data.made.digits import SIZE, Pictures, Strips, strips
 from fastrnn.train.data.made.digits import digits as drawn
+from fastrnn.train.data.made.numerals import english
 from fastrnn.train.data.readers import read_mnist
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.captioner import Captioner
@@ -46,7 +47,7 @@ def prepare(settings: Settings) -> Prepared:
         strips(*pictures, count, digits=settings.digits, shortest=settings.shortest, seed=settings.seed)
         for pictures, count in zip(_pictures(settings), _counts(settings), strict=True)
     )
-    vocabulary = Vocabulary.build(train.captions, unknown=None, bos="<bos>", eos="<eos>")
+    vocabulary = Vocabulary.build(map(english, range(10)), unknown=None, bos="<bos>", eos="<eos>")
     encoder = ConvolutionalEncoder(train.pictures.shape[1:], settings.channels, settings.features)
     model = Captioner(
         vocabulary,

@@ -28,17 +28,21 @@ class PairSettings(FitSettings):
 
 
 def prepare(
-    settings: PairSettings, train: Sequence[Pair], held_out: Sequence[Pair], tokenizer: str = "characters"
+    settings: PairSettings,
+    train: Sequence[Pair],
+    held_out: Sequence[Pair],
+    tokenizer: str = "characters",
+    unknown: str | None = None,
 ) -> Prepared:
     """The model, and batches: every other held-out pair is to validate on, the others are to test on.
 
-    Characters that are not in the training part are errors where there are few, as in sums, and <unk> elsewhere.
+    A token that is not in the training part is ``unknown``, or an error if that is None.
     """
     sources, targets = zip(*train, strict=True)
     if len(held_out) < 2:
         raise ValueError(f"Two pairs at least are held out, one to validate and one to test on, got {len(held_out)}")
-    source = Vocabulary.build(sources, tokenizer=tokenizer)
-    target = Vocabulary.build(targets, tokenizer=tokenizer, bos="<bos>", eos="<eos>")
+    source = Vocabulary.build(sources, tokenizer=tokenizer, unknown=unknown)
+    target = Vocabulary.build(targets, tokenizer=tokenizer, unknown=unknown, bos="<bos>", eos="<eos>")
     model = EncoderDecoder(
         source,
         target,

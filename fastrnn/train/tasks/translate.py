@@ -43,7 +43,7 @@ def prepare(settings: Settings) -> Prepared:
     else:
         found = read_pairs(settings.data)[: settings.pairs]
         train, held_out = divided(found, settings.held_out, settings.seed if settings.shuffle else None)
-    return pairs.prepare(settings, train, held_out, settings.tokenizer)
+    return pairs.prepare(settings, train, held_out, settings.tokenizer, unknown="<unk>")
 
 
 def divided(found: Sequence[Pair], held_out: float, seed: int | None) -> tuple[list[Pair], list[Pair]]:
