@@ -52,10 +52,16 @@ def markdown(found: list[dict[str, Any]]) -> str:
     for each in found:
         figure = figure_of(each)
         shown = "–" if figure is None else f"**{figure:.4g}** {metric_of(each).replace('_', ' ')}"
-        minutes = f"{each['seconds'] / 60:.1f}"
+        minutes = f"{each['seconds'] / 60:.1f}" + (" shared" if shared(each) else "")
         rows.append([each["recipe"], shown, published(each), goal(each, figure), epochs(each), minutes])
     table = pipes(["recipe", "figure", "published", "goal", "epochs", "minutes"], rows)
     return f"{table}\n\n{machines(found)}".rstrip()
+
+
+def shared(result: dict[str, Any]) -> bool:
+    """Whether other programs took the cores for some of the time, or nobody knows."""
+    others = result["machine"].get("cores_of_others")
+    return others is None or others > 0.1
 
 
 def published(result: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,30 @@ def settings_of(found: dict[str, Any], data: Path | None, smoke: bool = False) -
     return settings
 
 
-def record(name: str, found: dict[str, Any], run: tasks.Run, command: str) -> dict[str, Any]:
-    """What is kept of a run."""
+def busy_seconds() -> float | None:
+    """Seconds that all cores together have worked since the machine started, where Linux tells."""
+    try:
+        user, nice, system = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:4]
+    except OSError:
+        return None
+    return (int(user) + int(nice) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+class Neighbours:
+    """How many cores other programs have kept busy since this was made: minutes measured beside them are too many."""
+
+    def __init__(self) -> None:
+        self.start, self.busy, self.own = time.perf_counter(), busy_seconds(), time.process_time()
+
+    def cores(self) -> float | None:
+        busy, own = busy_seconds(), time.process_time() - self.own
+        if busy is None or self.busy is None:
+            return None
+        return round(max(0.0, busy - self.busy - own) / (time.perf_counter() - self.start), 2)
+
+
+def record(name: str, found: dict[str, Any], run: tasks.Run, command: str, others: float | None) -> dict[str, Any]:
+    """What is kept of a run; ``others`` is how many cores other programs kept busy meanwhile."""
     result = run.result
     return {
         "recipe": name,
@@ -58,7 +81,7 @@ def record(name: str, found: dict[str, Any], run: tasks.Run, command: str) -> di
         "command": command,
         "seed": run.settings.seed,
         "settings": {key: value for key, value in vars(run.settings).items() if key != "data"},
-        "machine": machine() | {"threads": torch.get_num_threads()},
+        "machine": machine() | {"threads": torch.get_num_threads(), "cores_of_others": others},
         "parameters": parameters(run.model),
         "seconds": round(result.seconds if result else run.seconds, 1),
         "epochs": {"planned": getattr(run.settings, "epochs", 0), "done": epochs_done(result)},
@@ -130,6 +153,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
+    neighbours = Neighbours()
     try:
         found = recipe(given.name)
         with limited(given.minutes):
@@ -143,7 +167,7 @@ def main() -> None:
             )
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    kept = record(given.name, found, run, command_of(given))
+    kept = record(given.name, found, run, command_of(given), neighbours.cores())
     file = file_of(given.name, kept["machine"]["processor"])
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(kept, indent=1) + "\n")

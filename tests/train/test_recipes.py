@@ -40,7 +40,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_small_version_of_a_recipe_trains(file: Path, data: Path, tmp_path: Path) -> None:
     found = runner.recipe(file.stem)
     run = tasks.train(found["task"], out=tmp_path, overwrite=True, **runner.settings_of(found, data, smoke=True))
-    kept = json.loads(json.dumps(runner.record(file.stem, found, run, "python run.py")))
+    kept = json.loads(json.dumps(runner.record(file.stem, found, run, "python run.py", 0.0)))
     figure = pages.figure_of(kept)
     assert figure is not None
     assert math.isfinite(figure)
@@ -69,6 +69,7 @@ def result(name: str, **more: Any) -> dict[str, Any]:
         "date": "2026-01-01",
         "versions": {},
         "threads": 2,
+        "cores_of_others": 0.0,
     }
     history = [
         {"epoch": 1, "train_loss": 2.0, "valid_perplexity": 200.0},
@@ -94,7 +95,7 @@ def result(name: str, **more: Any) -> dict[str, Any]:
 def test_the_table_tells_what_was_reached_and_what_was_cut_short(tmp_path: Path) -> None:
     found = [
         result("good"),
-        result("slow", seconds=1000.0),
+        result("slow", seconds=1000.0, machine={**result("")["machine"], "cores_of_others": 0.5}),
         result("short", epochs={"planned": 13, "done": 2}, stopped="interrupted", test={"perplexity": 130.0}),
         result(
             "valid", published={"metric": "valid_perplexity", "figure": 100.0, "source": "S"}, goal={"at_least": 110}
@@ -104,7 +105,7 @@ def test_the_table_tells_what_was_reached_and_what_was_cut_short(tmp_path: Path)
     lines = pages.markdown(found).splitlines()
     assert lines[2:7] == [
         "| good | **115** perplexity | 115.9 (S) | ≤ 116 in 15 min: reached | 2 of 2 | 1.0 |",
-        "| slow | **115** perplexity | 115.9 (S) | ≤ 116 in 15 min: not reached | 2 of 2 | 16.7 |",
+        "| slow | **115** perplexity | 115.9 (S) | ≤ 116 in 15 min: not reached | 2 of 2 | 16.7 shared |",
         "| short | **130** perplexity | 115.9 (S) | ≤ 116 in 15 min: not reached | 2 of 13, cut short | 1.0 |",
         "| valid | **120** valid perplexity | 100 (S) | ≥ 110: reached | 2 of 2 | 1.0 |",
         "| counted | **115** perplexity | 115.9 (S) | – | – | 1.0 |",
