@@ -185,6 +185,18 @@ def test_saved_and_loaded(options: dict[str, Any], tmp_path: Any) -> None:
     assert loaded.translate(QUESTIONS, length=5) == model.translate(QUESTIONS, length=5)
 
 
+@pytest.mark.parametrize("options", SHAPES, ids=str)
+def test_autocast_trains_in_bfloat16(options: dict[str, Any]) -> None:
+    model, batch = model_of(**options).float(), batch_of(QUESTIONS, ANSWERS)
+    expected = model.loss(batch).loss
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.loss(batch).loss
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=0.05)
+    loss.backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in model.parameters())
+
+
 def test_translate_takes_one_or_many() -> None:
     model = model_of()
     assert model.translate(["1+2"], length=4) == [model.translate("1+2", length=4)]
@@ -203,6 +215,8 @@ def test_translate_takes_one_or_many() -> None:
         (lambda: EncoderDecoder(SOURCE, TARGET, embedding=0), "None for one-hot, got 0"),
         (lambda: EncoderDecoder(SOURCE, TARGET, cell="lstn"), "lstm"),
         (lambda: model_of().translate(["1+2", ""]), "text 2 of 2: it is empty"),
+        (lambda: model_of().translate("1+2", length=0), "at least 1 token, got 0"),
+        (lambda: model_of().translate("1+2", beam=0), "got width=0"),
         (lambda: model_of().translate("1-2"), "'-'.*not in the vocabulary"),
     ],
 )

@@ -133,6 +133,8 @@ class Decoder(torch.nn.Module):
 
     def write(self, context: Context, batch: int, length: int, beam: int | None = None) -> list[list[int]]:
         """Sequences of at most ``length`` tokens, without <bos> and <eos>: the best of a beam; None or 1 is greedy."""
+        if length < 1:
+            raise ValueError(f"Expected a length of at least 1 token, got {length}")
         if beam is None or beam == 1:
             return self.greedy(context, batch, length)
         return self.best(context, batch, length, beam)
