@@ -150,6 +150,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="threads of torch; by default one per core")
     parser.add_argument("--minutes", type=float, help="stop after so many minutes, as Ctrl-C does")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -161,7 +162,7 @@ def main() -> None:
                 found["task"],
                 out=given.out / given.name,
                 resume=given.resume,
-                overwrite=not given.resume,
+                overwrite=given.overwrite,
                 progress=True,
                 **settings_of(found, given.data),
             )

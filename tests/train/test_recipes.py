@@ -133,6 +133,9 @@ def test_the_program_trains_records_and_says_what_it_cannot(
     assert kept["stopped"] == "interrupted"
     assert kept["epochs"]["done"] < kept["epochs"]["planned"] == 13
     assert math.isfinite(kept["test"]["loss"])  # measured, though it learned next to nothing
+    with pytest.raises(SystemExit):
+        runner.main()
+    assert "has a run already" in capsys.readouterr().err
     for name, message in (("ptb-small", "Give the folder of data sets: --data"), ("ptb", "no recipe 'ptb'")):
         monkeypatch.setattr("sys.argv", ["run.py", name])
         with pytest.raises(SystemExit):
