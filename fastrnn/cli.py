@@ -258,7 +258,7 @@ def info() -> None:
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.md, speed.png and the models.")] = Path("out/demo"),
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 6,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 10,
 ) -> None:
     """Verify, measure, and train two models: one writes as the documentation of Python does, one adds numbers."""
     from fastrnn.demo import run
