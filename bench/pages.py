@@ -12,6 +12,7 @@ from typing import Any
 
 import busy_neighbour
 import front_page
+import linear_cross_entropy
 import word2vec_table
 
 from fastrnn.bench.table import markdown as bench_markdown
@@ -26,6 +27,7 @@ RESULTS = {
     "bench-stacked": "2026-11-23-xeon-2.8ghz-stacked.json",
     "bench-bidirectional": "2026-11-23-xeon-2.8ghz-bidirectional.json",
     "busy": "2026-11-26-amd-epyc-zen5-busy.json",
+    "loss": "2026-11-26-amd-epyc-zen5-linear-cross-entropy.json",
     "word2vec": "2026-11-23-amd-epyc-word2vec.json",
 }
 
@@ -39,6 +41,7 @@ def blocks() -> dict[tuple[Path, str], str]:
     markdown: dict[str, Callable[[Any], str]] = {
         "verify": verify_markdown,
         "busy": busy_neighbour.markdown,
+        "loss": linear_cross_entropy.markdown,
         "word2vec": word2vec_table.markdown,
     }
     found = {(BENCHMARKS, topic): markdown.get(topic, bench_markdown)(load(topic)) for topic in RESULTS}

@@ -13,6 +13,7 @@
 
 #include "../../csrc/cells/cells.h"
 #include "../../csrc/cpu/problem.h"
+#include "../../csrc/loss/problem.h"
 
 // In place of libgomp, which is not compiled for ThreadSanitizer: it would not see that a region waits for its threads.
 // Only what the kernels use.
@@ -43,7 +44,8 @@ namespace fastrnn {
 
 namespace generic {
 extern const Kernels kernels;
-}
+extern const LossKernels loss_kernels;
+}  // namespace generic
 
 namespace {
 
@@ -153,7 +155,40 @@ int compare() {
   return different > 0;
 }
 
+// The losses of rows and all gradients of linear_cross_entropy, one after the other.
+std::vector<double> run_loss(int64_t rows, int64_t features, int64_t classes, int threads) {
+  const Numbers input = random_numbers(rows * features, 1), weight = random_numbers(classes * features, 2);
+  const Numbers bias = random_numbers(classes, 3), factors(rows, 1.f);
+  std::vector<int64_t> target(rows);
+  for (int64_t i = 0; i < rows; ++i) target[i] = i * 7 % classes - (i % 5 == 0 ? classes : 0);
+  std::vector<double> target_loss(rows), spread_loss(rows);
+  Numbers d_input(rows * features), d_weight(classes * features), d_bias(classes);
+  LossProblem<float> p{};
+  p.threads = threads, p.rows = rows, p.features = features, p.classes = classes;
+  p.input = input.data(), p.weight = {weight.data(), WeightFormat::same}, p.bias = bias.data();
+  p.target = target.data(), p.target_loss = target_loss.data(), p.spread_loss = spread_loss.data();
+  p.of_softmax = p.of_target = p.of_classes = factors.data();
+  p.d_input = d_input.data(), p.d_weight = d_weight.data(), p.d_bias = d_bias.data();
+  generic::loss_kernels.of_float(p);
+  std::vector<double> all = target_loss;
+  all.insert(all.end(), spread_loss.begin(), spread_loss.end());
+  for (const Numbers* n : {&d_input, &d_weight, &d_bias}) all.insert(all.end(), n->begin(), n->end());
+  return all;
+}
+
+// Many slabs of classes, and few, which threads share by rows.
+int compare_losses() {
+  constexpr int64_t sizes[][3] = {{60, 9, 1000}, {200, 20, 300}};
+  int different = 0;
+  for (const auto& [rows, features, classes] : sizes) {
+    const std::vector<double> alone = run_loss(rows, features, classes, 1);
+    for (int threads : {2, 3}) different += run_loss(rows, features, classes, threads) != alone;
+  }
+  printf("loss: 4 runs of teams, %d with other numbers than one thread\n", different);
+  return different > 0;
+}
+
 }  // namespace
 }  // namespace fastrnn
 
-int main() { return fastrnn::compare(); }
+int main() { return fastrnn::compare() + fastrnn::compare_losses(); }
