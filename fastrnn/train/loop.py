@@ -14,6 +14,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from fastrnn.train import distributed, optimizers, schedules
+from fastrnn.train.allocator import memory_kept
 from fastrnn.train.evaluation import Loss, carried, checked, evaluate, length, loss_of
 from fastrnn.train.folder import Folder
 from fastrnn.train.generators import seed_all
@@ -129,7 +130,7 @@ def fit(
     row: dict[str, Any] = {}
     stopped = ""
 
-    with files, Interrupt() as interrupt, Progress(run, epochs, shown=progress) as bar:
+    with files, memory_kept(), Interrupt() as interrupt, Progress(run, epochs, shown=progress) as bar:
         while run.epoch < epochs and not (stopped or run.waited(patience)):
             model.train()
             for group in run.groups(accumulate):
