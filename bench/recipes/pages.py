@@ -52,7 +52,8 @@ def markdown(found: list[dict[str, Any]]) -> str:
     for each in found:
         figure = figure_of(each)
         shown = "–" if figure is None else f"**{figure:.4g}** {metric_of(each).replace('_', ' ')}"
-        minutes = f"{each['seconds'] / 60:.1f}" + (" shared" if shared(each) else "")
+        minutes = f"{each['seconds'] / 60:{'.1f' if each['seconds'] >= 60 else '.2f'}}"
+        minutes += " shared" if shared(each) else ""
         rows.append([each["recipe"], shown, published(each), goal(each, figure), epochs(each), minutes])
     table = pipes(["recipe", "figure", "published", "goal", "epochs", "minutes"], rows)
     return f"{table}\n\n{machines(found)}".rstrip()

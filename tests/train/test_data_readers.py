@@ -79,6 +79,20 @@ def test_a_text_is_cut_at_lines_or_words_and_nothing_is_lost(tmp_path: Path) -> 
         readers.read_text(tmp_path / "one.txt", (0.5, 0.2, 0.2))
 
 
+def test_a_text_gives_each_part_a_share_of_every_piece(tmp_path: Path) -> None:
+    lines = [f"line {i:03}\n" for i in range(100)]
+    file = write(tmp_path / "lines.txt", "".join(lines))
+    corpus = readers.read_text(file, (0.5, 0.3, 0.2), pieces=10)
+    assert corpus.train == "".join(lines[i] for i in range(100) if i % 10 < 5)
+    assert corpus.valid == "".join(lines[i] for i in range(100) if 5 <= i % 10 < 8)
+    assert corpus.test == "".join(lines[i] for i in range(100) if i % 10 >= 8)
+    assert readers.read_text(file, (0.9, 0.1, 0.0), pieces=1) == readers.read_text(file, (0.9, 0.1, 0.0))
+    with pytest.raises(ValueError, match="too few to cut it into"):
+        readers.read_text(file, (0.9, 0.1, 0.0), pieces=300)  # more than there are lines
+    with pytest.raises(ValueError, match="pieces is 1 or more, got 0"):
+        readers.read_text(file, pieces=0)
+
+
 def test_conll2000_from_a_folder_and_from_a_zip(tmp_path: Path) -> None:
     expected = [(["the", "cat"], ["DT", "NN"], ["B-NP", "I-NP"]), (["sat"], ["VBD"], ["B-VP"])]
     archive = write_zip(tmp_path / "c.zip", {f"conll2000/{part}.txt": SENTENCES for part in ("train", "test")})

@@ -24,6 +24,9 @@ class Settings(LanguageSettings):
     clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
     valid_share: float = setting(0.05, "Of one text, the part to validate on.", least=0)
     test_share: float = setting(0.05, "Of one text, the part to test on.", least=0)
+    pieces: int = setting(
+        1, "Validate and test on the ends of so many pieces of the text, not on its own end.", least=1
+    )
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -31,7 +34,7 @@ def prepare(settings: Settings) -> Prepared:
         corpus = documentation(docstrings=False)
     else:
         valid, test = settings.valid_share, settings.test_share
-        corpus = language.read(settings.data, (1 - valid - test, valid, test))
+        corpus = language.read(settings.data, (1 - valid - test, valid, test), settings.pieces)
     vocabulary = Vocabulary.build(
         corpus.train, tokenizer="characters", max_size=settings.max_vocabulary, min_count=settings.min_count
     )

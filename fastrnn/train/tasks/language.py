@@ -47,10 +47,10 @@ class LanguageSettings(FitSettings):
     min_count: int = setting(1, "How often a token has to occur to be in the vocabulary.", least=1)
 
 
-def read(data: str, shares: tuple[float, float, float]) -> Corpus:
+def read(data: str, shares: tuple[float, float, float], pieces: int = 1) -> Corpus:
     """A folder or .zip of three texts, or one text that is cut."""
     path = Path(data)
-    return read_corpus(path) if path.is_dir() or path.suffix == ".zip" else read_text(path, shares)
+    return read_corpus(path) if path.is_dir() or path.suffix == ".zip" else read_text(path, shares, pieces=pieces)
 
 
 def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, **options: Any) -> Prepared:

@@ -31,13 +31,16 @@ class Settings(TaskSettings):
     max_vocabulary: int | None = setting(None, "Most tokens of the vocabulary, the frequent ones.", least=2)
     valid_share: float = setting(0.05, "Of one text, the part to validate on.", least=0)
     test_share: float = setting(0.05, "Of one text, the part to test on.", least=0)
+    pieces: int = setting(
+        1, "Validate and test on the ends of so many pieces of the text, not on its own end.", least=1
+    )
 
 
 def prepare(settings: Settings) -> Prepared:
     words = settings.tokenizer == "words"
     valid, test = settings.valid_share, settings.test_share
     if settings.data is not None:
-        corpus = language.read(settings.data, (1 - valid - test, valid, test))
+        corpus = language.read(settings.data, (1 - valid - test, valid, test), settings.pieces)
     else:
         corpus = documentation_words() if words else documentation(docstrings=False)
     vocabulary = Vocabulary.build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -43,10 +44,14 @@ def read_corpus(folder: File, encoding: str = "utf-8") -> Corpus:
     return Corpus(*(_part(folder, names, part, encoding) for part in ("train", "valid", "test")))
 
 
-def read_text(file: File, shares: Sequence[float] = (0.95, 0.05, 0.0), encoding: str = "utf-8") -> Corpus:
-    """One text, cut into parts of these shares, by default as char-rnn cuts it.
+def read_text(
+    file: File, shares: Sequence[float] = (0.95, 0.05, 0.0), encoding: str = "utf-8", pieces: int = 1
+) -> Corpus:
+    """One text, cut into parts of these shares: the first to train, the end to validate and test.
 
     A cut moves on to the beginning of the next line, or where that is none to the next word; a part of share 0 is None.
+    With ``pieces`` the text is first cut into so many of equal length, and each part has its share of every piece.
+    char-rnn does so, with as many pieces as rows in a batch; a text's end may be harder than the rest of it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -54,11 +59,15 @@ def read_text(file: File, shares: Sequence[float] = (0.95, 0.05, 0.0), encoding:
     """
     if len(shares) != 3 or min(shares) < 0 or shares[0] == 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"shares are three numbers (train, valid, test) that add up to 1, got {tuple(shares)}")
+    if pieces < 1:
+        raise ValueError(f"pieces is 1 or more, got {pieces}")
     where = "Any text will do; tinyshakespeare is the file input.txt of the project char-rnn."
     text = files.read_text(file, where, encoding)
-    ends = [_cut(text, round(sum(shares[: part + 1]) * len(text))) for part in range(2)] + [len(text)]
-    begins = [0, *ends[:2]]
-    parts = [text[begin:end] if share else None for begin, end, share in zip(begins, ends, shares, strict=True)]
+    ends = [0]  # of train, valid, test of the first piece, then of the second …
+    for piece, part in itertools.product(range(pieces), range(3)):
+        ends.append(max(ends[-1], _cut(text, round((piece + sum(shares[: part + 1])) / pieces * len(text)))))
+    cut = [text[begin:end] for begin, end in itertools.pairwise(ends)]
+    parts = ["".join(cut[part::3]) if share else None for part, share in enumerate(shares)]
     if not all(part is None or part.strip() for part in parts):
         raise ValueError(f"{Path(file)} has {len(text)} characters, too few to cut it into {tuple(shares)}")
     return Corpus(parts[0] or "", parts[1], parts[2])
