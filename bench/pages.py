@@ -13,6 +13,7 @@ from typing import Any
 import busy_neighbour
 import front_page
 import linear_cross_entropy
+import training
 import word2vec_table
 
 from fastrnn.bench.table import markdown as bench_markdown
@@ -28,6 +29,7 @@ RESULTS = {
     "bench-bidirectional": "2026-11-23-xeon-2.8ghz-bidirectional.json",
     "busy": "2026-11-26-amd-epyc-zen5-busy.json",
     "loss": "2026-11-26-amd-epyc-zen5-linear-cross-entropy.json",
+    "training": "2026-11-26-amd-epyc-zen5-training.json",
     "word2vec": "2026-11-23-amd-epyc-word2vec.json",
 }
 
@@ -42,6 +44,7 @@ def blocks() -> dict[tuple[Path, str], str]:
         "verify": verify_markdown,
         "busy": busy_neighbour.markdown,
         "loss": linear_cross_entropy.markdown,
+        "training": training.markdown,
         "word2vec": word2vec_table.markdown,
     }
     found = {(BENCHMARKS, topic): markdown.get(topic, bench_markdown)(load(topic)) for topic in RESULTS}

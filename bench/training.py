@@ -144,6 +144,22 @@ def row(pipes, shape, rounds, seconds):
     return {"shape": shape._asdict(), "tokens per second": found, "times as fast": times}
 
 
+def markdown(found):
+    """A line for each shape."""
+    of = found["machine"]
+    versions = ", ".join(f"{name} {of['versions'][name]}" for name in ("python", "fastrnn", "torch"))
+    lines = ["| model | steps × batch | hidden | vocabulary | fastrnn, tokens/s | torch, tokens/s | times as fast |",
+             "| :-- | --: | --: | --: | --: | --: | --: |"]  # fmt: skip
+    for r in found["rows"]:
+        shape, speeds = Shape(**r["shape"]), r["tokens per second"]
+        lines.append(
+            f"| {shape.name} | {shape.steps} × {shape.batch} | {shape.hidden} | {shape.words:,} | "
+            f"{speeds['fastrnn']['median']:,.0f} | {speeds['torch']['median']:,.0f} | {r['times as fast']:.2f} |"
+        )
+    about = f"{of['processor']}, {of['threads']} threads, {of['date']}; {versions}. `{found['command']}`"
+    return f"{about}\n\n" + "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="where to write the results")
