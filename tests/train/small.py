@@ -81,10 +81,7 @@ def squares(model: nn.Module, batch: Tensor, state: Any) -> Step:
 
 @contextmanager
 def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Without what takes longer than these trainings: curves, waiting for the disc, a second thread."""
+    """Without what takes longer than these trainings: curves, and waiting for the disc."""
     monkeypatch.setattr(report, "draw", lambda file, history: False)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     yield
-    torch.set_num_threads(threads)
