@@ -9,8 +9,9 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 try:
     import fcntl
@@ -75,6 +76,14 @@ def write_text(file: str | os.PathLike[str], text: str) -> None:
     """Write a text as UTF-8; see :func:`replacing`."""
     with replacing(file) as out:
         out.write(text.encode())
+
+
+def write_figure(file: str | os.PathLike[str], figure: Any, dpi: int = 110) -> None:
+    """Draw matplotlib's figure into a file, as the kind that its name ends with, else a PNG; see :func:`replacing`."""
+    picture = BytesIO()
+    figure.savefig(picture, format=Path(file).suffix[1:].lower() or "png", dpi=dpi)
+    with replacing(file) as out:
+        out.write(picture.getvalue())
 
 
 def _open_part(target: Path, mode: int) -> tuple[Path, BinaryIO]:

@@ -266,6 +266,8 @@ def writes(call):
             each.value for each in [*call.args, *(k.value for k in call.keywords)] if isinstance(each, ast.Constant)
         ]
         return any(isinstance(mode, str) and mode[:1] in ("w", "a", "x") for mode in modes)
+    if name == "save" and "MidiFile" in ast.dump(call.func):
+        return bool(call.args)
     if name in ("savefig", "savez"):
         return getattr(call.args[0], "id", "") != "out"
     return name in ("write_bytes", "tofile", "NamedTemporaryFile") or (

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastrnn._saving import write_figure
 from fastrnn.train.data.batch import Labelled
 from fastrnn.train.flow import GradientFlow, gradient_flow
 from fastrnn.train.models.initialization import forget_bias as set_forget_bias
@@ -83,7 +84,7 @@ def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
 
     Args:
         flows: by title, or by cell as :func:`compare` returns them.
-        file: where to write the picture; a path or an open file.
+        file: where to write the picture.
 
     Returns:
         matplotlib's Figure.
@@ -99,7 +100,7 @@ def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
         draw(axis, flow, TITLES.get(title, title))
     axes[0].set_ylabel("norm of the gradient")
     if file is not None:
-        figure.savefig(file, dpi=110)
+        write_figure(file, figure)
     return figure
 
 

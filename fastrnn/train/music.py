@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastrnn._saving import replacing
+
 LOWEST = 21  # MIDI's number of a piano's lowest key, A0
 TICKS = 480  # of a MIDI file in a quarter note
 
@@ -57,7 +59,8 @@ def write_midi(
                 passed = 0
         passed += ticks
     track.append(mido.MetaMessage("end_of_track", time=passed - ticks))
-    mido.MidiFile(ticks_per_beat=TICKS, tracks=[track]).save(file)
+    with replacing(file) as out:
+        mido.MidiFile(ticks_per_beat=TICKS, tracks=[track]).save(file=out)
 
 
 def read_midi(

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fastrnn._saving import replacing, write_text
+from fastrnn._saving import write_figure, write_text
 from fastrnn.facts import processor
 from fastrnn.train.result import Result
 
@@ -71,10 +70,7 @@ def draw(file: Path, history: list[dict[str, Any]]) -> bool:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend()
     axes.grid(alpha=0.3)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    with replacing(file) as out:
-        out.write(picture.getvalue())
+    write_figure(file, figure)
     return True
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from fastrnn._saving import write_figure
 from fastrnn.train.data.batch import Tagged
 from fastrnn.train.data.bucketed import Bucketed
 from fastrnn.train.data.made.chords import chords
@@ -87,7 +88,7 @@ def generate(model: FrameModel, prompt: str | None, options: Generation) -> str:
     if options.out.suffix in (".mid", ".midi"):
         write_midi(roll, options.out)
     else:
-        draw_roll(roll).figure.savefig(options.out)
+        write_figure(options.out, draw_roll(roll).figure)
     return f"{len(roll)} steps are in {options.out}"
 
 
