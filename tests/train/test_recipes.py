@@ -126,7 +126,7 @@ def test_the_program_trains_records_and_says_what_it_cannot(
     assert kept["command"] == "python bench/recipes/run.py ptb-kneser-ney-3 --data DATA --minutes 5"
     assert str(data) not in file.read_text()
     assert kept["test"]["perplexity"] < 100
-    monkeypatch.setattr("sys.argv", ["run.py", "ptb-sigmoid-rnn", *call[2:6], "--minutes", "0.001"])
+    monkeypatch.setattr("sys.argv", ["run.py", "ptb-sigmoid-rnn", *call[2:6], "--minutes", "0.00001"])
     runner.main()
     (file,) = (tmp_path / "results").glob("ptb-sigmoid-rnn*")
     kept = json.loads(file.read_text())
