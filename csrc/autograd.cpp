@@ -117,7 +117,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(string_view cell, const Tenso
     check_no_tangent(t);
     return t && t->requires_grad();
   };
-  bool recorded = false;  // every tensor is looked at, for the check's sake
+  bool recorded = false;  // no early exit: check_no_tangent has to see every tensor
   for (const OptionalTensor& t : {OptionalTensor(input), h0, c0}) recorded |= wants_gradient(t);
   for (const Tensor& w : weights) recorded |= wants_gradient(w);
   if (!recorded || !at::GradMode::is_enabled()) {

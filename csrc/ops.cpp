@@ -23,9 +23,9 @@
 // layer. On the CPU.
 //
 // linear_cross_entropy is fastrnn/losses.py's of class indices, input (N, H). With its loss it returns the gradients of
-// input, linear_weight and linear_bias that `needs` asks for (or, where there will be a backward pass, those that it
-// will be asked for), in the dtype that they are computed in, for an incoming gradient of one. The others are empty, as
-// all are without a reduction. linear_cross_entropy_backward returns them for any incoming gradient, in the dtypes of
+// input, linear_weight and linear_bias that `needs` asks for, in the dtype that they are computed in, for an
+// incoming gradient of one. Autograd asks for those that the backward pass will use. The others are empty; without a
+// reduction all are. linear_cross_entropy_backward returns them for any incoming gradient, in the dtypes of
 // the operands.
 TORCH_LIBRARY(fastrnn, m) {
   m.def(

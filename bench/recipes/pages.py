@@ -60,7 +60,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
 
 
 def shared(result: dict[str, Any]) -> bool:
-    """Whether other programs took the cores for some of the time, or nobody knows."""
+    """Whether other programs used the cores during the run. True also where that was not measured."""
     others = result["machine"].get("cores_of_others")
     return others is None or others > 0.1
 

@@ -96,7 +96,7 @@ def record(name: str, found: dict[str, Any], run: tasks.Run, command: str, other
 
 @contextlib.contextmanager
 def limited(minutes: float | None) -> Iterator[None]:
-    """Inside the block, fit stops after so many minutes, as SIGTERM makes it; what comes after fit is not disturbed."""
+    """Stop fit after this many minutes, as SIGTERM does. The evaluation and the report still run."""
     if minutes is None:
         yield
         return
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder of the data sets")
     parser.add_argument("--out", type=Path, default=Path("out/recipes"), help="folder for the runs")
     parser.add_argument("--threads", type=int, help="threads of torch; by default one per core")
-    parser.add_argument("--minutes", type=float, help="stop after so many minutes, as Ctrl-C does")
+    parser.add_argument("--minutes", type=float, help="time limit for training; saves and evaluates as Ctrl-C does")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     given = parser.parse_args()

@@ -107,7 +107,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Tensor& input, const Te
                                                    const OptionalTensor& bias, const OptionalTensor& class_weight,
                                                    string_view reduction, int64_t ignore_index, double label_smoothing,
                                                    c10::List<bool> needs) {
-  bool recorded = false;  // every tensor is looked at, for the check's sake
+  bool recorded = false;  // no early exit: check_no_tangent has to see every tensor
   for (const OptionalTensor& t : {OptionalTensor(input), OptionalTensor(weight), bias, class_weight}) {
     check_no_tangent(t);
     recorded |= t && t->requires_grad();

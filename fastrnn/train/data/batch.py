@@ -1,6 +1,6 @@
 """The batches that models take. Time comes first; T and U are steps, B sequences, F features.
 
-Lengths are int64 on the CPU, in any order: nobody has to sort. What stands beyond a sequence's length is never read.
+Lengths are int64 on the CPU, in any order; sorting is not needed. What stands beyond a sequence's length is never read.
 """
 
 from __future__ import annotations

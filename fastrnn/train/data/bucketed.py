@@ -20,7 +20,7 @@ POOL = 50
 
 
 class Bucketed:
-    """Items of two parts each, as batches. Nobody has to sort; an item's parts stay together.
+    """Items of two parts each, as batches. Sorting is not needed; an item's parts stay together.
 
     Each epoch shuffles the items, brings those of similar length together, and shuffles the batches; its order follows
     from seed and number. The last batch may be smaller; none is left out.

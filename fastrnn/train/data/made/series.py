@@ -1,4 +1,4 @@
-"""Series to forecast: sums of sines on a slope, and noise that nobody can."""
+"""Series to forecast: sums of sines with a trend, and noise that cannot be forecast."""
 
 from __future__ import annotations
 
