@@ -117,7 +117,7 @@ def cuda_include_dirs() -> list[str]:
 
 
 def build_command(torch_version: str, cuda: bool) -> type:
-    """torch's own build_ext, which also writes beside the binary what fastrnn/core.py compares before it loads it.
+    """torch's own build_ext, which also writes fastrnn/_built.py, by which _core/extension.py knows a binary's torch.
 
     What an earlier build with another torch has left is thrown away: by their dates its files would be up to date.
     """

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from fastrnn import nn as nn
     from fastrnn import reference as reference
     from fastrnn import word2vec as word2vec
+    from fastrnn._core.extension import _C as _C
     from fastrnn.conversion import convert, converted, to_torch
-    from fastrnn.core import _C as _C
     from fastrnn.facts import info
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LinearCrossEntropyLoss, LSTMCell, RNNCell
 
@@ -46,7 +46,7 @@ _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
     "info": "fastrnn.facts",
-    "_C": "fastrnn.core",
+    "_C": "fastrnn._core.extension",
 }
 
 

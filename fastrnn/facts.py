@@ -10,7 +10,7 @@ import torch
 
 from fastrnn import gpu
 from fastrnn._built import torch_version
-from fastrnn.core import _C
+from fastrnn._core.extension import _C
 
 OWN_KERNELS = ("cpu", "cuda") if gpu.BUILT else ("cpu",)
 OTHER_DEVICES = tuple(device for device in ("cuda", "mps", "xpu") if device not in OWN_KERNELS)

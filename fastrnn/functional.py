@@ -1,6 +1,6 @@
 """RNN, GRU and LSTM, and their cells, as functions of input, state and weights. The modules of fastrnn.nn do the same.
 
-Which code runs them is decided in :mod:`fastrnn.dispatch`; the equations are in :mod:`fastrnn.reference`.
+Which code runs them is decided in :mod:`fastrnn._core.backend`; the equations are in :mod:`fastrnn.reference`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from fastrnn.dispatch import sequence, step
+from fastrnn._core.backend import sequence, step
 from fastrnn.losses import linear_cross_entropy
 
 __all__ = ["gru", "gru_cell", "linear_cross_entropy", "lstm", "lstm_cell", "rnn", "rnn_cell"]

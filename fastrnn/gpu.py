@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fastrnn.core import _C, rebuild_command
+from fastrnn._core.extension import _C, rebuild_command
 
 DEVICES = ("cpu", "cuda")
 BUILT: bool = _C.build_info()["cuda"]

@@ -16,9 +16,9 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import has_torch_function_variadic
 
-from fastrnn import ops
-from fastrnn.batching import under_autograds_vmap
-from fastrnn.tracing import exports_to_onnx
+from fastrnn._core import operators
+from fastrnn._core.batching import under_autograds_vmap
+from fastrnn._core.tracing import exports_to_onnx
 
 _NARROW = (torch.bfloat16, torch.float16)
 _DTYPES = (torch.float32, torch.float64, *_NARROW)
@@ -87,7 +87,7 @@ def linear_cross_entropy(
         input, target = input.unsqueeze(0), target.unsqueeze(0)
     index = _IGNORED if ignore_index is None else ignore_index
     fixed = (reduction, index, float(label_smoothing), [False] * 3)
-    loss = ops.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, *fixed)[0]
+    loss = operators.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, *fixed)[0]
     return loss.squeeze(0) if reduction == "none" and not batched else loss
 
 
@@ -238,7 +238,7 @@ def _backward_under_vmap(size: int, dims: Any, *arguments: Any) -> tuple[list, l
         pairs = zip(arguments, dims, strict=True)
         return [a.select(dim, i) if isinstance(dim, int) else a for a, dim in pairs]
 
-    results = [ops.linear_cross_entropy_backward(*entry(i)) for i in range(size)]
+    results = [operators.linear_cross_entropy_backward(*entry(i)) for i in range(size)]
     stacked = [torch.stack(tensors) for tensors in zip(*results, strict=True)]
     return stacked, [0] * len(stacked)
 

@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import fastrnn
-from fastrnn import autograd, demo, terminal
+from fastrnn import demo, terminal
+from fastrnn._core import autograd
 from fastrnn.bench import roofline
 from fastrnn.bench.measure import ContenderError
 from fastrnn.bench.work import Shape

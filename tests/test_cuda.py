@@ -11,7 +11,8 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn.nn
-from fastrnn import dispatch, gpu
+from fastrnn import gpu
+from fastrnn._core import backend
 from fastrnn.verify import Case, all_cases, verify
 from fastrnn.verify.cases import Shape
 from tests import twins
@@ -39,8 +40,8 @@ def fail(*arguments, **options):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_kernels_serve_every_cell_and_dtype(cell, dtype, monkeypatch):
     layer = make(fastrnn.nn, cell, 5, 6, num_layers=2, bidirectional=True, dtype=dtype)
-    monkeypatch.setattr(dispatch, "_torch_operator", fail)
-    monkeypatch.setattr(dispatch.reference, "layer", fail)
+    monkeypatch.setattr(backend, "_torch_operator", fail)
+    monkeypatch.setattr(backend.reference, "layer", fail)
     found = results(layer, random(4, 3, 5, dtype=dtype), initial(layer, 3, dtype))
     assert {t.dtype for t in found.values()} == {dtype}
     assert {t.device.type for t in found.values()} == {"cuda"}
@@ -223,7 +224,7 @@ def test_by_default_torchs_operator_runs_as_in_torch_nn(cell, training, monkeypa
     expected = results(theirs, x, hx)
     with monkeypatch.context() as default, warnings.catch_warnings():
         default.delenv(gpu.KERNEL)
-        default.setattr(dispatch.autograd, "layer", fail)
+        default.setattr(backend.autograd, "layer", fail)
         warnings.simplefilter("error")
         found = results(ours.train(training), x, hx)
         with torch.no_grad(), torch.autocast("cuda", torch.float16):
@@ -238,7 +239,7 @@ def test_by_default_torchs_cells_run(name, monkeypatch):
     x = random(3, 5, dtype=F32).requires_grad_()
     with monkeypatch.context() as default:
         default.delenv(gpu.KERNEL)
-        default.setattr(dispatch.autograd, "layer", fail)
+        default.setattr(backend.autograd, "layer", fail)
         found, expected = ours(x), theirs(x)
     torch.testing.assert_close(found, expected)
     first = found[0] if isinstance(found, tuple) else found

@@ -5,8 +5,9 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 import fastrnn
-from fastrnn import dispatch, facts, functional, gpu
-from fastrnn.dispatch import sequence, step
+from fastrnn import facts, functional, gpu
+from fastrnn._core import backend
+from fastrnn._core.backend import sequence, step
 from fastrnn.verify import Case
 from fastrnn.verify.cases import Shape
 from fastrnn.verify.problem import random_problem
@@ -27,8 +28,8 @@ def _nothing_asked_for(monkeypatch):
 def built(monkeypatch):
     """A build that has CUDA kernels."""
     monkeypatch.setattr(gpu, "BUILT", True)
-    monkeypatch.setattr(dispatch, "OWN_KERNELS", ("cpu", "cuda"))
-    monkeypatch.setattr(dispatch, "_KERNEL_DEVICES", ("cpu", "cuda", "meta"))
+    monkeypatch.setattr(backend, "OWN_KERNELS", ("cpu", "cuda"))
+    monkeypatch.setattr(backend, "_KERNEL_DEVICES", ("cpu", "cuda", "meta"))
 
 
 @pytest.fixture
@@ -44,10 +45,10 @@ def ran(monkeypatch):
 
         return run
 
-    for cell in dispatch._TORCH_OPERATORS:
-        monkeypatch.setitem(dispatch._TORCH_OPERATORS, cell, reported("torch", operator_of_sizes))
-    monkeypatch.setattr(dispatch.autograd, "layer", reported("kernels", dispatch.autograd.layer))
-    monkeypatch.setattr(dispatch.reference, "layer", reported("reference", layer_of_sizes))
+    for cell in backend._TORCH_OPERATORS:
+        monkeypatch.setitem(backend._TORCH_OPERATORS, cell, reported("torch", operator_of_sizes))
+    monkeypatch.setattr(backend.autograd, "layer", reported("kernels", backend.autograd.layer))
+    monkeypatch.setattr(backend.reference, "layer", reported("reference", layer_of_sizes))
     return found
 
 
@@ -148,7 +149,7 @@ def test_the_output_of_torchs_operator_keeps_the_dtype_of_autocast(monkeypatch):
     def halved(input, hx, *options):
         return (input.new_empty(3, 2, 5, dtype=torch.float16), hx[0], hx[1])
 
-    monkeypatch.setitem(dispatch._TORCH_OPERATORS, "lstm", halved)
+    monkeypatch.setitem(backend._TORCH_OPERATORS, "lstm", halved)
     assert run("lstm").dtype == torch.float16
 
 
@@ -168,7 +169,7 @@ def test_there_are_gradients_in_eval_mode(given, grad, told, monkeypatch):
         seen.append((dropout, training))
         return input.new_empty(3, 2, 5), *hx
 
-    monkeypatch.setitem(dispatch._TORCH_OPERATORS, "lstm", operator)
+    monkeypatch.setitem(backend._TORCH_OPERATORS, "lstm", operator)
     with FakeTensorMode(), torch.set_grad_enabled(grad):
         x, weights = operands("lstm")
         sequence("lstm", x, None, [w.requires_grad_() for w in weights], num_layers=1, **given)
@@ -181,8 +182,8 @@ def test_there_are_gradients_in_eval_mode(given, grad, told, monkeypatch):
 def test_a_step_is_that_of_torchs_cell(cell, biases, monkeypatch):
     """Not its layer's operator, which copies the weights at every call."""
     seen = []
-    monkeypatch.setitem(dispatch._TORCH_OPERATORS, cell, None)
-    monkeypatch.setitem(dispatch._TORCH_CELLS, cell, lambda *arguments: seen.append(arguments))
+    monkeypatch.setitem(backend._TORCH_OPERATORS, cell, None)
+    monkeypatch.setitem(backend._TORCH_CELLS, cell, lambda *arguments: seen.append(arguments))
     with FakeTensorMode():
         _, weights = operands(cell)
         step(cell, torch.empty(2, 4, device="cuda"), None, weights if biases else weights[:2])
@@ -208,9 +209,9 @@ def test_a_compiled_model_has_torchs_operator_between_its_graphs():
         return graph
 
     def model(x, h, weights):
-        operator = dispatch._TORCH_OPERATORS["gru"]
+        operator = backend._TORCH_OPERATORS["gru"]
         if torch.compiler.is_dynamo_compiling():
-            operator = dispatch._outside_graphs(operator)
+            operator = backend._outside_graphs(operator)
         return operator(x * 2, h, weights, *PLAIN)[0] + 1
 
     x, h = torch.randn(3, 2, 4), torch.randn(1, 2, 5)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import fastrnn
+from fastrnn._core import operators
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -95,8 +96,8 @@ def test_subclasses_are_converted_and_go_back(make, monkeypatch):
     assert all(a is b for a, b in zip(module.parameters(), parameters, strict=True))
     torch.testing.assert_close(outcome(module), expected)
     kernels = []
-    original = fastrnn.ops.forward
-    monkeypatch.setattr(fastrnn.ops, "forward", lambda *a: kernels.append(a[0]) or original(*a))
+    original = operators.forward
+    monkeypatch.setattr(operators, "forward", lambda *a: kernels.append(a[0]) or original(*a))
     outcome(module)
     assert kernels  # it is fastrnn that computes
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import fastrnn.nn
-from fastrnn import _C, dispatch, facts, reference
+from fastrnn import _C, facts, reference
+from fastrnn._core import backend
 from tests.twins import CELLS, make, random
 
 NARROW = (torch.bfloat16, torch.float16)
@@ -106,14 +107,14 @@ class TestLeftToTorch:
     def ran(self, monkeypatch):
         """Which arguments torch's operator was called with, on a processor as described."""
         calls = []
-        operator = dispatch._TORCH_OPERATORS["lstm"]
+        operator = backend._TORCH_OPERATORS["lstm"]
 
         def record(*arguments):
             calls.append(arguments)
             return operator(*arguments)
 
-        monkeypatch.setitem(dispatch._TORCH_OPERATORS, "lstm", record)
-        monkeypatch.setattr(dispatch._C, "torch_is_faster", lambda times, batch, hidden: batch * hidden >= 64)
+        monkeypatch.setitem(backend._TORCH_OPERATORS, "lstm", record)
+        monkeypatch.setattr(backend._C, "torch_is_faster", lambda times, batch, hidden: batch * hidden >= 64)
         return calls
 
     def test_it_runs_and_is_right(self, ran):

@@ -16,7 +16,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn
 import fastrnn.nn
-from fastrnn import dispatch, ops
+from fastrnn import ops
+from fastrnn._core import backend
 from tests.test_operators import _arguments
 from tests.twins import CELLS, TORCH_CELLS, initial, make, random, results
 
@@ -203,8 +204,8 @@ def test_half_precision_and_autocast(dtype, device):
 @pytest.mark.parametrize("cell", CELLS)
 def test_without_kernels(cell, monkeypatch):
     """As on another device: the same numbers, and nothing kept but what goes into a layer."""
-    monkeypatch.setattr(dispatch, "kernels_serve", lambda input: False)
-    monkeypatch.setattr(dispatch._C, "infer", lambda *arguments: None)
+    monkeypatch.setattr(backend, "kernels_serve", lambda input: False)
+    monkeypatch.setattr(backend._C, "infer", lambda *arguments: None)
     options = {"num_layers": 2, "bidirectional": True, "dropout": 0.5, "dtype": F64}
     plain, again = (make(fastrnn.nn, cell, 4, 6, **options, recompute=r) for r in (False, True))
     x, hx = random(19, 3, 4), initial(plain, 3, F64)
@@ -219,16 +220,16 @@ def test_without_kernels(cell, monkeypatch):
 @pytest.mark.cpu
 def test_without_kernels_torchs_operator_has_no_dropout_of_its_own(monkeypatch):
     """Its mask on a GPU comes from a random state that nobody can put back for the second time."""
-    monkeypatch.setattr(dispatch, "kernels_serve", lambda input: False)
-    monkeypatch.setattr(dispatch._C, "infer", lambda *arguments: None)
+    monkeypatch.setattr(backend, "kernels_serve", lambda input: False)
+    monkeypatch.setattr(backend._C, "infer", lambda *arguments: None)
     seen = []
-    operator = dispatch._TORCH_OPERATORS["lstm"]
+    operator = backend._TORCH_OPERATORS["lstm"]
 
     def spy(input, hx, weights, biases, layers, dropout, *rest):
         seen.append((layers, dropout))
         return operator(input, hx, weights, biases, layers, dropout, *rest)
 
-    monkeypatch.setitem(dispatch._TORCH_OPERATORS, "lstm", spy)
+    monkeypatch.setitem(backend._TORCH_OPERATORS, "lstm", spy)
     layer = make(fastrnn.nn, "lstm", 4, 6, num_layers=2, dropout=0.5, recompute=True)
     layer(random(5, 3, 4, dtype=F32))[0].sum().backward()
     assert seen == [(1, 0.0)] * 4  # two layers, each again

@@ -256,7 +256,7 @@ def test_after_fork(recompute):
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_the_peak_after_fork():
-    from fastrnn.core import _C
+    from fastrnn._core.extension import _C
 
     assert _C.fma_peak(2) > 0  # the parent's threads are running now
     context = multiprocessing.get_context("fork")

@@ -15,7 +15,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastrnn
 import fastrnn.nn
-from fastrnn import autograd, ops, reference
+from fastrnn import ops, reference
+from fastrnn._core import autograd, operators
 from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, make, random, twins
 
 # torch's own, of forward mode
@@ -117,7 +118,7 @@ PACKED = {
 def assert_as_reference(call, layer, monkeypatch):
     found = call(layer)
     with monkeypatch.context() as plain:
-        plain.setattr(autograd.ops, "forward", by_reference)
+        plain.setattr(operators, "forward", by_reference)
         plain.setattr(autograd.transforms, "layer", reference.layer)
         torch.testing.assert_close(found, call(layer))
 
@@ -199,7 +200,7 @@ def test_cells_as_torchs(name):
 def test_entries_that_share_weights_are_one_call(monkeypatch):
     calls, layer = [], make(fastrnn.nn, "gru", 3, 4, dtype=F64)
     forward = ops.forward
-    monkeypatch.setattr(ops, "forward", lambda *a: calls.append(a[1].shape) or forward(*a))
+    monkeypatch.setattr(operators, "forward", lambda *a: calls.append(a[1].shape) or forward(*a))
     vmap(lambda x: layer(x)[0])(INPUTS)
     assert calls == [(4, 5 * 3, 3)]
 

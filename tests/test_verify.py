@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastrnn import autograd
+from fastrnn._core import autograd
 from fastrnn.verify import CELLS, Case, all_cases, parse_cells, verify
 from fastrnn.verify.cases import DTYPES, SHAPES, Shape
 from fastrnn.verify.errors import TensorError, distances, unit_in_last_place

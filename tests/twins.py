@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 import fastrnn.nn
 from fastrnn import reference
-from fastrnn.stack import stack
+from fastrnn._core.stack import stack
 
 DEVICE = "cpu"  # where all of it is; the fixture `device` of conftest.py changes it for a test
 

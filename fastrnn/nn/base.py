@@ -12,10 +12,10 @@ from torch.fx import Proxy
 from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
-from fastrnn.core import _C
-from fastrnn.dispatch import State, sequence
+from fastrnn._core.backend import State, sequence
+from fastrnn._core.extension import _C
+from fastrnn._core.tracing import NotScriptable, recorded_call
 from fastrnn.nn.face import Faced
-from fastrnn.tracing import NotScriptable, recorded_call
 
 # Methods of torch.nn's layers that their forward calls and that have no part in fastrnn's.
 CALLED_BY_TORCH = {

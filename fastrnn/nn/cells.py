@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.fx import Proxy
 
-from fastrnn.dispatch import step
+from fastrnn._core.backend import step
+from fastrnn._core.tracing import NotScriptable, recorded_call
 from fastrnn.nn.base import each
 from fastrnn.nn.face import Faced
-from fastrnn.tracing import NotScriptable, recorded_call
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

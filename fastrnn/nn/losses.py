@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.modules.loss import _WeightedLoss
 
+from fastrnn._core.tracing import NotScriptable
 from fastrnn.losses import linear_cross_entropy
-from fastrnn.tracing import NotScriptable
 
 # What torch calls it since 2.13: isinstance holds where there is such a class.
 _Twin: Any = getattr(torch.nn, "LinearCrossEntropyLoss", _WeightedLoss)

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from fastrnn import gpu, reference
+from fastrnn._core.stack import stack
 from fastrnn.nn import GRU, LSTM, RNN
-from fastrnn.stack import stack
 from fastrnn.verify.cases import Case
 from fastrnn.verify.tf32 import TF32Products
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastrnn import batching, reference
+from fastrnn import reference
+from fastrnn._core import batching
 
 Options = tuple[bool, bool, bool]  # biases, bidirectional, batch_first
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from fastrnn.core import _C as _C  # whose operators these are
+from fastrnn._core.extension import _C as _C  # whose operators these are
 
 
 def _matrices(weights: Sequence[Tensor], bidirectional: bool) -> list[list[int]]:

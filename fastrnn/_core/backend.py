@@ -24,13 +24,14 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn import autograd, gpu, ops, reference
-from fastrnn.autocast import autocast, cast
-from fastrnn.checks import check_sequence, check_step
-from fastrnn.core import _C
+from fastrnn import gpu, reference
+from fastrnn._core import autograd, operators
+from fastrnn._core.autocast import autocast, cast
+from fastrnn._core.checks import check_sequence, check_step
+from fastrnn._core.extension import _C
+from fastrnn._core.stack import stack
+from fastrnn._core.tracing import exports_to_onnx
 from fastrnn.facts import OWN_KERNELS
-from fastrnn.stack import stack
-from fastrnn.tracing import exports_to_onnx
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -90,7 +91,7 @@ def sequence(
         options = (num_layers, biases, dropout, training, bidirectional, batch_first)
         output, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, batch_sizes, *options)
     elif layer is autograd.layer and _compiled_for_inference(input, h0, c0, weights) and not (dropout and training):
-        output, h_n, c_n = ops.infer(
+        output, h_n, c_n = operators.infer(
             cell, input, batch_sizes, h0, c0, weights, num_layers, biases, bidirectional, batch_first
         )
     else:

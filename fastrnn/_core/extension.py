@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 
 
 def rebuild_command() -> str:

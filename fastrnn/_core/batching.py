@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastrnn import ops
+from fastrnn._core import operators
 
 Dims = Sequence[int | None]  # where each operand has the V entries
 
@@ -24,7 +24,7 @@ Dims = Sequence[int | None]  # where each operand has the V entries
 def forward(cell: str, options: tuple, input: Tensor, batch_sizes: Tensor | None, *operands: Any) -> tuple:
     """``torch.ops.fastrnn.forward`` with flat operands: input, batch_sizes, h0, c0, weights."""
     h0, c0, *weights = operands
-    return ops.forward(cell, input, batch_sizes, h0, c0, weights, *options)
+    return operators.forward(cell, input, batch_sizes, h0, c0, weights, *options)
 
 
 def backward(cell: str, options: tuple, *operands: Any) -> tuple[Tensor, ...]:
@@ -32,7 +32,7 @@ def backward(cell: str, options: tuple, *operands: Any) -> tuple[Tensor, ...]:
     *flags, needs = options
     *incoming, output, saved, input, batch_sizes, h0, c0 = operands[:9]
     arguments = (*incoming, input, batch_sizes, h0, c0, list(operands[9:]), output, saved)
-    return tuple(ops.backward(cell, *arguments, *flags, list(needs)))
+    return tuple(operators.backward(cell, *arguments, *flags, list(needs)))
 
 
 def forward_rule(call: Callable, size: int, dims: Dims, cell: str, options: tuple, *operands: Any) -> tuple:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from fastrnn import ops, reference, transforms
+from fastrnn import reference
+from fastrnn._core import operators, transforms
 
 
 def layer(
@@ -39,7 +40,7 @@ def layer(
         return reference.layer(cell, input, batch_sizes, h0, c0, weights, *options)
     if transformed:
         return transforms.layer(cell, input, batch_sizes, h0, c0, weights, *options)
-    return ops.forward(cell, input, batch_sizes, h0, c0, list(weights), *options, False, recompute)[:3]
+    return operators.forward(cell, input, batch_sizes, h0, c0, list(weights), *options, False, recompute)[:3]
 
 
 def _setup(ctx: Any, inputs: tuple, output: Any) -> None:

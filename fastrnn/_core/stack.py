@@ -27,8 +27,8 @@ def stack(
     """Run ``num_layers`` layers, each on the output of the one below, dropped out in training.
 
     Args:
-        layer: what runs one layer: :func:`fastrnn.autograd.layer` or :func:`fastrnn.reference.layer`, which describes
-            the shapes of one layer.
+        layer: what runs one layer: :func:`fastrnn._core.autograd.layer` or :func:`fastrnn.reference.layer`, which
+            describes the shapes of one layer.
         hx: h_0 (L D, B, P), layer by layer and in each the directions; for an LSTM (h_0, c_0) with c_0 (L D, B, H);
             or None for zeros.
         weights: of all layers, lowest first.

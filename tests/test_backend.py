@@ -5,26 +5,26 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn.nn
-from fastrnn import dispatch
+from fastrnn._core import backend
 from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
 
 
 @pytest.fixture
 def no_kernels(monkeypatch):
     """As on a device that has none."""
-    monkeypatch.setattr(dispatch, "kernels_serve", lambda input: False)
-    monkeypatch.setattr(dispatch.autograd, "layer", None)
+    monkeypatch.setattr(backend, "kernels_serve", lambda input: False)
+    monkeypatch.setattr(backend.autograd, "layer", None)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("where", ["cpu", "meta"])
 def test_kernels_serve(dtype, where):
-    assert dispatch.kernels_serve(torch.zeros(1, dtype=dtype, device=where))
+    assert backend.kernels_serve(torch.zeros(1, dtype=dtype, device=where))
 
 
 @pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.float8_e4m3fn], ids=str)
 def test_kernels_do_not_serve(dtype):
-    assert not dispatch.kernels_serve(torch.zeros(1, dtype=dtype))
+    assert not backend.kernels_serve(torch.zeros(1, dtype=dtype))
 
 
 @pytest.mark.parametrize("arrange", ["time first", "batch first", "packed", "packed unsorted", "unbatched"])
@@ -47,8 +47,8 @@ def test_without_kernels(cell, arrange, no_kernels, monkeypatch):
             assert_same(found, results(make(torch.nn, cell, 3, 6, **options), x, state, pack))
         else:
             with monkeypatch.context() as with_kernels:
-                with_kernels.setattr(dispatch, "kernels_serve", lambda input: True)
-                with_kernels.setattr(dispatch.autograd, "layer", dispatch.reference.layer)
+                with_kernels.setattr(backend, "kernels_serve", lambda input: True)
+                with_kernels.setattr(backend.autograd, "layer", backend.reference.layer)
                 assert_same(found, results(ours, x, state, pack))
 
 
@@ -70,5 +70,5 @@ def test_a_dtype_without_kernels_runs_torchs_operator():
 
 
 def test_own_cells_are_those_that_torch_lacks():
-    assert set(dispatch._TORCH_OPERATORS) == {"rnn_tanh", "rnn_relu", "gru", "lstm"}
-    assert not set(OWN_CELLS) & set(dispatch._TORCH_OPERATORS)
+    assert set(backend._TORCH_OPERATORS) == {"rnn_tanh", "rnn_relu", "gru", "lstm"}
+    assert not set(OWN_CELLS) & set(backend._TORCH_OPERATORS)

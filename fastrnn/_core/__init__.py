@@ -1,0 +1,5 @@
+"""What the layers are made of, between the modules and the C++ core. Private: import nothing from here outside fastrnn.
+
+Dependencies point one way: extension (the C++ core) ← operators (shapes, flops) ← batching, transforms, autograd (one
+layer) ← stack (all layers) ← backend (who runs a call) ← fastrnn.functional ← fastrnn.nn.
+"""
