@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.fx import Proxy
 from fastrnn._core.backend import step
 from fastrnn._core.tracing import NotScriptable, recorded_call
 from fastrnn.nn.base import each
+from fastrnn.nn.calls import CellCall
 from fastrnn.nn.face import Faced
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -69,6 +70,10 @@ class RNNCell(_Cell):
     raise RuntimeError, another rank ValueError.
     """
 
+    if TYPE_CHECKING:
+        __call__: CellCall[Tensor]
+        forward: CellCall[Tensor]
+
     _twin = torch.nn.RNNCell
     nonlinearity: str
 
@@ -97,6 +102,10 @@ class GRUCell(_Cell):
     Args:
         reset_after: which of the two forms of the GRU, see :class:`fastrnn.GRU`.
     """
+
+    if TYPE_CHECKING:
+        __call__: CellCall[Tensor]
+        forward: CellCall[Tensor]
 
     _twin = torch.nn.GRUCell
     reset_after: bool = True
@@ -128,6 +137,10 @@ class LSTMCell(_Cell):
     Call:
         ``h, c = cell(input, (h, c))``, or without the pair, for zeros.
     """
+
+    if TYPE_CHECKING:
+        __call__: CellCall[tuple[Tensor, Tensor]]
+        forward: CellCall[tuple[Tensor, Tensor]]
 
     _twin = torch.nn.LSTMCell
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from fastrnn.nn.base import Layer
+from fastrnn.nn.calls import LayerCall
 
 # torch.nn.RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
 RNN_MODES = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "sigmoid": "RNN_TANH"}
@@ -47,6 +49,10 @@ class RNN(Layer):
 
     The equation, with its source, is :func:`fastrnn.reference.rnn`.
     """
+
+    if TYPE_CHECKING:
+        __call__: LayerCall[Tensor]
+        forward: LayerCall[Tensor]
 
     _twin = torch.nn.RNN
     nonlinearity: str
@@ -105,6 +111,10 @@ class GRU(Layer):
             parameters have the same names and shapes in both.
     """
 
+    if TYPE_CHECKING:
+        __call__: LayerCall[Tensor]
+        forward: LayerCall[Tensor]
+
     _twin = torch.nn.GRU
     reset_after: bool = True
 
@@ -151,6 +161,10 @@ class LSTM(Layer):
 
     The equations, with their sources, are :func:`fastrnn.reference.lstm`.
     """
+
+    if TYPE_CHECKING:
+        __call__: LayerCall[tuple[Tensor, Tensor]]
+        forward: LayerCall[tuple[Tensor, Tensor]]
 
     _twin = torch.nn.LSTM
 

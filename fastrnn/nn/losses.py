@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.nn.modules.loss import _WeightedLoss
 
 from fastrnn._core.tracing import NotScriptable
 from fastrnn.losses import linear_cross_entropy
+from fastrnn.nn.calls import LossCall
 
 # What torch calls it since 2.13: isinstance holds where there is such a class.
 _Twin: Any = getattr(torch.nn, "LinearCrossEntropyLoss", _WeightedLoss)
@@ -36,6 +37,9 @@ class LinearCrossEntropyLoss(NotScriptable, _Twin):
 
     Called with input (N, in_features), or (in_features), and a target as the function takes it.
     """
+
+    if TYPE_CHECKING:
+        __call__: LossCall
 
     def __init__(
         self,

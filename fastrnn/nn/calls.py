@@ -1,0 +1,34 @@
+"""The types of a call, for type checkers: ``torch.nn.Module`` says of its ``__call__`` that it takes and returns Any.
+
+``State`` is a Tensor of RNN and GRU, the pair (h, c) of an LSTM.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar, overload
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+State = TypeVar("State")
+
+
+class LayerCall(Protocol[State]):
+    """How a layer is called. What comes out is of the kind that went in."""
+
+    @overload
+    def __call__(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]: ...
+    @overload
+    def __call__(self, input: PackedSequence, hx: State | None = None) -> tuple[PackedSequence, State]: ...
+
+
+class CellCall(Protocol[State]):
+    """How a cell is called."""
+
+    def __call__(self, input: Tensor, hx: State | None = None) -> State: ...
+
+
+class LossCall(Protocol):
+    """How a loss is called."""
+
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
