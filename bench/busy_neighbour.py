@@ -17,10 +17,10 @@ import sys
 import time
 from contextlib import contextmanager
 
+from fastrnn._bench.measure import Contender, serve
+from fastrnn._bench.work import Shape, Work
+from fastrnn._environment import machine
 from fastrnn._saving import write_text
-from fastrnn.bench.measure import Contender, serve
-from fastrnn.bench.work import Shape, Work
-from fastrnn.facts import machine
 
 CORES = len(os.sched_getaffinity(0))
 WORKS = [

@@ -15,10 +15,10 @@ import matplotlib.pyplot as plt
 import word2vec_table
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from fastrnn import page
+from fastrnn import _markdown
+from fastrnn._bench.results import Row, summarise
+from fastrnn._bench.table import MODES
 from fastrnn._saving import replacing
-from fastrnn.bench.results import Row, summarise
-from fastrnn.bench.table import MODES
 
 THREADS = 2
 COLOURS = {"RNN": "#e09f3e", "GRU": "#2e6f95", "LSTM": "#d1495b"}
@@ -51,10 +51,10 @@ def numbers(layers: dict[str, Any], words: dict[str, Any], verified: dict[str, A
     lines.append([what, "twice torch.nn's + 1 ulp", f"**{share:.0%}** of that", "every output and gradient"])
     machine = words["machine"]
     about = (
-        f"Layers, means over their sizes on {THREADS} threads: {page.about(layers['machine'])} Word2Vec, enwiki8: "
+        f"Layers, means over their sizes on {THREADS} threads: {_markdown.about(layers['machine'])} Word2Vec, enwiki8: "
         f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, gensim {words['gensim']}."
     )
-    return f"{page.pipes(['', 'against', 'fastrnn', ''], lines)}\n\n{about}"
+    return f"{_markdown.pipes(['', 'against', 'fastrnn', ''], lines)}\n\n{about}"
 
 
 def digest(layers: dict[str, Any]) -> str:

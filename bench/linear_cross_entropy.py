@@ -18,9 +18,9 @@ import time
 import torch
 from torch.nn import functional
 
+from fastrnn._bench.memory import give_back_at_once, highest, resident
+from fastrnn._environment import machine
 from fastrnn._saving import write_text
-from fastrnn.bench.memory import give_back_at_once, highest, resident
-from fastrnn.facts import machine
 from fastrnn.functional import linear_cross_entropy
 
 SHAPES = [(700, 200, 10_000), (1024, 512, 33_000)]  # rows, features, classes

@@ -16,9 +16,9 @@ import linear_cross_entropy
 import training
 import word2vec_table
 
-from fastrnn.bench.table import markdown as bench_markdown
-from fastrnn.page import insert
-from fastrnn.verify.table import markdown as verify_markdown
+from fastrnn._bench.table import markdown as bench_markdown
+from fastrnn._markdown import insert
+from fastrnn._verify.table import markdown as verify_markdown
 
 ROOT = Path(__file__).parent.parent
 README, BENCHMARKS, PICTURE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "speed.png"

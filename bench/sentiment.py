@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 import fastrnn
+from fastrnn._environment import machine
 from fastrnn._saving import write_text
-from fastrnn.facts import machine
 from fastrnn.word2vec import Word2Vec, WordVectors
 
 TEST, VALIDATION = 3000, 1000  # sentences; the others, 6660, are the training split

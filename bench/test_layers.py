@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fastrnn.bench.contenders import prepare
-from fastrnn.bench.work import GATES, GRID, MODES, Shape, Work
+from fastrnn._bench.contenders import prepare
+from fastrnn._bench.work import GATES, GRID, MODES, Shape, Work
 
 
 @pytest.mark.parametrize("threads", [1, 2])

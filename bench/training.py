@@ -20,8 +20,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from fastrnn._environment import machine
 from fastrnn._saving import write_text
-from fastrnn.facts import machine
 from fastrnn.train.data.batch import Window
 
 LR, CLIP = 20.0, 0.25

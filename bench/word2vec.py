@@ -141,7 +141,7 @@ def phrases_file(way: str, corpus: str) -> dict[str, float]:
 
 
 def machine() -> dict[str, Any]:
-    from fastrnn.facts import machine
+    from fastrnn._environment import machine
 
     return machine()
 

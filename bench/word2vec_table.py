@@ -12,7 +12,7 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from fastrnn.page import insert
+from fastrnn._markdown import insert
 
 Rows = list[dict[str, Any]]
 TIMED = ("vocabulary", "skip-gram", "CBOW", "phrases", "phrases of a file", "analogies")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from fastrnn import reference as reference
     from fastrnn import word2vec as word2vec
     from fastrnn._core.extension import _C as _C
+    from fastrnn._environment import info
     from fastrnn.conversion import convert, converted, to_torch
-    from fastrnn.facts import info
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LinearCrossEntropyLoss, LSTMCell, RNNCell
 
 try:
@@ -45,7 +45,7 @@ _MODULES = ("functional", "nn", "ops", "reference", "word2vec")
 _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
-    "info": "fastrnn.facts",
+    "info": "fastrnn._environment",
     "_C": "fastrnn._core.extension",
 }
 

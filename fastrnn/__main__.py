@@ -15,7 +15,7 @@ def main() -> None:
         import typer  # noqa: F401
     except ImportError as error:
         sys.exit(f"fastrnn: the command line needs {error.name}. Type: pip install typer rich matplotlib")
-    from fastrnn.cli import app
+    from fastrnn.cli.main import app
 
     app()
 

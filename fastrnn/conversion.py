@@ -17,7 +17,7 @@ import torch
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.utils.parametrize import is_parametrized
 
-from fastrnn import nn, survey
+from fastrnn import _unconverted, nn
 from fastrnn.nn import derived as subclasses
 from fastrnn.nn.face import Faced
 from fastrnn.nn.layers import RNN_MODES
@@ -60,7 +60,7 @@ def convert(model: torch.nn.Module, *, derived: bool = False) -> torch.nn.Module
         >>> model[0]
         LSTM(8, 16)
     """
-    modules, skipped = survey.recurrent(model, (*_FROM_TORCH, Faced)), {}
+    modules, skipped = _unconverted.recurrent(model, (*_FROM_TORCH, Faced)), {}
     for name, module in modules:
         if isinstance(module, Faced):
             continue
@@ -71,9 +71,9 @@ def convert(model: torch.nn.Module, *, derived: bool = False) -> torch.nn.Module
         module.__class__ = found
         if isinstance(module, torch.nn.RNN):  # torch computes by the mode
             module.nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[module.mode]
-    told = survey.warn("convert", model, tuple(_FROM_TORCH), skipped)
+    told = _unconverted.warn("convert", model, tuple(_FROM_TORCH), skipped)
     if not modules and not told:
-        survey.warn_of_nothing(model)
+        _unconverted.warn_of_nothing(model)
     return model
 
 
@@ -88,7 +88,7 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
         TypeError: ``model`` is not a module.
     """
     changes, skipped, alone = [], {}, []
-    for name, module in survey.recurrent(model, (Faced,)):
+    for name, module in _unconverted.recurrent(model, (Faced,)):
         found = _class_of_torch(module)
         if isinstance(found, str):
             skipped[name] = f"{type(module).__name__}: {found}"
@@ -104,7 +104,7 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
         module.__class__ = found
         for ours in ("reset_after", "recompute"):
             module.__dict__.pop(ours, None)
-    survey.warn("to_torch", model, (Faced,), skipped)
+    _unconverted.warn("to_torch", model, (Faced,), skipped)
     return model
 
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import fastrnn
-from fastrnn.bench import contenders, measure, memory, results, roofline, roofline_plot, table
-from fastrnn.bench.plot import plot
-from fastrnn.bench.work import DTYPES, GATES, GRID, MODES, Shape, Work, parse_cells, parse_shapes, parse_threads
-from fastrnn.page import insert, marks
+from fastrnn._bench import contenders, measure, memory, results, roofline, roofline_plot, table
+from fastrnn._bench.plot import plot
+from fastrnn._bench.work import DTYPES, GATES, GRID, MODES, Shape, Work, parse_cells, parse_shapes, parse_threads
+from fastrnn._markdown import insert, marks
 
 TINY = Shape(3, 2, 4, 5)
 RESULTS = Path(__file__).parent.parent / "bench" / "results"

@@ -11,16 +11,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import fastrnn
-from fastrnn import demo, terminal
+from fastrnn._bench import roofline
+from fastrnn._bench.measure import ContenderError
+from fastrnn._bench.work import Shape
 from fastrnn._core import autograd
-from fastrnn.bench import roofline
-from fastrnn.bench.measure import ContenderError
-from fastrnn.bench.work import Shape
-from fastrnn.cli import app
-from fastrnn.page import marks
+from fastrnn._markdown import marks
+from fastrnn._verify import cases
+from fastrnn.cli import demo, terminal
+from fastrnn.cli.main import app
 from fastrnn.train import tasks
 from fastrnn.train.data.made import documentation
-from fastrnn.verify import cases
 
 
 def call(*arguments: object) -> Result:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from fastrnn import terminal
-from fastrnn.console import check_outputs
+from fastrnn.cli import terminal
+from fastrnn.cli.console import check_outputs
 from fastrnn.word2vec import WordVectors
 from fastrnn.word2vec import cli as word2vec_cli
 from tests.test_cli import call

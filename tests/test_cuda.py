@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import fastrnn.nn
 from fastrnn import gpu
 from fastrnn._core import backend
-from fastrnn.verify import Case, all_cases, verify
-from fastrnn.verify.cases import Shape
+from fastrnn._verify import Case, all_cases, verify
+from fastrnn._verify.cases import Shape
 from tests import twins
 from tests.twins import CELLS, TORCH_CELLS, initial, make, random, results
 

@@ -5,12 +5,12 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 import fastrnn
-from fastrnn import facts, functional, gpu
+from fastrnn import _environment, functional, gpu
 from fastrnn._core import backend
 from fastrnn._core.backend import sequence, step
-from fastrnn.verify import Case
-from fastrnn.verify.cases import Shape
-from fastrnn.verify.problem import random_problem
+from fastrnn._verify import Case
+from fastrnn._verify.cases import Shape
+from fastrnn._verify.problem import random_problem
 from tests.test_cli import call
 
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "rnn_sigmoid": 1, "gru": 3, "gru_reset_before": 3, "lstm": 4}
@@ -243,9 +243,9 @@ def test_own_kernels_are_given_back_whatever_happens():
 
 def test_verify_and_bench_ask_for_fastrnns_kernels(monkeypatch):
     """Or they would compare torch with itself."""
-    from fastrnn.bench import cuda
-    from fastrnn.bench.work import Shape as BenchShape
-    from fastrnn.bench.work import Work
+    from fastrnn._bench import cuda
+    from fastrnn._bench.work import Shape as BenchShape
+    from fastrnn._bench.work import Work
 
     asked = []
     monkeypatch.setattr(cuda, "check", lambda work: asked.append(gpu.kernel()))
@@ -263,11 +263,11 @@ def test_verify_and_bench_ask_for_fastrnns_kernels(monkeypatch):
 
 
 def test_info_says_which_runs(monkeypatch):
-    assert facts.on_cuda(None).startswith("torch's own operator; fastrnn's kernels for cells torch lacks")
-    assert facts.on_cuda("cluster").startswith("fastrnn's kernels (FASTRNN_CUDA_KERNEL=cluster)")
-    monkeypatch.setattr(facts, "OWN_KERNELS", ("cpu", "cuda"))
-    monkeypatch.setattr(facts, "OTHER_DEVICES", ("mps", "xpu"))
-    assert facts.kernels()["cuda"] == facts.on_cuda(None)
+    assert _environment.on_cuda(None).startswith("torch's own operator; fastrnn's kernels for cells torch lacks")
+    assert _environment.on_cuda("cluster").startswith("fastrnn's kernels (FASTRNN_CUDA_KERNEL=cluster)")
+    monkeypatch.setattr(_environment, "OWN_KERNELS", ("cpu", "cuda"))
+    monkeypatch.setattr(_environment, "OTHER_DEVICES", ("mps", "xpu"))
+    assert _environment.kernels()["cuda"] == _environment.on_cuda(None)
     monkeypatch.setenv(gpu.KERNEL, "grid")
     assert "FASTRNN_CUDA_KERNEL=grid" in call("info").output
 

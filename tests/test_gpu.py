@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from fastrnn import cli, gpu, page
-from fastrnn.bench import contenders, cuda, cuda_grid, results, table
-from fastrnn.bench.choose import choose
-from fastrnn.bench.measure import ContenderError
-from fastrnn.bench.work import DTYPES, GRID, Shape, Work
+from fastrnn import _markdown, gpu
+from fastrnn._bench import contenders, cuda, cuda_grid, results, table
+from fastrnn._bench.choose import choose
+from fastrnn._bench.measure import ContenderError
+from fastrnn._bench.work import DTYPES, GRID, Shape, Work
+from fastrnn.cli import bench as bench_cli
+from fastrnn.cli.results import write_json
 from tests.test_cli import call
 
 TINY = Shape(3, 2, 4, 5)
@@ -241,7 +243,7 @@ def test_a_failure_costs_its_own_work_only_and_every_step_is_saved() -> None:
     assert found["left_out"].keys() == {"onnxruntime", "openvino"}
     assert found["machine"]["gpu"] == GPU
     assert "fma_peak" not in found["machine"]
-    assert "A GPU, driver 1.2, CUDA 13.0, cuDNN 91000" in page.about(found["machine"])
+    assert "A GPU, driver 1.2, CUDA 13.0, cuDNN 91000" in _markdown.about(found["machine"])
     text = table.markdown(found)
     assert "Inference, CUDA, float16" in text
     assert "thread" not in text
@@ -261,7 +263,7 @@ def test_a_spent_budget_leaves_the_rest_out_and_counts_it(monkeypatch: pytest.Mo
 def test_the_command_leaves_what_it_has_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "parse_device", lambda text: text)
+    monkeypatch.setattr(bench_cli, "parse_device", lambda text: text)
     file, picture = tmp_path / "bench.json", tmp_path / "bench.png"
     result = call("bench", "--device", "cuda", "--dtype", "float16", "--json", file, "--plot", picture)
     assert result.exit_code == 1
@@ -270,9 +272,9 @@ def test_the_command_leaves_what_it_has_and_says_what_is_missing(
     assert len(json.loads(file.read_text())["rows"]) == 2 * 2 * (13 + 3)
     assert picture.read_bytes().startswith(b"\x89PNG")
     readme = tmp_path / "README.md"
-    readme.write_text("".join((*page.marks("bench"), *page.marks("bench-cuda"))))
+    readme.write_text("".join((*_markdown.marks("bench"), *_markdown.marks("bench-cuda"))))
     assert call("bench", "--render", file, "--into", readme).exit_code == 0
-    assert readme.read_text().startswith("".join(page.marks("bench")))
+    assert readme.read_text().startswith("".join(_markdown.marks("bench")))
     assert "A GPU, driver 1.2" in readme.read_text()
     result = call("bench", "--device", "cuda", "--cells", "gru", "--budget", 0, "--json", file)
     assert result.exit_code == 0
@@ -291,7 +293,7 @@ def test_without_a_gpu_the_command_says_so(monkeypatch: pytest.MonkeyPatch, comm
 
 def test_a_file_is_whole_at_any_time(tmp_path: Path) -> None:
     file = tmp_path / "sub" / "a.json"
-    cli.write_json({"a": 1}, file)
+    write_json({"a": 1}, file)
     with pytest.raises(TypeError):
-        cli.write_json({"a": object()}, file)
+        write_json({"a": object()}, file)
     assert json.loads(file.read_text()) == {"a": 1}

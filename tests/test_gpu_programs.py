@@ -11,8 +11,8 @@ import torch
 from bench.gpu import layers, one, pages, processes, run, small_shapes, smoke, sweep
 from bench.gpu.layers import Layer
 from fastrnn import gpu
-from fastrnn.verify import Case
-from fastrnn.verify.cases import Shape
+from fastrnn._verify import Case
+from fastrnn._verify.cases import Shape
 
 ROOT = Path(__file__).parents[1]
 TINY = Layer("step", "LSTM", "bfloat16", 4, 3, 2, 5)
@@ -226,7 +226,7 @@ def test_the_sanitizer_watches_blocks_that_tell_each_other_something(monkeypatch
 
 def test_the_files_of_the_pages(tmp_path, monkeypatch):
     cases = [Case("gru", torch.float32, Shape(3, 2, 4, 5))]
-    monkeypatch.setattr(pages.verify, "all_cases", lambda **options: cases)
+    monkeypatch.setattr(pages._verify, "all_cases", lambda **options: cases)
     assert pages.verified(tmp_path / "verify.json", device="cpu")
     found = json.loads((tmp_path / "verify.json").read_text())
     assert (found["passed"], len(found["results"])) == (True, 1)

@@ -92,7 +92,7 @@ def test_a_command_of_word2vec_calls_itself_so(corpus: Path) -> None:
         "import fastrnn.ops, torch; torch.ops.fastrnn.forward.default",
         "from fastrnn import _C; _C.instruction_set()",
         "from fastrnn import *; convert(GRU(2, 3)); ops.forward; functional.lstm; info()",
-        "import fastrnn.facts, fastrnn.conversion, fastrnn; fastrnn.convert(fastrnn.GRU(2, 3)); fastrnn.info()",
+        "import fastrnn._environment, fastrnn.conversion, fastrnn; fastrnn.convert(fastrnn.GRU(2, 3)); fastrnn.info()",
         "import fastrnn.word2vec, fastrnn; fastrnn.GRU(2, 3)",
     ],
 )

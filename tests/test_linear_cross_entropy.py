@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import fastrnn
 from fastrnn import _C, losses, ops
+from fastrnn._verify.errors import unit_in_last_place
 from fastrnn.functional import linear_cross_entropy
-from fastrnn.verify.errors import unit_in_last_place
 
 F32, F64, BF16, F16 = torch.float32, torch.float64, torch.bfloat16, torch.float16
 REDUCTIONS = ("mean", "sum", "none")
@@ -495,7 +495,7 @@ def test_every_instruction_set(isa):
 
 MEMORY = """
 import sys, torch
-from fastrnn.bench.memory import give_back_at_once, highest, resident
+from fastrnn._bench.memory import give_back_at_once, highest, resident
 from fastrnn.functional import linear_cross_entropy
 
 give_back_at_once()

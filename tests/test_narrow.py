@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fastrnn.nn
-from fastrnn import _C, facts, reference
+from fastrnn import _C, _environment, reference
 from fastrnn._core import backend
 from tests.twins import CELLS, make, random
 
@@ -140,8 +140,10 @@ class TestLeftToTorch:
 
     def test_info_says_so(self, monkeypatch):
         for faster in (True, False):
-            monkeypatch.setattr(facts._C, "torch_is_faster", lambda times, batch, hidden_size, faster=faster: faster)
-            assert ("torch's own operator for padded LSTMs in bfloat16" in facts.on_cpu()) == faster
+            monkeypatch.setattr(
+                _environment._C, "torch_is_faster", lambda times, batch, hidden_size, faster=faster: faster
+            )
+            assert ("torch's own operator for padded LSTMs in bfloat16" in _environment.on_cpu()) == faster
 
     def test_of_this_processor(self):
         assert not _C.torch_is_faster(1, 64, 1024)

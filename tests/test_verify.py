@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from fastrnn._core import autograd
-from fastrnn.verify import CELLS, Case, all_cases, parse_cells, verify
-from fastrnn.verify.cases import DTYPES, SHAPES, Shape
-from fastrnn.verify.errors import TensorError, distances, unit_in_last_place
-from fastrnn.verify.problem import random_problem
-from fastrnn.verify.tf32 import rounded
+from fastrnn._verify import CELLS, Case, all_cases, parse_cells, verify
+from fastrnn._verify.cases import DTYPES, SHAPES, Shape
+from fastrnn._verify.errors import TensorError, distances, unit_in_last_place
+from fastrnn._verify.problem import random_problem
+from fastrnn._verify.tf32 import rounded
 
 PLAIN = Shape(4, 3, 5, 7, num_layers=2, bidirectional=True)
 RAGGED = Shape(4, 3, 5, 7, ragged=True)

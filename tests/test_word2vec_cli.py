@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from fastrnn.cli import app
+from fastrnn.cli.main import app
 from fastrnn.word2vec import WordVectors
 
 TEXT = "new york is a town\nmy town is not new york\nnew york new york\n" * 20

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from fastrnn.cli import app
+from fastrnn.cli.main import app
 from fastrnn.word2vec import WordVectors, similarity
 from fastrnn.word2vec.lengths import unit
 

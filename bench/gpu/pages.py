@@ -11,11 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastrnn import gpu, verify
+from fastrnn import _verify, gpu
+from fastrnn._bench import cuda_grid, results
+from fastrnn._bench.work import DTYPES, GATES, MODES
+from fastrnn._environment import machine
 from fastrnn._saving import write_text
-from fastrnn.bench import cuda_grid, results
-from fastrnn.bench.work import DTYPES, GATES, MODES
-from fastrnn.facts import machine
 
 
 def write(found: Any, file: Path) -> None:
@@ -27,7 +27,7 @@ def verified(file: Path, device: str = "cuda", quick: bool = False) -> bool:
     about = machine() | ({"gpu": gpu.describe()} if device == "cuda" else {})
     found: list[dict[str, Any]] = []
     passed = True
-    for result in verify.verify(verify.all_cases(quick=quick, tf32=device == "cuda"), device):
+    for result in _verify.verify(_verify.all_cases(quick=quick, tf32=device == "cuda"), device):
         found.append(result.as_json())
         passed &= result.passed
         write({"machine": about, "device": device, "passed": passed, "results": found}, file)

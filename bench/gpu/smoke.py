@@ -22,7 +22,7 @@ import torch
 
 from bench.gpu import processes
 from bench.gpu.layers import CELLS, Layer
-from fastrnn.bench.contenders import TOLERANCES, relative_errors
+from fastrnn._bench.contenders import TOLERANCES, relative_errors
 
 KERNELS = {
     "step": ("step",),

@@ -18,8 +18,8 @@ import matplotlib
 matplotlib.use("Agg")  # draws into files; needs no display
 import matplotlib.pyplot as plt
 
+from fastrnn._markdown import about, insert, pipes
 from fastrnn._saving import replacing
-from fastrnn.page import about, insert, pipes
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results" / "recipes"

@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
+from fastrnn._environment import machine
 from fastrnn._saving import write_text
-from fastrnn.facts import machine
 from fastrnn.train import tasks
 from fastrnn.train.tasks.config import BESIDE, read_toml
 

@@ -31,7 +31,7 @@ from fastrnn._core.checks import check_sequence, check_step
 from fastrnn._core.extension import _C
 from fastrnn._core.stack import stack
 from fastrnn._core.tracing import exports_to_onnx
-from fastrnn.facts import OWN_KERNELS
+from fastrnn._environment import OWN_KERNELS
 
 State = Tensor | tuple[Tensor, Tensor]
 

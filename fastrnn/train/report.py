@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from fastrnn._environment import processor
 from fastrnn._saving import write_figure, write_text
-from fastrnn.facts import processor
 from fastrnn.train.result import Result
 
 REPORT, CURVES = "report.md", "curves.png"

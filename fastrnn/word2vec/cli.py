@@ -10,8 +10,8 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastrnn.console import Commands, check_outputs, fail
-from fastrnn.console import console as new_console
+from fastrnn.cli.console import Commands, check_outputs, fail
+from fastrnn.cli.console import console as new_console
 from fastrnn.word2vec.model import Word2Vec
 from fastrnn.word2vec.phrases import Phrases
 from fastrnn.word2vec.settings import SYNC_WORDS, Settings

@@ -9,8 +9,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from fastrnn.console import Commands
-from fastrnn.train import cli, tasks
+from fastrnn.cli import train as train_cli
+from fastrnn.cli.console import Commands
+from fastrnn.train import tasks
 from tests.train import fake_task
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def app(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> typer.Typer:
     monkeypatch.setenv("COLUMNS", "120")
     fake_task.register(monkeypatch)
     app = typer.Typer(cls=Commands)
-    cli.add_to(app)
+    train_cli.add_to(app)
     return app
 
 
@@ -139,7 +140,7 @@ def test_a_training_that_diverges_ends_with_status_1(app: typer.Typer) -> None:
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    script = "import sys, fastrnn.train.cli; assert not {'torch', 'fastrnn.train.loop'} & set(sys.modules)"
+    script = "import sys, fastrnn.cli.train; assert not {'torch', 'fastrnn.train.loop'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

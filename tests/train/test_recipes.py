@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fastrnn.page import marks
+from fastrnn._markdown import marks
 from fastrnn.train import tasks
 from tests.train import made_data
 

@@ -12,9 +12,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from fastrnn import gpu, reference
 from fastrnn._core.stack import stack
+from fastrnn._verify.cases import Case
+from fastrnn._verify.tf32 import TF32Products
 from fastrnn.nn import GRU, LSTM, RNN
-from fastrnn.verify.cases import Case
-from fastrnn.verify.tf32 import TF32Products
 
 Tensors = dict[str, Tensor]
 

@@ -9,8 +9,8 @@ import gc
 import mmap
 from pathlib import Path
 
-from fastrnn.bench.contenders import check, set_up
-from fastrnn.bench.work import Shape, Work
+from fastrnn._bench.contenders import check, set_up
+from fastrnn._bench.work import Shape, Work
 
 STEPS = 3  # what stays from one step to the next is there from the second on
 SMALL = Shape(2, 2, 4, 5)

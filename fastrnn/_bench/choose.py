@@ -3,8 +3,8 @@
 from itertools import product
 from typing import Any
 
-from fastrnn.bench import cuda_grid
-from fastrnn.bench.work import DTYPES, GRID, MODES, Work, parse_cells, parse_dtypes, parse_shapes, parse_threads
+from fastrnn._bench import cuda_grid
+from fastrnn._bench.work import DTYPES, GRID, MODES, Work, parse_cells, parse_dtypes, parse_shapes, parse_threads
 
 
 def choose(

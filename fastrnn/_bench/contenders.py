@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from fastrnn.bench.peers import PEERS
-from fastrnn.bench.work import Work
+from fastrnn._bench.peers import PEERS
+from fastrnn._bench.work import Work
 
 # In the order in which they take turns.
 CONTENDERS = ("torch", *PEERS, "fastrnn")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
-from fastrnn.bench.work import Shape, Work
+from fastrnn._bench.work import Shape, Work
 
 FULL_GRID = tuple(
     Shape(T, B, H, H)

@@ -17,9 +17,9 @@ Where torch lacks the cell (the sigmoid RNN, the GRU that resets before the prod
 layer's dtype.
 """
 
-from fastrnn.verify.cases import CELLS as CELLS
-from fastrnn.verify.cases import Case as Case
-from fastrnn.verify.cases import all_cases as all_cases
-from fastrnn.verify.cases import parse_cells as parse_cells
-from fastrnn.verify.errors import Result as Result
-from fastrnn.verify.errors import verify as verify
+from fastrnn._verify.cases import CELLS as CELLS
+from fastrnn._verify.cases import Case as Case
+from fastrnn._verify.cases import all_cases as all_cases
+from fastrnn._verify.cases import parse_cells as parse_cells
+from fastrnn._verify.errors import Result as Result
+from fastrnn._verify.errors import verify as verify

@@ -7,8 +7,8 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from fastrnn import page
-from fastrnn.verify.errors import KINDS, Result
+from fastrnn import _markdown
+from fastrnn._verify.errors import KINDS, Result
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -50,7 +50,7 @@ def markdown(results: dict[str, Any]) -> str:
         ]
         share = max(error["fastrnn"] / error["allowed"] for error in errors)
         lines.append([cell, dtype, str(len(found)), *largest, f"{share:.0%}" if share <= 1 else f"**{share:.0%}**"])
-    return f"{page.about(results['machine'])}\n\n{page.pipes(columns, lines)}"
+    return f"{_markdown.about(results['machine'])}\n\n{_markdown.pipes(columns, lines)}"
 
 
 def name(layer: dict[str, Any]) -> str:

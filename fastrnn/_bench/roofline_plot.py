@@ -5,11 +5,11 @@ from typing import Any
 
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from fastrnn._bench.plot import COLOURS, plt
+from fastrnn._bench.results import Row, work_of
+from fastrnn._bench.roofline import bandwidth_ceiling, fma_ceiling
+from fastrnn._bench.table import LABELS, heading
 from fastrnn._saving import replacing
-from fastrnn.bench.plot import COLOURS, plt
-from fastrnn.bench.results import Row, work_of
-from fastrnn.bench.roofline import bandwidth_ceiling, fma_ceiling
-from fastrnn.bench.table import LABELS, heading
 
 LINES = COLOURS | {"torch": "#3a3a3a"}
 CEILINGS = {"multiply-adds": (fma_ceiling, "--"), "W_hh read once a step": (bandwidth_ceiling, ":")}

@@ -8,21 +8,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastrnn import bench, verify
-from fastrnn.bench.roofline import with_bandwidth
-from fastrnn.bench.table import tables
-from fastrnn.verify.table import table
+from fastrnn import _bench, _verify
+from fastrnn._bench.roofline import with_bandwidth
+from fastrnn._bench.table import tables
+from fastrnn._verify.table import table
 
 
-def run_verify(console: Console, cases: Sequence[verify.Case], device: str = "cpu") -> list[verify.Result]:
+def run_verify(console: Console, cases: Sequence[_verify.Case], device: str = "cpu") -> list[_verify.Result]:
     """Verifies; prints the table of each cell when it is done."""
-    results: list[verify.Result] = []
+    results: list[_verify.Result] = []
     with progress(console) as bar:
         task = bar.add_task("", total=len(cases))
         for name, group in groupby(cases, key=lambda case: case.name):
             bar.update(task, description=name)
             found = []
-            for result in verify.verify(list(group), device):
+            for result in _verify.verify(list(group), device):
                 found.append(result)
                 bar.advance(task)
             show(console, table(found))
@@ -36,18 +36,18 @@ def run_verify(console: Console, cases: Sequence[verify.Case], device: str = "cp
     return results
 
 
-def run_bench(console: Console, works: Sequence[bench.Work], **options: Any) -> dict[str, Any]:
-    """Measures; prints the tables at the end. The options are those of `fastrnn.bench.run`."""
+def run_bench(console: Console, works: Sequence[_bench.Work], **options: Any) -> dict[str, Any]:
+    """Measures; prints the tables at the end. The options are those of `fastrnn._bench.run`."""
     with progress(console) as bar:
         task = bar.add_task("", total=len(works))
 
-        def track(works: Sequence[bench.Work]) -> Iterator[bench.Work]:
+        def track(works: Sequence[_bench.Work]) -> Iterator[_bench.Work]:
             for work in works:
                 bar.update(task, description=str(work))
                 yield work
                 bar.advance(task)
 
-        results = bench.run(works, track=track, **options)
+        results = _bench.run(works, track=track, **options)
     for name, reason in results["left_out"].items():
         console.print(f"left out: {name} ({reason})", style="yellow")
     for each in tables(results):
@@ -59,7 +59,7 @@ def run_bench(console: Console, works: Sequence[bench.Work], **options: Any) -> 
     return results
 
 
-def run_roofline(console: Console, works: Sequence[bench.Work], **options: Any) -> dict[str, Any]:
+def run_roofline(console: Console, works: Sequence[_bench.Work], **options: Any) -> dict[str, Any]:
     """Measures and prints as `run_bench` does; adds the bandwidths to the results and prints the ceilings."""
     results = with_bandwidth(run_bench(console, works, **options))
     for threads, peak in results["machine"]["fma_peak"].items():

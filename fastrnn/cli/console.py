@@ -5,13 +5,16 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
+
+P = ParamSpec("P")
+Parsed = TypeVar("Parsed")
 
 
 def console(stderr: bool = False) -> Console:
@@ -37,6 +40,14 @@ def fail(message: object) -> NoReturn:
 def report(message: object) -> None:
     with contextlib.suppress(OSError):  # if standard error cannot be written either, the exit status says it
         console(stderr=True).print(f"fastrnn: {explain(message)}", style="red", highlight=False, soft_wrap=True)
+
+
+def parsed(parse: Callable[P, Parsed], *arguments: P.args, **options: P.kwargs) -> Parsed:
+    """What ``parse`` makes of an option; its ValueError ends the command."""
+    try:
+        return parse(*arguments, **options)
+    except ValueError as error:
+        fail(error)
 
 
 class Commands(TyperGroup):

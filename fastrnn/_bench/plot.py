@@ -6,9 +6,9 @@ from typing import Any
 import matplotlib
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from fastrnn._bench.results import bands
+from fastrnn._bench.table import LABELS, heading
 from fastrnn._saving import replacing
-from fastrnn.bench.results import bands
-from fastrnn.bench.table import LABELS, heading
 
 matplotlib.use("Agg")  # draws into files; needs no display
 import matplotlib.pyplot as plt

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from fastrnn import terminal, verify
-from fastrnn.bench.plot import plot
-from fastrnn.bench.work import GATES, MODES, Shape, Work
-from fastrnn.demo.baselines import baselines
-from fastrnn.demo.report import Trained, write_report
-from fastrnn.demo.step import seconds_per_step
+from fastrnn import _verify
+from fastrnn._bench.plot import plot
+from fastrnn._bench.work import GATES, MODES, Shape, Work
+from fastrnn.cli import terminal
+from fastrnn.cli.demo.baselines import baselines
+from fastrnn.cli.demo.report import Trained, write_report
+from fastrnn.cli.demo.step import seconds_per_step
 from fastrnn.train import tasks
 
 SHAPES = (Shape(1, 1, 64, 64), Shape(100, 1, 256, 256), Shape(35, 20, 200, 200))
@@ -26,7 +27,7 @@ def run(out: Path, epochs: int, console: Console) -> bool:
     """Runs it all and leaves report.md, speed.png and two runs in a folder; returns whether verify was content."""
     out.mkdir(parents=True, exist_ok=True)
     console.rule("Numbers")
-    verified = terminal.run_verify(console, verify.all_cases(quick=True))
+    verified = terminal.run_verify(console, _verify.all_cases(quick=True))
     console.rule("Speed")
     threads = torch.get_num_threads()
     works = [Work(mode, cell, threads, shape) for mode in MODES for cell in GATES for shape in SHAPES]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastrnn._bench.table import markdown
 from fastrnn._saving import write_text
-from fastrnn.bench.table import markdown
+from fastrnn._verify import Result
 from fastrnn.train import tasks
-from fastrnn.verify import Result
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from fastrnn import page
-from fastrnn.bench.results import Row, bands, summarise
+from fastrnn import _markdown
+from fastrnn._bench.results import Row, bands, summarise
 
 LABELS = {"fastrnn": "fastrnn", "torch": "torch.nn", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 MODES = {"infer": "Inference", "train": "Training", "memory": "Memory of a training step"}
@@ -29,9 +29,9 @@ def tables(results: dict[str, Any]) -> Iterator[Table]:
 def markdown(results: dict[str, Any]) -> str:
     """Returns the summary in full view and the other tables folded."""
     whole = summary(results)
-    parts = [page.about(results["machine"]), page.pipes(whole.columns, whole.lines)]
+    parts = [_markdown.about(results["machine"]), _markdown.pipes(whole.columns, whole.lines)]
     for title, columns, lines in sections(results):
-        parts.append(f"<details><summary>{title}</summary>\n\n{page.pipes(columns, lines)}\n\n</details>")
+        parts.append(f"<details><summary>{title}</summary>\n\n{_markdown.pipes(columns, lines)}\n\n</details>")
     return "\n\n".join(parts)
 
 

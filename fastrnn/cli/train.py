@@ -17,8 +17,8 @@ from rich.markdown import Markdown
 from rich.table import Table
 from typer.core import TyperCommand
 
-from fastrnn.console import Commands, check_outputs, fail
-from fastrnn.console import console as new_console
+from fastrnn.cli.console import Commands, check_outputs, fail
+from fastrnn.cli.console import console as new_console
 from fastrnn.train.tasks.config import parse_assignment, show
 from fastrnn.train.tasks.settings import help_of
 from fastrnn.train.tasks.task import REPORT, TASKS, Task

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from fastrnn.verify.cases import Case
-from fastrnn.verify.problem import Problem, Tensors, fastrnn_layer, random_problem, torch_layer
+from fastrnn._verify.cases import Case
+from fastrnn._verify.problem import Problem, Tensors, fastrnn_layer, random_problem, torch_layer
 
 EPS_RATIO = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
 KINDS = {"output": "output", "h_n": "state", "c_n": "state"}  # all else is a gradient

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from fastrnn import gpu
-from fastrnn.bench.contenders import entrants
-from fastrnn.bench.cuda import CudaContest
-from fastrnn.bench.measure import ContenderError, Contest
-from fastrnn.bench.work import Shape, Work
-from fastrnn.facts import fma_peak, machine
+from fastrnn._bench.contenders import entrants
+from fastrnn._bench.cuda import CudaContest
+from fastrnn._bench.measure import ContenderError, Contest
+from fastrnn._bench.work import Shape, Work
+from fastrnn._environment import fma_peak, machine
 
 Row = dict[str, Any]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fastrnn.bench.work import GATES, Work
+from fastrnn._bench.work import GATES, Work
 
 Infer = Callable[[], np.ndarray]
 

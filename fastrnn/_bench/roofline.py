@@ -1,8 +1,8 @@
 """The roofline: how near inference comes to what the machine can do, over hidden sizes and batches.
 
-Two ceilings (Williams, Waterman and Patterson 2009). Multiply-adds on registers alone: `fastrnn.facts.fma_peak`. And
-the weights on their way to the registers: W_hh is wanted anew at every step, since a step needs the one before it, so
-that a call takes at least as long as reading W_hh T times. W_ih is not: its product can be done for many steps at once.
+Two ceilings (Williams, Waterman and Patterson 2009). The first is multiply-adds on registers alone: `fma_peak` of
+fastrnn._environment. The second is reading the weights: every step needs the one before it, so that a call reads W_hh
+T times. W_ih does not count, since its product can be done for many steps at once.
 """
 
 import time
@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from fastrnn.bench.results import Row, work_of
-from fastrnn.bench.work import GATES, Shape, Work
+from fastrnn._bench.results import Row, work_of
+from fastrnn._bench.work import GATES, Shape, Work
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 BATCHES = (1, 8, 32, 128)
@@ -57,7 +57,7 @@ def bandwidth(size: int, threads: int, seconds: float = 0.5) -> float:
 
 
 def with_bandwidth(results: dict[str, Any]) -> dict[str, Any]:
-    """Adds to the results of `fastrnn.bench.run` the bandwidth for each size of W_hh in them, in bytes a second."""
+    """Adds to the results of `fastrnn._bench.run` the bandwidth for each size of W_hh in them, in bytes a second."""
     sets = dict.fromkeys((recurrent_bytes(work), work.threads) for work in map(work_of, results["rows"]))
     return results | {"bandwidth": {str(size): bandwidth(size, threads) for size, threads in sets}}
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from fastrnn.bench.work import Work
+from fastrnn._bench.work import Work
 
 SETUPS = 3
 WARM_UP = 3
@@ -127,8 +127,8 @@ def serve(name: str, pipe: Connection) -> None:
         pipe.send(error)
         return
     pipe.send(None)
-    from fastrnn.bench.contenders import prepare
-    from fastrnn.bench.memory import growth
+    from fastrnn._bench.contenders import prepare
+    from fastrnn._bench.memory import growth
 
     run: Any = None
     while True:

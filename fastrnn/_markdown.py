@@ -9,7 +9,7 @@ from fastrnn._saving import write_text
 
 
 def about(machine: dict[str, Any]) -> str:
-    """Says in a line what :func:`fastrnn.facts.machine` found."""
+    """Says in a line what :func:`fastrnn._environment.machine` found."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     if gpu := machine.get("gpu"):
         head = [gpu["name"], f"driver {gpu['driver']}", f"CUDA {gpu['cuda']}", f"cuDNN {gpu['cudnn']}"]

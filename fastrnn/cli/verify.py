@@ -1,0 +1,45 @@
+"""`fastrnn verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastrnn import _verify
+from fastrnn._environment import machine
+from fastrnn._verify.table import markdown
+from fastrnn.cli import terminal
+from fastrnn.cli.console import check_outputs, console, parsed
+from fastrnn.cli.results import rendered, write_json
+from fastrnn.gpu import describe, parse_device
+
+
+def verify(
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every tensor's errors to this file.")] = None,
+    device: Annotated[str, typer.Option(help="Where fastrnn and torch compute: cpu or cuda.")] = "cpu",
+    cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(_verify.CELLS),
+    quick: Annotated[bool, typer.Option("--quick", help="Three shapes only.")] = False,
+    render: Annotated[Path | None, typer.Option(help="Run nothing; print this JSON file as Markdown.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --render: write it between the page's marks.")] = None,
+) -> None:
+    """Compare fastrnn's numbers and torch's with the float64 reference.
+
+    Exits with 0 only if no tensor's error is more than twice torch's plus one unit in the last place of the tensor's
+    largest value.
+    """
+    shown = console()
+    if rendered("verify", markdown, render, into):
+        return
+    check_outputs({"--json": json_file})
+    on_cuda = parsed(parse_device, device) == "cuda"
+    cases = _verify.all_cases(parsed(_verify.parse_cells, cells), quick=quick, tf32=on_cuda)
+    results = terminal.run_verify(shown, cases, device)
+    failed = sum(not result.passed for result in results)
+    if json_file:
+        found = [result.as_json() for result in results]
+        about = machine() | ({"gpu": describe()} if on_cuda else {})
+        write_json({"machine": about, "device": device, "passed": not failed, "results": found}, json_file)
+    if failed:
+        shown.print(f"{failed} of {len(results)} layers are less accurate than allowed.", style="bold red")
+        raise typer.Exit(1)
+    shown.print(f"All {len(results)} layers are as accurate as torch's.", style="bold green")
