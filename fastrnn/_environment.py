@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from fastrnn import gpu
 from fastrnn._built import torch_version
+from fastrnn._core import gpu
 from fastrnn._core.extension import _C
+from fastrnn._core.gpu import OWN_KERNELS
 
-OWN_KERNELS = ("cpu", "cuda") if gpu.BUILT else ("cpu",)
 OTHER_DEVICES = tuple(device for device in ("cuda", "mps", "xpu") if device not in OWN_KERNELS)
 
 

@@ -7,7 +7,7 @@ import hypothesis
 import pytest
 import torch
 
-from fastrnn import gpu
+from fastrnn._core import gpu
 from tests import twins
 
 hypothesis.settings.register_profile("fastrnn", deadline=None, derandomize=True, max_examples=60)

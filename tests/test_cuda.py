@@ -11,8 +11,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn.nn
-from fastrnn import gpu
-from fastrnn._core import backend
+from fastrnn._core import backend, gpu
 from fastrnn._verify import Case, all_cases, verify
 from fastrnn._verify.cases import Shape
 from tests import twins

@@ -5,8 +5,8 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 import fastrnn
-from fastrnn import _environment, functional, gpu
-from fastrnn._core import backend
+from fastrnn import _environment, functional
+from fastrnn._core import backend, gpu
 from fastrnn._core.backend import sequence, step
 from fastrnn._verify import Case
 from fastrnn._verify.cases import Shape

@@ -10,7 +10,8 @@ import torch
 from torch.utils.cpp_extension import CUDA_HOME, load
 
 import fastrnn.nn
-from fastrnn import gpu, ops
+from fastrnn import ops
+from fastrnn._core import gpu
 from tests.twins import CELLS, initial, make, random
 
 ROOT = Path(__file__).parents[1]

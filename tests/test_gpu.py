@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from fastrnn import _markdown, gpu
+from fastrnn import _markdown
 from fastrnn._bench import contenders, cuda, cuda_grid, results, table
 from fastrnn._bench.choose import choose
 from fastrnn._bench.measure import ContenderError
 from fastrnn._bench.work import DTYPES, GRID, Shape, Work
+from fastrnn._core import gpu
 from fastrnn.cli import bench as bench_cli
 from fastrnn.cli.results import write_json
 from tests.test_cli import call

@@ -10,7 +10,7 @@ import torch
 
 from bench.gpu import layers, one, pages, processes, run, small_shapes, smoke, sweep
 from bench.gpu.layers import Layer
-from fastrnn import gpu
+from fastrnn._core import gpu
 from fastrnn._verify import Case
 from fastrnn._verify.cases import Shape
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import fastrnn
-from fastrnn import gpu
+from fastrnn._core import gpu
 
 CELLS = ("LSTM", "GRU", "RNN")
 OPERATORS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_tanh"}

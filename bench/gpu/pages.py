@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastrnn import _verify, gpu
+from fastrnn import _verify
 from fastrnn._bench import cuda_grid, results
 from fastrnn._bench.work import DTYPES, GATES, MODES
+from fastrnn._core import gpu
 from fastrnn._environment import machine
 from fastrnn._saving import write_text
 

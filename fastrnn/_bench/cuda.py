@@ -14,11 +14,11 @@ from collections.abc import Iterable
 
 import torch
 
-from fastrnn import gpu
 from fastrnn._bench.contenders import TOLERANCES, Run, contender, of_module, relative_errors, torch_layers
 from fastrnn._bench.measure import ContenderError, Contest
 from fastrnn._bench.peers import PEERS
 from fastrnn._bench.work import Work
+from fastrnn._core import gpu
 
 WARM_UP, WARM_UP_SECONDS = 3, 0.1  # calls; a slow layer is warm sooner
 FEWEST_ROUNDS, TURNS_SECONDS = 5, 0.2  # so many, and then others for as long as this

@@ -5,11 +5,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from fastrnn import gpu
 from fastrnn._bench.contenders import entrants
 from fastrnn._bench.cuda import CudaContest
 from fastrnn._bench.measure import ContenderError, Contest
 from fastrnn._bench.work import Shape, Work
+from fastrnn._core import gpu
 from fastrnn._environment import fma_peak, machine
 
 Row = dict[str, Any]

@@ -24,14 +24,14 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn import gpu, reference
-from fastrnn._core import autograd, operators
+from fastrnn import reference
+from fastrnn._core import autograd, gpu, operators
 from fastrnn._core.autocast import autocast, cast
 from fastrnn._core.checks import check_sequence, check_step
 from fastrnn._core.extension import _C
+from fastrnn._core.gpu import OWN_KERNELS
 from fastrnn._core.stack import stack
 from fastrnn._core.tracing import exports_to_onnx
-from fastrnn._environment import OWN_KERNELS
 
 State = Tensor | tuple[Tensor, Tensor]
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from fastrnn import gpu, reference
+from fastrnn import reference
+from fastrnn._core import gpu
 from fastrnn._core.stack import stack
 from fastrnn._verify.cases import Case
 from fastrnn._verify.tf32 import TF32Products

@@ -15,10 +15,10 @@ from fastrnn._bench.contenders import parse_contenders
 from fastrnn._bench.measure import ContenderError
 from fastrnn._bench.table import markdown
 from fastrnn._bench.work import DTYPES, GATES, Work, parse_cells
+from fastrnn._core.gpu import parse_device
 from fastrnn.cli import terminal
 from fastrnn.cli.console import check_outputs, console, explain, fail, parsed
 from fastrnn.cli.results import NOT_RESULTS, read_json, rendered, write_json
-from fastrnn.gpu import parse_device
 
 DTYPES_HELP = f"Of {', '.join(DTYPES['cpu'])}; on CUDA, by default all, of {', '.join(DTYPES['cuda'])}."
 

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from fastrnn import _verify
+from fastrnn._core.gpu import describe, parse_device
 from fastrnn._environment import machine
 from fastrnn._verify.table import markdown
 from fastrnn.cli import terminal
 from fastrnn.cli.console import check_outputs, console, parsed
 from fastrnn.cli.results import rendered, write_json
-from fastrnn.gpu import describe, parse_device
 
 
 def verify(

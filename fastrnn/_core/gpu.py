@@ -12,6 +12,7 @@ from fastrnn._core.extension import _C, rebuild_command
 
 DEVICES = ("cpu", "cuda")
 BUILT: bool = _C.build_info()["cuda"]
+OWN_KERNELS = ("cpu", "cuda") if BUILT else ("cpu",)  # the devices that fastrnn has kernels for
 KERNEL = "FASTRNN_CUDA_KERNEL"
 _cudnn_rnn: Any = torch.backends.cudnn.rnn  # torch declares no types for its switches
 
