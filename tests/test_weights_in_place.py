@@ -246,7 +246,7 @@ def test_a_wrapper_that_drops_weights(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_replaced_once_are_in_step_again(name):
-    """After one call the short way of csrc/direct.cpp is open again."""
+    """After one call the short way of csrc/torch/fast_path.cpp is open again."""
     _, ours = pair(name)
     another_parameter(ours, "weight_hh_l0")
     assert fastrnn._C.flat_weights(vars(ours)) is None

@@ -1,10 +1,11 @@
-// What a recurrent cell is to everything that is not a cell.
+// What a recurrent cell is.
 //
 // A cell is the pointwise mathematics of one time step, forward and backward (BPTT), written once as templates over V,
 // "a vector of numbers": a SIMD register on the CPU, a single float in a CUDA thread. V brings + - * and the functions
 // sigmoid, tanh, relu and relu_backward. The matrix products, the loop over time, threads, lengths and directions are
 // elsewhere and know nothing about gates: they ask the cell.
 //
+//   name              what operators and Python call it
 //   slots             numbers per hidden unit that the matrix products deliver to the cell (its pre-activations)
 //   input_slots       where gate g of W_ih·x goes, in the order in which torch stacks the gates in weight_ih
 //   recurrent_slots   where gate g of W_hh·h goes, the first `recurrent_gates` gates of weight_hh
@@ -12,6 +13,7 @@
 //   saves             numbers per hidden unit that the forward step leaves for the backward step
 //   carries_c         there is a second state c besides h (LSTM); the forward step saves it last
 //   reads_h           the pointwise part itself reads h_{t-1} (GRU)
+//   onednn            torch's oneDNN operator computes it in bfloat16; only where it is true
 //
 //   forward(a, h_prev, c, h, save)                      a: pre-activations; c: in c_{t-1}, out c_t; h: out h_t
 //   backward(save, h, h_prev, c_prev, dh, dc, da, dh_prev)
@@ -29,6 +31,19 @@
 
 namespace fastrnn {
 
-enum class CellKind { rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm };
+// The same of a cell that is known when the program runs: what code that is not a template is told of it.
+struct CellDescription {
+  const char* name;
+  int slots, input_gates, recurrent_gates;
+  bool gated, carries_c, reads_h;
+  int saves;
+  bool separate_gradients;  // the gates' gradients are not the same for W_ih and W_hh
+
+  bool onednn;  // torch's oneDNN operator computes it in bfloat16
+
+  int gates_of_state() const { return recurrent_gates + gated; }  // in weight_hh; weight_ih has input_gates
+  // h = W_hr m may follow the cell only where the cell itself does not read h, which then has another size.
+  bool projectable() const { return carries_c && !reads_h; }
+};
 
 }  // namespace fastrnn

@@ -8,6 +8,7 @@ namespace fastrnn {
 // Reset after the product: n = tanh(W_in x + b_in + r (W_hn h + b_hn)). The form of torch.nn.GRU and cuDNN: one
 // product a step. The two halves of n's pre-activation meet only in the cell, so they keep slots of their own.
 struct GRU {
+  static constexpr const char* name = "gru";
   static constexpr int slots = 4;  // r, z, n's input half, n's recurrent half q
   static constexpr int input_gates = 3, recurrent_gates = 3;
   static constexpr int input_slots[] = {0, 1, 2}, recurrent_slots[] = {0, 1, 3};
@@ -36,6 +37,7 @@ struct GRU {
 // Reset before the product, as first published and as in most textbooks: n = tanh(W_in x + b_in + W_hn (r h) + b_hn).
 // The second product waits for the first, so a step has two.
 struct GRUResetBefore {
+  static constexpr const char* name = "gru_reset_before";
   static constexpr int slots = 3;  // r, z, n
   static constexpr int input_gates = 3, recurrent_gates = 2;
   static constexpr int input_slots[] = {0, 1, 2}, recurrent_slots[] = {0, 1}, gated_slot = 2;

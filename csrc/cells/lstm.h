@@ -5,11 +5,13 @@
 namespace fastrnn {
 
 struct LSTM {
+  static constexpr const char* name = "lstm";
   static constexpr int slots = 4;  // i, f, g, o
   static constexpr int input_gates = 4, recurrent_gates = 4;
   static constexpr int input_slots[] = {0, 1, 2, 3}, recurrent_slots[] = {0, 1, 2, 3};
   static constexpr bool gated = false, carries_c = true, reads_h = false;
   static constexpr int saves = 5;  // i, f, g, o, c
+  static constexpr bool onednn = true;
 
   template <class V>
   FASTRNN_CELL void forward(const V* a, V, V& c, V& h, V* save) {

@@ -7,6 +7,7 @@
 namespace fastrnn {
 
 struct Tanh {
+  static constexpr const char* name = "rnn_tanh";
   template <class V>
   FASTRNN_CELL V value(V a) {
     return tanh(a);
@@ -18,6 +19,7 @@ struct Tanh {
 };
 
 struct Sigmoid {
+  static constexpr const char* name = "rnn_sigmoid";
   template <class V>
   FASTRNN_CELL V value(V a) {
     return sigmoid(a);
@@ -29,6 +31,7 @@ struct Sigmoid {
 };
 
 struct Relu {
+  static constexpr const char* name = "rnn_relu";
   template <class V>
   FASTRNN_CELL V value(V a) {
     return relu(a);
@@ -41,6 +44,7 @@ struct Relu {
 
 template <class Activation>
 struct RNN {
+  static constexpr const char* name = Activation::name;
   static constexpr int slots = 1;
   static constexpr int input_gates = 1, recurrent_gates = 1;
   static constexpr int input_slots[] = {0}, recurrent_slots[] = {0};

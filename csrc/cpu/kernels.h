@@ -1,9 +1,10 @@
 // Everything above, compiled for one instruction set. Included by the kernels_*.cpp and by nothing else.
 #pragma once
-#include "../cells/cells.h"
+#include "../cells/registry.h"
 #include "activations.h"
 #include "backward.h"
 #include "forward.h"
+#include "kernel_table.h"
 
 #define FASTRNN_STRING_(x) #x
 #define FASTRNN_STRING(x) FASTRNN_STRING_(x)
@@ -12,12 +13,12 @@ namespace fastrnn::FASTRNN_TARGET {
 
 template <class T>
 void forward(const Problem<T>& p) {
-  for_cell(p.cell, [&]<class Cell>() { Forward<Cell, T>(p).run(); });
+  for_cell(*p.cell, [&]<class Cell>() { Forward<Cell, T>(p).run(); });
 }
 
 template <class T>
 void forward_both(const Problem<T>& one, const Problem<T>& other) {
-  for_cell(one.cell, [&]<class Cell>() {
+  for_cell(*one.cell, [&]<class Cell>() {
     if (!side_by_side<Cell>(one)) {
       Forward<Cell, T>(one).run();
       Forward<Cell, T>(other).run();
@@ -32,7 +33,7 @@ void forward_both(const Problem<T>& one, const Problem<T>& other) {
 
 template <class T>
 void backward(const Problem<T>& p) {
-  for_cell(p.cell, [&]<class Cell>() { Backward<Cell, T>(p).run(); });
+  for_cell(*p.cell, [&]<class Cell>() { Backward<Cell, T>(p).run(); });
 }
 
 // For the test of the activations' accuracy.

@@ -1,7 +1,7 @@
 // Weights in 16 bits, read as float32: where a step needs each weight once, to widen them first would take far longer
 // than the step (LSTM T1 B1 H256: 0.6 ms instead of 0.02).
 #pragma once
-#include "problem.h"
+#include "../sequence/problem.h"
 #include "vec.h"
 
 namespace fastrnn::FASTRNN_TARGET {

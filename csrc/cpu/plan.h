@@ -1,7 +1,7 @@
 // How a sequence is shared out: the cost model. Nothing decided here may change a result by a bit when only the number
 // of threads differs, so `packing` and `times_per_chunk` look at sizes alone.
 #pragma once
-#include "problem.h"
+#include "../sequence/problem.h"
 #include "threads.h"
 
 namespace fastrnn::FASTRNN_TARGET {

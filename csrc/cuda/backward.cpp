@@ -17,7 +17,7 @@ constexpr int64_t most_bytes_per_chunk = 256 << 20;  // of the gates' gradients;
 
 int64_t chunk_steps(const Direction& d, bool recompute) {
   if (recompute) return steps_per_checkpoint(d.layer.batch);
-  const int64_t row = d.shape.input_gates * d.hidden_size * int64_t(c10::elementSize(d.layer.dtype));
+  const int64_t row = d.cell.input_gates * d.hidden_size * int64_t(c10::elementSize(d.layer.dtype));
   return std::clamp<int64_t>(most_bytes_per_chunk / (row * d.layer.batch), 1, d.layer.times);
 }
 
@@ -42,13 +42,13 @@ Backward::Backward(const Direction& d, const DirectionGradients& g, const Tensor
       sum_b_hh(sum_for(d, g.db_hh)), sum_hr(sum_for(d, g.dw_hr)) {
   const int64_t batch = d.layer.batch, rows = std::min(steps_per_chunk * batch, d.layer.rows), hidden = d.hidden_size;
   dh = d.copy(g.dhn, {batch, d.output_size}, d.accumulated);
-  if (d.shape.carries_c) dc = d.copy(g.dcn, {batch, hidden}, d.accumulated);
-  if (d.shape.gated) dgated = d.empty_accumulated({batch, hidden});
+  if (d.cell.carries_c) dc = d.copy(g.dcn, {batch, hidden}, d.accumulated);
+  if (d.cell.gated) dgated = d.empty_accumulated({batch, hidden});
   if (d.projected()) dunprojected = d.empty_accumulated({batch, hidden}), doutput = d.empty({rows, d.output_size});
-  d_input = d.empty({rows, d.shape.input_gates * hidden});
-  if (d.shape.two_gradients) d_recurrent = d.empty({rows, d.shape.recurrent_gates * hidden});
+  d_input = d.empty({rows, d.cell.input_gates * hidden});
+  if (d.cell.separate_gradients) d_recurrent = d.empty({rows, d.cell.recurrent_gates * hidden});
   h_before = d.empty({rows, d.output_size});
-  if (d.shape.gated || d.projected()) kept = d.empty({rows, hidden});
+  if (d.cell.gated || d.projected()) kept = d.empty({rows, hidden});
   chunk_saved = saved;
   if (recompute) again.emplace(d), chunk_saved = d.empty_accumulated({rows, d.saved_row()});
 }
@@ -86,19 +86,19 @@ Tensor Backward::h_before_time(int64_t t) const {
 Tensor Backward::c_before_time(int64_t t, Range chunk) const {
   const Direction& d = direction;
   const int64_t before = d.previous(t);
-  if (!d.shape.carries_c) return {};
+  if (!d.cell.carries_c) return {};
   if (recompute && (before < chunk.begin || before >= chunk.end)) return chunk_state;
   if (!d.rows_before(t)) return {};
   return d.at(chunk_saved, before, recompute ? chunk.begin : 0)
-      .narrow(1, (d.shape.saves - 1) * d.hidden_size, d.hidden_size)
+      .narrow(1, (d.cell.saves - 1) * d.hidden_size, d.hidden_size)
       .narrow(0, 0, d.rows_before(t));
 }
 
 BackwardStep Backward::operands(Range times, Range chunk) const {
   const Direction& d = direction;
   BackwardStep p{};
-  p.cell = d.layer.cell, p.number = d.number, p.hidden_size = d.hidden_size, p.output_size = d.output_size;
-  if (d.shape.saves)
+  p.cell = &d.cell, p.number = d.number, p.hidden_size = d.hidden_size, p.output_size = d.output_size;
+  if (d.cell.saves)
     p.saved = d.at(chunk_saved, times, recompute ? chunk.begin : 0).data_ptr(), p.saved_row = d.saved_row();
   p.y = d.at(d.y, times).const_data_ptr(), p.y_row = d.y.stride(0);
   p.h0 = pointer(d.h0), p.c0 = pointer(d.c0);
@@ -131,7 +131,7 @@ void Backward::run_chunk(Range chunk) {
 
 void Backward::step(int64_t t, Range chunk) {
   const Direction& d = direction;
-  const int64_t rows = d.layer.active[t], recurrent = d.shape.recurrent_gates * d.hidden_size;
+  const int64_t rows = d.layer.active[t], recurrent = d.cell.recurrent_gates * d.hidden_size;
   const Tensor dh_rows = dh.narrow(0, 0, rows), di = d.at(d_input, t, chunk.begin);
   const Tensor da = d.at(dgates_for_state(), t, chunk.begin).narrow(1, 0, recurrent);
   const Tensor h = h_before_time(t), c = c_before_time(t, chunk);
@@ -143,7 +143,7 @@ void Backward::step(int64_t t, Range chunk) {
         through_projection(t, chunk, gradients.dy.defined() ? d.at(gradients.dy, t) : Tensor(), dh_rows).data_ptr();
 
   check(cell_backward(p, d.stream));
-  if (d.shape.gated) {
+  if (d.cell.gated) {
     multiply(dgated.narrow(0, 0, rows), di.narrow(1, recurrent, d.hidden_size), d.w_hh_gated);
     check(gate_backward(p, d.stream));
   }
@@ -164,12 +164,12 @@ void Backward::products_over_time(Range chunk, bool first) {
   const Direction& d = direction;
   auto of_chunk = [&](const Tensor& rows) { return rows.narrow(0, 0, d.rows(chunk)); };
   const Tensor di = of_chunk(d_input), da = of_chunk(dgates_for_state());
-  const int64_t recurrent = d.shape.recurrent_gates * d.hidden_size;
+  const int64_t recurrent = d.cell.recurrent_gates * d.hidden_size;
   if (gradients.dx.defined()) multiply(d.at(gradients.dx, chunk), di, d.w_ih, gradients.add_to_dx);
   if (sum_ih.defined()) multiply(sum_ih, di.t(), d.at(d.x, chunk), !first);
   if (sum_hh.defined()) {
     multiply(sum_hh.narrow(0, 0, recurrent), da.narrow(1, 0, recurrent).t(), of_chunk(h_before), !first);
-    if (d.shape.gated)
+    if (d.cell.gated)
       multiply(sum_hh.narrow(0, recurrent, d.hidden_size), di.narrow(1, recurrent, d.hidden_size).t(), of_chunk(kept),
                !first);
   }
@@ -180,7 +180,7 @@ void Backward::products_over_time(Range chunk, bool first) {
     first ? sum.copy_(of_rows) : sum.add_(of_rows);
   };
   add_up(sum_b_ih, di);
-  add_up(sum_b_hh, da.narrow(1, 0, d.shape.gated ? da.size(1) : recurrent));
+  add_up(sum_b_hh, da.narrow(1, 0, d.cell.gated ? da.size(1) : recurrent));
 }
 
 }  // namespace fastrnn::cuda

@@ -7,25 +7,11 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "../cells/cells.h"
+#include "../cells/registry.h"
 
 namespace fastrnn::cuda {
 
 using at::Tensor;
-
-CellShape shape_of(CellKind cell) {
-  return for_cell(cell, []<class Cell>() {
-    bool same = true;
-    for (int g = 0; g < Cell::recurrent_gates; ++g) same &= Cell::input_slots[g] == Cell::recurrent_slots[g];
-    return CellShape{Cell::input_gates,
-                     Cell::recurrent_gates,
-                     Cell::saves,
-                     Cell::gated,
-                     Cell::carries_c,
-                     Cell::carries_c || Cell::reads_h,
-                     !same};
-  });
-}
 
 at::ScalarType accumulated(at::ScalarType dtype) { return dtype == at::kDouble ? at::kDouble : at::kFloat; }
 
@@ -54,12 +40,12 @@ Number number_of(at::ScalarType dtype) {
 }  // namespace
 
 Direction::Direction(const Layer& layer, int64_t index, const Tensor& x, const Tensor& y, cudaStream_t stream)
-    : layer(layer), index(index), shape(shape_of(layer.cell)), hidden_size(layer.hidden_size),
-      output_size(layer.output_size), number(number_of(layer.dtype)), accumulated(cuda::accumulated(layer.dtype)),
-      stream(stream), x(x), y(y.narrow(1, index * output_size, output_size)), w_ih(layer.weight(index, 0)) {
+    : layer(layer), index(index), cell(layer.cell), hidden_size(layer.hidden_size), output_size(layer.output_size),
+      number(number_of(layer.dtype)), accumulated(cuda::accumulated(layer.dtype)), stream(stream), x(x),
+      y(y.narrow(1, index * output_size, output_size)), w_ih(layer.weight(index, 0)) {
   const Tensor& recurrent = layer.weight(index, 1);
-  w_hh = recurrent.narrow(0, 0, shape.recurrent_gates * hidden_size);
-  if (shape.gated) w_hh_gated = recurrent.narrow(0, shape.recurrent_gates * hidden_size, hidden_size);
+  w_hh = recurrent.narrow(0, 0, cell.recurrent_gates * hidden_size);
+  if (cell.gated) w_hh_gated = recurrent.narrow(0, cell.recurrent_gates * hidden_size, hidden_size);
   if (layer.biases) b_ih = layer.weight(index, 2), b_hh = layer.weight(index, 3);
   if (projected()) w_hr = layer.weight(index, layer.per_direction - 1);
   if (layer.h0) h0 = (*layer.h0)[index];
@@ -91,11 +77,11 @@ Regime asked_for() {
 
 }  // namespace
 
-Regime regime_for(CellKind cell, at::ScalarType dtype) {
+Regime regime_for(const CellDescription& cell, at::ScalarType dtype) {
   const bool tf32 = at::globalContext().allowTF32CuDNN(at::Float32Op::RNN);
   const Regime regime = asked_for();
   const bool served = dtype == at::kHalf || dtype == at::kBFloat16 || (dtype == at::kFloat && tf32);
-  return served && !shape_of(cell).gated ? regime : step_by_step;
+  return served && !cell.gated ? regime : step_by_step;
 }
 
 Regime Direction::regime() const {
@@ -107,9 +93,9 @@ std::vector<int64_t> team_for(c10::string_view cell, at::ScalarType dtype, int64
                               bool backward) {
   TORCH_CHECK_VALUE(hidden_size > 0 && batch > 0, "Expected sizes greater than zero, got hidden_size ", hidden_size,
                     " and batch ", batch);
-  const CellKind kind = cell_kind(cell);
-  const Team team =
-      (backward ? backward_team : forward_team)(kind, number_of(dtype), hidden_size, batch, regime_for(kind, dtype));
+  const CellDescription& described = cell_named(cell);
+  const Team team = (backward ? backward_team : forward_team)(described, number_of(dtype), hidden_size, batch,
+                                                              regime_for(described, dtype));
   if (!team.blocks) return {};
   return {team.blocks, team.rows, int64_t(team.shared)};
 }

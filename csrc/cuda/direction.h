@@ -5,18 +5,10 @@
 #pragma once
 #include <cuda_runtime_api.h>
 
-#include "../layer.h"
+#include "../torch/layer.h"
 #include "persistent.h"
 
 namespace fastrnn::cuda {
-
-// What the loops must know of a cell.
-struct CellShape {
-  int64_t input_gates, recurrent_gates, saves;
-  bool gated, carries_c, has_state;
-  bool two_gradients;  // the gates' gradients are not the same for W_ih and W_hh
-};
-CellShape shape_of(CellKind cell);
 
 at::ScalarType accumulated(at::ScalarType dtype);
 
@@ -24,7 +16,7 @@ at::ScalarType accumulated(at::ScalarType dtype);
 void check(cudaError_t error);
 
 // The kernels that FASTRNN_CUDA_KERNEL asks for, if they serve padded layers of this kind without a projection.
-Regime regime_for(CellKind cell, at::ScalarType dtype);
+Regime regime_for(const CellDescription& cell, at::ScalarType dtype);
 
 // What will run such a layer on the current device: a team's blocks, rows of the batch and bytes of shared memory a
 // block; nothing where it goes step by step.
@@ -41,7 +33,7 @@ struct Range {
 struct Direction {
   const Layer& layer;
   const int64_t index;
-  const CellShape shape;
+  const CellDescription& cell;
   const int64_t hidden_size, output_size;
   const Number number;
   const at::ScalarType accumulated;
@@ -56,8 +48,8 @@ struct Direction {
   bool projected() const { return layer.projected(); }
   // Numbers of a row of what forward saves; without a projection the last thing is what W_hh's second product
   // multiplies.
-  int64_t saved_row() const { return (shape.saves + projected()) * hidden_size; }
-  int64_t kept_slot() const { return shape.saves - 1 + projected(); }
+  int64_t saved_row() const { return (cell.saves + projected()) * hidden_size; }
+  int64_t kept_slot() const { return cell.saves - 1 + projected(); }
 
   // The i-th time of a range in the direction of the loop, and the time before one, which may not exist.
   int64_t time(Range times, int64_t i) const { return reverse() ? times.end - 1 - i : times.begin + i; }

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t most_bytes_per_chunk = 64 << 20;  // of x · W_ihᵀ; not yet measured
 
 int64_t chunk_steps(const Direction& d) {
-  const int64_t row = d.shape.input_gates * d.hidden_size * int64_t(c10::elementSize(d.accumulated));
+  const int64_t row = d.cell.input_gates * d.hidden_size * int64_t(c10::elementSize(d.accumulated));
   return std::clamp<int64_t>(most_bytes_per_chunk / (row * d.layer.batch), 1, d.layer.times);
 }
 
@@ -25,9 +25,9 @@ Forward::Forward(const Direction& d)
     : direction(d), steps_per_chunk(chunk_steps(d)),
       team(forward_team(d.layer.cell, d.number, d.hidden_size, d.layer.batch, d.regime())) {
   const int64_t batch = d.layer.batch, hidden = d.hidden_size;
-  from_input = d.empty_accumulated({steps_per_chunk * batch, d.shape.input_gates * hidden});
-  from_state = d.empty_accumulated({batch, d.shape.recurrent_gates * hidden});
-  if (d.shape.gated) from_gated = d.empty_accumulated({batch, hidden}), gated = d.empty({batch, hidden});
+  from_input = d.empty_accumulated({steps_per_chunk * batch, d.cell.input_gates * hidden});
+  from_state = d.empty_accumulated({batch, d.cell.recurrent_gates * hidden});
+  if (d.cell.gated) from_gated = d.empty_accumulated({batch, hidden}), gated = d.empty({batch, hidden});
   if (d.projected()) unprojected = d.empty({batch, hidden});
 }
 
@@ -35,8 +35,8 @@ States Forward::initial(const Tensor& h) const {
   const Direction& d = direction;
   States states{h, {}};
   d.h0.defined() ? states.h.copy_(d.h0) : states.h.zero_();
-  if (d.shape.has_state)
-    states.state = d.copy(d.shape.carries_c ? d.c0 : d.h0, {d.layer.batch, d.hidden_size}, d.accumulated);
+  if ((d.cell.carries_c || d.cell.reads_h))
+    states.state = d.copy(d.cell.carries_c ? d.c0 : d.h0, {d.layer.batch, d.hidden_size}, d.accumulated);
   return states;
 }
 
@@ -76,7 +76,7 @@ ForwardStep Forward::operands(const States& states, const Tensor& products, cons
                               const Tensor& saved) const {
   const Direction& d = direction;
   ForwardStep p{};
-  p.cell = d.layer.cell, p.number = d.number, p.hidden_size = d.hidden_size;
+  p.cell = &d.cell, p.number = d.number, p.hidden_size = d.hidden_size;
   p.from_input = products.data_ptr(), p.from_state = from_state.data_ptr(), p.from_gated = pointer(from_gated);
   p.b_ih = pointer(d.b_ih), p.b_hh = pointer(d.b_hh), p.state = pointer(states.state), p.gated = pointer(gated);
   p.h = d.projected() ? unprojected.data_ptr() : states.h.data_ptr();
@@ -92,7 +92,7 @@ void Forward::step(int64_t t, States& states, const Tensor& x_product, const Ten
   multiply(from_state.narrow(0, 0, rows), h, d.w_hh.t());
   ForwardStep p = operands(states, x_product, y, saved);
   p.rows = rows;
-  if (d.shape.gated) {
+  if (d.cell.gated) {
     check(gate_forward(p, d.stream));
     multiply(from_gated.narrow(0, 0, rows), gated.narrow(0, 0, rows), d.w_hh_gated.t());
   }

@@ -5,7 +5,7 @@
 #include <mutex>
 #include <tuple>
 
-#include "../cells/cells.h"
+#include "../cells/registry.h"
 #include "blocks.h"
 #include "cell_step.h"
 #include "persistent.h"
@@ -129,7 +129,7 @@ Team team_of(int64_t size, int64_t batch, Regime regime, Kernel kernel_for) {
 
 // Calls run<Cell, T>() where there is a kernel for it.
 template <class Run>
-auto for_kernel(CellKind cell, Number number, Run run) {
+auto for_kernel(const CellDescription& cell, Number number, Run run) {
   return for_cell(cell, [&]<class Cell>() {
     using Result = decltype(run.template operator()<LSTM, __half>());
     if constexpr (!Cell::gated) {

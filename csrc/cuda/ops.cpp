@@ -1,4 +1,5 @@
-// The GPU's side of the operators that csrc/ops.cpp declares: on the device of the input and the current stream there.
+// The GPU's side of the operators that csrc/torch/module.cpp declares: on the device of the input and the current
+// stream there.
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 

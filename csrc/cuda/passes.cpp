@@ -42,9 +42,9 @@ bool serves(at::ScalarType dtype) {
 }
 
 std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
-  const CellShape shape = shape_of(layer.cell);
-  if (!recompute || shape.saves == 0)
-    return {layer.directions, layer.rows, shape.saves ? (shape.saves + layer.projected()) * layer.hidden_size : 0};
+  const CellDescription& cell = layer.cell;
+  if (!recompute || cell.saves == 0)
+    return {layer.directions, layer.rows, cell.saves ? (cell.saves + layer.projected()) * layer.hidden_size : 0};
   const int64_t steps = steps_per_checkpoint(layer.batch);
   return {layer.directions, (layer.times + steps - 1) / steps, layer.batch, layer.hidden_size};
 }
@@ -62,7 +62,7 @@ void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const T
       if (checkpoints) saved[d][n].copy_(states.state);
       loop.run(direction.piece(n, steps), states, direction.y, checkpoints ? Tensor() : of_direction(saved, d), 0);
     }
-    if (direction.shape.carries_c) cn[d].copy_(states.state);
+    if (direction.cell.carries_c) cn[d].copy_(states.state);
   }
   return_rows(layer, y, output);
 }

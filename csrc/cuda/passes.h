@@ -1,6 +1,6 @@
 // A layer's tensors in, its directions run one after the other.
 #pragma once
-#include "../operators.h"
+#include "../torch/operators.h"
 #include "direction.h"
 
 namespace fastrnn::cuda {

@@ -54,8 +54,8 @@ struct Regime {
 constexpr Regime step_by_step{0, 0}, one_block{1, 1}, block_cluster{2, 16}, whole_grid{1, 1 << 20, true};
 
 // The smallest team that the current device can run.
-Team forward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
-Team backward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
+Team forward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
+Team backward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
 
 cudaError_t forward_sequence(const ForwardSequence& sequence, cudaStream_t stream);
 cudaError_t backward_sequence(const BackwardSequence& sequence, cudaStream_t stream);

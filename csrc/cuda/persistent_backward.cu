@@ -120,14 +120,14 @@ auto backward_kernel(const Team& team) {
 
 }  // namespace
 
-Team backward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
+Team backward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
   return for_kernel(cell, number, [&]<class Cell, class T>() {
     return team_of<BackwardMemory<Cell, T>>(hidden_size, batch, regime, backward_kernel<Cell, T>);
   });
 }
 
 cudaError_t backward_sequence(const BackwardSequence& s, cudaStream_t stream) {
-  return for_kernel(s.step.cell, s.step.number, [&]<class Cell, class T>() {
+  return for_kernel(*s.step.cell, s.step.number, [&]<class Cell, class T>() {
     return launch(backward_kernel<Cell, T>(s.team), launch_for(s.team, s.batch), stream, s);
   });
 }

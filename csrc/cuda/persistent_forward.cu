@@ -121,14 +121,14 @@ auto forward_kernel(const Team& team) {
 
 }  // namespace
 
-Team forward_team(CellKind cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
+Team forward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
   return for_kernel(cell, number, [&]<class Cell, class T>() {
     return team_of<ForwardMemory<Cell, T>>(hidden_size, batch, regime, forward_kernel<Cell, T>);
   });
 }
 
 cudaError_t forward_sequence(const ForwardSequence& s, cudaStream_t stream) {
-  return for_kernel(s.step.cell, s.step.number, [&]<class Cell, class T>() {
+  return for_kernel(*s.step.cell, s.step.number, [&]<class Cell, class T>() {
     return launch(forward_kernel<Cell, T>(s.team), launch_for(s.team, s.batch), stream, s);
   });
 }

@@ -1,6 +1,6 @@
 // The pointwise kernels: a thread per hidden unit, which applies the cell to a row, then to the next row that is its
 // own. Reads and writes of neighbouring threads are neighbours in memory.
-#include "../cells/cells.h"
+#include "../cells/registry.h"
 #include "cell_step.h"
 #include "launch.h"
 
@@ -88,11 +88,11 @@ cudaError_t gate_forward(const ForwardStep& step, cudaStream_t stream) {
 }
 
 cudaError_t cell_forward(const ForwardStep& step, cudaStream_t stream) {
-  return for_cell(step.cell, [&]<class Cell>() { return run_number<CellForward, Cell>(step, stream); });
+  return for_cell(*step.cell, [&]<class Cell>() { return run_number<CellForward, Cell>(step, stream); });
 }
 
 cudaError_t cell_backward(const BackwardStep& step, cudaStream_t stream) {
-  return for_cell(step.cell, [&]<class Cell>() { return run_number<CellBackward, Cell>(step, stream); });
+  return for_cell(*step.cell, [&]<class Cell>() { return run_number<CellBackward, Cell>(step, stream); });
 }
 
 cudaError_t gate_backward(const BackwardStep& step, cudaStream_t stream) {

@@ -14,7 +14,7 @@ namespace fastrnn::cuda {
 enum class Number { float64, float32, bfloat16, float16 };
 
 struct ForwardStep {
-  CellKind cell;
+  const CellDescription* cell;
   Number number;
   int64_t rows, hidden_size;
   const void* from_input;   // A (rows, input_gates * hidden_size): x · W_ihᵀ
@@ -32,7 +32,7 @@ struct ForwardStep {
 };
 
 struct BackwardStep {
-  CellKind cell;
+  const CellDescription* cell;
   Number number;
   int64_t rows, hidden_size, output_size;
   const void* saved;  // A, as forward left it

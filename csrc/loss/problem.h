@@ -8,7 +8,7 @@
 #pragma once
 #include <stdint.h>
 
-#include "../cpu/problem.h"
+#include "../sequence/problem.h"
 
 namespace fastrnn {
 

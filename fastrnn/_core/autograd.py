@@ -1,6 +1,6 @@
 """One layer with its derivatives.
 
-The derivative of the forward operator is the backward operator, tied together in csrc/autograd.cpp. The derivative of
+The derivative of the forward operator is the backward operator, tied together in csrc/torch/autograd.cpp. The derivative of
 the backward operator, for gradient penalties and the like, goes through the plain-torch reference: here.
 """
 

@@ -9,7 +9,7 @@ checkpointed, and the kernels run the others. FASTRNN_CUDA_KERNEL asks for the k
 The CPU's kernels compute in float32 and float64. Input and states in bfloat16 or float16 are widened on their way in,
 weights are read as they are, and only the results of the last layer are rounded: the numbers between layers and steps,
 and their gradients, are float32. One thing is left to torch there: padded LSTMs in bfloat16 on a processor with
-instructions for it, if batch and state are large (csrc/stack.h has the figures).
+instructions for it, if batch and state are large (csrc/torch/stack.h has the figures).
 
 The GPU's take the narrow dtypes as they are: its matrix units multiply them, sums and states are float32.
 """
@@ -186,7 +186,7 @@ def _compiled_for_inference(input: Tensor, h0: Tensor | None, c0: Tensor | None,
 
 
 def _torch_is_faster(cell: str, input: Tensor, weights: Sequence[Tensor], batch_first: bool) -> bool:
-    """Whether torch's operator is measured faster than the kernels on the CPU: csrc/stack.h says where."""
+    """Whether torch's operator is measured faster than the kernels on the CPU: csrc/torch/stack.h says where."""
     if cell != "lstm" or input.dtype != torch.bfloat16 or torch.compiler.is_compiling():
         return False
     steps, batch = (input.size(1), input.size(0)) if batch_first else (input.size(0), input.size(1))

@@ -1,6 +1,6 @@
 """The operators of the C++ core, the shapes of what they return, and their flops.
 
-``torch.ops.fastrnn.forward`` and ``.backward`` are declared in csrc/ops.cpp. The shape functions here let
+``torch.ops.fastrnn.forward`` and ``.backward`` are declared in csrc/torch/module.cpp. The shape functions here let
 torch.compile, torch.export and the meta device work with them without running a kernel.
 
 An exported program calls these operators. In a process that has no layer, ``import fastrnn.ops`` before
@@ -24,7 +24,7 @@ linear_cross_entropy_backward = torch.ops.fastrnn.linear_cross_entropy_backward.
 _Size = int | torch.SymInt
 _SAVES = {"rnn_tanh": 0, "rnn_relu": 0, "rnn_sigmoid": 0, "gru": 4, "gru_reset_before": 4, "lstm": 5}
 _CACHE_LINE = 64
-_LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/cpu/problem.h and csrc/cuda/direction.cpp
+_LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/sequence/problem.h and csrc/cuda/direction.cpp
 _ROWS_PER_CHECKPOINT = 2048  # as in csrc/cuda/direction.cpp
 
 

@@ -1,6 +1,6 @@
 """torch.func's transforms of a layer: grad, vjp, vmap and what is made of them, by the same kernels.
 
-functorch does not take autograd functions of C++, such as csrc/autograd.cpp. While a transform is active these twins in
+functorch does not take autograd functions of C++, such as csrc/torch/autograd.cpp. While a transform is active these twins in
 Python run instead (docs/adr/0013). Their operands are flat, since autograd does not look into lists.
 """
 

@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "../../csrc/cells/cells.h"
-#include "../../csrc/cpu/problem.h"
+#include "../../csrc/cells/registry.h"
+#include "../../csrc/cpu/kernel_table.h"
 #include "../../csrc/loss/problem.h"
 
 // In place of libgomp, which is not compiled for ThreadSanitizer: it would not see that a region waits for its threads.
@@ -64,13 +64,10 @@ struct Shape {
 };
 
 // Everything that both directions of a layer compute, one after the other.
-Numbers run(CellKind kind, const Shape& shape, bool packed, bool recompute, bool together, int threads) {
+Numbers run(const CellDescription& cell, const Shape& shape, bool packed, bool recompute, bool together, int threads) {
   const auto [times, batch, inputs, hidden] = shape;
-  int64_t input_gates = 0, recurrent_gates = 0, saves = 0;
-  for_cell(kind, [&]<class Cell>() {
-    input_gates = Cell::input_gates, recurrent_gates = Cell::recurrent_gates + Cell::gated, saves = Cell::saves;
-  });
-  const bool has_c = kind == CellKind::lstm;
+  const int64_t input_gates = cell.input_gates, recurrent_gates = cell.gates_of_state(), saves = cell.saves;
+  const bool has_c = cell.carries_c;
   const int64_t width = (hidden + 15) / 16 * 16;
   std::vector<int64_t> active(times), before(times + 1, 0);
   for (int64_t t = 0; t < times; ++t) {
@@ -95,7 +92,7 @@ Numbers run(CellKind kind, const Shape& shape, bool packed, bool recompute, bool
          Numbers(w_ih.size()),          Numbers(w_hh.size()),
          Numbers(input_gates * hidden), Numbers(recurrent_gates * hidden)};
     Problem<float>& p = problems[d] = {};
-    p.cell = kind, p.reverse = d == 1, p.threads = threads;
+    p.cell = &cell, p.reverse = d == 1, p.threads = threads;
     p.times = times, p.batch = batch, p.input_size = inputs, p.hidden_size = hidden;
     p.active = active.data(), p.before = before.data();
     p.w_ih.data = w_ih.data(), p.w_hh.data = w_hh.data(), p.b_ih.data = p.b_hh.data = bias.data();
@@ -135,18 +132,17 @@ constexpr Shape shapes[] = {{9, 3, 20, 120}, {40, 16, 9, 40}, {1, 8, 64, 160}};
 
 int compare() {
   int runs = 0, different = 0;
-  for (CellKind cell : {CellKind::rnn_tanh, CellKind::rnn_relu, CellKind::rnn_sigmoid, CellKind::gru,
-                        CellKind::gru_reset_before, CellKind::lstm})
+  for (const CellDescription* cell : all_cells())
     for (const Shape& shape : shapes)
       for (int options = 0; options < 8; ++options) {
         const bool packed = options & 1, recompute = options & 2, together = options & 4;
-        const Numbers alone = run(cell, shape, packed, recompute, together, 1);
+        const Numbers alone = run(*cell, shape, packed, recompute, together, 1);
         for (int threads : {2, 3}) {
-          const Numbers team = run(cell, shape, packed, recompute, together, threads);
+          const Numbers team = run(*cell, shape, packed, recompute, together, threads);
           ++runs;
           if (memcmp(team.data(), alone.data(), alone.size() * sizeof(float))) {
             ++different;
-            printf("cell %d, T%d B%d H%d, options %d: %d threads find other numbers than one\n", int(cell),
+            printf("%s, T%d B%d H%d, options %d: %d threads find other numbers than one\n", cell->name,
                    int(shape.times), int(shape.batch), int(shape.hidden), options, threads);
           }
         }

@@ -6,13 +6,14 @@
 #include <optional>
 #include <vector>
 
-#include "cells/cell.h"
+#include "../cells/registry.h"
 
 namespace fastrnn {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
-CellKind cell_kind(c10::string_view name);
+// Throws ValueError where no cell has this name.
+const CellDescription& cell_named(std::string_view name);
 void check_sizes(const at::Tensor& t, at::IntArrayRef expected, const char* name);
 void check_dtype(const at::Tensor& t, at::ScalarType expected, const char* name);
 void check_device(const at::Tensor& t, at::Device expected, const char* name);
@@ -20,7 +21,7 @@ void check_in_memory(const at::Tensor& t, const char* name);
 
 // One layer's sizes and operands, rows contiguous.
 struct Layer {
-  CellKind cell;
+  const CellDescription& cell;
   bool biases, batch_first, packed;
   int64_t directions, per_direction, times, batch, rows, input_size, hidden_size, output_size;
   at::ScalarType dtype, weight_dtype;  // the latter may be narrower: 16 bits beside float32, on the CPU
@@ -31,8 +32,9 @@ struct Layer {
   std::vector<int64_t> active, before;  // as in cpu/problem.h; of no step where there are no rows
 
   // Throws c10::Error where something does not fit.
-  Layer(c10::string_view cell, const at::Tensor& input, const OptionalTensor& batch_sizes, const OptionalTensor& h0,
-        const OptionalTensor& c0, at::TensorList weights, bool biases, bool bidirectional, bool batch_first);
+  Layer(const CellDescription& cell, const at::Tensor& input, const OptionalTensor& batch_sizes,
+        const OptionalTensor& h0, const OptionalTensor& c0, at::TensorList weights, bool biases, bool bidirectional,
+        bool batch_first);
 
   const at::Tensor& weight(int64_t direction, int64_t i) const { return weights[direction * per_direction + i]; }
   bool projected() const { return output_size != hidden_size; }

@@ -1,10 +1,10 @@
-#include "run.h"
+#include "cpu.h"
 
 #include <ATen/Parallel.h>
 
-#include "dispatch.h"
-#include "forked.h"
-#include "thread_count.h"
+#include "../cpu/forked.h"
+#include "../cpu/kernel_table.h"
+#include "../cpu/thread_count.h"
 
 namespace fastrnn::cpu {
 
@@ -63,7 +63,7 @@ void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const T
 template <class T>
 Problem<T> problem(const Layer& layer, int64_t d, int threads, const Tensor& output, const Tensor& saved) {
   Problem<T> p{};
-  p.cell = layer.cell, p.reverse = d == 1, p.threads = threads;
+  p.cell = &layer.cell, p.reverse = d == 1, p.threads = threads;
   p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
   p.projection_size = layer.projected() ? layer.output_size : 0;
   p.active = layer.active.data(), p.before = layer.before.data();

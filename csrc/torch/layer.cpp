@@ -8,30 +8,12 @@ namespace fastrnn {
 
 using at::Tensor;
 
-namespace {
-
-int64_t gate_count(CellKind cell) {
-  switch (cell) {
-    case CellKind::lstm:
-      return 4;
-    case CellKind::gru:
-    case CellKind::gru_reset_before:
-      return 3;
-    default:
-      return 1;
-  }
-}
-
-}  // namespace
-
-CellKind cell_kind(c10::string_view name) {
-  if (name == "rnn_tanh") return CellKind::rnn_tanh;
-  if (name == "rnn_relu") return CellKind::rnn_relu;
-  if (name == "rnn_sigmoid") return CellKind::rnn_sigmoid;
-  if (name == "gru") return CellKind::gru;
-  if (name == "gru_reset_before") return CellKind::gru_reset_before;
-  if (name == "lstm") return CellKind::lstm;
-  TORCH_CHECK_VALUE(false, "cell must be rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before or lstm, got ", name);
+const CellDescription& cell_named(std::string_view name) {
+  const CellDescription* cell = find_cell(name);
+  if (cell) return *cell;
+  std::string names;
+  for (const CellDescription* each : all_cells()) names += (names.empty() ? "" : ", ") + std::string(each->name);
+  TORCH_CHECK_VALUE(false, "Expected cell to be one of ", names, ", got ", name);
 }
 
 void check_sizes(const Tensor& t, at::IntArrayRef expected, const char* name) {
@@ -55,9 +37,10 @@ void check_in_memory(const Tensor& t, const char* name) {
               ". Was the storage freed, by untyped_storage().resize_()? Restore it before the call");
 }
 
-Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& batch_sizes, const OptionalTensor& h0_,
-             const OptionalTensor& c0_, at::TensorList weights_, bool biases, bool bidirectional, bool batch_first)
-    : cell(cell_kind(name)), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
+Layer::Layer(const CellDescription& cell, const Tensor& input_, const OptionalTensor& batch_sizes,
+             const OptionalTensor& h0_, const OptionalTensor& c0_, at::TensorList weights_, bool biases,
+             bool bidirectional, bool batch_first)
+    : cell(cell), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
       directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()), weight_dtype(dtype), device(input_.device()) {
   TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               input_.dim());
@@ -69,7 +52,7 @@ Layer::Layer(c10::string_view name, const Tensor& input_, const OptionalTensor& 
               ", got ", input.size(-1));
   if (h0_) h0 = state(*h0_, output_size, "h0");
   if (c0_) {
-    TORCH_CHECK(cell == CellKind::lstm, "c0 is for lstm only, got one for ", name);
+    TORCH_CHECK(cell.carries_c, "Expected no c0, got one: ", cell.name, " has no state c");
     c0 = state(*c0_, hidden_size, "c0");
   }
 }
@@ -100,15 +83,15 @@ void Layer::read_weights(at::TensorList given) {
   TORCH_CHECK(int64_t(given.size()) == directions * per_direction && (per_direction == plain || has_projection),
               "Expected ", plain, " weights per direction, or ", plain + 1, " with a projection, got ", given.size(),
               " for ", directions, " direction(s)");
-  TORCH_CHECK(!has_projection || cell == CellKind::lstm, "a projection is for lstm only");
+  TORCH_CHECK(!has_projection || cell.projectable(), "Expected no projection for ", cell.name);
   TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
               given[0].dim(), " and ", given[1].dim());
-  int64_t gates = gate_count(cell);
+  const int64_t gates = cell.input_gates, recurrent_gates = cell.gates_of_state();
   input_size = given[0].size(1), hidden_size = given[0].size(0) / gates, output_size = given[1].size(1);
   TORCH_CHECK(hidden_size > 0 && input_size > 0, "Expected sizes greater than zero, got weight_ih of size ",
               given[0].sizes());
   TORCH_CHECK(has_projection ? output_size > 0 && output_size < hidden_size : output_size == hidden_size,
-              "Expected weight_hh size ", at::IntArrayRef{gates * hidden_size, hidden_size}, ", got ",
+              "Expected weight_hh size ", at::IntArrayRef{recurrent_gates * hidden_size, hidden_size}, ", got ",
               given[1].sizes());
   const at::ScalarType stored = given[0].scalar_type();
   if (device.is_cpu() && dtype == at::kFloat && (stored == at::kBFloat16 || stored == at::kHalf)) weight_dtype = stored;
@@ -122,9 +105,9 @@ void Layer::read_weights(at::TensorList given) {
     else if (kind == 0)
       add({gates * hidden_size, input_size}, "weight_ih");
     else if (kind == 1)
-      add({gates * hidden_size, output_size}, "weight_hh");
+      add({recurrent_gates * hidden_size, output_size}, "weight_hh");
     else
-      add({gates * hidden_size}, "bias");
+      add({(kind == 2 ? gates : recurrent_gates) * hidden_size}, kind == 2 ? "bias_ih" : "bias_hh");
   }
 }
 

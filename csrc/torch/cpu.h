@@ -1,7 +1,7 @@
 // A layer's tensors in, a Problem for the kernels out: with run.cpp the only CPU files that look into an at::Tensor.
 #pragma once
-#include "../layer.h"
-#include "problem.h"
+#include "../sequence/problem.h"
+#include "layer.h"
 
 namespace fastrnn::cpu {
 

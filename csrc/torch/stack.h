@@ -1,4 +1,4 @@
-// All layers at inference, on the CPU: what the short way from Python (direct.cpp) and the operator `infer` run.
+// All layers at inference, on the CPU: what the fast path from Python (fast_path.cpp) and the operator `infer` run.
 #pragma once
 #include "layer.h"
 
@@ -6,7 +6,7 @@ namespace fastrnn {
 
 // The operands are held for the time of the call: another thread may drop them meanwhile.
 struct Stack {
-  std::string_view cell;
+  const CellDescription* cell = nullptr;
   at::Tensor input;
   OptionalTensor h0, c0;
   c10::SmallVector<at::Tensor, 4> weights;  // of all layers
@@ -16,7 +16,7 @@ struct Stack {
 };
 
 struct StackResults {
-  at::Tensor output, hn, cn;  // the last undefined unless lstm
+  at::Tensor output, hn, cn;  // the last undefined unless the cell carries c
 };
 
 // Throws c10::Error where something does not fit. Input and states in 16 bits are widened, and the results rounded

@@ -1,10 +1,10 @@
-// The CPU's side of the operators that csrc/ops.cpp declares.
+// The CPU's side of the operators that csrc/torch/module.cpp declares.
 #include <torch/library.h>
 
-#include "../operators.h"
-#include "dispatch.h"
-#include "run.h"
-#include "thread_count.h"
+#include "../cpu/kernel_table.h"
+#include "../cpu/thread_count.h"
+#include "cpu.h"
+#include "operators.h"
 
 namespace fastrnn::cpu {
 namespace {

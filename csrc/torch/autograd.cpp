@@ -6,12 +6,13 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/library.h>
 
+#include "layer.h"
+
 namespace fastrnn {
 namespace {
 
 using at::Tensor, at::TensorList, c10::string_view;
 using torch::autograd::AutogradContext, torch::autograd::variable_list;
-using OptionalTensor = std::optional<Tensor>;
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> call_forward(string_view cell, const Tensor& input,
                                                         const OptionalTensor& batch_sizes, const OptionalTensor& h0,
@@ -51,7 +52,7 @@ void check_no_tangent(const OptionalTensor& t) {
 
 OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
-struct Layer : torch::autograd::Function<Layer> {
+struct LayerFunction : torch::autograd::Function<LayerFunction> {
   static variable_list forward(AutogradContext* ctx, string_view cell, const Tensor& input,
                                const OptionalTensor& batch_sizes, const OptionalTensor& h0, const OptionalTensor& c0,
                                TensorList weights, bool biases, bool bidirectional, bool batch_first, bool recompute) {
@@ -69,7 +70,7 @@ struct Layer : torch::autograd::Function<Layer> {
     ctx->saved_data["cell"] = std::string(cell);
     ctx->saved_data["options"] = c10::List<bool>({biases, bidirectional, batch_first});
     ctx->set_materialize_grads(false);
-    if (cell == "lstm")
+    if (cell_named(cell).carries_c)
       ctx->mark_non_differentiable({saved});
     else
       ctx->mark_non_differentiable({cn, saved});
@@ -125,7 +126,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(string_view cell, const Tenso
     return call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save, recompute);
   }
   variable_list result =
-      Layer::apply(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, recompute);
+      LayerFunction::apply(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, recompute);
   return {result[0], result[1], result[2], result[3]};
 }
 

@@ -4,7 +4,7 @@
 // It serves plain calls only: dense CPU tensors that fit each other, in one dtype, no gradients, and nobody who wants
 // to see the call (autocast, tracing, functorch, a torch_function or torch_dispatch mode, the profiler). For any other
 // it returns None, and the caller goes the long way, which does it or says what is wrong with it.
-#include "direct.h"
+#include "fast_path.h"
 
 #include <ATen/PythonTorchFunctionTLS.h>
 #include <ATen/autocast_mode.h>
@@ -47,10 +47,11 @@ const Tensor* plain_tensor(PyObject* object) {
   return &t;
 }
 
-std::optional<Stack> plain_call(std::string_view cell, py::handle input, py::handle hx, py::handle weights) {
+std::optional<Stack> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights) {
   if (!nobody_watches()) return {};
   Stack call;
-  call.cell = cell;
+  call.cell = find_cell(name);
+  if (!call.cell) return {};
   bool plain = true;
   auto read = [&](PyObject* object, auto&& store) {
     const Tensor* t = object ? plain_tensor(object) : nullptr;
@@ -59,7 +60,7 @@ std::optional<Stack> plain_call(std::string_view cell, py::handle input, py::han
   };
   read(input.ptr(), [&](const Tensor& t) { call.input = t; });
   plain = plain && at::isFloatingType(call.input.scalar_type()) && c10::elementSize(call.input.scalar_type()) > 1;
-  if (cell == "lstm" && !hx.is_none()) {
+  if (call.cell->carries_c && !hx.is_none()) {
     if (!PyTuple_CheckExact(hx.ptr()) || PyTuple_GET_SIZE(hx.ptr()) != 2) return {};
     read(PyTuple_GET_ITEM(hx.ptr(), 0), [&](const Tensor& t) { call.h0 = t; });
     read(PyTuple_GET_ITEM(hx.ptr(), 1), [&](const Tensor& t) { call.c0 = t; });
@@ -78,9 +79,9 @@ std::optional<Stack> plain_call(std::string_view cell, py::handle input, py::han
 // The long way decides.
 bool perhaps_left_to_torch(const Stack& call) {
   const Tensor& input = call.input;
-  return call.cell == "lstm" && input.scalar_type() == at::kBFloat16 && input.dim() == 3 &&
-         call.weights[0].dim() == 2 &&
-         torch_is_faster(input.size(call.batch_first), input.size(!call.batch_first), call.weights[0].size(0) / 4);
+  return call.cell->onednn && input.scalar_type() == at::kBFloat16 && input.dim() == 3 && call.weights[0].dim() == 2 &&
+         torch_is_faster(input.size(call.batch_first), input.size(!call.batch_first),
+                         call.weights[0].size(0) / call.cell->input_gates);
 }
 
 // None where the operands do not fit each other. `one_step`: input and states are those of a cell, one dimension less.

@@ -1,8 +1,8 @@
 // The operands of a loss, checked: everything that the kernel relies on, so that no call, however wrong, reads out of
 // bounds. And the few lines of mathematics that turn a row's numbers into a loss.
 #pragma once
+#include "../../loss/problem.h"
 #include "../layer.h"
-#include "problem.h"
 
 namespace fastrnn {
 

@@ -7,12 +7,12 @@
 
 #include <algorithm>
 
-#include "cpu/dispatch.h"
-#include "cpu/forked.h"
-#include "cpu/run.h"
-#include "cpu/thread_count.h"
-#include "cpu/waiting.h"
-#include "direct.h"
+#include "../cpu/forked.h"
+#include "../cpu/kernel_table.h"
+#include "../cpu/thread_count.h"
+#include "../cpu/waiting.h"
+#include "cpu.h"
+#include "fast_path.h"
 #include "stack.h"
 
 // cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
@@ -98,9 +98,27 @@ py::dict build_info() {
   return info;
 }
 
+// The table of cells (csrc/cells/registry.h): name to what Python must know of it.
+py::dict cells() {
+  py::dict table;
+  for (const fastrnn::CellDescription* cell : fastrnn::all_cells()) {
+    py::dict entry;
+    entry["input_gates"] = cell->input_gates;
+    entry["recurrent_gates"] = cell->gates_of_state();
+    entry["carries_c"] = cell->carries_c;
+    entry["reads_h"] = cell->reads_h;
+    entry["projectable"] = cell->projectable();
+    entry["saves"] = cell->saves;
+    entry["onednn"] = cell->onednn;
+    table[cell->name] = entry;
+  }
+  return table;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
+  m.def("cells", cells, "the table of cells: name to what Python must know of it");
   m.def("instruction_set", [] { return std::string(fastrnn::kernels().name); }, "generic, avx2 or avx512");
   m.def("build_info", build_info, "compiler, OpenMP version, whether CUDA kernels were built");
   m.def(
@@ -114,8 +132,9 @@ PYBIND11_MODULE(_C, m) {
       "for tests: the first thread of every team goes on alone from this meeting on, None as usual");
   m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
   m.def("torch_is_faster", fastrnn::torch_is_faster, py::arg("times"), py::arg("batch"), py::arg("hidden_size"),
-        "whether torch's operator beats the kernels for an LSTM in bfloat16: see stack.h");
-  m.def("infer", fastrnn::infer, "what a layer returns at inference, or None where the call is not plain (direct.cpp)");
+        "whether torch's operator beats the kernels for an LSTM in bfloat16: see csrc/torch/stack.h");
+  m.def("infer", fastrnn::infer,
+        "what a layer returns at inference, or None where the call is not plain (fast_path.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");
   m.def("activation_float", [](const std::string& name, const Numbers<float>& x) {

@@ -2,7 +2,7 @@
 
 #include <ATen/ops/zeros.h>
 
-#include "torch_threads.h"
+#include "threads.h"
 
 namespace fastrnn {
 
@@ -23,11 +23,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> forward(const Device& device, c10::st
                                                    bool bidirectional, bool batch_first, bool save, bool recompute) {
   check_served(device, input);
   NoThreadsInForkedChild guard;
-  Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
+  Layer layer(cell_named(cell), input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
   Tensor output = layer.empty_output();
   Tensor hn = layer.empty({layer.directions, layer.batch, layer.output_size});
   Tensor cn = layer.empty({0}), saved = layer.empty({0});
-  if (layer.cell == CellKind::lstm) cn = layer.empty({layer.directions, layer.batch, layer.hidden_size});
+  if (layer.cell.carries_c) cn = layer.empty({layer.directions, layer.batch, layer.hidden_size});
   if (save) saved = layer.empty(device.saved_sizes(layer, recompute), device.saved_dtype(layer.dtype));
   if (layer.rows > 0) device.forward(layer, output, hn, cn, saved);
   return {output, hn, cn, saved};
@@ -40,7 +40,7 @@ std::vector<Tensor> backward(const Device& device, c10::string_view cell, const 
                              bool bidirectional, bool batch_first, const c10::List<bool>& needs) {
   check_served(device, input);
   NoThreadsInForkedChild guard;
-  Layer layer(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
+  Layer layer(cell_named(cell), input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first);
   TORCH_CHECK(needs.size() == 3 + weights.size(), "Expected needs for input, h0, c0 and ", weights.size(),
               " weights, got ", needs.size());
   const Tensor blank = layer.empty_output();

@@ -1,7 +1,5 @@
-#include "dispatch.h"
+#include "kernel_table.h"
 
-#include "../cells/gru.h"
-#include "../cells/lstm.h"
 #include "instruction_set.h"
 
 namespace fastrnn {
@@ -42,22 +40,12 @@ const Kernels& kernels() {
   return chosen;
 }
 
-int64_t saved_width(CellKind cell, int64_t hidden_size, bool projected, int64_t number_size) {
-  const int64_t width = padded(hidden_size, number_size);
-  switch (cell) {
-    case CellKind::lstm:
-      return (LSTM::saves + projected) * width;
-    case CellKind::gru:
-      return GRU::saves * width;
-    case CellKind::gru_reset_before:
-      return GRUResetBefore::saves * width;
-    default:
-      return 0;
-  }
+int64_t saved_width(const CellDescription& cell, int64_t hidden_size, bool projected, int64_t number_size) {
+  return cell.saves ? (cell.saves + projected) * padded(hidden_size, number_size) : 0;
 }
 
-int64_t checkpoint_width(CellKind cell, int64_t hidden_size, int64_t number_size) {
-  return cell == CellKind::lstm ? padded(hidden_size, number_size) : 0;
+int64_t checkpoint_width(const CellDescription& cell, int64_t hidden_size, int64_t number_size) {
+  return cell.carries_c ? padded(hidden_size, number_size) : 0;
 }
 
 }  // namespace fastrnn

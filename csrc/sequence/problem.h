@@ -1,4 +1,5 @@
-// What a sequence kernel is asked to do: one direction of one layer, as pointers and sizes. No tensor, no torch.
+// What a sequence kernel is asked to do: one direction of one layer, as pointers and sizes. The same for every device;
+// no tensor, no torch.
 #pragma once
 #include <stdint.h>
 
@@ -37,7 +38,7 @@ struct Weights {
 
 template <class T>
 struct Problem {
-  CellKind cell;
+  const CellDescription* cell;
   bool reverse;  // from the last time to the first
   int threads;
 
@@ -66,23 +67,6 @@ struct Problem {
   Rows<T> dx;
   bool add_to_dx;  // the other direction has already written its share
   T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr;
-};
-
-template <class T>
-struct Passes {
-  void (*forward)(const Problem<T>&);
-  void (*forward_both)(const Problem<T>&, const Problem<T>&);  // the two directions of a layer
-  void (*backward)(const Problem<T>&);
-};
-
-// One per instruction set; dispatch.h chooses.
-struct Kernels {
-  const char* name;
-  Passes<float> of_float;
-  Passes<double> of_double;
-  void (*activation_float)(char which, const float* x, float* y, int64_t n);
-  void (*activation_double)(char which, const double* x, double* y, int64_t n);
-  double (*fma_gflops)(int threads);
 };
 
 }  // namespace fastrnn

@@ -1,11 +1,11 @@
-// The CPU's side of the loss operators that csrc/ops.cpp declares.
+// The CPU's side of the loss operators that csrc/torch/module.cpp declares.
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
-#include "../cpu/run.h"
-#include "../cpu/thread_count.h"
-#include "../torch_threads.h"
+#include "../../cpu/thread_count.h"
+#include "../cpu.h"
+#include "../threads.h"
 #include "operands.h"
 
 namespace fastrnn {

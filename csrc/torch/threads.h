@@ -3,7 +3,7 @@
 #pragma once
 #include <ATen/Parallel.h>
 
-#include "cpu/forked.h"
+#include "../cpu/forked.h"
 
 namespace fastrnn {
 

@@ -3,8 +3,8 @@
 #include <ATen/EmptyTensor.h>
 #include <torch/library.h>
 
-#include "cpu/run.h"
-#include "torch_threads.h"
+#include "cpu.h"
+#include "threads.h"
 
 namespace fastrnn {
 
@@ -25,12 +25,12 @@ StackResults run_layers(const Stack& stack) {
     auto of_layer = [&](const OptionalTensor& state) {
       return state && num_layers > 1 ? state->narrow(0, i * directions, directions) : state;
     };
-    Layer layer(stack.cell, results.output, stack.batch_sizes, of_layer(stack.h0), of_layer(stack.c0),
+    Layer layer(*stack.cell, results.output, stack.batch_sizes, of_layer(stack.h0), of_layer(stack.c0),
                 at::TensorList(stack.weights).slice(i * per_layer, per_layer), stack.biases, stack.bidirectional,
                 stack.batch_first);
     if (i == 0) {
       results.hn = layer.empty({states, layer.batch, layer.output_size});
-      if (layer.cell == CellKind::lstm) results.cn = layer.empty({states, layer.batch, layer.hidden_size});
+      if (layer.cell.carries_c) results.cn = layer.empty({states, layer.batch, layer.hidden_size});
     }
     // A layer of another size than the first has no place among the states.
     check_sizes(results.hn, {states, layer.batch, layer.output_size}, "h_n");
@@ -71,7 +71,7 @@ std::tuple<Tensor, Tensor, Tensor> infer(c10::string_view cell, const Tensor& in
                                          int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
   TORCH_CHECK(input.scalar_type() == at::kFloat || input.scalar_type() == at::kDouble,
               "Expected input dtype float32 or float64, got ", input.scalar_type());
-  StackResults results = run_stack({cell,
+  StackResults results = run_stack({&cell_named(cell),
                                     input,
                                     h0,
                                     c0,

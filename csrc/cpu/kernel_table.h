@@ -1,0 +1,32 @@
+// The kernels, one set for each instruction set, and the sizes of what they keep.
+#pragma once
+#include "../sequence/problem.h"
+
+namespace fastrnn {
+
+template <class T>
+struct Passes {
+  void (*forward)(const Problem<T>&);
+  void (*forward_both)(const Problem<T>&, const Problem<T>&);  // the two directions of a layer
+  void (*backward)(const Problem<T>&);
+};
+
+struct Kernels {
+  const char* name;
+  Passes<float> of_float;
+  Passes<double> of_double;
+  void (*activation_float)(char which, const float* x, float* y, int64_t n);
+  void (*activation_double)(char which, const double* x, double* y, int64_t n);
+  double (*fma_gflops)(int threads);
+};
+
+// Those of instruction_set(), which throws where there are none.
+const Kernels& kernels();
+
+// Numbers per row in Problem::saved. The same for every instruction set.
+int64_t saved_width(const CellDescription& cell, int64_t hidden_size, bool projected, int64_t number_size);
+
+// Numbers per row in Problem::checkpoints, likewise.
+int64_t checkpoint_width(const CellDescription& cell, int64_t hidden_size, int64_t number_size);
+
+}  // namespace fastrnn
