@@ -71,7 +71,7 @@ def compiled() -> dict[str, Any]:
     )
     word2vec = Extension(  # a plain one: without torch's libraries, it loads without torch
         "fastrnn.word2vec._C",
-        [*sources("word2vec/*.cpp"), *(f"csrc/cpu/{name}.cpp" for name in WITHOUT_TORCH)],
+        [*sources("word2vec/**/*.cpp"), *(f"csrc/cpu/{name}.cpp" for name in WITHOUT_TORCH)],
         include_dirs=[pybind11.get_include()],
         extra_compile_args=flags,
         extra_link_args=link_flags,

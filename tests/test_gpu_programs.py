@@ -263,7 +263,7 @@ class TestRun:
         """But for those that need packages of the command line."""
         found = set(run.device_tests())
         assert found > {"bad_input", "cells", "gradients", "operators", "packed", *run.QUICK_TESTS}
-        assert not found & {"cli", "cuda_default", "cuda_on_cpu", "gpu", "gpu_programs", "word2vec_vectors"}
+        assert not found & {"cli", "cuda_default", "cuda_on_cpu", "gpu", "gpu_programs"}
 
     def test_pytest_takes_no_foreign_plugins(self):
         """As on that machine, where pytest-benchmark warns beside xdist, and warnings are errors."""

@@ -119,7 +119,9 @@ def test_a_build_notes_its_torch_and_keeps_nothing_of_another(tmp_path: Path) ->
         wheel.unlink()
         return names
 
-    assert {"fastrnn/_built.py", "fastrnn/py.typed", "fastrnn/word2vec/_C.pyi"} <= set(build("build_wheel"))
+    wheel = set(build("build_wheel"))
+    assert {"fastrnn/_built.py", "fastrnn/py.typed", "fastrnn/word2vec/_C.pyi"} <= wheel
+    assert {str(file.relative_to(ROOT)) for file in (ROOT / "fastrnn").rglob("*.py")} <= wheel | {"fastrnn/_built.py"}
     assert not (tree / "fastrnn" / "_built.py").exists()  # there is no binary beside it
     (noted,) = tree.glob("build/temp*/built.py")
     assert f'torch_version = "{torch.__version__}"' in noted.read_text()

@@ -1,4 +1,4 @@
-"""What csrc/word2vec/*_python.cpp offer."""
+"""What csrc/word2vec/bindings/ offers."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias, overload

@@ -2,16 +2,15 @@
 
 from typing import NoReturn
 
+from fastrnn.word2vec import old_paths
 from fastrnn.word2vec.callbacks import CallbackAny2Vec
-from fastrnn.word2vec.frozen import FrozenPhrases, Phraser
-from fastrnn.word2vec.joining import ENGLISH_CONNECTOR_WORDS
-from fastrnn.word2vec.line_sentences import LineSentence, PathLineSentences, Text8Corpus
+from fastrnn.word2vec.corpus.line_sentences import LineSentence, PathLineSentences, Text8Corpus
+from fastrnn.word2vec.corpus.trim_rules import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
+from fastrnn.word2vec.corpus.vocabulary import Vocabulary
 from fastrnn.word2vec.model import Word2Vec
-from fastrnn.word2vec.pairs import skip_gram_pairs
-from fastrnn.word2vec.phrases import Phrases
-from fastrnn.word2vec.trimming import RULE_DEFAULT, RULE_DISCARD, RULE_KEEP
+from fastrnn.word2vec.phrases import ENGLISH_CONNECTOR_WORDS, FrozenPhrases, Phraser, Phrases
+from fastrnn.word2vec.training.pairs import skip_gram_pairs
 from fastrnn.word2vec.vectors import KeyedVectors, WordVectors
-from fastrnn.word2vec.vocabulary import Vocabulary
 
 __all__ = [
     "ENGLISH_CONNECTOR_WORDS",
@@ -39,6 +38,8 @@ _ELSEWHERE = {
     "FastText": "it is not part of fastrnn; WordVectors.load_word2vec_format reads the .vec files that fastText writes",
     "TaggedDocument": "it belongs to Doc2Vec, which is not part of fastrnn",
 }
+
+old_paths.install()
 
 
 def __getattr__(name: str) -> NoReturn:

@@ -9,21 +9,22 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fastrnn.word2vec import callbacks as events
-from fastrnn.word2vec import predict, storage
-from fastrnn.word2vec.building import Building
 from fastrnn.word2vec.callbacks import Progress, ProgressCallback
-from fastrnn.word2vec.compatibility import accept_only, accepted
-from fastrnn.word2vec.corpus import Encoded, Sentences, check_corpus, checked_workers
-from fastrnn.word2vec.exclusive import one_at_a_time
+from fastrnn.word2vec.corpus.arguments import Sentences, check_corpus, checked_workers
+from fastrnn.word2vec.corpus.encoding import Encoded
+from fastrnn.word2vec.corpus.trim_rules import TrimRule
+from fastrnn.word2vec.gensim_names import accept_only, accepted
 from fastrnn.word2vec.settings import REAL, WHOLE, Settings, real, whole
-from fastrnn.word2vec.training import Trainer
-from fastrnn.word2vec.trimming import TrimRule
-from fastrnn.word2vec.vectors import WordVectors
+from fastrnn.word2vec.training import prediction, saved_model
+from fastrnn.word2vec.training.locking import one_at_a_time
+from fastrnn.word2vec.training.trainer import Trainer
+from fastrnn.word2vec.training.vocabulary_building import VocabularyBuilding
+from fastrnn.word2vec.vectors.word_vectors import WordVectors
 
 Path = str | os.PathLike[str]
 
 
-class Word2Vec(Building):
+class Word2Vec(VocabularyBuilding):
     """Learns a vector for every word of a corpus.
 
     With ``sentences`` or ``corpus_file`` the model is built and trained at once; without, call :meth:`build_vocab` and
@@ -216,14 +217,14 @@ class Word2Vec(Building):
         if not self._is_built:
             raise ValueError("there is no vocabulary; call build_vocab before predict_output_word")
         self._share_table()
-        return predict.output_words(self, context_words_list, topn)
+        return prediction.output_words(self, context_words_list, topn)
 
     def save(self, path: Path) -> None:
         """Write everything that further training needs, beside ``path`` first, then rename. Raises OSError."""
         if not self._is_built:
             raise ValueError("there is nothing to save; call build_vocab first")
         self._share_table()
-        storage.save(self, path)
+        saved_model.save(self, path)
 
     @classmethod
     def load(cls, path: Path, workers: int | None = None, mmap: str | None = None) -> Word2Vec:
@@ -235,4 +236,4 @@ class Word2Vec(Building):
         Raises:
             OSError, ValueError: the file cannot be read, or is another one.
         """
-        return storage.load(cls, path, workers)
+        return saved_model.load(cls, path, workers)

@@ -25,11 +25,19 @@ BUILD = ROOT / "build" / "sanitize"
 CXX = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++20", "-O1", "-g1", "-fopenmp", "-ffp-contract=fast", "-fsanitize=thread"]
 HOSTILE = [
-    f"tests/test_{name}.py" for name in ("raw_calls", "loss_raw_calls", "word2vec_safety", "word2vec_hostile_files")
+    "tests/test_raw_calls.py",
+    "tests/test_loss_raw_calls.py",
+    "tests/word2vec/test_safety.py",
+    "tests/word2vec/test_hostile_files.py",
 ]
 PROGRAMS = {
     "kernels": ["cpu/kernels_generic.cpp", "loss/kernels_generic.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
-    "word2vec": ["word2vec/training_generic.cpp", "word2vec/team.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
+    "word2vec": [
+        "word2vec/training/kernel_generic.cpp",
+        "word2vec/worker_threads.cpp",
+        "cpu/waiting.cpp",
+        "cpu/thread_count.cpp",
+    ],
 }
 
 

@@ -9,7 +9,7 @@
 #include <random>
 #include <vector>
 
-#include "../../csrc/word2vec/training.h"
+#include "../../csrc/word2vec/training/train.h"
 
 namespace fastrnn {
 

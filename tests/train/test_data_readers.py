@@ -322,7 +322,7 @@ def test_a_folder_or_zip_without_its_files_says_where_they_are(
 
 
 def test_a_small_file_that_unpacks_to_very_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastrnn.word2vec.files.UNPACKED_BYTES", 1 << 16)
+    monkeypatch.setattr("fastrnn.word2vec.files.compression.UNPACKED_BYTES", 1 << 16)
     monkeypatch.setattr("fastrnn.train.data.readers.files.UNPACKED_BYTES", 1 << 16)
     for ending in (*_PACK, ".zip"):
         with pytest.raises(ValueError, match="unpacks to"):

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fastrnn.word2vec.files import OPENERS, UNPACKED_BYTES, UNPACKED_TIMES, opened
+from fastrnn.word2vec.files.compression import OPENERS, UNPACKED_BYTES, UNPACKED_TIMES, opened
 
 File = str | os.PathLike[str]
 

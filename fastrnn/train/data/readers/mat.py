@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fastrnn.word2vec.files import UNPACKED_BYTES, UNPACKED_TIMES
+from fastrnn.word2vec.files.compression import UNPACKED_BYTES, UNPACKED_TIMES
 
 Value: TypeAlias = "np.ndarray | list[np.ndarray]"
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from fastrnn.train.data.readers import files
 from fastrnn.train.data.readers.files import File
-from fastrnn.word2vec.files import opened
+from fastrnn.word2vec.files.compression import opened
 
 WHERE = (
     "A folder of text has the files train.txt, valid.txt and test.txt; or ptb.train.txt and so on: the Penn Treebank "

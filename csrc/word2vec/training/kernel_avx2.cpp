@@ -1,0 +1,6 @@
+#if defined(__x86_64__)
+#pragma GCC target("avx2,fma")
+#define FASTRNN_TARGET avx2
+#define FASTRNN_VECTOR_BYTES 32
+#include "kernel.h"
+#endif

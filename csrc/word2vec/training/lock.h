@@ -1,0 +1,44 @@
+// gensim's vectors_lockf: a factor for each word that its change by training is multiplied with; 0 keeps its vector.
+//
+// A window works on copies of the rows whose factor is not 1, and moves the rows afterwards by their share of the way.
+// So a row that is to stay is never written to, whoever trains beside, and windows without such rows pay one look at
+// their factors.
+#pragma once
+#include "window.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+struct LockedRows {
+  float** row;  // of a window, the rows of its inputs (CBOW: of its context)
+  float* copy;
+};
+
+// Points the window to copies.
+template <bool skip_gram>
+inline void copy_locked(const Training& t, const Window& w, const LockedRows& locked) {
+  float** rows = skip_gram ? w.input : w.context;
+  const int count = skip_gram ? w.inputs : w.contexts;
+  for (int i = 0; i < count; ++i) {
+    float* row = locked.row[i] = rows[i];
+    if (t.lock[(row - t.syn0) / t.width] == 1) continue;
+    int first = 0;  // a word that is there twice has one copy
+    while (locked.row[first] != row) ++first;
+    rows[i] = locked.copy + first * t.width;
+    if (first == i) __builtin_memcpy(rows[i], row, t.width * sizeof(float));
+  }
+}
+
+// Moves the rows after their copies.
+template <bool skip_gram>
+inline void move_locked(const Training& t, const Window& w, const LockedRows& locked) {
+  float** rows = skip_gram ? w.input : w.context;
+  const int count = skip_gram ? w.inputs : w.contexts;
+  for (int i = 0; i < count; ++i) {
+    float *row = locked.row[i], *copy = locked.copy + i * t.width;
+    const float factor = t.lock[(row - t.syn0) / t.width];
+    if (rows[i] != copy || factor == 0) continue;
+    for (int64_t k = 0; k < t.width; ++k) row[k] += factor * (copy[k] - row[k]);
+  }
+}
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,6 +1,0 @@
-#if defined(__x86_64__)
-#pragma GCC target("avx2,fma")
-#define FASTRNN_TARGET avx2
-#define FASTRNN_VECTOR_BYTES 32
-#include "training_kernel.h"
-#endif

@@ -1,0 +1,6 @@
+"""Reading text: corpora as sentences or as numbers, counting words, the vocabulary."""
+
+from fastrnn.word2vec.corpus.arguments import Sentences, check_corpus, checked_workers, default_workers
+from fastrnn.word2vec.corpus.encoding import Encoded, encode
+
+__all__ = ["Encoded", "Sentences", "check_corpus", "checked_workers", "default_workers", "encode"]

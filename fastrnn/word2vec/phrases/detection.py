@@ -1,0 +1,225 @@
+"""Phrases: neighbours that are one word, found by their counts (Mikolov et al., 2013, arXiv:1310.4546, section 4)."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from fastrnn.word2vec import _C
+from fastrnn.word2vec.corpus.arguments import Sentences, check_corpus, checked_workers
+from fastrnn.word2vec.corpus.text_blocks import blocks
+from fastrnn.word2vec.files.json_fields import count, fields, strings
+from fastrnn.word2vec.phrases.frozen import FrozenPhrases, checked_options, options_of, read, write
+from fastrnn.word2vec.phrases.frozen import Phraser as Phraser
+from fastrnn.word2vec.phrases.joining import Joining
+from fastrnn.word2vec.phrases.scoring import ScoredJoiner, Scoring
+from fastrnn.word2vec.phrases.settings import NAMES, PhraseSettings
+
+_FORMAT = "fastrnn phrases 1"
+
+
+class Phrases(Joining):
+    """Find phrases in a corpus and join them in any text: ``new york`` becomes ``new_york``.
+
+    Two words a, b that stand together make a phrase if all of a, b and a_b were counted and the score of the pair is
+    above ``threshold``. With ``scoring="default"`` that is ``(n_ab - min_count) / (n_a * n_b) * V`` (Mikolov's equation
+    6 times the number V of all that was counted, words and pairs), with ``"npmi"`` the normalised pointwise mutual
+    information, from -1 to 1, for pairs that occur ``min_count`` times or more (Bouma, 2009). ``scoring`` may also be a
+    function, which is called with gensim's six arguments by their names (``phrases.scoring.ARGUMENTS``);
+    joining then runs in Python, as slowly as gensim's, unless the phrases are frozen.
+
+    The numbers are those of gensim's class of that name, except that a corpus of one single pair has no npmi here,
+    where gensim divides by zero.
+
+    Args:
+        sentences: an iterable of lists of words; None counts nothing yet.
+        corpus_file: a file in its place, as in :mod:`fastrnn.word2vec.corpus.encoding`.
+        max_vocab_size: bounds the memory: with more words and pairs than this, the rare ones are forgotten.
+        delimiter: what a phrase is joined with.
+        progress_per: without effect; gensim's says how often its log is written to.
+        connector_words: words that a phrase may contain (``bank of america``), but not begin or end with.
+        workers: threads that read files; the result is the same for any number.
+
+    These settings, except for ``delimiter``, may be read and set by their names at any time.
+
+    Raises:
+        ValueError: ``scoring`` is neither a known name nor such a function, ``min_count`` is less than 1, ``threshold``
+            is not positive (default scoring) or not within [-1, 1] (npmi).
+        TypeError, OSError, ValueError: the corpus, as in :mod:`fastrnn.word2vec.corpus.encoding`.
+    """
+
+    def __init__(
+        self,
+        sentences: Sentences | None = None,
+        min_count: float = 5,
+        threshold: float = 10.0,
+        max_vocab_size: int = 40_000_000,
+        delimiter: str = "_",
+        progress_per: int = 10000,
+        scoring: str | Scoring = "default",
+        connector_words: Iterable[str] = frozenset(),
+        corpus_file: str | os.PathLike[str] | None = None,
+        workers: int | None = None,
+    ) -> None:
+        self._settings = PhraseSettings(
+            min_count, threshold, max_vocab_size, delimiter, scoring, frozenset(connector_words)
+        )
+        self.workers = checked_workers(workers)
+        self._begin()
+        if sentences is not None or corpus_file is not None:
+            self.add_vocab(sentences, corpus_file)
+
+    def _begin(self, *counted: Any) -> None:
+        """Begin with nothing counted, or with what :meth:`_counted` gave."""
+        self._phrases = _C.Phrases(self._settings.for_counting())
+        if counted:
+            self._phrases.restore(*counted)
+        self._known: Any = None  # the joiner, made when it is needed
+
+    def _counted(self) -> tuple[list[str], list[int], int, int]:
+        return (*self._phrases.counts(), self._phrases.total_words, self._phrases.least)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in NAMES and "_settings" in self.__dict__:
+            return getattr(self._settings, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """A setting holds for what is counted, scored and joined from now on."""
+        if name == "delimiter":
+            raise AttributeError("the delimiter is in what was counted; make new Phrases with another one")
+        if name not in NAMES:
+            return super().__setattr__(name, value)
+        settings = replace(self._settings, **{name: value})
+        counted = self._counted()
+        self._settings = settings
+        self._begin(*counted)
+
+    def add_vocab(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> None:
+        """Add the counts of another corpus. If it cannot be read to its end, nothing is added."""
+        check_corpus(sentences, corpus_file)
+        counter = _C.PhraseCounter(self._settings.for_counting(), self.workers)
+        if sentences is not None:
+            counter.count_sentences(sentences)
+        elif corpus_file is not None:
+            for text, cuts in blocks(corpus_file):
+                counter.count(text, cuts)
+        self._phrases.add(counter)
+        self._known = None
+
+    def _joiner(self) -> Any:
+        if self._known is None and callable(self.scoring):
+            self._known = ScoredJoiner(self.delimiter, self.connector_words, self._scorer())
+        elif self._known is None:
+            self._known = _C.PhraseJoiner(self._phrases)
+        return self._known
+
+    def _score(self, first: str, last: str, joined: str) -> Any:
+        scored = self._joiner() if callable(self.scoring) else self._phrases
+        return scored.score(first, last, joined)
+
+    def _scorer(self) -> Any:
+        """The function of first and last word and joined text that gives the score of a phrase, or None."""
+        words, counts = self._phrases.counts()
+        return functools.partial(self._ask, dict(zip(words, counts, strict=True)))
+
+    def _ask(self, vocab: dict[str, int], first: str, last: str, joined: str) -> float | None:
+        counted = [vocab.get(text, 0) for text in (first, last, joined)]
+        if 0 in counted or not callable(self.scoring):
+            return None
+        score = self.scoring(
+            worda_count=counted[0],
+            wordb_count=counted[1],
+            bigram_count=counted[2],
+            len_vocab=len(vocab),
+            min_count=self.min_count,
+            corpus_word_count=self.corpus_word_count,
+        )
+        return score if score > self.threshold else None
+
+    def score_candidate(
+        self, word_a: str, word_b: str, in_between: Iterable[str] = ()
+    ) -> tuple[str | None, float | None]:
+        """The text and score of two words with connectors between them, or (None, None) where they are no phrase."""
+        joined = self.delimiter.join([word_a, *in_between, word_b])
+        score = self._score(word_a, word_b, joined)
+        return (None, None) if score is None or math.isnan(score) else (joined, score)
+
+    def export_phrases(self) -> dict[str, float]:
+        """All phrases that were found, in the order of their first appearance, and their scores."""
+        if not callable(self.scoring):
+            return self._phrases.phrases()
+        found = {}
+        for text in self._phrases.counts()[0]:
+            first, *rest = text.split(self.delimiter)
+            score = self._score(first, rest[-1], text) if rest else None
+            if score is not None:
+                found[text] = score
+        return found
+
+    def freeze(self) -> FrozenPhrases:
+        """The phrases without the counts: all that joining them needs."""
+        return FrozenPhrases(self)
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Words and pairs and how often each was counted (a copy)."""
+        words, counts = self._phrases.counts()
+        return dict(zip(words, counts, strict=True))
+
+    @property
+    def corpus_word_count(self) -> int:
+        """Words of all corpora, connector words among them."""
+        return self._phrases.total_words
+
+    def __len__(self) -> int:
+        return self._phrases.size
+
+    def __str__(self) -> str:
+        return (
+            f"Phrases<{len(self)} vocab, min_count={self.min_count}, threshold={self.threshold}, "
+            f"max_vocab_size={self.max_vocab_size}>"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_known": None, "_phrases": self._counted()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        counted = state.pop("_phrases")
+        self.__dict__.update(state)
+        self._begin(*counted)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a file of JSON, beside its name and then renamed."""
+        if callable(self.scoring):
+            raise ValueError("a file of JSON cannot hold a scoring function; pickle these, or save freeze()")
+        words, counts, total_words, least = self._counted()
+        options = options_of(self) | {"max_vocab_size": self.max_vocab_size}
+        numbers = {"total_words": total_words, "least": least}
+        write(path, _FORMAT, {"options": options, **numbers, "words": words, "counts": counts})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Phrases:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: the file is another one, or damaged.
+        """
+        try:
+            names = ("format", "options", "total_words", "least", "words", "counts")
+            saved = fields(read(path, _FORMAT), "the file", names)
+            options = checked_options(saved["options"], "max_vocab_size")
+            words, counts = strings(saved["words"], "words"), saved["counts"]
+            if not isinstance(counts, list) or len(counts) != len(words):
+                raise ValueError("there must be as many counts as words")
+            for each in (*counts, saved["total_words"], saved["least"], options["max_vocab_size"]):
+                count(each, "a count")
+            phrases = cls(**options)
+            phrases._phrases.restore(words, counts, saved["total_words"], saved["least"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a whole file of {_FORMAT!r}: {error!r}") from error
+        return phrases

@@ -1,0 +1,185 @@
+"""What a Word2Vec model consists of, and how one reads, changes and copies it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from fastrnn.word2vec.corpus.arguments import checked_workers
+from fastrnn.word2vec.corpus.vocabulary import Vocabulary
+from fastrnn.word2vec.gensim_names import MODEL, accepted, missing_from_model
+from fastrnn.word2vec.settings import Settings
+from fastrnn.word2vec.training.locking import change_together, is_busy_elsewhere
+from fastrnn.word2vec.training.parameters import Parameters, aligned
+from fastrnn.word2vec.vectors.attributes import extended
+from fastrnn.word2vec.vectors.word_vectors import WordVectors
+
+SETTINGS = frozenset(field.name for field in fields(Settings))
+OUTPUTS = ("syn1", "syn1neg")
+
+
+class ModelState:
+    """Settings, vocabulary, parameters and vectors.
+
+    The vectors, ``wv``, are one object for the model's life, and its matrix is the memory of the parameters that are
+    trained. Keys and vectors may be put into it at any time; :meth:`_share_table` makes the parameters follow. Where
+    keys are added, what was learned stays, except for the tree of hierarchical softmax, which begins anew.
+
+    A setting is read and set by its name, as ``model.alpha``.
+    """
+
+    settings: Settings
+    vocabulary: Vocabulary
+    parameters: Parameters
+    wv: WordVectors
+
+    @property
+    def _is_built(self) -> bool:
+        return "vocabulary" in self.__dict__
+
+    def __getattr__(self, name: str) -> Any:
+        state = self.__dict__
+        if name in SETTINGS and "settings" in state:
+            return getattr(state["settings"], name)
+        if name in OUTPUTS and "parameters" in state:
+            rows = getattr(self.parameters, name)
+            if rows is not None:
+                return rows[:, : self.settings.vector_size]
+        raise missing_from_model(self, name, "parameters" in state)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        accepted({name: value})
+        if name == "workers":
+            value = checked_workers(value)
+        if name in SETTINGS and "settings" in self.__dict__:
+            self._set(name, value)
+        elif name in OUTPUTS and "parameters" in self.__dict__:
+            setattr(self.parameters, name, self._as_outputs(name, value))
+        elif name == "wv" and "wv" in self.__dict__:
+            self._replace_vectors(value)
+        elif name in MODEL:
+            raise AttributeError(f"setting {name} would change nothing; use {MODEL[name]}")
+        else:
+            super().__setattr__(name, value)
+
+    def _set(self, name: str, value: Any) -> None:
+        settings = replace(self.settings, **{name: value})
+        if name == "vector_size" and value != self.vector_size:
+            if self._is_built:
+                raise ValueError(
+                    f"the vectors have {self.vector_size} numbers each; vector_size={value} needs a new model"
+                )
+            self.__dict__["wv"] = WordVectors(value)
+        self.__dict__["settings"] = settings
+
+    def _as_outputs(self, name: str, value: Any) -> np.ndarray:
+        """``value`` as the rows of ``name``, in place of those that are there."""
+        rows = np.asarray(value, dtype=np.float32)
+        there = getattr(self.parameters, name)
+        expected = (len(self.vocabulary), self.vector_size) if there is None else (len(there), self.vector_size)
+        if rows.shape != expected:
+            raise ValueError(f"{name} must have the shape {list(expected)}, got {list(rows.shape)}")
+        return aligned(rows)
+
+    def _replace_vectors(self, vectors: Any) -> None:
+        """Take the place of ``wv``: vectors of this size, of all words that the model trains."""
+        if not isinstance(vectors, WordVectors):
+            raise TypeError(f"wv must be WordVectors (KeyedVectors), got {type(vectors).__name__}")
+        if vectors.vector_size != self.vector_size:
+            raise ValueError(f"wv must hold vectors of {self.vector_size} numbers, got {vectors.vector_size}")
+        if self._is_built:
+            self.vocabulary.following(vectors.index_to_key, vectors.counts)
+        self.__dict__["wv"] = vectors
+
+    def _share_table(self) -> None:
+        """Make the matrix of ``wv`` that of the parameters, whatever has been put into it since.
+
+        New keys become words of the vocabulary, with the count that they have in ``wv`` or 0.
+        """
+        if is_busy_elsewhere(self):
+            return  # that thread keeps them together
+        vocabulary, parameters, wv = self.vocabulary, self.parameters, self.wv
+        if wv.vector_size != self.vector_size:
+            raise ValueError(f"wv must hold vectors of {self.vector_size} numbers, got {wv.vector_size}")
+        if wv.index_to_key != vocabulary.index_to_key:
+            vocabulary, rows = vocabulary.following(wv.index_to_key, wv.counts)
+            parameters = parameters.rearranged(rows)
+        elif _same_memory(wv.vectors, parameters.syn0[:, : self.vector_size]):
+            return
+        self._install(vocabulary, Parameters(aligned(wv.vectors), parameters.syn1, parameters.syn1neg))
+
+    def _install(
+        self, vocabulary: Vocabulary, parameters: Parameters, anew: bool = False, counted: bool = False, **others: Any
+    ) -> None:
+        """Make these the model's, with ``wv`` as a view of them: words that it lacks are added behind its own.
+
+        After Ctrl-C the model has all of this or nothing.
+
+        Args:
+            anew: ``wv`` forgets what it has.
+            counted: it gets the counts of the vocabulary.
+            others: attributes that change with them.
+        """
+        wv = WordVectors(self.vector_size, device=self.wv._device) if anew else self.wv
+        new = len(vocabulary) - len(wv)
+        lock = wv.vectors_lockf
+        if new > 0 and len(lock) == len(wv) > 1:
+            lock = np.concatenate([lock, np.ones(new, dtype=np.float32)])
+        expandos = extended(wv.expandos, {}, len(wv), list(range(new)))
+        if counted:
+            expandos["count"] = vocabulary.counts.copy()
+        vectors = {
+            "index_to_key": list(vocabulary.index_to_key),
+            "key_to_index": dict(vocabulary.key_to_index),
+            "expandos": expandos,
+            "vectors_lockf": lock,
+            "_vectors": parameters.syn0[:, : self.vector_size],
+            "_lengths": None,
+            "_table": None,
+        }
+        change_together(
+            (self, {"vocabulary": vocabulary, "parameters": parameters} | others),
+            (self.wv, (vars(wv) if anew else {}) | vectors),
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without functions and callbacks, and with the table once: ``wv`` has it."""
+        if self._is_built:
+            self._share_table()
+        state = self.__dict__ | {
+            "progress": None,
+            "callbacks": (),
+            "trim_rule": None,
+            "_watchers": (),
+            "_trainer": None,
+            "_under_way": {},
+        }
+        parameters = state.pop("parameters", None)
+        if parameters is not None:
+            outputs = ((name, getattr(parameters, name)) for name in OUTPUTS)
+            state["outputs"] = {name: rows[:, : self.vector_size] for name, rows in outputs if rows is not None}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        outputs = state.pop("outputs", None)
+        self.__dict__.update(state)
+        if outputs is not None:
+            rows = [aligned(outputs[name]) if name in outputs else None for name in OUTPUTS]
+            self._install(self.vocabulary, Parameters(aligned(self.wv.vectors), *rows))
+
+    def __copy__(self) -> Any:
+        """A deep copy: two models that share a table would train each other's vectors."""
+        return copy.deepcopy(self)
+
+    def __str__(self) -> str:
+        words = len(self.vocabulary) if self._is_built else 0
+        return f"{type(self).__name__}<vocab={words}, vector_size={self.vector_size}, alpha={self.alpha}>"
+
+    __repr__ = __str__
+
+
+def _same_memory(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and one.strides == other.strides and one.ctypes.data == other.ctypes.data

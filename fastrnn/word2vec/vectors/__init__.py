@@ -1,0 +1,5 @@
+"""Word vectors: similarities, nearest neighbours, evaluation, and their files."""
+
+from fastrnn.word2vec.vectors.word_vectors import KeyedVectors, WordVectors
+
+__all__ = ["KeyedVectors", "WordVectors"]

@@ -1,0 +1,84 @@
+"""What is known of each key beside its vector: its count, and whatever else one sets. gensim calls them expandos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastrnn.word2vec.vectors.keys import Key
+from fastrnn.word2vec.vectors.table import VectorTable
+
+Columns = Mapping[str, np.ndarray]
+
+
+class Attributed(VectorTable):
+    """The methods of :class:`fastrnn.word2vec.WordVectors` for attributes of keys, which ``expandos`` holds."""
+
+    def get_vecattr(self, key: Key, attr: str) -> Any:
+        """An attribute of ``key``, as "count". Raises KeyError for a key or an attribute that is not there."""
+        if attr not in self.expandos:
+            known = ", ".join(map(repr, self.expandos)) or "none"
+            raise KeyError(f"Attribute {attr!r} is not known of these vectors' keys; known: {known}")
+        value = self.expandos[attr][self.get_index(key)]
+        return value.item() if isinstance(value, np.generic) else value
+
+    def set_vecattr(self, key: Key, attr: str, val: Any) -> None:
+        """Set an attribute of ``key``. A new attribute is 0 for all other keys, None if ``val`` is not a number.
+
+        Raises:
+            KeyError: ``key`` has no vector.
+            ValueError: the attribute holds numbers of a kind that cannot represent ``val``.
+        """
+        row = self.get_index(key)
+        if attr not in self.expandos:
+            self.expandos[attr] = _blank(_kind_of(np.asarray(val)), len(self))
+        column = self.expandos[attr]
+        if column.dtype.kind != "O":
+            converted(attr, np.array([val], dtype=object), column.dtype)
+        column[row] = val
+
+
+def columns_of(extras: Mapping[str, Sequence[Any] | np.ndarray] | None, count: int) -> Columns:
+    """Attributes of ``count`` keys as arrays. Raises ValueError where there are not as many values."""
+    columns = {}
+    for name, values in (extras or {}).items():
+        column = np.asarray(values)
+        if column.shape != (count,):
+            raise ValueError(f"Expected {count} values of {name!r}, one a key, got shape {list(column.shape)}")
+        columns[name] = converted(name, column, np.dtype(np.int64) if name == "count" else _kind_of(column))
+    return columns
+
+
+def converted(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values of an attribute as ``dtype``. Raises ValueError where that would change one of them."""
+    try:
+        result = values.astype(dtype)
+        same = (result == values) | (values != values)  # NaN stays NaN
+    except (TypeError, ValueError, OverflowError):
+        same = np.array(False)
+    if not np.all(same):
+        raise ValueError(f"Attribute {name!r} holds {dtype}, which cannot represent {values.tolist()}")
+    return result
+
+
+def extended(columns: Columns, more: Columns, rows: int, new: list[int]) -> dict[str, np.ndarray]:
+    """Columns of ``rows`` values with those that ``more`` has at the places ``new`` below, blank where it has none."""
+    result = {}
+    for name in dict.fromkeys([*columns, *more]):
+        dtype = (columns if name in columns else more)[name].dtype
+        above = columns[name] if name in columns else _blank(dtype, rows)
+        below = converted(name, more[name][new], dtype) if name in more else _blank(dtype, len(new))
+        result[name] = np.concatenate([above, below])
+    return result
+
+
+def _kind_of(values: np.ndarray) -> np.dtype:
+    """int64, float64 or bool for numbers, object for anything else."""
+    kinds: dict[str, Any] = {"b": bool, "i": np.int64, "u": np.int64, "f": np.float64}
+    return np.dtype(kinds.get(values.dtype.kind, object) if values.ndim < 2 else object)
+
+
+def _blank(dtype: np.dtype, rows: int) -> np.ndarray:
+    return np.full(rows, None, dtype=object) if dtype.kind == "O" else np.zeros(rows, dtype=dtype)

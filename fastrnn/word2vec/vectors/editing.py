@@ -1,0 +1,132 @@
+"""Vectors that are put in: new keys, other numbers for the old ones, a table of some keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastrnn.word2vec.vectors.attributes import Attributed, columns_of, converted, extended
+from fastrnn.word2vec.vectors.keys import Key, as_keys
+
+Self = TypeVar("Self", bound="Editable")
+
+
+class Editable(Attributed):
+    """The methods of :class:`fastrnn.word2vec.WordVectors` that change the table or make another of it."""
+
+    def add_vectors(
+        self,
+        keys: Key | Sequence[Key],
+        weights: np.ndarray,
+        extras: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
+        replace: bool = False,
+    ) -> None:
+        """Add keys (n) with their vectors (n, D), behind those that are here.
+
+        Args:
+            extras: attributes of the keys, as ``{"count": counts}``; where a key has none, it is 0 (or None).
+            replace: a key that is here gets this vector, written into the matrix that is here, and these attributes;
+                without, it keeps its own.
+
+        Raises:
+            ValueError: The vectors are not as many as the keys or not of this size, a key comes twice, or the
+                attributes do not fit. Then nothing is changed.
+            KeyError: An integer is no row of a table whose keys are strings.
+        """
+        keys = self._as_new_keys([keys] if isinstance(keys, (str, int, np.integer)) else keys)
+        rows = np.atleast_2d(np.asarray(weights, dtype=np.float32))
+        if rows.shape != (len(keys), self.vector_size) or len({*keys}) < len(keys):
+            raise ValueError(
+                f"Expected keys that differ and vectors of shape [keys, {self.vector_size}], got {len(keys)} keys, "
+                f"{len({*keys})} of them different, and shape {list(rows.shape)}"
+            )
+        columns = columns_of(extras, len(keys))
+        old = [place for place, key in enumerate(keys) if key in self.key_to_index]
+        new = [place for place, key in enumerate(keys) if key not in self.key_to_index]
+        expandos = extended(self.expandos, columns, len(self), new)
+        if replace and old:
+            at = [self.key_to_index[keys[place]] for place in old]
+            for name, column in columns.items():
+                expandos[name][at] = converted(name, column[old], expandos[name].dtype)
+            self.vectors[at] = rows[old]
+        self.expandos = expandos
+        if new:
+            if len(self.vectors_lockf) == len(self) > 1:
+                self.vectors_lockf = np.concatenate([self.vectors_lockf, np.ones(len(new), dtype=np.float32)])
+            self.key_to_index |= {keys[place]: len(self) + i for i, place in enumerate(new)}
+            self.index_to_key += [keys[place] for place in new]
+            self._integer_keys |= any(isinstance(keys[place], int) for place in new)
+            self.vectors = np.concatenate([self.vectors, rows[new]])
+        self.vectors_changed()
+
+    def _as_new_keys(self, keys: Sequence[Key]) -> list[Any]:
+        """Keys to add; where all that are here are strings, an integer stands for the key of a row."""
+        found: list[Any] = as_keys(keys)
+        if not len(self) or self._integer_keys:
+            return found
+        for place, key in enumerate(found):
+            if isinstance(key, int):
+                if not 0 <= key < len(self):
+                    raise KeyError(
+                        f"Integers stand for rows among keys that are strings, and {key} is none of the {len(self)} "
+                        f"rows; {str(key)!r} would be a new key"
+                    )
+                found[place] = self.index_to_key[key]
+        return found
+
+    def add_vector(self, key: Key, vector: np.ndarray) -> int:
+        """Add a key and its vector (D,), as :meth:`add_vectors`, which is quicker for many. Returns the key's row."""
+        self.add_vectors([key], vector)
+        return self.get_index(key)
+
+    def __setitem__(self, keys: Key | Sequence[Key], weights: np.ndarray) -> None:
+        """Give a key a vector (D,), or keys vectors (n, D), whether they are here or new."""
+        self.add_vectors(keys, weights, replace=True)
+
+    def unit_normalize_all(self) -> None:
+        """Bring all vectors to length 1, in the matrix that is here. Not for a model that goes on training."""
+        self.vectors[:] = self.get_normed_vectors()
+        self.vectors_changed()
+
+    def init_sims(self, replace: bool = False) -> None:
+        """gensim 3's preparation for similarities, which needs none; ``replace``: :meth:`unit_normalize_all`."""
+        if replace:
+            self.unit_normalize_all()
+
+    def sort_by_descending_frequency(self) -> None:
+        """Order the keys by their counts, the most frequent first; those of equal count keep their order.
+
+        Raises:
+            ValueError: These vectors have no counts.
+        """
+        if self.counts is None:
+            raise ValueError("These vectors have no counts to sort by; set them with vectors.counts = …")
+        order = np.argsort(-self.counts, kind="stable")
+        self.index_to_key[:] = [self.index_to_key[row] for row in order.tolist()]
+        self.key_to_index = {key: row for row, key in enumerate(self.index_to_key)}
+        self.expandos = {name: column[order] for name, column in self.expandos.items()}
+        if len(self.vectors_lockf) > 1:
+            self.vectors_lockf = self.vectors_lockf[order]
+        self.vectors = self.vectors[order]
+
+    def clear(self) -> None:
+        """Forget all keys, their vectors and attributes."""
+        self.__dict__.update(vars(type(self)(self.vector_size, device=self._device)))
+
+    def vectors_for_all(
+        self: Self, keys: Iterable[Key], allow_inference: bool = True, copy_vecattrs: bool = True
+    ) -> Self:
+        """The table of those of ``keys`` that have a vector, each once and in their order.
+
+        Args:
+            allow_inference: without effect: no vector can be inferred here.
+            copy_vecattrs: counts and other attributes go with them.
+        """
+        found = [key for key in dict.fromkeys(keys) if key in self.key_to_index]
+        rows = [self.key_to_index[key] for key in found]
+        some = type(self)(found, self.vectors[rows], device=self._device)
+        if copy_vecattrs:
+            some.expandos = {name: column[rows] for name, column in self.expandos.items()}
+        return some
