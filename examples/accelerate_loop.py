@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from fastrnn.train import evaluate
+from fastrnn.train import detached, evaluate, to_device
 from fastrnn.train.data import LanguageBatches, Vocabulary
-from fastrnn.train.distributed import columns
+from fastrnn.train.loop.distributed import columns
 from fastrnn.train.models import LanguageModel
-from fastrnn.train.placement import detached, to_device
 
 TEXT = "the cat sat on the mat and the dog sat on the cat . " * 200
 

@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")  # draws into a file; needs no display
 import matplotlib.pyplot as plt
 
-from fastrnn.train.flow_comparison import TITLES, compare, draw
+from fastrnn.train.flow import TITLES, compare, draw
 
 STEPS = 100
 SETTINGS = {

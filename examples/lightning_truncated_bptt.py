@@ -11,7 +11,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from fastrnn.train.placement import detached
+from fastrnn.train import detached
 
 
 class TruncatedBPTT(LightningModule):

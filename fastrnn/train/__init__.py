@@ -9,25 +9,40 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastrnn.train import data as data
     from fastrnn.train import models as models
-    from fastrnn.train.evaluation import evaluate
-    from fastrnn.train.flow import gradient_flow
-    from fastrnn.train.loop import fit
-    from fastrnn.train.result import Result
-    from fastrnn.train.saving import load, save
-    from fastrnn.train.step import Step
+    from fastrnn.train.flow.measure import gradient_flow
+    from fastrnn.train.loop.evaluation import evaluate
+    from fastrnn.train.loop.fit import fit
+    from fastrnn.train.loop.placement import detached, to_device
+    from fastrnn.train.loop.result import Result
+    from fastrnn.train.loop.step import Step
+    from fastrnn.train.saving.model_file import load, save
 
-__all__ = ["Result", "Step", "data", "evaluate", "fit", "gradient_flow", "load", "models", "save"]
+__all__ = [
+    "Result",
+    "Step",
+    "data",
+    "detached",
+    "evaluate",
+    "fit",
+    "gradient_flow",
+    "load",
+    "models",
+    "save",
+    "to_device",
+]
 
 # Where each name is; it is imported when it is first asked for.
 _MODULES = ("data", "models", "tasks")
 _HOMES = {
-    "Result": "result",
-    "Step": "step",
-    "evaluate": "evaluation",
-    "fit": "loop",
-    "gradient_flow": "flow",
-    "load": "saving",
-    "save": "saving",
+    "Result": "loop.result",
+    "Step": "loop.step",
+    "detached": "loop.placement",
+    "evaluate": "loop.evaluation",
+    "fit": "loop.fit",
+    "gradient_flow": "flow.measure",
+    "load": "saving.model_file",
+    "save": "saving.model_file",
+    "to_device": "loop.placement",
 }
 
 if not TYPE_CHECKING:  # a type checker would take any name for one of the package's

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from fastrnn.train.names import unknown
+from fastrnn.train._names import unknown
 
 
 class Schedule:

@@ -14,9 +14,9 @@ from torch import nn
 from fastrnn.train import models
 from fastrnn.train.data import Window
 from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.prediction import Predictor
 from fastrnn.train.models.recurrent import Recurrent
-from fastrnn.train.step import Step
 from fastrnn.train.tasks import task
 from fastrnn.train.tasks.settings import FitSettings, setting
 from fastrnn.train.tasks.task import Prepared

@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastrnn.train import Step, report
+from fastrnn.train import Step
 from fastrnn.train.data import Labelled, Window
+from fastrnn.train.saving import report
 
 
 class Counter(nn.Module):

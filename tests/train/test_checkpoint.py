@@ -13,8 +13,9 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from fastrnn.train import checkpoint, fit, load
-from fastrnn.train.tree import pack, unpack
+from fastrnn.train import fit, load
+from fastrnn.train.saving import checkpoint
+from fastrnn.train.saving.tree import pack, unpack
 from tests.train.small import Counter, quick, weights, windows
 
 

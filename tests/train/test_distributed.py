@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastrnn.train import checkpoint, fit
+from fastrnn.train import fit
 from fastrnn.train.data import Captioned, Labelled, Pairs, Tagged, Window
-from fastrnn.train.distributed import columns
+from fastrnn.train.loop.distributed import columns
+from fastrnn.train.saving import checkpoint
 from tests.train.small import Counter, quick, rows_of, squares, weights, windows, words
 
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fastrnn.train import Step, evaluate, fit, optimizers
+from fastrnn.train import Step, evaluate, fit
 from fastrnn.train.data import Labelled, Pairs, Window
-from fastrnn.train.placement import to_device
+from fastrnn.train.loop import optimizers
+from fastrnn.train.loop.placement import to_device
 from tests.train.small import Counter, quick, weights, windows
 
 

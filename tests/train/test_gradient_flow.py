@@ -13,8 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import fastrnn
 from fastrnn.train import Step, gradient_flow
 from fastrnn.train.data import Labelled, Vocabulary, Window
-from fastrnn.train.flow import stepwise
-from fastrnn.train.flow_comparison import compare, plot
+from fastrnn.train.flow.comparison import compare, plot
+from fastrnn.train.flow.measure import stepwise
 from fastrnn.train.models import Classifier, LanguageModel
 from fastrnn.train.models.initialization import cell_of, forget_bias, identity, orthogonal
 from fastrnn.train.models.recurrent import CELLS, Recurrent

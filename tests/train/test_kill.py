@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastrnn.train import checkpoint, fit
+from fastrnn.train import fit
+from fastrnn.train.saving import checkpoint
 from tests.train.small import Counter, quick, weights, windows
 
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from fastrnn.train import Result, fit, progress, report
+from fastrnn.train import Result, fit
+from fastrnn.train.loop import progress
+from fastrnn.train.saving import report
 from tests.train.small import Counter, windows
 
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from fastrnn.nn import LSTM
 from fastrnn.train.data.batch import Captioned
 from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.decoder import Context, Decoder
 from fastrnn.train.models.encoders import ENCODERS
 from fastrnn.train.models.prediction import predicting
-from fastrnn.train.step import Step
 
 BRIDGES = ("state", "repeat")
 

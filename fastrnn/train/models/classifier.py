@@ -15,12 +15,12 @@ from torch.nn.functional import cross_entropy
 
 from fastrnn.train.data.batch import Labelled
 from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.convolution import Convolution
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.pooling import POOLINGS, pooled
 from fastrnn.train.models.recurrent import Recurrent
 from fastrnn.train.models.word_input import given_vectors
-from fastrnn.train.step import Step
 
 
 class Classifier(nn.Module):

@@ -16,11 +16,11 @@ from torch.nn.functional import cross_entropy
 from fastrnn.functional import linear_cross_entropy
 from fastrnn.nn.base import each
 from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.attention import Attention
 from fastrnn.train.models.beam_search import beam_search
 from fastrnn.train.models.ragged import beyond
 from fastrnn.train.models.recurrent import Recurrent, State
-from fastrnn.train.step import Step
 
 NO_TARGET = -100  # cross-entropy's word for a place that does not count
 

@@ -16,11 +16,11 @@ from fastrnn.nn.base import each
 from fastrnn.train.data.batch import Pairs
 from fastrnn.train.data.collating import lengths, padded
 from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.decoder import Context, Decoder, Tokens
 from fastrnn.train.models.prediction import predicting
 from fastrnn.train.models.ragged import beyond, reversed_in_time
 from fastrnn.train.models.recurrent import Recurrent, State
-from fastrnn.train.step import Step
 
 BRIDGES = ("state", "repeat")
 

@@ -11,9 +11,9 @@ from torch.nn.functional import l1_loss, mse_loss
 
 from fastrnn.train.data.batch import Labelled
 from fastrnn.train.data.scaler import Scaler
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.recurrent import Recurrent
-from fastrnn.train.step import Step
 
 LOSSES = {"mse": mse_loss, "mae": l1_loss}
 BASES = ("last", "season", "none")

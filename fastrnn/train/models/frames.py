@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, pad
 
 from fastrnn.train.data.batch import Tagged
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.pooling import beyond
 from fastrnn.train.models.recurrent import Recurrent
-from fastrnn.train.step import Step
 
 KEYS = 88  # of a piano, from A0
 

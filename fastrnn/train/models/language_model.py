@@ -20,10 +20,10 @@ from fastrnn.functional import linear_cross_entropy
 from fastrnn.nn.base import each
 from fastrnn.train.data.batch import Window
 from fastrnn.train.data.vocabulary import Vocabulary
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.prediction import Predictor, predicting
 from fastrnn.train.models.recurrent import Recurrent, State, gate_rows, locked, three_rates
 from fastrnn.train.models.word_input import Embedding, given_vectors, identity_input
-from fastrnn.train.step import Step
 
 
 class LanguageModel(Predictor, torch.nn.Module):

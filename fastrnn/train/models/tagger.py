@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from fastrnn.train.data.batch import Tagged
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.chunks import chunk_f1
 from fastrnn.train.models.columns import Columns
 from fastrnn.train.models.crf import LinearChainCRF, bio_rules
@@ -20,7 +21,6 @@ from fastrnn.train.models.means import Means
 from fastrnn.train.models.pooling import beyond
 from fastrnn.train.models.recurrent import Recurrent
 from fastrnn.train.models.word_input import given_vectors
-from fastrnn.train.step import Step
 
 PADDING = -100  # where there is no tag
 

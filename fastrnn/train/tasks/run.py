@@ -14,10 +14,11 @@ import torch
 
 import fastrnn
 from fastrnn._saving import ENDING, write_text
-from fastrnn.train import evaluate, fit, load, report, save
-from fastrnn.train.distributed import device_of_process, world
-from fastrnn.train.folder import CHECKPOINT
-from fastrnn.train.report import CURVES
+from fastrnn.train import evaluate, fit, load, save
+from fastrnn.train.loop.distributed import device_of_process, world
+from fastrnn.train.saving import report
+from fastrnn.train.saving.folder import CHECKPOINT
+from fastrnn.train.saving.report import CURVES
 from fastrnn.train.tasks.config import assign, document, make_settings, read_config, read_toml
 from fastrnn.train.tasks.settings import TaskSettings
 from fastrnn.train.tasks.task import MODEL, REPORT, SETTINGS, Generation, Prepared, Task

@@ -10,7 +10,7 @@ from typing import Any
 from fastrnn.train.data.bucketed import Bucketed
 from fastrnn.train.data.made.numerals import numerals
 from fastrnn.train.data.readers import read_pairs
-from fastrnn.train.evaluation import evaluate as measure
+from fastrnn.train.loop.evaluation import evaluate as measure
 from fastrnn.train.models.encoder_decoder import EncoderDecoder
 from fastrnn.train.tasks import pairs
 from fastrnn.train.tasks.pairs import Pair, PairSettings

@@ -19,8 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DistributedSampler
 
 from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged, Window
-from fastrnn.train.evaluation import Loss
-from fastrnn.train.step import Step
+from fastrnn.train.loop.evaluation import Loss
+from fastrnn.train.loop.step import Step
 
 # Of each field of a batch: the dimension of its columns, and the field of the lengths to which its time is cut.
 _FIELDS: dict[type, dict[str, tuple[int, str | None]]] = {

@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import reference
 from fastrnn.nn.base import Layer, each
-from fastrnn.train.evaluation import Loss, checked, loss_of
+from fastrnn.train.loop.evaluation import Loss, checked, loss_of
 from fastrnn.train.models.initialization import cell_of, recurrent_layers
 
 KNOWN = (nn.RNN.forward, nn.GRU.forward, nn.LSTM.forward, Layer.forward)  # what reference.py computes
@@ -47,7 +47,7 @@ class GradientFlow:
         Returns:
             matplotlib's Figure.
         """
-        from fastrnn.train.flow_comparison import plot
+        from fastrnn.train.flow.comparison import plot
 
         return plot({"": self}, file)
 

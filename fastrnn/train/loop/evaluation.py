@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastrnn.train.placement import device_of, to_device
-from fastrnn.train.step import Step
+from fastrnn.train.loop.placement import device_of, to_device
+from fastrnn.train.loop.step import Step
 
 Loss = Callable[[Any, Any, Any], Step]
 

@@ -12,7 +12,7 @@ import torch
 
 from fastrnn._environment import processor
 from fastrnn._saving import write_figure, write_text
-from fastrnn.train.result import Result
+from fastrnn.train.loop.result import Result
 
 REPORT, CURVES = "report.md", "curves.png"
 

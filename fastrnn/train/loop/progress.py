@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any
 
-from fastrnn.train.evaluation import length
-from fastrnn.train.run import Run
+from fastrnn.train.loop.evaluation import length
+from fastrnn.train.loop.training import Training
 
 EVERY = 0.25  # seconds between two readings of the loss: on a GPU each makes the CPU wait
 
@@ -20,12 +20,12 @@ class Progress(AbstractContextManager["Progress"]):
     the first.
     """
 
-    def __init__(self, run: Run, epochs: int, *, shown: bool) -> None:
-        self.run = run
+    def __init__(self, training: Training, epochs: int, *, shown: bool) -> None:
+        self.training = training
         self.epochs = epochs
-        self.batches = length(run.data)
-        self.bar: Any = _bar() if shown and run.world.rank == 0 else None
-        self.words = callable(getattr(run.model, "perplexity", None))  # of a squared error there is no perplexity
+        self.batches = length(training.data)
+        self.bar: Any = _bar() if shown and training.world.rank == 0 else None
+        self.words = callable(getattr(training.model, "perplexity", None))  # of a squared error there is no perplexity
         self._last = monotonic()
         self._task: Any = None
 
@@ -45,16 +45,16 @@ class Progress(AbstractContextManager["Progress"]):
         if self.bar is None or monotonic() - self._last < EVERY:
             return
         self._last = monotonic()
-        self.run.tick()
-        speed = self.run.epoch_items / max(self.run.epoch_seconds, 1e-9)
-        share = self.run.epoch_items / self.run.world.size
-        loss = float(self.run.loss_sum) / max(1.0, share)
+        self.training.tick()
+        speed = self.training.epoch_items / max(self.training.epoch_seconds, 1e-9)
+        share = self.training.epoch_items / self.training.world.size
+        loss = float(self.training.loss_sum) / max(1.0, share)
         figures = f"{speed:,.0f} items/s  loss {loss:.3f}"
         if self.words and loss < 20:
             figures += f"  ppl {math.exp(loss):,.1f}"
         self.bar.update(
             self._task,
-            description=f"epoch {self.run.epoch + 1}/{self.epochs}",
+            description=f"epoch {self.training.epoch + 1}/{self.epochs}",
             completed=self._done(),
             figures=figures,
         )
@@ -65,7 +65,7 @@ class Progress(AbstractContextManager["Progress"]):
             self.bar.console.print(line(row), markup=False, highlight=False)
 
     def _done(self) -> int:
-        return self.run.epoch * (self.batches or 0) + self.run.batch
+        return self.training.epoch * (self.batches or 0) + self.training.batch
 
 
 def line(row: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ import platform
 import pytest
 import torch
 
-from fastrnn.train.allocator import memory_kept
+from fastrnn.train.loop.memory import memory_kept
 
 resource = pytest.importorskip("resource")
 

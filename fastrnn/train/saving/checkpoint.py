@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastrnn.train.evaluation import length
-from fastrnn.train.saving import contents, differing, safetensors, store, without_twins
-from fastrnn.train.tree import pack, unpack
+from fastrnn.train.loop.evaluation import length
+from fastrnn.train.saving.model_file import contents, differing, safetensors, store, without_twins
+from fastrnn.train.saving.tree import pack, unpack
 
 KIND = "fastrnn.train checkpoint 1"
 MAY_DIFFER = ("epochs", "patience", "monitor")  # of the settings: what a resumed training may be given anew

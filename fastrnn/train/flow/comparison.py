@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from fastrnn._saving import write_figure
 from fastrnn.train.data.batch import Labelled
-from fastrnn.train.flow import GradientFlow, gradient_flow
+from fastrnn.train.flow.measure import GradientFlow, gradient_flow
+from fastrnn.train.loop.step import Step
 from fastrnn.train.models.initialization import forget_bias as set_forget_bias
 from fastrnn.train.models.recurrent import Recurrent
-from fastrnn.train.step import Step
 
 TITLES = {
     "rnn_sigmoid": "sigmoid RNN",

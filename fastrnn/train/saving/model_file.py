@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fastrnn._saving import replacing
 from fastrnn.train import models
-from fastrnn.train.names import unknown
+from fastrnn.train._names import unknown
 
 KIND = "fastrnn.train model 1"
 MODEL = "model.safetensors"

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fastrnn.train import generators
-from fastrnn.train.averaging import Average
-from fastrnn.train.distributed import World
-from fastrnn.train.evaluation import batches_of
-from fastrnn.train.result import better
+from fastrnn.train.loop import random_state
+from fastrnn.train.loop.averaging import Average
+from fastrnn.train.loop.distributed import World
+from fastrnn.train.loop.evaluation import batches_of
+from fastrnn.train.loop.result import better
+from fastrnn.train.saving.tree import moved, owned
 from fastrnn.train.schedules import Schedule
-from fastrnn.train.tree import moved, owned
 
 LOOKS = 50  # on a GPU, steps between two looks at whether losses are finite: each makes the CPU wait for it
 
 
-class Run:
+class Training:
     """A training between two of its steps."""
 
     def __init__(
@@ -58,13 +58,13 @@ class Run:
         """The rest of the epoch, in groups of batches that make one step. None is read before its step."""
         if self.batch == 0:
             self.world.common_generators()
-            self._began = generators.read(self.data, self.device)
+            self._began = random_state.read(self.data, self.device)
         else:  # data that draws its order draws the same again
-            generators.write(self._began, self.data, self.device)
+            random_state.write(self._began, self.data, self.device)
         batches = batches_of(self.data, self.epoch, self.device)
         if self.batch > 0:
             next(islice(batches, self.batch - 1, None), None)
-            generators.write(self._now, self.data, self.device)
+            random_state.write(self._now, self.data, self.device)
         group: list[Any] = []
         for batch in batches:
             if self.batch == 0 and not group:
@@ -160,7 +160,7 @@ class Run:
             "loss_sum": float(self.loss_sum),
             "norm": owned(self.norm),
             "began": self._began,
-            "now": generators.read(self.data, self.device),
+            "now": random_state.read(self.data, self.device),
         }
         return {
             "counters": {name: getattr(self, name) for name in self.COUNTERS},
@@ -191,5 +191,5 @@ class Run:
         self.loss_sum.fill_(own["loss_sum"])
         self.norm = own["norm"].to(self.device)
         self._began, self._now = own["began"], own["now"]
-        generators.write(self._now, self.data, self.device)
+        random_state.write(self._now, self.data, self.device)
         self._clock = monotonic()

@@ -7,9 +7,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from fastrnn.train import checkpoint, logs, report, saving
-from fastrnn.train.result import Result
-from fastrnn.train.run import Run
+from fastrnn.train.loop.result import Result
+from fastrnn.train.loop.training import Training
+from fastrnn.train.saving import checkpoint, logs, model_file, report
 
 CHECKPOINT = "checkpoint.safetensors"
 
@@ -20,7 +20,7 @@ class Folder:
     def __init__(
         self,
         folder: str | PathLike[str] | None,
-        run: Run,
+        training: Training,
         settings: dict[str, Any],
         *,
         resume: bool,
@@ -28,23 +28,23 @@ class Folder:
         tensorboard: bool,
     ) -> None:
         self.path = None if folder is None else Path(folder)
-        self.run = run
+        self.training = training
         self.settings = settings
         self.every = every
-        self.writes = self.path is not None and run.world.rank == 0
-        self.data = checkpoint.fingerprint(run.data) if self.path is not None else {}
+        self.writes = self.path is not None and training.world.rank == 0
+        self.data = checkpoint.fingerprint(training.data) if self.path is not None else {}
         if self.path is not None:
-            saving.safetensors()  # an error before the training, not after
+            model_file.safetensors()  # an error before the training, not after
             self._begin(self.path, resume)
         self.board: logs.TensorBoard | None = None
         if tensorboard and self.path is None:
             raise ValueError("tensorboard=True needs a folder=")
         if tensorboard and self.writes and self.path is not None:
-            self.board = logs.TensorBoard(self.path / "tensorboard", run.step)
+            self.board = logs.TensorBoard(self.path / "tensorboard", training.step)
         self._last = monotonic()
 
     def _begin(self, folder: Path, resume: bool) -> None:
-        there = [name for name in (CHECKPOINT, saving.MODEL) if (folder / name).exists()]
+        there = [name for name in (CHECKPOINT, model_file.MODEL) if (folder / name).exists()]
         if there and not resume:
             raise FileExistsError(
                 f"{folder} holds a training already ({', '.join(there)}); "
@@ -54,19 +54,19 @@ class Folder:
             self._resume(folder / CHECKPOINT)
         elif there:
             raise FileNotFoundError(
-                f"{folder} has a {saving.MODEL} but no {CHECKPOINT} to resume from; use another folder"
+                f"{folder} has a {model_file.MODEL} but no {CHECKPOINT} to resume from; use another folder"
             )
         folder.mkdir(parents=True, exist_ok=True)
 
     def _resume(self, file: Path) -> None:
         state = checkpoint.load(file)
-        checkpoint.check(file, state, self.run.model, self.settings, self.data)
-        self.run.restore(state["run"])
+        checkpoint.check(file, state, self.training.model, self.settings, self.data)
+        self.training.restore(state["run"])
         if state["best_weights"]:
-            self.run.best_weights = state["best_weights"]
+            self.training.best_weights = state["best_weights"]
             self.best()  # an interrupted epoch may have taken its place
-        elif self.run.best:
-            self.run.best_weights = saving.contents(file.with_name(saving.MODEL), saving.KIND)[0]
+        elif self.training.best:
+            self.training.best_weights = model_file.contents(file.with_name(model_file.MODEL), model_file.KIND)[0]
 
     def due(self) -> bool:
         """Whether it is time for a checkpoint within the epoch."""
@@ -77,10 +77,10 @@ class Folder:
         if self.path is None:
             return
         state = {
-            "run": self.run.saved(),
+            "run": self.training.saved(),
             "settings": self.settings,
             "data": self.data,
-            "best_weights": self.run.best_weights if with_best else {},
+            "best_weights": self.training.best_weights if with_best else {},
         }
         if self.writes:
             checkpoint.save(self.path / CHECKPOINT, state)
@@ -89,7 +89,7 @@ class Folder:
     def best(self) -> None:
         """Save the best weights as the run's model."""
         if self.writes and self.path is not None:
-            saving.write(self.path / saving.MODEL, self.run.best_weights, self.run.model)
+            model_file.write(self.path / model_file.MODEL, self.training.best_weights, self.training.model)
 
     def log(self, history: list[dict[str, Any]]) -> None:
         """Write the epochs so far."""

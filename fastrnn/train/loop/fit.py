@@ -13,18 +13,19 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from fastrnn.train import distributed, optimizers, schedules
-from fastrnn.train.allocator import memory_kept
-from fastrnn.train.evaluation import Loss, carried, checked, evaluate, length, loss_of
-from fastrnn.train.folder import Folder
-from fastrnn.train.generators import seed_all
-from fastrnn.train.gradients import finish
-from fastrnn.train.interrupt import Interrupt
-from fastrnn.train.names import unknown
-from fastrnn.train.placement import detached, device_of
-from fastrnn.train.progress import Progress
-from fastrnn.train.result import Result
-from fastrnn.train.run import Run
+from fastrnn.train import schedules
+from fastrnn.train._names import unknown
+from fastrnn.train.loop import distributed, optimizers
+from fastrnn.train.loop.evaluation import Loss, carried, checked, evaluate, length, loss_of
+from fastrnn.train.loop.gradients import finish
+from fastrnn.train.loop.interrupt import Interrupt
+from fastrnn.train.loop.memory import memory_kept
+from fastrnn.train.loop.placement import detached, device_of
+from fastrnn.train.loop.progress import Progress
+from fastrnn.train.loop.random_state import seed_all
+from fastrnn.train.loop.result import Result
+from fastrnn.train.loop.training import Training
+from fastrnn.train.saving.folder import Folder
 from fastrnn.train.schedules import Schedule
 
 AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -125,71 +126,72 @@ def fit(
     batches = length(train)
     planned.begin(None if batches is None else math.ceil(batches / accumulate) * epochs)
     made = optimizers.make(optimizer, model.parameters(), lr, momentum, weight_decay)
-    run = Run(model, train, made, planned, autocast, world)
-    files = Folder(folder, run, settings, resume=resume, every=checkpoint_every, tensorboard=tensorboard)
+    training = Training(model, train, made, planned, autocast, world)
+    files = Folder(folder, training, settings, resume=resume, every=checkpoint_every, tensorboard=tensorboard)
     row: dict[str, Any] = {}
     stopped = ""
 
-    with files, memory_kept(), Interrupt() as interrupt, Progress(run, epochs, shown=progress) as bar:
-        while run.epoch < epochs and not (stopped or run.waited(patience)):
+    with files, memory_kept(), Interrupt() as interrupt, Progress(training, epochs, shown=progress) as bar:
+        while training.epoch < epochs and not (stopped or training.waited(patience)):
             model.train()
-            for group in run.groups(accumulate):
+            for group in training.groups(accumulate):
                 items = 0
                 share = world.share(group)
                 for number, (batch, counts) in enumerate(share, 1):
                     with world.waiting(number < len(share)):
                         with casting:
-                            step = checked(loss_function(model, batch, carried(run.state, batch, stateful)), stateful)
+                            step = loss_function(model, batch, carried(training.state, batch, stateful))
+                        step = checked(step, stateful)
                         weight = step.items * counts
-                        run.scaler.scale(step.loss * weight if joined else step.loss).backward()
-                    run.state = detached(step.state) if stateful else None
-                    run.loss_sum += step.loss.detach().double() * weight
+                        training.scaler.scale(step.loss * weight if joined else step.loss).backward()
+                    training.state = detached(step.state) if stateful else None
+                    training.loss_sum += step.loss.detach().double() * weight
                     items += weight
                 items, interrupted, due = map(int, world.sum(items, interrupt.requested, files.due()))
-                run.scaler.unscale_(run.optimizer)
-                run.norm = finish(run.parameters, items / world.size if joined else 1, clip)
-                if run.diverged():
+                training.scaler.unscale_(training.optimizer)
+                training.norm = finish(training.parameters, items / world.size if joined else 1, clip)
+                if training.diverged():
                     break
-                run.update(len(group), items)
+                training.update(len(group), items)
                 bar.step()
                 if interrupted:
                     stopped = "interrupted"
                     break
-                if due and not run.diverged(look=True):
+                if due and not training.diverged(look=True):
                     files.checkpoint()
 
-            if run.diverged(look=True):
+            if training.diverged(look=True):
                 stopped = "nan"
                 break
-            run.tick()
+            training.tick()
             if stopped:
                 files.checkpoint(with_best=True)  # before the evaluation, which may take long
-            with run.average.in_place():
+            with training.average.in_place():
                 figures = {} if valid is None else world.agree(evaluate(model, valid, loss=loss, stateful=stateful))
                 if figures and monitor not in figures:
                     files.checkpoint()  # the epoch is not to be trained again for a word
                     raise unknown("figure to monitor", monitor, figures)
-                row = run.row(figures) | ({"partial": True} if stopped else {})
-                if run.keep_if_best(row, monitor):
+                row = training.row(figures) | ({"partial": True} if stopped else {})
+                if training.keep_if_best(row, monitor):
                     files.best()
                 for callback in callbacks:
                     callback(model, row)
             bar.epoch(row)
-            files.log([*run.history, row])
+            files.log([*training.history, row])
             if not stopped:
-                run.next_epoch(row)
+                training.next_epoch(row)
                 files.checkpoint()
-                stopped = "interrupted" if world.sum(interrupt.requested)[0] and run.epoch < epochs else ""
+                stopped = "interrupted" if world.sum(interrupt.requested)[0] and training.epoch < epochs else ""
 
-    stopped = stopped or ("patience" if run.epoch < epochs else "epochs")
-    if stopped == "interrupted" and row not in run.history:
-        run.history.append(row)
-    reason = _reason(stopped, run)
+    stopped = stopped or ("patience" if training.epoch < epochs else "epochs")
+    if stopped == "interrupted" and row not in training.history:
+        training.history.append(row)
+    reason = _reason(stopped, training)
     if stopped == "nan":
         warnings.warn(f"Training stopped: {reason}. Try a lower lr, or clip.", RuntimeWarning, stacklevel=2)
-    if run.best_weights:
-        model.load_state_dict(run.best_weights)
-    result = Result(run.history, run.best, run.seconds, run.items, stopped, reason)
+    if training.best_weights:
+        model.load_state_dict(training.best_weights)
+    result = Result(training.history, training.best, training.seconds, training.items, stopped, reason)
     files.report(result)
     return result
 
@@ -205,15 +207,15 @@ def _check(settings: dict[str, Any], *, validated: bool) -> None:
         raise ValueError("the schedules plateau and ntasgd, and patience, need validation; pass valid=")
 
 
-def _reason(stopped: str, run: Run) -> str:
+def _reason(stopped: str, training: Training) -> str:
     """Why a training ended, in words."""
     if stopped == "nan":
-        what = "gradient" if run.loss_sum.isfinite() else "loss"
-        now = int(run.bad_step) == run.step + 1  # a GPU may have told it later
-        where = f": epoch {run.epoch + 1}, batch {run.batch + 1}" if now else ""
-        return f"the {what} is not finite at step {int(run.bad_step)}{where}"
+        what = "gradient" if training.loss_sum.isfinite() else "loss"
+        now = int(training.bad_step) == training.step + 1  # a GPU may have told it later
+        where = f": epoch {training.epoch + 1}, batch {training.batch + 1}" if now else ""
+        return f"the {what} is not finite at step {int(training.bad_step)}{where}"
     if stopped == "interrupted":
-        return f"interrupted after step {run.step}; pass resume=True to go on"
+        return f"interrupted after step {training.step}; pass resume=True to go on"
     if stopped == "patience":
-        return f"no better validation since epoch {run.best['epoch']}"
-    return f"all {run.epoch} epochs are done"
+        return f"no better validation since epoch {training.best['epoch']}"
+    return f"all {training.epoch} epochs are done"

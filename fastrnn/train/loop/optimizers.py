@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from fastrnn.train.names import unknown
+from fastrnn.train._names import unknown
 
 OPTIMIZERS = {
     "adam": torch.optim.Adam,
