@@ -6,19 +6,12 @@ from typing import Any
 
 import pytest
 
+from bench.pages import __main__ as pages
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
-GUIDE = sorted([*ROOT.glob("docs/guide/*.md"), *ROOT.glob("bench/recipes/*.md")])
-
-
-@pytest.fixture
-def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The program that renders the results."""
-    monkeypatch.syspath_prepend(ROOT / "bench")
-    import pages
-
-    return pages
+GUIDE = sorted([*ROOT.glob("docs/guide/*.md"), *ROOT.glob("bench/**/*.md")])
 
 
 def between_marks(text: str) -> dict[str, str]:
@@ -26,19 +19,19 @@ def between_marks(text: str) -> dict[str, str]:
     return {topic: content.rstrip("\n") for topic, content in blocks}
 
 
-def test_every_table_of_results_is_rendered_from_a_committed_file(pages: Any) -> None:
+def test_every_table_of_results_is_rendered_from_a_committed_file() -> None:
     expected = pages.blocks()
     for (page, topic), text in expected.items():
-        assert between_marks(page.read_text(encoding="utf-8"))[topic] == text, "type: python bench/pages.py"
+        assert between_marks(page.read_text(encoding="utf-8"))[topic] == text, "type: python -m bench.pages"
     for page in PAGES:
         for topic, content in between_marks(page.read_text(encoding="utf-8")).items():
             assert not content or (page, topic) in expected
 
 
-def test_the_picture_is_drawn_from_the_committed_results(pages: Any, tmp_path: Path) -> None:
+def test_the_picture_is_drawn_from_the_committed_results(tmp_path: Path) -> None:
     layers = pages.load("bench")
     digest = pages.front_page.digest(layers).encode()
-    assert digest in pages.PICTURE.read_bytes(), "type: python bench/pages.py"
+    assert digest in pages.PICTURE.read_bytes(), "type: python -m bench.pages"
     pages.front_page.draw(layers, tmp_path / "speed.png")
     assert digest in (tmp_path / "speed.png").read_bytes()
 

@@ -276,7 +276,8 @@ def writes(call):
 
 
 def test_nothing_is_written_in_another_way():
-    # encoding.py and bench/word2vec.py write into a temporary folder, memory.py into /proc; console.py asks if it could
+    # encoding.py and the suite word2vec.py write into a temporary folder, memory.py into /proc; console.py asks if it
+    # could
     allowed = {"_saving.py", "encoding.py", "memory.py", "word2vec.py", "console.py"}
     found = [
         f"{file.name}, line {node.lineno}"

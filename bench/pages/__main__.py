@@ -1,6 +1,6 @@
 """Puts the committed results into README.md and docs/benchmarks.md, and draws README's picture.
 
-    python bench/pages.py
+    python -m bench.pages
 
 Whoever commits new results names their file here and runs this; tests/test_pages.py compares pages and files.
 """
@@ -10,17 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import busy_neighbour
-import front_page
-import linear_cross_entropy
-import training
-import word2vec_table
-
+from bench.pages import front_page, word2vec_table
+from bench.suites import busy_neighbour, linear_cross_entropy, training
 from fastrnn._bench.table import markdown as bench_markdown
 from fastrnn._markdown import insert
 from fastrnn._verify.table import markdown as verify_markdown
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README, BENCHMARKS, PICTURE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "speed.png"
 RESULTS = {
     "verify": "2026-11-23-xeon-2.8ghz-verify.json",

@@ -1,6 +1,6 @@
 """Training steps of language models: fastrnn.train beside the same model, written with torch alone.
 
-    python bench/training.py --json training.json
+    python -m bench.suites.training --json training.json
 
 Both have an embedding, two LSTM layers and a softmax, train on the same windows of a text with the word frequencies of
 English (Zipf's law), carry the state over windows, clip the gradient and descend by SGD. The one is LanguageModel and
@@ -168,7 +168,7 @@ def main():
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--shapes", default="0,1", help=f"numbers of the shapes, of {len(SHAPES)}")
     options = parser.parse_args()
-    command = " ".join(["python", *sys.argv])
+    command = " ".join(["python -m bench.suites.training", *sys.argv[1:]])
     found = {"machine": machine() | {"threads": options.threads}, "command": command, "rows": []}
     context, pipes = get_context("spawn"), {}
     for name in CONTENDERS:

@@ -1,6 +1,6 @@
 """fastrnn.word2vec beside gensim and word2vec.c: the same file and parameters, in turns, each task in its own process.
 
-    python bench/word2vec.py CORPUS [--tasks TASKS] [--analogies questions-words.txt] [--json FILE]
+    python -m bench.suites.word2vec CORPUS [--tasks TASKS] [--analogies questions-words.txt] [--json FILE]
 
 CORPUS is a text file with words between blanks. gensim reads it in both of its ways; the faster one counts. Words per
 second are those of the corpus, before subsampling, over the time of training without the vocabulary. Accuracy takes
@@ -24,7 +24,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import word2vec_c
+from bench.peers import word2vec_c
 
 PARAMETERS: dict[str, Any] = {
     "vector_size": 100,
@@ -189,7 +189,7 @@ def main() -> None:
         # Asked for in another process: torch, loaded in this one, would count as the others' memory.
         "machine": {key: value for key, value in measured(machine).items() if not key.endswith("_kib")},
         "gensim": version("gensim"),
-        "command": shlex.join(["python", *sys.argv]),
+        "command": shlex.join(["python", "-m", "bench.suites.word2vec", *sys.argv[1:]]),
         "rows": rows,
     }
 

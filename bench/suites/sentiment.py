@@ -1,6 +1,6 @@
 """What word vectors are worth to an LSTM that has few labels: the polarity of sentences about films.
 
-    python bench/sentiment.py sentence_polarity.zip CORPUS [--json FILE]
+    python -m bench.suites.sentiment sentence_polarity.zip CORPUS [--json FILE]
 
 The first file is the sentence polarity dataset 1.0 (B. Pang and L. Lee, ACL 2005), CORPUS a text of words in small
 letters. Vectors are learned from the corpus and then from the training sentences, without their labels. The embedding
@@ -189,7 +189,11 @@ def main() -> None:
         rows = pool.starmap(run, [(job, vectors, pairs) for job in jobs], chunksize=1)
     print(table(rows))
     if options.json:
-        found = {"machine": machine(), "command": shlex.join(["python", *sys.argv]), "rows": rows}
+        found = {
+            "machine": machine(),
+            "command": shlex.join(["python", "-m", "bench.suites.sentiment", *sys.argv[1:]]),
+            "rows": rows,
+        }
         write_text(options.json, json.dumps(found, indent=1) + "\n")
 
 

@@ -1,6 +1,6 @@
-"""The results of bench/word2vec.py as Markdown.
+"""The results of bench/suites/word2vec.py as Markdown.
 
-    python bench/word2vec_table.py FILE.json [--into docs/benchmarks.md]
+    python -m bench.pages.word2vec_table FILE.json [--into docs/benchmarks.md]
 
 Times are medians of the turns; of gensim's two ways the faster one counts. `--into` puts the tables between the page's
 marks `word2vec`.

@@ -1,6 +1,6 @@
 """Layers beside other programs that want the processor, and with more threads than cores.
 
-    python bench/busy_neighbour.py --json busy.json
+    python -m bench.suites.busy_neighbour --json busy.json
 
 Beside 0, 1 and 2 busy processes every contender does the same work on one thread and on all cores, in turns. On twice
 as many threads, fastrnn is told that there are as many cores: so it is in a container that may use two cores of a large
@@ -109,7 +109,11 @@ def main():
     chosen = [WORKS[int(i)] for i in options.works.split(",")] if options.works else WORKS
     keys = [key for key in CONTENDERS if not (options.without_torch and key[0] == "torch")]
     contenders = {key: Contender(key[0], serve_on_more_cores if key[1] > CORES else None) for key in keys}
-    found = {"machine": machine(), "command": " ".join(["python", *sys.argv]), "rows": []}
+    found = {
+        "machine": machine(),
+        "command": " ".join(["python -m bench.suites.busy_neighbour", *sys.argv[1:]]),
+        "rows": [],
+    }
     for busy in map(int, options.busy.split(",")):
         for mode, cell, shape in chosen:
             works = {key: Work(mode, cell, key[1], Shape(*shape)) for key in keys}

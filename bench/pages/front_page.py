@@ -12,9 +12,9 @@ import matplotlib
 
 matplotlib.use("Agg")  # draws into files; needs no display
 import matplotlib.pyplot as plt
-import word2vec_table
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from bench.pages import word2vec_table
 from fastrnn import _markdown
 from fastrnn._bench.results import Row, summarise
 from fastrnn._bench.table import MODES

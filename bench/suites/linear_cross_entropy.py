@@ -1,6 +1,6 @@
 """The softmax loss of a vocabulary, forward and backward, against torch's: time in turns in one run, and peak memory.
 
-    python bench/linear_cross_entropy.py --json bench/results/NAME.json
+    python -m bench.suites.linear_cross_entropy --json bench/results/NAME.json
 
 A step computes the loss and the gradients of input and weight, in float32 on all cores. "linear, cross_entropy" are
 torch's two functions, the other two its linear_cross_entropy: as it is, and with LinearCrossEntropyOptions(), which
@@ -134,7 +134,11 @@ def main():
     if options.memory:
         print(growth(options.memory[0], tuple(map(int, options.memory[1:]))))
         return
-    found = {"machine": machine(), "command": " ".join(["python", *sys.argv]), "rows": []}
+    found = {
+        "machine": machine(),
+        "command": " ".join(["python -m bench.suites.linear_cross_entropy", *sys.argv[1:]]),
+        "rows": [],
+    }
     names = [name for name in CONTENDERS if not (options.without_chunks and "chunks" in name)]
     found["rows"] = [row(names, shape, options.rounds) for shape in SHAPES]
     print(markdown(found))
