@@ -19,10 +19,16 @@ def about(machine: dict[str, Any]) -> str:
     return f"{', '.join(head)}; {versions}."
 
 
-def pipes(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Returns a table, the first column to the left and the others to the right."""
-    rule = [":--", *["--:"] * (len(columns) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *lines))
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
+    """Returns a table. `align` has an l or r for each column; by default the first is left, the others right."""
+    align = align or "l".ljust(len(columns), "r")
+    rule = [{"l": ":--", "r": "--:"}[side] for side in align]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, rule, *rows))
+
+
+def cell(text: str) -> str:
+    """Returns a text that stands in one cell of a table: a bar would end the cell, a line break the row."""
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def marks(topic: str) -> tuple[str, str]:

@@ -54,7 +54,7 @@ def numbers(layers: dict[str, Any], words: dict[str, Any], verified: dict[str, A
         f"Layers, means over their sizes on {THREADS} threads: {_markdown.about(layers['machine'])} Word2Vec, enwiki8: "
         f"{machine['processor']}, {machine['cores']} cores, {machine['date']}, gensim {words['gensim']}."
     )
-    return f"{_markdown.pipes(['', 'against', 'fastrnn', ''], lines)}\n\n{about}"
+    return f"{_markdown.table(['', 'against', 'fastrnn', ''], lines)}\n\n{about}"
 
 
 def digest(layers: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ import matplotlib
 matplotlib.use("Agg")  # draws into files; needs no display
 import matplotlib.pyplot as plt
 
-from fastrnn._markdown import about, insert, pipes
+from fastrnn._markdown import about, insert, table
 from fastrnn._saving import replacing
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +55,8 @@ def markdown(found: list[dict[str, Any]]) -> str:
         minutes = f"{each['seconds'] / 60:{'.1f' if each['seconds'] >= 60 else '.2f'}}"
         minutes += " shared" if shared(each) else ""
         rows.append([each["recipe"], shown, published(each), goal(each, figure), epochs(each), minutes])
-    table = pipes(["recipe", "figure", "published", "goal", "epochs", "minutes"], rows)
-    return f"{table}\n\n{machines(found)}".rstrip()
+    columns = ["recipe", "figure", "published", "goal", "epochs", "minutes"]
+    return f"{table(columns, rows)}\n\n{machines(found)}".rstrip()
 
 
 def shared(result: dict[str, Any]) -> bool:

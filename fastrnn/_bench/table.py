@@ -29,9 +29,9 @@ def tables(results: dict[str, Any]) -> Iterator[Table]:
 def markdown(results: dict[str, Any]) -> str:
     """Returns the summary in full view and the other tables folded."""
     whole = summary(results)
-    parts = [_markdown.about(results["machine"]), _markdown.pipes(whole.columns, whole.lines)]
+    parts = [_markdown.about(results["machine"]), _markdown.table(whole.columns, whole.lines)]
     for title, columns, lines in sections(results):
-        parts.append(f"<details><summary>{title}</summary>\n\n{_markdown.pipes(columns, lines)}\n\n</details>")
+        parts.append(f"<details><summary>{title}</summary>\n\n{_markdown.table(columns, lines)}\n\n</details>")
     return "\n\n".join(parts)
 
 

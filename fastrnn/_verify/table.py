@@ -50,7 +50,7 @@ def markdown(results: dict[str, Any]) -> str:
         ]
         share = max(error["fastrnn"] / error["allowed"] for error in errors)
         lines.append([cell, dtype, str(len(found)), *largest, f"{share:.0%}" if share <= 1 else f"**{share:.0%}**"])
-    return f"{_markdown.about(results['machine'])}\n\n{_markdown.pipes(columns, lines)}"
+    return f"{_markdown.about(results['machine'])}\n\n{_markdown.table(columns, lines)}"
 
 
 def name(layer: dict[str, Any]) -> str:

@@ -85,7 +85,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) 
 @pytest.mark.parametrize(
     ("arguments", "messages"),
     [
-        (["--set", "hiden=3"], ["no setting 'hiden'", "Did you mean hidden?"]),
+        (["--set", "hiden=3"], ["unknown setting 'hiden'; did you mean 'hidden'?"]),
         (["--set", "hidden"], ["--set takes key=value"]),
         (["--set", "hidden=big"], ['hidden is a whole number; got "big"']),
         (["--config", "missing.toml"], ["missing.toml: No such file"]),

@@ -46,8 +46,8 @@ def test_a_nested_key_changes_one_entry() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("hiden=3", "there is no setting 'hiden'. Did you mean hidden? Settings: data, seed, cell, hidden, layers"),
-        ("zzz=3", "there is no setting 'zzz'. Settings: data, seed"),
+        ("hiden=3", "unknown setting 'hiden'; did you mean 'hidden'? There are: accumulate, autocast, batch"),
+        ("zzz=3", "unknown setting 'zzz'. There are: accumulate, autocast"),
         ("hidden=big", 'hidden is a whole number; got "big"'),
         ("hidden=2.5", "hidden is a whole number; got 2.5"),
         ("hidden=true", "hidden is a whole number; got true"),

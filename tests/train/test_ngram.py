@@ -343,7 +343,7 @@ class TestUse:
         vocabulary = Vocabulary(["a", "b"])
         with pytest.raises(ValueError, match="order must be 1 or more, got 0"):
             NGram(vocabulary, 0)
-        with pytest.raises(ValueError, match="Did you mean 'kneser-ney'"):
+        with pytest.raises(ValueError, match="unknown smoothing 'kneserney'; did you mean 'kneser-ney'"):
             NGram(vocabulary, 3, "kneserney")
         with pytest.raises(ValueError, match='k must be positive, got 0; for no smoothing, use smoothing="ml"'):
             NGram(vocabulary, 3, "add-k", k=0)

@@ -17,6 +17,7 @@ from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.loop.step import Step
 from fastrnn.train.models.decoder import Context, Decoder
 from fastrnn.train.models.encoders import ENCODERS
+from fastrnn.train.models.options import options_of
 from fastrnn.train.models.prediction import predicting
 
 BRIDGES = ("state", "repeat")
@@ -68,14 +69,7 @@ class Captioner(torch.nn.Module):
                 f"{type(encoder).__name__} has none. Type: encoder.output_size = …"
             )
         self.vocabulary, self.encoder, self.bridge = vocabulary, encoder, bridge
-        self.settings = {
-            "cell": cell,
-            "hidden": hidden,
-            "layers": layers,
-            "embedding": embedding,
-            "bridge": bridge,
-            "dropout": dropout,
-        }
+        self._options = options_of(Captioner, locals())
         self.decoder = Decoder(
             vocabulary,
             cell=cell,
@@ -138,13 +132,13 @@ class Captioner(torch.nn.Module):
         if ENCODERS.get(name) is not type(self.encoder):
             return None
         encoder = {"class": name, **self.encoder.config()}
-        return {"vocabulary": self.vocabulary.config(), "encoder": encoder, **self.settings}
+        return {"vocabulary": self.vocabulary.config(), "encoder": encoder, **self._options}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Captioner:
-        settings = dict(config)
-        vocabulary, encoder = Vocabulary.from_config(settings.pop("vocabulary")), dict(settings.pop("encoder"))
+        options = dict(config)
+        vocabulary, encoder = Vocabulary.from_config(options.pop("vocabulary")), dict(options.pop("encoder"))
         name = encoder.pop("class")
         if name not in ENCODERS:
             raise ValueError(f"Expected an encoder that is one of {', '.join(ENCODERS)}, got {name!r}")
-        return cls(vocabulary, ENCODERS[name](**encoder), **settings)
+        return cls(vocabulary, ENCODERS[name](**encoder), **options)

@@ -18,6 +18,7 @@ from fastrnn.train.data.collating import lengths, padded
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.loop.step import Step
 from fastrnn.train.models.decoder import Context, Decoder, Tokens
+from fastrnn.train.models.options import options_of
 from fastrnn.train.models.prediction import predicting
 from fastrnn.train.models.ragged import beyond, reversed_in_time
 from fastrnn.train.models.recurrent import Recurrent, State
@@ -78,17 +79,7 @@ class EncoderDecoder(torch.nn.Module):
                 f"type hidden={hidden + 1}"
             )
         self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
-        self.settings = {
-            "cell": cell,
-            "hidden": hidden,
-            "layers": layers,
-            "embedding": embedding,
-            "bidirectional": bidirectional,
-            "attention": attention,
-            "bridge": bridge,
-            "reverse": reverse,
-            "dropout": dropout,
-        }
+        self._options = options_of(EncoderDecoder, locals())
         self.bridge, self.reverse = bridge, reverse
         self.input = Tokens(len(source_vocabulary), embedding)
         self.encoder = Recurrent(
@@ -184,14 +175,14 @@ class EncoderDecoder(torch.nn.Module):
         return {
             "source_vocabulary": self.source_vocabulary.config(),
             "target_vocabulary": self.target_vocabulary.config(),
-            **self.settings,
+            **self._options,
         }
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> EncoderDecoder:
-        settings = dict(config)
-        vocabularies = [Vocabulary.from_config(settings.pop(f"{name}_vocabulary")) for name in ("source", "target")]
-        return cls(*vocabularies, **settings)
+        options = dict(config)
+        vocabularies = [Vocabulary.from_config(options.pop(f"{name}_vocabulary")) for name in ("source", "target")]
+        return cls(*vocabularies, **options)
 
 
 def _side_by_side(state: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, pad
 from fastrnn.train.data.batch import Tagged
 from fastrnn.train.loop.step import Step
 from fastrnn.train.models.means import Means
+from fastrnn.train.models.options import options_of
 from fastrnn.train.models.pooling import beyond
 from fastrnn.train.models.recurrent import Recurrent
 
@@ -44,13 +45,7 @@ class FrameModel(nn.Module):
     ):
         super().__init__()
         self.keys = keys
-        self._options = {
-            "cell": cell,
-            "hidden": hidden,
-            "layers": layers,
-            "dropout": dropout,
-            "input_dropout": input_dropout,
-        }
+        self._options = options_of(FrameModel, locals())
         self.input_dropout, self.dropout = nn.Dropout(input_dropout), nn.Dropout(dropout)
         self.recurrent = Recurrent(cell, keys, hidden, layers, dropout=dropout)
         self.output = nn.Linear(self.recurrent.output_size, keys)

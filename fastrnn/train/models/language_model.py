@@ -94,7 +94,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         embedding = embedding if rows is None else rows.size(1)
         self.vocabulary = vocabulary
         rates = three_rates(locked_dropout)
-        self._config = {
+        self._options = {
             "cell": cell,
             "embedding": embedding,
             "hidden": hidden,
@@ -187,7 +187,7 @@ class LanguageModel(Predictor, torch.nn.Module):
 
     def config(self) -> dict[str, Any]:
         """JSON that :meth:`from_config` makes a model of the same shape of."""
-        return {"vocabulary": self.vocabulary.config(), **self._config}
+        return {"vocabulary": self.vocabulary.config(), **self._options}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> LanguageModel:
@@ -195,7 +195,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         frozen = options.pop("frozen")  # the vectors are among the weights that will be loaded
         model = cls(Vocabulary.from_config(options.pop("vocabulary")), **options)
         model.embedding.weight.requires_grad_(not frozen)
-        model._config["frozen"] = frozen
+        model._options["frozen"] = frozen
         return model
 
     def _read(self, tokens: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:

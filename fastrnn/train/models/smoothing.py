@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastrnn.train._names import unknown
 from fastrnn.train.models.kneser_ney import Discounts, checked_discounts, kneser_ney
 from fastrnn.train.models.ngram_counts import ABSENT, Integers, NGramCounts
 from fastrnn.train.models.ngram_tables import Numbers, Tables, at
@@ -31,9 +31,7 @@ class Smoothing:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            near = get_close_matches(str(self.method), METHODS, n=1)
-            hint = f". Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"smoothing must be one of {', '.join(map(repr, METHODS))}, got {self.method!r}{hint}")
+            raise unknown("smoothing", self.method, METHODS)
         if not 0 < self.k < float("inf"):
             raise ValueError(f'k must be positive, got {self.k}; for no smoothing, use smoothing="ml"')
         weights = [0.5] * self.order if self.weights is None else list(map(float, self.weights))

@@ -18,6 +18,7 @@ from fastrnn.train.models.chunks import chunk_f1
 from fastrnn.train.models.columns import Columns
 from fastrnn.train.models.crf import LinearChainCRF, bio_rules
 from fastrnn.train.models.means import Means
+from fastrnn.train.models.options import options_of
 from fastrnn.train.models.pooling import beyond
 from fastrnn.train.models.recurrent import Recurrent
 from fastrnn.train.models.word_input import given_vectors
@@ -65,17 +66,7 @@ class Tagger(nn.Module):
         rows = None if vectors is None else given_vectors(first, vectors)
         embedding = embedding if rows is None else rows.size(1)
         self.columns, self.tags = columns, list(tags)
-        self._options = {
-            "cell": cell,
-            "hidden": hidden,
-            "layers": layers,
-            "bidirectional": bidirectional,
-            "embedding": embedding,
-            "column_embedding": column_embedding,
-            "dropout": dropout,
-            "word_dropout": word_dropout,
-            "crf": crf,
-        }
+        self._options = options_of(Tagger, locals(), without=("vectors",))
         if word_dropout and first.unknown is None:
             raise ValueError("word_dropout reads words as unknown, and the vocabulary has no unknown token")
         self.word_dropout = word_dropout

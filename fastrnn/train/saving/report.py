@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from fastrnn._environment import processor
+from fastrnn._markdown import cell
 from fastrnn._saving import write_figure, write_text
 from fastrnn.train.loop.result import Result
 
@@ -106,8 +107,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = f"{value:.5g}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+    return cell(f"{value:.5g}" if isinstance(value, float) else str(value))
 
 
 def _fenced(text: str) -> str:

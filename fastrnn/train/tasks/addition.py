@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastrnn.train.data.bucketed import Bucketed
+from fastrnn._markdown import table
 from fastrnn.train.data.made.sums import sums
 from fastrnn.train.data.readers import read_pairs
 from fastrnn.train.data.splitting import split
@@ -49,19 +49,16 @@ def prepare(settings: Settings) -> Prepared:
 def samples(model: EncoderDecoder, prepared: Prepared) -> str:
     """Held-out sums, and whether the model's answers are right."""
     rows = [
-        f"| {question.strip()} | {written.strip()} | {'right' if written == answer else f'wrong: {answer.strip()}'} |"
+        [question.strip(), written.strip(), "right" if written == answer else f"wrong: {answer.strip()}"]
         for question, answer, written in pairs.examples(model, prepared, 12)
     ]
-    return "\n".join(["| sum | the model's answer | |", "| --: | --: | :-- |", *rows])
+    return table(["sum", "the model's answer", ""], rows, align="rrl")
 
 
-def batches(settings: Settings, model: EncoderDecoder) -> Bucketed:
-    """All sums of a file."""
-    assert settings.data is not None
-    return pairs.batches(model, read_pairs(settings.data), settings)
+batches = pairs.batches
 
 
 def generate(model: EncoderDecoder, prompt: str | None, options: Generation) -> str:
     if prompt is None:
-        return f"{EXAMPLE} = {pairs.generate(model, EXAMPLE, options)}"
-    return pairs.generate(model, prompt, options)
+        return f"{EXAMPLE} = {pairs.answer(model, EXAMPLE, options)}"
+    return pairs.answer(model, prompt, options)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn._markdown import table
 from fastrnn.train.data.batch import Captioned
 from fastrnn.train.data.bucketed import Bucketed
 from fastrnn.train.data.made.digits import SIZE, Pictures, Strips, strips
@@ -45,20 +46,13 @@ class Settings(FitSettings):
 def prepare(settings: Settings) -> Prepared:
     train, valid, test = (
         strips(*pictures, count, digits=settings.digits, shortest=settings.shortest, seed=settings.seed)
-        for pictures, count in zip(_pictures(settings), _counts(settings), strict=True)
+        for pictures, count in zip(
+            _pictures(settings), (settings.count, settings.held_out, settings.held_out), strict=True
+        )
     )
     vocabulary = Vocabulary.build(map(english, range(10)), unknown=None, bos="<bos>", eos="<eos>")
     encoder = ConvolutionalEncoder(train.pictures.shape[1:], settings.channels, settings.features)
-    model = Captioner(
-        vocabulary,
-        encoder,
-        cell=settings.cell,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        embedding=settings.embedding,
-        bridge=settings.bridge,
-        dropout=settings.dropout,
-    )
+    model = Captioner(vocabulary, encoder, **settings.arguments_of(Captioner))
     return Prepared(
         model,
         _batches(model, train, settings, shuffle=True),
@@ -74,10 +68,10 @@ def samples(model: Captioner, prepared: Prepared) -> str:
     said = model.caption(np.stack([picture for picture, _ in items]))
     right = [model.vocabulary.decode(caption) for _, caption in items]
     rows = [
-        f"| {written} | {'right' if written == caption else f'wrong: {caption}'} |"
+        [written, "right" if written == caption else f"wrong: {caption}"]
         for written, caption in zip(said, right, strict=True)
     ]
-    return "\n".join(["| what the model says | |", "| :-- | :-- |", *rows])
+    return table(["what the model says", ""], rows, align="ll")
 
 
 def batches(settings: Settings, model: Captioner) -> Bucketed:
@@ -109,10 +103,6 @@ def _pictures(settings: Settings) -> Sequence[Pictures]:
     end = len(images) - max(1, len(images) // 12)  # of MNIST's 60,000, the last 5,000 are to validate on
     parts = ((images[:end], labels[:end]), (images[end:], labels[end:]), (found.test_images, found.test_labels))
     return [Pictures((part / 255).astype(np.float32), numbers.astype(np.int64)) for part, numbers in parts]
-
-
-def _counts(settings: Settings) -> tuple[int, int, int]:
-    return settings.count, settings.held_out, settings.held_out
 
 
 def _batches(model: Captioner, made: Strips, settings: Settings, shuffle: bool = False) -> Bucketed:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fastrnn._markdown import cell, table
 from fastrnn.train.data import readers
 from fastrnn.train.data.arrays import Arrays
 from fastrnn.train.data.batch import Labelled
@@ -19,6 +20,7 @@ from fastrnn.train.models.classifier import Classifier
 from fastrnn.train.models.pooling import POOLINGS
 from fastrnn.train.tasks.settings import FitSettings, setting
 from fastrnn.train.tasks.task import Generation, Prepared
+from fastrnn.train.tasks.vectors import word2vec
 
 Text = tuple[str, int]  # and its class
 EXAMPLE = "return the path of a temporary file that is deleted as soon as it is closed"
@@ -66,7 +68,8 @@ def prepare(settings: Settings) -> Prepared:
         return _pictures(settings)
     parts, classes = _texts(settings)
     vocabulary = Vocabulary.build([text for text, _ in parts.train], min_count=settings.min_count, pad="<pad>")
-    model = Classifier(vocabulary, classes, vectors=_vectors(settings, parts.train), **_options(settings))
+    vectors = word2vec(settings, [text.split() for text, _ in parts.train])
+    model = Classifier(vocabulary, classes, vectors=vectors, **_options(settings))
     return Prepared(
         model,
         _bucketed(settings, vocabulary, parts.train, shuffle=True),
@@ -83,7 +86,7 @@ def prepare(settings: Settings) -> Prepared:
 
 def samples(model: Classifier, prepared: Prepared) -> str:
     """Ten sequences of the test part, with their class and the one that the model finds most probable."""
-    rows: list[str] = []
+    rows: list[list[str]] = []
     for batch in prepared.test or prepared.valid or prepared.train:
         for row in range(min(len(batch.target), 10 - len(rows))):
             steps = batch.input[:, row] if batch.lengths is None else batch.input[: batch.lengths[row], row]
@@ -93,22 +96,21 @@ def samples(model: Classifier, prepared: Prepared) -> str:
                 text = " ".join(steps)
             found, chance = _classified(model, steps)[0]
             text = text if len(text) < 80 else f"{text[:77]}…"
-            rows.append(f"| {text.replace('|', '/')} | {model.classes[batch.target[row]]} | {found} | {chance:.2f} |")
+            rows.append([cell(text), model.classes[batch.target[row]], found, f"{chance:.2f}"])
         if len(rows) >= 10:
             break
-    return "\n".join(["| | class | found | probability |", "| :-- | :-- | :-- | --: |", *rows])
+    return table(["", "class", "found", "probability"], rows, align="lllr")
 
 
 def batches(settings: Settings, model: Classifier) -> Any:
     """What `fastrnn evaluate` measures: all of a CSV file, or MNIST's test part."""
-    if settings.data is None:
-        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+    data = settings.given_data()
     if not isinstance(model.inputs, Vocabulary):
-        found = readers.read_mnist(settings.data)
+        found = readers.read_mnist(data)
         return _arrays(settings, found.test_images, found.test_labels, shuffle=False)
-    texts, classes = _read(settings.data)
+    texts, classes = _read(data)
     if missing := set(classes) - set(model.classes):
-        raise ValueError(f"{settings.data} has classes that the model lacks: {', '.join(sorted(missing))}")
+        raise ValueError(f"{data} has classes that the model lacks: {', '.join(sorted(missing))}")
     own = [(text, model.classes.index(classes[label])) for text, label in texts]
     return _bucketed(settings, model.inputs, own, shuffle=False)
 
@@ -131,15 +133,18 @@ def _classified(model: Classifier, steps: Any) -> list[tuple[str, float]]:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    convolution: Mapping[str, int] | None = None
+    """The classifier's arguments. Pixels have no embedding and no words to drop."""
+    options = settings.arguments_of(Classifier)
     if settings.channels is not None:
-        convolution = {"channels": settings.channels, "kernel": settings.kernel, "stride": settings.stride}
-    names = ("cell", "hidden", "layers", "bidirectional", "pooling", "dense", "dropout")
-    return {**{name: getattr(settings, name) for name in names}, "convolution": convolution} | (
-        {}
-        if settings.data is not None and _is_mnist(Path(settings.data))
-        else {"embedding": settings.embedding, "word_dropout": settings.word_dropout, "frozen": settings.frozen}
-    )
+        options["convolution"] = {
+            "channels": settings.channels,
+            "kernel": settings.kernel,
+            "stride": settings.stride,
+        }
+    if settings.data is not None and _is_mnist(Path(settings.data)):
+        for name in ("embedding", "word_dropout", "frozen"):
+            del options[name]
+    return options
 
 
 def _texts(settings: Settings) -> tuple[Parts, list[str]]:
@@ -162,23 +167,6 @@ def _read(data: str) -> tuple[list[Text], list[str]]:
     return list(zip(table["text"].tolist(), map(classes.index, table["label"].tolist()), strict=True)), classes
 
 
-def _vectors(settings: Settings, train: Sequence[Text]) -> Any:
-    """Word vectors of the training text, without its labels."""
-    if not settings.word2vec:
-        return None
-    from fastrnn.word2vec import Word2Vec
-
-    return Word2Vec(
-        [text.split() for text, _ in train],
-        vector_size=settings.embedding,
-        sg=1,
-        min_count=settings.min_count,
-        epochs=settings.word2vec,
-        seed=settings.seed + 1,
-        workers=1,
-    )
-
-
 def _bucketed(settings: Settings, vocabulary: Vocabulary, texts: Sequence[Text], *, shuffle: bool) -> Bucketed:
     items = [(vocabulary.encode(text), label) for text, label in texts]
     return Bucketed(items, settings.batch, into=Labelled, pad=vocabulary.pad or 0, seed=settings.seed, shuffle=shuffle)
@@ -190,8 +178,7 @@ def _is_mnist(path: Path) -> bool:
 
 def _pictures(settings: Settings) -> Prepared:
     """The last twelfth of MNIST's training part validates: 5,000 pictures of 60,000."""
-    assert settings.data is not None
-    found = readers.read_mnist(settings.data)
+    found = readers.read_mnist(settings.given_data())
     held = max(1, len(found.train_labels) // 12)
     images, labels = found.train_images, found.train_labels
     return Prepared(

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from fastrnn.train._names import unknown
 from fastrnn.train.tasks.settings import TaskSettings
 
 if sys.version_info >= (3, 11):
@@ -113,18 +114,12 @@ def make_settings(of: type[S], values: Mapping[str, Any], where: str = "") -> S:
     found = {}
     for key, value in values.items():
         if key not in fields:
-            raise ValueError(where + unknown(key, list(fields)))
+            raise ValueError(f"{where}{unknown('setting', key, fields)}")
         try:
             found[key] = checked(value, hints[key], fields[key].metadata)
         except ValueError as error:
             raise ValueError(f"{where}{key} {error}; got {show(value)}") from None
     return of(**found)
-
-
-def unknown(key: str, names: Sequence[str]) -> str:
-    near = get_close_matches(key, names, n=1, cutoff=0.5)
-    hint = f"Did you mean {near[0]}? " if near else ""
-    return f"there is no setting {key!r}. {hint}Settings: {', '.join(names)}"
 
 
 def checked(value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastrnn._markdown import table
 from fastrnn.train.data.made.series import waves
 from fastrnn.train.data.readers import read_table
 from fastrnn.train.data.series import Series, Windows
@@ -54,16 +55,9 @@ def prepare(settings: Settings) -> Prepared:
         len(names),
         targets,
         settings.horizon,
-        cell=settings.cell,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        dropout=settings.dropout,
         loss=settings.error,
-        base=settings.base,
-        window=settings.window,
-        log=settings.log,
-        season=season,
         scaler=series.scaler,
+        **settings.arguments_of(Forecaster) | {"season": season},
     )
     return Prepared(
         model,
@@ -82,33 +76,32 @@ def samples(model: Forecaster, prepared: Prepared) -> str:
     """The errors beside those of forecasts that need no model, and the first forecast of the test part."""
     windows: Windows = prepared.test or prepared.valid or prepared.train
     found = model.evaluate(windows)
-    rows = [f"| the model | {found['mse']:.4f} | {found['mae']:.4f} |"]
-    rows.append(f"| the last value again | {found['repeat_last_mse']:.4f} | {found['repeat_last_mae']:.4f} |")
+    forecasts = {"the model": "", "the last value again": "repeat_last_"}
     if model.season is not None:
-        rows.append(f"| the last season again | {found['repeat_season_mse']:.4f} | {found['repeat_season_mae']:.4f} |")
-    table = [
-        "Of scaled values:",
-        "",
-        "| forecast | mean squared error | mean absolute error |",
-        "| :-- | --: | --: |",
-        *rows,
+        forecasts["the last season again"] = "repeat_season_"
+    errors = [
+        [name, f"{found[f'{prefix}mse']:.4f}", f"{found[f'{prefix}mae']:.4f}"] for name, prefix in forecasts.items()
     ]
     batch = next(iter(windows))
     first, came = model.in_units(model(batch.input[:, :1])), model.in_units(batch.target[:1])
     steps = [
-        f"| {step + 1} | {_numbers(first[0, step])} | {_numbers(came[0, step])} |"
-        for step in range(min(model.horizon, 8))
+        [str(step + 1), _numbers(first[0, step]), _numbers(came[0, step])] for step in range(min(model.horizon, 8))
     ]
-    return "\n".join([*table, "", "| step | forecast | what came |", "| --: | :-- | :-- |", *steps])
+    return "\n\n".join(
+        [
+            "Of scaled values:",
+            table(["forecast", "mean squared error", "mean absolute error"], errors),
+            table(["step", "forecast", "what came"], steps, align="rll"),
+        ]
+    )
 
 
 def batches(settings: Settings, model: Forecaster) -> Windows:
     """What `fastrnn evaluate` measures: all of a CSV file, scaled as the training part was."""
-    if settings.data is None:
-        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+    data = settings.given_data()
     values, names, targets = _values(settings)
     if (len(names), targets) != (model.features, model.targets):
-        raise ValueError(f"the model reads {model.features} columns; {settings.data} has {', '.join(names)}")
+        raise ValueError(f"the model reads {model.features} columns; {data} has {', '.join(names)}")
     scaled = values if model.scaler is None else model.scaler.transform(values)
     whole = Series(
         scaled,
@@ -141,9 +134,9 @@ def _values(settings: Settings) -> tuple[np.ndarray, list[str], list[int]]:
     if settings.data is None:
         values, names = waves(3000, seed=settings.seed), ["waves"]
     else:
-        table = read_table(settings.data)
-        names = list(settings.columns or [each for each in table.names if table[each].dtype.kind == "f"])
-        values = table.numbers(names)
+        read = read_table(settings.data)
+        names = list(settings.columns or [each for each in read.names if read[each].dtype.kind == "f"])
+        values = read.numbers(names)
     if settings.log:
         if (values <= 0).any():
             raise ValueError("log is for values above 0, and the series has others; leave it out")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from inspect import signature
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +54,7 @@ def read(data: str, shares: tuple[float, float, float], pieces: int = 1) -> Corp
 
 def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, **options: Any) -> Prepared:
     """The model and its windows. Of the test text, read as one, every token is predicted."""
-    taken = signature(LanguageModel).parameters
-    chosen = {each.name: getattr(settings, each.name) for each in fields(settings) if each.name in taken}
-    model = LanguageModel(vocabulary, **{**chosen, **options})
+    model = LanguageModel(vocabulary, **settings.arguments_of(LanguageModel) | options)
     train = vocabulary.encode(corpus.train)
     valid = None if corpus.valid is None else vocabulary.encode(corpus.valid)
     unit = vocabulary.tokenizer
@@ -83,13 +80,11 @@ def whole(vocabulary: Vocabulary, text: str, steps: int) -> LanguageBatches:
 
 def batches(settings: LanguageSettings, model: LanguageModel) -> LanguageBatches:
     """What `fastrnn evaluate` measures: all of a file, or the test text of a folder."""
-    return whole(model.vocabulary, text_to_evaluate(settings.data), settings.steps * settings.batch)
+    return whole(model.vocabulary, text_to_evaluate(settings.given_data()), settings.steps * settings.batch)
 
 
-def text_to_evaluate(data: str | None) -> str:
+def text_to_evaluate(data: str) -> str:
     """All of a file, or the test text of a folder."""
-    if data is None:
-        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
     path = Path(data)
     corpus = read(data, (1.0, 0.0, 0.0))
     return (corpus.test if path.is_dir() or path.suffix == ".zip" else corpus.train) or ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from fastrnn._markdown import cell, table
 from fastrnn.train.data.made.documentation import documentation_words
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.prediction import Predictor
@@ -49,12 +50,10 @@ def samples(model: Predictor, prepared: Prepared) -> str:
     """What comes after a few words, and three sentences that begin with them."""
     known = all(word in model.vocabulary for word in model.vocabulary.split(PROMPT))
     prompt = PROMPT if known else model.vocabulary.tokens[2]
-    rows = [f"| {token} | {probability:.3f} |" for token, probability in model.next(prompt, top=5)]
+    rows = [[cell(token), f"{probability:.3f}"] for token, probability in model.next(prompt, top=5)]
     sentences = model.complete(prompt, n=3, length=40, temperature=0.7, seed=0)
-    table = "\n".join(["| next | probability |", "| :-- | --: |", *rows])
-    return f"After “{prompt}”:\n\n{table}\n\n" + "\n\n".join(
-        "> " + sentence.replace("\n", "\n> ") for sentence in sentences
-    )
+    quoted = ["> " + sentence.replace("\n", "\n> ") for sentence in sentences]
+    return "\n\n".join([f"After “{prompt}”:", table(["next", "probability"], rows), *quoted])
 
 
 batches = language.batches

@@ -45,13 +45,7 @@ class Settings(FitSettings):
 
 def prepare(settings: Settings) -> Prepared:
     parts = _parts(settings)
-    model = FrameModel(
-        cell=settings.cell,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        dropout=settings.dropout,
-        input_dropout=settings.input_dropout,
-    )
+    model = FrameModel(**settings.arguments_of(FrameModel))
     about = {"pieces to train, validate and test": ", ".join(f"{len(part):,}" for part in parts)}
     if settings.data is None:
         about["least loss that the rule of the test pieces allows"] = f"{_limit(settings):.3f} nats a frame"
@@ -72,9 +66,7 @@ def samples(model: FrameModel, prepared: Prepared) -> str:
 
 def batches(settings: Settings, model: FrameModel) -> Bucketed:
     """What `fastrnn evaluate` measures: the test part of a .mat file, or all of a folder of MIDI files."""
-    if settings.data is None:
-        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
-    path = Path(settings.data)
+    path = Path(settings.given_data())
     pieces = _midi_files(path, settings.step) if path.is_dir() else read_piano_rolls(path).test
     return _bucketed(settings, pieces, None, shuffle=False)
 

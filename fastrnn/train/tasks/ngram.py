@@ -70,7 +70,7 @@ def count(prepared: Prepared, settings: Settings) -> None:
 
 def batches(settings: Settings, model: NGram) -> LanguageBatches:
     """What `fastrnn evaluate` measures: all of a file, or the test text of a folder."""
-    return language.whole(model.vocabulary, language.text_to_evaluate(settings.data), STEPS)
+    return language.whole(model.vocabulary, language.text_to_evaluate(settings.given_data()), STEPS)
 
 
 def samples(model: NGram, prepared: Prepared) -> str:

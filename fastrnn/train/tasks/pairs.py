@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fastrnn.train.data.batch import Pairs
 from fastrnn.train.data.bucketed import Bucketed
+from fastrnn.train.data.readers import read_pairs
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.encoder_decoder import EncoderDecoder
 from fastrnn.train.tasks.settings import FitSettings, setting
@@ -43,29 +44,22 @@ def prepare(
         raise ValueError(f"Two pairs at least are held out, one to validate and one to test on, got {len(held_out)}")
     source = Vocabulary.build(sources, tokenizer=tokenizer, unknown=unknown)
     target = Vocabulary.build(targets, tokenizer=tokenizer, unknown=unknown, bos="<bos>", eos="<eos>")
-    model = EncoderDecoder(
-        source,
-        target,
-        cell=settings.cell,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        embedding=settings.embedding,
-        bidirectional=settings.bidirectional,
-        attention=settings.attention,
-        bridge=settings.bridge,
-        reverse=settings.reverse,
-        dropout=settings.dropout,
-    )
+    model = EncoderDecoder(source, target, **settings.arguments_of(EncoderDecoder))
     return Prepared(
         model,
-        batches(model, train, settings, shuffle=True),
-        batches(model, held_out[0::2], settings),
-        batches(model, held_out[1::2], settings),
+        bucketed(model, train, settings, shuffle=True),
+        bucketed(model, held_out[0::2], settings),
+        bucketed(model, held_out[1::2], settings),
         about={"pairs to train on": f"{len(train):,}", "held out": f"{len(held_out):,}, half of them to test on"},
     )
 
 
-def batches(model: EncoderDecoder, pairs: Sequence[Pair], settings: PairSettings, shuffle: bool = False) -> Bucketed:
+def batches(settings: PairSettings, model: EncoderDecoder) -> Bucketed:
+    """What `fastrnn evaluate` measures: all pairs of a file."""
+    return bucketed(model, read_pairs(settings.given_data()), settings)
+
+
+def bucketed(model: EncoderDecoder, pairs: Sequence[Pair], settings: PairSettings, shuffle: bool = False) -> Bucketed:
     """Texts as batches of ids."""
     source, target = model.source_vocabulary, model.target_vocabulary
     items = [(source.encode(read), target.encode(written, ends=True)) for read, written in pairs]
@@ -81,6 +75,6 @@ def examples(model: EncoderDecoder, prepared: Prepared, count: int) -> list[tupl
     return list(zip(sources, targets, model.translate(sources), strict=True))
 
 
-def generate(model: EncoderDecoder, prompt: str, options: Generation) -> str:
-    """The model's answer."""
+def answer(model: EncoderDecoder, prompt: str, options: Generation) -> str:
+    """What the model writes for a prompt."""
     return model.translate(prompt, beam=options.beam, length=options.length)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
 import time
 from dataclasses import dataclass
@@ -150,7 +149,7 @@ def run(
         if folder is not None and is_first():
             save(made.model, folder / MODEL)
     else:
-        options = fit_options(settings) | dict(prepared.fit)
+        options = settings.arguments_of(fit) | dict(prepared.fit)
         where: dict[str, Any] = {"folder": folder, "resume": resume, "device": device, "progress": progress}
         try:
             made.result = fit(prepared.model, prepared.train, prepared.valid, **where, **options)
@@ -192,12 +191,6 @@ def located(settings: Any) -> Any:
 def prepare(task: Task, settings: Any) -> Prepared:
     torch.manual_seed(settings.seed)
     return task.prepare(settings)
-
-
-def fit_options(settings: TaskSettings) -> dict[str, Any]:
-    """The settings that are arguments of fit."""
-    names = inspect.signature(fit).parameters
-    return {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings) if each.name in names}
 
 
 def measure(task: Task, model: Any, prepared: Prepared) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import Field, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from inspect import signature
 from typing import Any
 
 CELLS = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu", "rnn_sigmoid")
@@ -27,10 +28,22 @@ class TaskSettings:
     data: str | None = setting(None, "File or folder to train on; by default what every machine has or makes.")
     seed: int = setting(0, "Seed of weights, order and dropout.", least=0)
 
+    def given_data(self) -> str:
+        """The data, for what works on the user's own alone; raises ValueError if there are none."""
+        if self.data is None:
+            raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+        return self.data
+
+    def arguments_of(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """The settings that have the name of a keyword argument of a function or class: they are that argument."""
+        taken = {each.name for each in signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY}
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name in taken}
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings(TaskSettings):
-    """A recurrent model and how to train it: what is named as an argument of :func:`fastrnn.train.fit` goes there."""
+    """A recurrent model and how to train it: a setting that has the name of an argument of
+    :func:`fastrnn.train.fit` or of the model is that argument."""
 
     cell: str = setting("lstm", "The recurrent cell.", choices=CELLS)
     hidden: int = setting(128, "Hidden units of each layer.", least=1)

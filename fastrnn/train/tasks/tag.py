@@ -17,6 +17,7 @@ from fastrnn.train.models.columns import Columns
 from fastrnn.train.models.tagger import Tagger
 from fastrnn.train.tasks.settings import FitSettings, setting
 from fastrnn.train.tasks.task import Generation, Prepared
+from fastrnn.train.tasks.vectors import word2vec
 
 Sentence = tuple[Sequence[str], ...]  # its columns, the tags last
 EXAMPLE = "for type in cache.get(name, default=type): match(type)"
@@ -57,20 +58,8 @@ def prepare(settings: Settings) -> Prepared:
     names, (train, valid, test) = _parts(settings)
     columns = Columns.build([each[:-1] for each in train], names, settings.spelling, settings.min_count)
     tags = sorted({tag for part in (train, valid, test) for *_, own in part for tag in own})
-    model = Tagger(
-        columns,
-        tags,
-        cell=settings.cell,
-        hidden=settings.hidden,
-        layers=settings.layers,
-        bidirectional=settings.bidirectional,
-        embedding=settings.embedding,
-        column_embedding=settings.column_embedding,
-        dropout=settings.dropout,
-        word_dropout=settings.word_dropout,
-        vectors=_vectors(settings, train),
-        crf=settings.crf,
-    )
+    vectors = word2vec(settings, [each[0] for each in train])
+    model = Tagger(columns, tags, vectors=vectors, **settings.arguments_of(Tagger))
     return Prepared(
         model,
         _bucketed(settings, model, train, shuffle=True),
@@ -107,11 +96,10 @@ def samples(model: Tagger, prepared: Prepared) -> str:
 
 def batches(settings: Settings, model: Tagger) -> Bucketed:
     """What `fastrnn evaluate` measures: all of a file, or CoNLL-2000's test part."""
-    if settings.data is None:
-        raise ValueError("Expected data to evaluate on, got none; type --data FILE")
-    sentences = _conll(settings.data)[1] if _is_conll(settings.data) else _sentences(settings)
+    data = settings.given_data()
+    sentences = _conll(data)[1] if _is_conll(data) else _sentences(settings)
     if missing := {tag for *_, own in sentences for tag in own} - set(model.tags):
-        raise ValueError(f"{settings.data} has tags that the model lacks: {', '.join(sorted(missing))}")
+        raise ValueError(f"{data} has tags that the model lacks: {', '.join(sorted(missing))}")
     return _bucketed(settings, model, sentences, shuffle=False)
 
 
@@ -148,30 +136,13 @@ def _conll(data: str) -> tuple[list[Sentence], list[Sentence]]:
 
 
 def _sentences(settings: Settings) -> list[Sentence]:
-    assert settings.data is not None
-    return [tuple(each) for each in read_columns(settings.data, len(settings.columns) + 1)]
+    return [tuple(each) for each in read_columns(settings.given_data(), len(settings.columns) + 1)]
 
 
 def _bucketed(settings: Settings, model: Tagger, sentences: Sequence[Sentence], *, shuffle: bool) -> Bucketed:
     ids = {tag: i for i, tag in enumerate(model.tags)}
     items = [(model.columns.encode(each[:-1]), [ids[tag] for tag in each[-1]]) for each in sentences]
     return Bucketed(items, settings.batch, into=Tagged, columns=True, seed=settings.seed, shuffle=shuffle)
-
-
-def _vectors(settings: Settings, train: Sequence[Sentence]) -> Any:
-    if not settings.word2vec:
-        return None
-    from fastrnn.word2vec import Word2Vec
-
-    return Word2Vec(
-        [list(each[0]) for each in train],
-        vector_size=settings.embedding,
-        sg=1,
-        min_count=settings.min_count,
-        epochs=settings.word2vec,
-        seed=settings.seed + 1,
-        workers=1,
-    )
 
 
 def _most_frequent(train: Sequence[Sentence], test: Sequence[Sentence]) -> float:

@@ -29,11 +29,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from fastrnn.train._names import unknown
 from fastrnn.train.tasks.settings import TaskSettings
 
 SETTINGS, MODEL, REPORT = "settings.toml", "model.safetensors", "report.md"  # of a run's folder
@@ -97,9 +97,7 @@ class Task:
     def find(cls, name: str) -> Task:
         """The task of that name; raises ValueError with the names there are."""
         if name not in TASKS:
-            near = get_close_matches(name, TASKS, n=1)
-            hint = f"Did you mean {near[0]}? " if near else ""
-            raise ValueError(f"there is no task {name!r}. {hint}Tasks: {', '.join(TASKS)}")
+            raise unknown("task", name, TASKS)
         return cls.of(name, vars(import_module(f"fastrnn.train.tasks.{name}")))
 
     @classmethod

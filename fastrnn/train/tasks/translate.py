@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fastrnn.train.data.bucketed import Bucketed
+from fastrnn._markdown import cell, table
 from fastrnn.train.data.made.numerals import numerals
 from fastrnn.train.data.readers import read_pairs
 from fastrnn.train.loop.evaluation import evaluate as measure
@@ -72,23 +72,16 @@ def evaluate(model: EncoderDecoder, prepared: Prepared) -> dict[str, float]:
 def samples(model: EncoderDecoder, prepared: Prepared) -> str:
     """Held-out sentences, what the model makes of them, and the translation beside it."""
     rows = [
-        f"| {_cell(source)} | {_cell(written)} | {'the same' if written == target else _cell(target)} |"
+        [cell(source), cell(written), "the same" if written == target else cell(target)]
         for source, target, written in pairs.examples(model, prepared, 12)
     ]
-    return "\n".join(["| sentence | the model's translation | reference |", "| :-- | :-- | :-- |", *rows])
+    return table(["sentence", "the model's translation", "reference"], rows, align="lll")
 
 
-def batches(settings: Settings, model: EncoderDecoder) -> Bucketed:
-    """All pairs of a file."""
-    assert settings.data is not None
-    return pairs.batches(model, read_pairs(settings.data), settings)
+batches = pairs.batches
 
 
 def generate(model: EncoderDecoder, prompt: str | None, options: Generation) -> str:
     if prompt is None:
         raise ValueError("A translation needs a sentence. Type: --prompt SENTENCE")
-    return pairs.generate(model, prompt, options)
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return pairs.answer(model, prompt, options)
