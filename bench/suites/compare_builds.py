@@ -47,7 +47,7 @@ class Build:
     """A process that computes with the fastrnn of one folder."""
 
     def __init__(self, folder: Path) -> None:
-        if not list(folder.glob("fastrnn/**/_C.*")):
+        if not list(folder.glob("fastrnn/**/_C.*.so")):
             raise SystemExit(
                 f"{folder} has no built extension. Type: cd {folder} && python setup.py build_ext --inplace"
             )

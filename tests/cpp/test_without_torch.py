@@ -1,0 +1,162 @@
+"""The kernels need no torch: no header of it is included outside csrc/torch, and a plain program computes layers.
+
+The program, layer.cpp, is compiled with csrc/cpu and nothing else. On every instruction set of this machine its numbers
+are compared with the equations of fastrnn.reference in float64.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import struct
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy
+import pytest
+import torch
+
+import fastrnn
+from fastrnn import reference
+
+HERE = Path(__file__).parent
+CSRC = HERE.parents[1] / "csrc"
+CXX = os.environ.get("CXX", "g++")
+SETS = ["generic", "avx2", "avx512"]
+SETS = SETS[: SETS.index(fastrnn.info()["instruction_set"]) + 1]
+
+# The equations, and the gates in each weight.
+CELLS = {
+    "rnn_tanh": (lambda *operands: reference.rnn(torch.tanh, *operands), 1),
+    "rnn_relu": (lambda *operands: reference.rnn(torch.relu, *operands), 1),
+    "rnn_sigmoid": (lambda *operands: reference.rnn(torch.sigmoid, *operands), 1),
+    "gru": (reference.gru, 3),
+    "gru_reset_before": (reference.gru_reset_before, 3),
+    "lstm": (reference.lstm, 4),
+}
+
+# Lengths of the rows, I, H, projection. By rows of the batch and by hidden units; several checkpoints; single steps.
+SHAPES = [
+    ([7, 7, 4, 1, 1], 6, 5, 0),
+    ([40] * 9, 3, 24, 0),
+    ([11, 9, 2], 9, 130, 0),
+    ([1], 20, 33, 0),
+    ([12, 3], 5, 17, 6),
+]
+TOLERANCES = {"float64": 1e-12, "float32": 3e-6}  # relative to the largest number of each result
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory):
+    """layer.cpp, with the kernels of every instruction set. Unoptimised: the compiler takes a fifth of the time."""
+    if not shutil.which(CXX):
+        pytest.skip(f"there is no C++ compiler {CXX}")
+    folder = tmp_path_factory.mktemp("without_torch")
+    sources = [HERE / "layer.cpp", *sorted(CSRC.glob("cpu/*.cpp"))]
+
+    def compiled(source):
+        command = [CXX, "-std=c++20", "-O0", "-fopenmp", "-c", source, "-o", folder / f"{source.stem}.o"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return command[-1]
+
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compiled, sources))
+    path = folder / "layer"
+    subprocess.run([CXX, "-fopenmp", *objects, "-o", path], check=True)
+    cells = subprocess.run([path, "cells"], check=True, capture_output=True, text=True).stdout.split()
+    return SimpleNamespace(path=path, cells=cells)
+
+
+def _run(program, isa, cell, dtype, threads, reverse, recompute, lengths, sizes, arrays):
+    """The program's results by name, flat."""
+    head = (program.cells.index(cell), dtype.itemsize, reverse, threads, lengths[0], len(lengths), *sizes, recompute)
+    given = struct.pack(f"={len(head) + len(lengths)}q", *head, *lengths)
+    for name, array in arrays.items():
+        numbers = array.detach().numpy().astype(dtype)
+        given += struct.pack("=8sq", name.ljust(8).encode(), numbers.size) + numbers.tobytes()
+    done = subprocess.run(
+        [program.path], input=given, capture_output=True, env=os.environ | {"FASTRNN_ISA": isa}, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    found, rest = {}, done.stdout
+    while rest:
+        name, count = struct.unpack_from("=8sq", rest)
+        found[name.decode().strip()] = numpy.frombuffer(rest, dtype, count, 16)
+        rest = rest[16 + count * dtype.itemsize :]
+    return found
+
+
+def _operands(cell, lengths, inputs, hidden, projection, biases, states):
+    """What a layer is given, and the gradients that come back to it, as leaves in float64."""
+    generator = torch.Generator().manual_seed(len(lengths) * hidden)
+
+    def numbers(*shape):
+        return (torch.rand(shape, generator=generator, dtype=torch.float64) - 0.5) * 2 / hidden**0.5
+
+    gates, output, batch = CELLS[cell][1], projection or hidden, len(lengths)
+    shapes = {"x": (sum(lengths), inputs), "w_ih": (gates * hidden, inputs), "w_hh": (gates * hidden, output)}
+    shapes |= {"b_ih": (gates * hidden,), "b_hh": (gates * hidden,)} if biases else {}
+    shapes |= {"w_hr": (projection, hidden)} if projection else {}
+    shapes |= {"h0": (batch, output), "c0": (batch, hidden)} if states else {}
+    shapes |= {"dy": (sum(lengths), output), "dhn": (batch, output), "dcn": (batch, hidden)}
+    if cell != "lstm":
+        shapes = {name: shape for name, shape in shapes.items() if name not in ("c0", "dcn")}
+    return {name: numbers(*shape).requires_grad_(not name.startswith("d")) for name, shape in shapes.items()}
+
+
+def _expected(cell, lengths, hidden, reverse, operands):
+    """The same by the equations, step by step."""
+    active = [sum(t < length for length in lengths) for t in range(lengths[0])]
+    steps = operands["x"].split(active)
+    weights = [operands.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
+    weights += [operands["w_hr"]] if "w_hr" in operands else []
+    zeros = torch.zeros(len(lengths), weights[1].shape[1], dtype=torch.float64)
+    states = [operands.get("h0", zeros)]
+    if cell == "lstm":
+        states.append(operands.get("c0", torch.zeros(len(lengths), hidden, dtype=torch.float64)))
+    y = [zeros] * len(steps)
+    for t in reversed(range(len(steps))) if reverse else range(len(steps)):
+        n = active[t]
+        new = CELLS[cell][0](steps[t], *(state[:n] for state in states), *weights)
+        new = new if isinstance(new, tuple) else (new,)
+        states = [torch.cat([a, b[n:]]) for a, b in zip(new, states, strict=True)]
+        y[t] = new[0]
+    found = {"y": torch.cat(y), "hn": states[0]} | ({"cn": states[1]} if len(states) == 2 else {})
+    leaves = {name: t for name, t in operands.items() if t.requires_grad}
+    incoming = [operands["d" + name] for name in found]
+    grads = torch.autograd.grad(list(found.values()), list(leaves.values()), incoming)
+    return found | {"d" + name: grad for name, grad in zip(leaves, grads, strict=True)}
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_layer(program, cell):
+    cases = [(shape, options) for i, shape in enumerate(SHAPES) for options in (i % 4, (i + 1) % 4)]
+    for n, ((lengths, inputs, hidden, projection), options) in enumerate(cases):
+        if projection and cell != "lstm":
+            continue
+        reverse, recompute, biases, states = options & 1, options >> 1, options < 3, n % 3
+        operands = _operands(cell, lengths, inputs, hidden, projection, biases, states)
+        expected = _expected(cell, lengths, hidden, reverse, operands)
+        sizes, threads = (inputs, hidden, projection), 1 + n % 3
+        for isa, (dtype, tolerance) in itertools.product(SETS, TOLERANCES.items()):
+            found = _run(program, isa, cell, numpy.dtype(dtype), threads, reverse, recompute, lengths, sizes, operands)
+            assert expected.keys() <= found.keys()
+            for name, value in expected.items():
+                value = value.detach().numpy().ravel()
+                error = abs(found[name] - value).max() / max(1, abs(value).max())
+                assert error <= tolerance, f"{name} of {lengths} {sizes}, options {options}, {isa}, {dtype}: {error}"
+
+
+@pytest.mark.parametrize("folder", ["cells", "sequence", "cpu", "loss", "word2vec"])
+def test_no_header_of_torch(folder):
+    files = [path for path in CSRC.glob(f"{folder}/**/*") if path.suffix in (".h", ".cpp", ".cu")]
+    assert files
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        for header in re.findall(r'^\s*#\s*include\s*[<"](.*?)[>"]', text, re.MULTILINE):
+            assert not re.match(r"(ATen|c10|torch|caffe2|pybind11/.*torch)/", header), f"{path} includes {header}"
+            assert "../torch" not in header, f"{path} includes {header}"
+        assert not re.search(r"\b(at|c10|torch)::", text), f"{path} names something of torch's"
