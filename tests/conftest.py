@@ -43,6 +43,15 @@ def _fixed_seed() -> None:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """For small work, at which torch's own threads only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The device of the command line, where from now on whatever tests.twins makes is.
 

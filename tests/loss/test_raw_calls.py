@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastrnn import ops
-from tests.test_linear_cross_entropy import F32, F64, exact, problem
+from tests.support.cross_entropy import F32, F64, exact, problem
 
 RIGHT = {
     "input": torch.linspace(-1, 1, 12).reshape(4, 3),
