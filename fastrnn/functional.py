@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fastrnn._core.backend import sequence, step
+from fastrnn._core.call import Call
+from fastrnn._core.operators import has_projection
 from fastrnn.losses import linear_cross_entropy
 
 __all__ = ["gru", "gru_cell", "linear_cross_entropy", "lstm", "lstm_cell", "rnn", "rnn_cell"]
@@ -56,7 +58,7 @@ def rnn(
 
     The equation is that of :func:`fastrnn.reference.rnn`.
     """
-    return sequence(  # type: ignore[return-value]
+    call = Call.of(
         _rnn_name(nonlinearity),
         input,
         hx,
@@ -70,6 +72,7 @@ def rnn(
         batch_first=batch_first,
         recompute=recompute,
     )
+    return sequence(call)
 
 
 def gru(
@@ -92,7 +95,7 @@ def gru(
     ``reset_after`` is torch's form (:func:`fastrnn.reference.gru`); False that of Cho et al., 2014
     (:func:`fastrnn.reference.gru_reset_before`).
     """
-    return sequence(  # type: ignore[return-value]
+    call = Call.of(
         "gru" if reset_after else "gru_reset_before",
         input,
         hx,
@@ -106,6 +109,7 @@ def gru(
         batch_first=batch_first,
         recompute=recompute,
     )
+    return sequence(call)
 
 
 def lstm(
@@ -128,7 +132,7 @@ def lstm(
     makes it a projected LSTM: outputs and h then have P features, c still H. The equations are those of
     :func:`fastrnn.reference.lstm`.
     """
-    return sequence(  # type: ignore[return-value]
+    call = Call.of(
         "lstm",
         input,
         hx,
@@ -136,12 +140,14 @@ def lstm(
         batch_sizes=batch_sizes,
         num_layers=num_layers,
         biases=biases,
+        projected=has_projection(weights, num_layers * (2 if bidirectional else 1), biases),
         dropout=dropout,
         training=training,
         bidirectional=bidirectional,
         batch_first=batch_first,
         recompute=recompute,
     )
+    return sequence(call)
 
 
 def rnn_cell(
@@ -160,7 +166,7 @@ def rnn_cell(
         ValueError: unknown nonlinearity, or one bias without the other.
         RuntimeError: sizes, dtypes or devices that do not fit.
     """
-    return step(_rnn_name(nonlinearity), input, hx, _weights(w_ih, w_hh, b_ih, b_hh))  # type: ignore[return-value]
+    return step(_rnn_name(nonlinearity), input, hx, _weights(w_ih, w_hh, b_ih, b_hh))
 
 
 def gru_cell(
@@ -175,7 +181,7 @@ def gru_cell(
 ) -> Tensor:
     """One step of :func:`gru`: input (B, I), hx (B, H) or None for zeros; returns h' (B, H). Errors as rnn_cell."""
     cell = "gru" if reset_after else "gru_reset_before"
-    return step(cell, input, hx, _weights(w_ih, w_hh, b_ih, b_hh))  # type: ignore[return-value]
+    return step(cell, input, hx, _weights(w_ih, w_hh, b_ih, b_hh))
 
 
 def lstm_cell(
@@ -190,7 +196,7 @@ def lstm_cell(
 
     Errors as :func:`rnn_cell`.
     """
-    return step("lstm", input, hx, _weights(w_ih, w_hh, b_ih, b_hh))  # type: ignore[return-value]
+    return step("lstm", input, hx, _weights(w_ih, w_hh, b_ih, b_hh))
 
 
 def _rnn_name(nonlinearity: str) -> str:

@@ -8,6 +8,7 @@ arguments, for torch's errors.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +17,9 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import has_torch_function_variadic
 
-from fastrnn._core import operators
+from fastrnn._core import loss_operators as operators
 from fastrnn._core.batching import under_autograds_vmap
+from fastrnn._core.loss_operators import LossCall
 from fastrnn._core.tracing import exports_to_onnx
 
 _NARROW = (torch.bfloat16, torch.float16)
@@ -65,36 +67,28 @@ def linear_cross_entropy(
     With "mean" and "sum" the gradients are computed in the forward pass, three matrix products in all, and kept; with
     "none" the backward pass computes the logits again. See docs/adr/0021.
     """
-    arguments: dict[str, Any] = {
-        "linear_bias": linear_bias,
-        "weight": weight,
-        "reduction": reduction,
-        "ignore_index": ignore_index,
-        "label_smoothing": label_smoothing,
-    }
-    tensors = (input, linear_weight, target, linear_bias, weight)
-    if has_torch_function_variadic(*tensors):
-        return _by_torch(input, linear_weight, target, options=options, **arguments)
-    _check(input, linear_weight, target, linear_bias, ignore_index)
-    if not _kernels_serve(*tensors, reduction, ignore_index, label_smoothing):
-        return _by_torch(input, linear_weight, target, options=options, **arguments)
+    index = _IGNORED if ignore_index is None else ignore_index
+    call = LossCall(input, linear_weight, target, linear_bias, weight, reduction, index, label_smoothing)
+    by_torch = partial(_by_torch, call, ignore_index, options)
+    if has_torch_function_variadic(*call.tensors()):
+        return by_torch()
+    _check(call, given_index=ignore_index is not None)
+    if not _kernels_serve(call):
+        return by_torch()
+    call = call._replace(label_smoothing=float(label_smoothing))
     if torch.is_autocast_enabled("cpu") and input.dtype != torch.float64:
-        input = input.float()
-        linear_bias = None if linear_bias is None else linear_bias.float()
-        weight = None if weight is None else weight.float()
+        bias, weight = (None if t is None else t.float() for t in (linear_bias, weight))
+        call = call._replace(input=input.float(), linear_bias=bias, weight=weight)
     batched = input.dim() == 2
     if not batched:
-        input, target = input.unsqueeze(0), target.unsqueeze(0)
-    index = _IGNORED if ignore_index is None else ignore_index
-    fixed = (reduction, index, float(label_smoothing), [False] * 3)
-    loss = operators.linear_cross_entropy(input, linear_weight, target, linear_bias, weight, *fixed)[0]
+        call = call._replace(input=call.input.unsqueeze(0), target=target.unsqueeze(0))
+    loss = operators.forward(*call, [False] * 3)[0]
     return loss.squeeze(0) if reduction == "none" and not batched else loss
 
 
-def _check(
-    input: Tensor, linear_weight: Tensor, target: Tensor, linear_bias: Tensor | None, ignore_index: int | None
-) -> None:
+def _check(call: LossCall, given_index: bool) -> None:
     """What torch's function checks itself before it calls cross_entropy, in its words."""
+    input, linear_weight, linear_bias = call.variables()
     if input.dim() not in (1, 2):
         raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
     if linear_weight.dim() < 2:
@@ -112,22 +106,14 @@ def _check(
             f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires batched input, "
             f"(N, {features}), got unbatched input with shape {tuple(input.shape)}"
         )
-    if target.shape == (*input.shape[:-1], classes, *inner) and ignore_index is not None:
+    if call.target.shape == (*input.shape[:-1], classes, *inner) and given_index:
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
 
 
-def _kernels_serve(
-    input: Tensor,
-    linear_weight: Tensor,
-    target: Tensor,
-    linear_bias: Tensor | None,
-    weight: Tensor | None,
-    reduction: Any,
-    ignore_index: Any,
-    label_smoothing: Any,
-) -> bool:
+def _kernels_serve(call: LossCall) -> bool:
     """Whether the kernels compute what torch's function does with these arguments, to which errors belong."""
-    numbers = [t for t in (input, linear_weight, linear_bias, weight) if t is not None]
+    input, linear_weight, target, weight = call.input, call.linear_weight, call.target, call.weight
+    numbers = [t for t in (*call.variables(), weight) if t is not None]
     if not all(t.is_cpu and t.layout == torch.strided for t in (*numbers, target)):
         return False
     dtypes = {t.dtype for t in numbers}
@@ -142,39 +128,27 @@ def _kernels_serve(
             return False
     if input.numel() == 0 or linear_weight.numel() == 0:
         return False
-    if reduction not in _REDUCTIONS or type(ignore_index) not in (int, type(None)) or not 0 <= label_smoothing <= 1:
+    if call.reduction not in _REDUCTIONS or type(call.ignore_index) is not int or not 0 <= call.label_smoothing <= 1:
         return False
     if forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
         return False
     return not torch.jit.is_tracing() and not exports_to_onnx()
 
 
-def _by_torch(
-    input: Tensor,
-    linear_weight: Tensor,
-    target: Tensor,
-    *,
-    linear_bias: Tensor | None,
-    weight: Tensor | None,
-    reduction: str,
-    ignore_index: int | None,
-    label_smoothing: float,
-    options: Any = None,
-) -> Tensor:
-    if hasattr(functional, "linear_cross_entropy"):
-        return functional.linear_cross_entropy(
-            input,
-            linear_weight,
-            target,
-            linear_bias=linear_bias,
-            weight=weight,
-            reduction=reduction,
-            ignore_index=ignore_index,
-            label_smoothing=label_smoothing,
-            options=options,
-        )
-    index = _IGNORED if ignore_index is None else ignore_index
-    return reference(input, linear_weight, target, linear_bias, weight, reduction, index, label_smoothing)
+def _by_torch(call: LossCall, ignore_index: int | None, options: Any) -> Tensor:
+    if not hasattr(functional, "linear_cross_entropy"):
+        return reference(*call)
+    return functional.linear_cross_entropy(
+        call.input,
+        call.linear_weight,
+        call.target,
+        linear_bias=call.linear_bias,
+        weight=call.weight,
+        reduction=call.reduction,
+        ignore_index=ignore_index,
+        label_smoothing=call.label_smoothing,
+        options=options,
+    )
 
 
 def reference(
@@ -238,7 +212,7 @@ def _backward_under_vmap(size: int, dims: Any, *arguments: Any) -> tuple[list, l
         pairs = zip(arguments, dims, strict=True)
         return [a.select(dim, i) if isinstance(dim, int) else a for a, dim in pairs]
 
-    results = [operators.linear_cross_entropy_backward(*entry(i)) for i in range(size)]
+    results = [operators.backward(*entry(i)) for i in range(size)]
     stacked = [torch.stack(tensors) for tensors in zip(*results, strict=True)]
     return stacked, [0] * len(stacked)
 

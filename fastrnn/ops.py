@@ -5,10 +5,11 @@ registers the operators ``torch.ops.fastrnn.*`` with the shapes that they return
 of :mod:`fastrnn.functional`.
 """
 
+from fastrnn._core import flops as _flops  # noqa: F401, which registers the formulas
+from fastrnn._core.loss_operators import backward as linear_cross_entropy_backward
+from fastrnn._core.loss_operators import forward as linear_cross_entropy
 from fastrnn._core.operators import backward as backward
 from fastrnn._core.operators import forward as forward
 from fastrnn._core.operators import infer as infer
-from fastrnn._core.operators import linear_cross_entropy as linear_cross_entropy
-from fastrnn._core.operators import linear_cross_entropy_backward as linear_cross_entropy_backward
 
 __all__ = ["backward", "forward", "infer", "linear_cross_entropy", "linear_cross_entropy_backward"]

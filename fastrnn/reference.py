@@ -11,6 +11,8 @@ x w^T + b.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, relu, sigmoid, tanh
@@ -70,22 +72,28 @@ def lstm(
     return (h if w_hr is None else linear(h, w_hr)), c
 
 
+class Cell(NamedTuple):
+    """A cell of the table: ``step(x, h, w_ih, ...)``, or ``step(x, h, c, w_ih, ...)`` of one that carries a state c."""
+
+    step: Callable
+    gates: int  # blocks of H rows in w_ih
+    carries_c: bool = False
+
+
+CELLS = {
+    "rnn_tanh": Cell(partial(rnn, tanh), 1),
+    "rnn_relu": Cell(partial(rnn, relu), 1),
+    "rnn_sigmoid": Cell(partial(rnn, sigmoid), 1),
+    "gru": Cell(gru, 3),
+    "gru_reset_before": Cell(gru_reset_before, 3),
+    "lstm": Cell(lstm, 4, carries_c=True),
+}
+
+
 def step(cell: str, x: Tensor, h: Tensor, c: Tensor | None, w: Sequence) -> tuple[Tensor, Tensor | None]:
     """One step of any cell: ``w`` is w_ih, w_hh, b_ih, b_hh and, for a projected LSTM, w_hr."""
-    match cell:
-        case "rnn_tanh":
-            return rnn(tanh, x, h, *w), None
-        case "rnn_relu":
-            return rnn(relu, x, h, *w), None
-        case "rnn_sigmoid":
-            return rnn(sigmoid, x, h, *w), None
-        case "gru":
-            return gru(x, h, *w), None
-        case "gru_reset_before":
-            return gru_reset_before(x, h, *w), None
-        case "lstm":
-            return lstm(x, h, c, *w)  # type: ignore[arg-type]
-    raise ValueError(f"unknown cell {cell!r}")
+    kind = _named(cell)
+    return kind.step(x, h, c, *w) if kind.carries_c else (kind.step(x, h, *w), None)
 
 
 def layer(
@@ -98,6 +106,8 @@ def layer(
     biases: bool,
     bidirectional: bool,
     batch_first: bool,
+    *,
+    projected: bool | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer, all its directions, over a whole sequence.
 
@@ -105,44 +115,61 @@ def layer(
     P = H, or the size of the projection.
 
     Args:
-        cell: "rnn_tanh", "rnn_relu", "rnn_sigmoid", "gru", "gru_reset_before" or "lstm".
+        cell: a name in :data:`CELLS`.
         input: (T, B, I), or (B, T, I) if ``batch_first``, or packed (sum of ``batch_sizes``, I).
         batch_sizes: None, or how many sequences are still running at each step: int64 (T,), never rising.
         h0: (D, B, P), or None for zeros.
         c0: (D, B, H) or None for zeros; LSTM only.
         weights: of each direction w_ih (G H, I), w_hh (G H, P), then with ``biases`` b_ih and b_hh (G H), then of a
             projected LSTM w_hr (P, H). In the dtype of the input or a narrower one.
+        projected: whether there are w_hr. None: if there is one weight more in each direction.
 
     Returns:
         output of the shape of the input, with D P features; h_n (D, B, P); c_n (D, B, H), of shape (0,) unless LSTM.
+
+    Raises:
+        ValueError: no cell has this name, or there are too few or too many weights.
     """
+    kind = _named(cell)
     directions = 2 if bidirectional else 1
-    weights = [w.to(input.dtype) for w in weights]
     if batch_sizes is None:
         steps = (input.transpose(0, 1) if batch_first else input).unbind()
     else:
         steps = input.split(batch_sizes.tolist())
-    per_direction = len(weights) // directions
-    outputs: list = []
-    h_n: list = []
-    c_n: list = []
-    for d in range(directions):
-        w: list = list(weights[d * per_direction : (d + 1) * per_direction])
-        if not biases:
-            w[2:2] = [None, None]
-        w_ih, w_hh = weights[d * per_direction], weights[d * per_direction + 1]
-        batch = steps[0].size(0)
+    batch = steps[0].size(0)
+    outputs, h_n, c_n = [], [], []
+    weights = [w.to(input.dtype) for w in weights]
+    for d, (w_ih, w_hh, *others) in enumerate(_of_each_direction(weights, directions, biases, projected)):
+        w = [w_ih, w_hh, *(others if biases else [None, None, *others])]
         h = input.new_zeros(batch, w_hh.size(1)) if h0 is None else h0[d]
         c = None
-        if cell == "lstm":
-            c = input.new_zeros(batch, w_ih.size(0) // 4) if c0 is None else c0[d]
+        if kind.carries_c:
+            c = input.new_zeros(batch, w_ih.size(0) // kind.gates) if c0 is None else c0[d]
         h_t, h, c = _direction(cell, steps, h, c, w, reverse=d == 1)
         outputs.append(h_t)
         h_n.append(h)
         c_n.append(c)
     joined = [torch.cat(directions_at_t, 1) for directions_at_t in zip(*outputs, strict=True)]
     output = torch.cat(joined) if batch_sizes is not None else torch.stack(joined, 1 if batch_first else 0)
-    return output, torch.stack(h_n), torch.stack(c_n) if cell == "lstm" else input.new_empty(0)
+    return output, torch.stack(h_n), torch.stack(c_n) if kind.carries_c else input.new_empty(0)  # type: ignore[arg-type]
+
+
+def _named(cell: str) -> Cell:
+    if cell not in CELLS:
+        raise ValueError(f"Expected cell to be one of {', '.join(CELLS)}, got {cell!r}")
+    return CELLS[cell]
+
+
+def _of_each_direction(
+    weights: Sequence[Tensor], directions: int, biases: bool, projected: bool | None
+) -> list[Sequence[Tensor]]:
+    """The weights of one direction after the other."""
+    count = (4 if biases else 2) + bool(projected)
+    if projected is None and len(weights) == directions * (count + 1):
+        count += 1
+    if len(weights) != directions * count:
+        raise ValueError(f"Expected {directions * count} weights in {directions} direction(s), got {len(weights)}")
+    return [weights[d * count : (d + 1) * count] for d in range(directions)]
 
 
 def _direction(

@@ -48,7 +48,7 @@ def test_without_kernels(cell, arrange, no_kernels, monkeypatch):
         else:
             with monkeypatch.context() as with_kernels:
                 with_kernels.setattr(backend, "kernels_serve", lambda input: True)
-                with_kernels.setattr(backend.autograd, "layer", backend.reference.layer)
+                with_kernels.setattr(backend.autograd, "layer", backend.operators.run_reference)
                 assert_same(found, results(ours, x, state, pack))
 
 

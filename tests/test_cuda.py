@@ -40,7 +40,7 @@ def fail(*arguments, **options):
 def test_the_kernels_serve_every_cell_and_dtype(cell, dtype, monkeypatch):
     layer = make(fastrnn.nn, cell, 5, 6, num_layers=2, bidirectional=True, dtype=dtype)
     monkeypatch.setattr(backend, "_torch_operator", fail)
-    monkeypatch.setattr(backend.reference, "layer", fail)
+    monkeypatch.setattr(backend.operators, "run_reference", fail)
     found = results(layer, random(4, 3, 5, dtype=dtype), initial(layer, 3, dtype))
     assert {t.dtype for t in found.values()} == {dtype}
     assert {t.device.type for t in found.values()} == {"cuda"}

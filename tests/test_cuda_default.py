@@ -6,8 +6,9 @@ from torch._subclasses import FakeTensorMode
 
 import fastrnn
 from fastrnn import _environment, functional
-from fastrnn._core import backend, gpu
+from fastrnn._core import backend, gpu, operators
 from fastrnn._core.backend import sequence, step
+from fastrnn._core.call import Call
 from fastrnn._verify import Case
 from fastrnn._verify.cases import Shape
 from fastrnn._verify.problem import random_problem
@@ -38,17 +39,17 @@ def ran(monkeypatch):
     found = []
 
     def reported(who, function):
-        def run(*arguments, **options):
-            weights = next(a for a in arguments if isinstance(a, (list, tuple)) and len(a) >= 4)
+        def run(*arguments):
+            weights = arguments[0].weights if len(arguments) == 1 else arguments[2]
             found.append((who, weights[0].dtype))
-            return function(*arguments, **options)
+            return function(*arguments)
 
         return run
 
     for cell in backend._TORCH_OPERATORS:
         monkeypatch.setitem(backend._TORCH_OPERATORS, cell, reported("torch", operator_of_sizes))
     monkeypatch.setattr(backend.autograd, "layer", reported("kernels", backend.autograd.layer))
-    monkeypatch.setattr(backend.reference, "layer", reported("reference", layer_of_sizes))
+    monkeypatch.setattr(operators, "run_reference", reported("reference", layer_of_sizes))
     return found
 
 
@@ -58,7 +59,8 @@ def operator_of_sizes(input, hx, weights, *options):
     return output, h, *c
 
 
-def layer_of_sizes(cell, input, *rest):
+def layer_of_sizes(call):
+    input = call.input
     return input.new_empty(3, 2, 5), input.new_empty(1, 2, 5), input.new_empty(0)
 
 
@@ -73,7 +75,7 @@ def operands(cell, dtype=torch.float32, device="cuda"):
 def run(cell, dtype=torch.float32, device="cuda", **options):
     with FakeTensorMode():
         x, weights = operands(cell, dtype, device)
-        output, _ = sequence(cell, x, None, weights, **options)
+        output, _ = sequence(Call.of(cell, x, None, weights, **options))
     assert output.shape == (3, 2, 5)
     return output
 
@@ -172,7 +174,7 @@ def test_there_are_gradients_in_eval_mode(given, grad, told, monkeypatch):
     monkeypatch.setitem(backend._TORCH_OPERATORS, "lstm", operator)
     with FakeTensorMode(), torch.set_grad_enabled(grad):
         x, weights = operands("lstm")
-        sequence("lstm", x, None, [w.requires_grad_() for w in weights], num_layers=1, **given)
+        sequence(Call.of("lstm", x, None, [w.requires_grad_() for w in weights], **given))
     assert seen == [told]
 
 

@@ -1,4 +1,4 @@
-"""The short way to the kernels at inference (csrc/torch/fast_path.cpp): when it is taken, and that it changes nothing."""
+"""The short way to the kernels at inference (csrc/torch/fast_path.cpp): when it is taken, and that it is the same."""
 
 import weakref
 

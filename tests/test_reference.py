@@ -8,6 +8,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn.nn
 from fastrnn import reference
+from fastrnn._core import cells
+from fastrnn._core.call import Call
 from tests.twins import CELLS, TORCH_CELLS, initial, make, random, twins
 
 
@@ -89,5 +91,28 @@ def test_sigmoid_network_is_elmans():
 
 
 def test_unknown_cell():
-    with pytest.raises(ValueError, match="unknown cell 'mgu'"):
-        reference.step("mgu", random(1, 1), random(1, 1), None, [])
+    x, weights = random(1, 1, 1), [random(1, 1)] * 2
+    for call in (
+        lambda: reference.step("mgu", x, x, None, weights),
+        lambda: reference.layer("mgu", x, None, None, None, weights, False, False, False),
+        lambda: Call.of("mgu", x, None, weights),
+        lambda: torch.ops.fastrnn.forward("mgu", x, None, None, None, weights, False, False, False, False),
+        lambda: torch.ops.fastrnn.forward("mgu", x.to("meta"), None, None, None, weights, False, False, False, False),
+    ):
+        with pytest.raises(ValueError, match=r"Expected cell to be one of rnn_tanh, .*lstm.*, got .?mgu"):
+            call()
+
+
+def test_it_describes_the_cells_that_the_kernels_have():
+    ours = {name: (cell.gates, cell.carries_c) for name, cell in reference.CELLS.items()}
+    assert ours == {name: (cell.gates, cell.carries_c) for name, cell in cells.CELLS.items()}
+
+
+def test_a_projection_by_its_name_or_by_the_number_of_weights():
+    x, layer = random(3, 2, 4), make(fastrnn.nn, "lstm_projected", 4, 6, bidirectional=True, dtype=torch.float64)
+    arguments = "lstm", x, None, None, None, layer._weights(), True, True, False
+    by_number, by_name = reference.layer(*arguments), reference.layer(*arguments, projected=True)
+    for found, expected in zip(by_name, by_number, strict=True):
+        assert torch.equal(found, expected)
+    with pytest.raises(ValueError, match="Expected 8 weights in 2 direction"):
+        reference.layer(*arguments, projected=False)

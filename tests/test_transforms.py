@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastrnn
 import fastrnn.nn
-from fastrnn import ops, reference
+from fastrnn import ops
 from fastrnn._core import autograd, operators
 from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, make, random, twins
 
@@ -118,13 +118,8 @@ PACKED = {
 def assert_as_reference(call, layer, monkeypatch):
     found = call(layer)
     with monkeypatch.context() as plain:
-        plain.setattr(operators, "forward", by_reference)
-        plain.setattr(autograd.transforms, "layer", reference.layer)
+        plain.setattr(autograd, "layer", operators.run_reference)
         torch.testing.assert_close(found, call(layer))
-
-
-def by_reference(cell, input, batch_sizes, h0, c0, weights, *options):
-    return reference.layer(cell, input, batch_sizes, h0, c0, weights, *options[:3])
 
 
 @pytest.mark.parametrize("name", AS_TORCH)

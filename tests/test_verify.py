@@ -84,12 +84,11 @@ def test_a_wrong_forward_pass_is_found(
 def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch, which: int) -> None:
     right = autograd.layer
 
-    def wrong(cell: str, input: Any, batch_sizes: Any, h0: Any, c0: Any, weights: Any, *options: Any) -> Any:
-        operands = [input, h0, c0, *weights]
+    def wrong(call: Any) -> Any:
+        operands = list(call.tensors())
         operands[which] = operands[which].view_as(operands[which])
         operands[which].register_hook(lambda gradient: gradient * 1.0001)
-        input, h0, c0, *weights = operands
-        return right(cell, input, batch_sizes, h0, c0, weights, *options)
+        return right(call.with_tensors(operands))
 
     monkeypatch.setattr(autograd, "layer", wrong)
     (result,) = verify([Case("lstm", torch.float32, RAGGED)])

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 import fastrnn.nn
-from fastrnn import reference
+from fastrnn._core.call import Call, state_of
+from fastrnn._core.operators import run_reference
 from fastrnn._core.stack import stack
 
 DEVICE = "cpu"  # where all of it is; the fixture `device` of conftest.py changes it for a test
@@ -65,21 +66,19 @@ def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 2) -> Te
 
 def by_reference(layer: Any, input: Tensor, hx: Any) -> Any:
     """What a fastrnn layer would return, from the plain-torch reference; without dropout, for batched tensors."""
-    output, h, c = stack(
-        reference.layer,
+    call = Call.of(
         layer._cell,
         input,
         hx,
         layer._weights(),
-        batch_sizes=None,
         num_layers=layer.num_layers,
         biases=layer.bias,
-        dropout=0.0,
-        training=False,
+        projected=layer.proj_size > 0,
         bidirectional=layer.bidirectional,
         batch_first=layer.batch_first,
     )
-    return output, ((h, c) if layer.mode == "LSTM" else h)
+    output, h, c = stack(run_reference, call)
+    return output, state_of(call, h, c)
 
 
 def results(

@@ -16,26 +16,25 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fastrnn._core.call import Call
+
 Dtypes = tuple[torch.dtype, torch.dtype]
 
 
-def autocast(cell: str, operands: Sequence[Tensor | None], padded: bool) -> tuple[Dtypes, list]:
+def autocast(call: Call, layer: bool) -> tuple[Dtypes, Call]:
     """Apply autocast, which is on for the device of the input.
 
     Args:
-        operands: input, h0, c0 and the weights.
-        padded: whether this is a layer over a padded sequence, not a packed one nor a cell.
+        layer: whether this is a call of a layer, not of a cell.
 
     Returns:
-        the dtypes of h and c among the results, and the operands in the dtype to compute in. float64 stays float64.
+        the dtypes of h and c among the results, and the call in the dtype to compute in. float64 stays float64.
     """
-    input, h0, c0, *weights = operands
-    assert input is not None  # the states may be
-    given, low = input.dtype, torch.get_autocast_dtype(input.device.type)
-    if not input.is_cpu:
-        return (low, low), cast(low, operands)
-    results = (given, given) if given == torch.float64 else _on_cpu(cell, low, given, h0, c0, weights, padded)
-    return results, cast(torch.float32, operands)
+    given, low = call.input.dtype, torch.get_autocast_dtype(call.input.device.type)
+    if not call.input.is_cpu:
+        return (low, low), call.with_tensors(cast(low, call.tensors()))
+    results = (given, given) if given == torch.float64 else _on_cpu(call, low, layer and call.batch_sizes is None)
+    return results, call.with_tensors(cast(torch.float32, call.tensors()))
 
 
 def cast(dtype: torch.dtype, tensors: Sequence[Tensor | None]) -> list:
@@ -43,27 +42,17 @@ def cast(dtype: torch.dtype, tensors: Sequence[Tensor | None]) -> list:
     return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
 
 
-def _on_cpu(
-    cell: str,
-    low: torch.dtype,
-    given: torch.dtype,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor | None],
-    padded: bool,
-) -> Dtypes:
+def _on_cpu(call: Call, low: torch.dtype, padded: bool) -> Dtypes:
     """The dtypes of torch.nn's h and c, observed over all combinations of layer, input and state."""
-    if cell.startswith("rnn"):
+    cell, given = call.cell, call.input.dtype
+    if not cell.carries_c and not cell.reads_h:
         return low, low
-    mixed = c0 if cell == "lstm" else h0  # the old state that the new one is mixed with; zeros are of the input's dtype
+    mixed = call.c0 if cell.carries_c else call.h0  # the old state in the new one; zeros are of the input's dtype
     promoted = torch.promote_types(low, given if mixed is None else mixed.dtype)
-    if cell != "lstm":
-        return promoted, promoted
-    w_hh = weights[1]
-    assert w_hh is not None
-    projected = w_hh.size(1) * 4 != w_hh.size(0)
-    if projected:
+    if call.projected:
         return low, promoted
+    if not (cell.onednn and padded):
+        return promoted, promoted
     # oneDNN takes a float16 input only where the processor multiplies float16.
-    onednn = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and given != torch.float16
-    return (low, low) if padded and onednn else (promoted, promoted)
+    enabled = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and given != torch.float16
+    return (low, low) if enabled else (promoted, promoted)

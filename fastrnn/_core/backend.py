@@ -16,7 +16,6 @@ The GPU's take the narrow dtypes as they are: its matrix units multiply them, su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,32 +23,25 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn import reference
 from fastrnn._core import autograd, gpu, operators
 from fastrnn._core.autocast import autocast, cast
-from fastrnn._core.checks import check_sequence, check_step
+from fastrnn._core.call import Call, Layer, Results, state_of
+from fastrnn._core.cells import CELLS
+from fastrnn._core.checks import check_lengths, check_sequence, check_step
 from fastrnn._core.extension import _C
 from fastrnn._core.gpu import OWN_KERNELS
 from fastrnn._core.stack import stack
 from fastrnn._core.tracing import exports_to_onnx
 
-State = Tensor | tuple[Tensor, Tensor]
-
 _NARROW_DTYPES = (torch.bfloat16, torch.float16)
 _KERNEL_DEVICES = (*OWN_KERNELS, "meta")
 _KERNEL_DTYPES = (torch.float32, torch.float64, *_NARROW_DTYPES)
-_TORCH_OPERATORS: dict[str, Any] = {
-    "rnn_tanh": _VF.rnn_tanh,
-    "rnn_relu": _VF.rnn_relu,
-    "gru": _VF.gru,
-    "lstm": _VF.lstm,
-}
+
+# torch has an operator for layers of a cell and one for its single steps. Their names are the cells'.
 _TORCH_CELLS: dict[str, Any] = {
-    "rnn_tanh": _VF.rnn_tanh_cell,
-    "rnn_relu": _VF.rnn_relu_cell,
-    "gru": _VF.gru_cell,
-    "lstm": _VF.lstm_cell,
+    name: getattr(_VF, f"{name}_cell") for name in CELLS if hasattr(_VF, name) and hasattr(_VF, f"{name}_cell")
 }
+_TORCH_OPERATORS: dict[str, Any] = {name: getattr(_VF, name) for name in _TORCH_CELLS}
 
 
 def kernels_serve(input: Tensor) -> bool:
@@ -58,208 +50,139 @@ def kernels_serve(input: Tensor) -> bool:
     return input.device.type in _KERNEL_DEVICES and input.dtype in _KERNEL_DTYPES
 
 
-def sequence(
-    cell: str,
-    input: Tensor,
-    hx: State | None,
-    weights: Sequence[Tensor],
-    *,
-    batch_sizes: Tensor | None = None,
-    num_layers: int = 1,
-    biases: bool = True,
-    dropout: float = 0.0,
-    training: bool = False,
-    bidirectional: bool = False,
-    batch_first: bool = False,
-    recompute: bool = False,
-) -> tuple[Tensor, State]:
-    """Run any cell, named as in :func:`fastrnn.reference.layer`, over a sequence; see :mod:`fastrnn.functional`."""
-    h0, c0 = _states(cell, hx)
-    dtypes = input.dtype, input.dtype  # of the results: h and c
-    if _casts(cell, input):
-        dtypes, (input, h0, c0, *weights) = autocast(cell, (input, h0, c0, *weights), padded=batch_sizes is None)
-    check_sequence(cell, input, (h0, c0), weights, batch_sizes, num_layers, biases, bidirectional, batch_first)
-    layer = _layer(cell, input, weights)
-    if layer is autograd.layer and input.is_cpu and input.dtype in _NARROW_DTYPES:
-        if batch_sizes is None and not recompute and _torch_is_faster(cell, input, weights, batch_first):
+def sequence(call: Call) -> tuple[Tensor, Any]:
+    """Run a call of a stack of layers: the output, and the state as :func:`state_of` has it."""
+    dtypes = call.input.dtype, call.input.dtype  # of the results: h and c
+    if _casts(call):
+        dtypes, call = autocast(call, layer=True)
+    check_sequence(call)
+    layer = _layer(call)
+    if layer is autograd.layer and call.input.is_cpu and call.input.dtype in _NARROW_DTYPES:
+        if call.batch_sizes is None and not call.recompute and _torch_is_faster(call):
             layer = None
         else:
-            input, h0, c0 = cast(torch.float32, (input, h0, c0))  # the kernels read narrow weights as they are
-    if recompute:
-        layer = _recomputing(layer, training)
+            call = _widened(call)
+    if call.recompute:
+        layer = _recomputing(layer)
     if layer is None:
-        options = (num_layers, biases, dropout, training, bidirectional, batch_first)
-        output, h_n, c_n = _torch_operator(cell, input, h0, c0, weights, batch_sizes, *options)
-    elif layer is autograd.layer and _compiled_for_inference(input, h0, c0, weights) and not (dropout and training):
-        output, h_n, c_n = operators.infer(
-            cell, input, batch_sizes, h0, c0, weights, num_layers, biases, bidirectional, batch_first
-        )
+        output, h_n, c_n = _torch_operator(call)
+    elif layer is autograd.layer and _compiled_for_inference(call):
+        output, h_n, c_n = operators.run_infer(call)
     else:
-        output, h_n, c_n = stack(
-            layer,
-            cell,
-            input,
-            (h0, c0),
-            weights,
-            batch_sizes=batch_sizes,
-            num_layers=num_layers,
-            biases=biases,
-            dropout=dropout,
-            training=training,
-            bidirectional=bidirectional,
-            batch_first=batch_first,
-        )
-    if input.is_cpu and (output.dtype, c_n.dtype) != dtypes:
+        output, h_n, c_n = stack(layer, call)
+    if call.input.is_cpu and (output.dtype, c_n.dtype) != dtypes:
         output, h_n, c_n = output.to(dtypes[0]), h_n.to(dtypes[0]), c_n.to(dtypes[1])
-    return output, ((h_n, c_n) if cell == "lstm" else h_n)
+    return output, state_of(call, h_n, c_n)
 
 
-def step(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor]) -> State:
+def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
     """Run one step of any cell: input (B, I), hx (B, H) or a pair of them. It is a sequence of length one."""
     if not torch.compiler.is_compiling():
-        result = _C.infer_step(cell, input, hx, list(weights))
+        result = _C.infer_step(cell, input, hx, weights)
         if result is not None:
             return result
-    h0, c0 = _states(cell, hx)
+    call = Call.of(cell, input, hx, weights, biases=len(weights) == 4)
     dtypes = input.dtype, input.dtype  # of the results: h and c
-    if _casts(cell, input):
-        dtypes, (input, h0, c0, *weights) = autocast(cell, (input, h0, c0, *weights), padded=False)
-    check_step(cell, input, (h0, c0), weights)
-    layer = _layer(cell, input, weights)
+    if _casts(call):
+        dtypes, call = autocast(call, layer=False)
+    check_step(call)
+    layer = _layer(call)
     if layer is None:
-        return _torch_cell(cell, input, h0, c0, weights)
-    if layer is autograd.layer and input.is_cpu and input.dtype in _NARROW_DTYPES:
-        input, h0, c0 = cast(torch.float32, (input, h0, c0))  # the kernels read narrow weights as they are
-    input = input.unsqueeze(0)
-    h0 = None if h0 is None else h0.unsqueeze(0)
-    c0 = None if c0 is None else c0.unsqueeze(0)
-    biases = len(weights) == 4
-    _, h_n, c_n = layer(cell, input, None, h0, c0, weights, biases, False, False)
+        return _torch_cell(call)
+    if layer is autograd.layer and input.is_cpu and call.input.dtype in _NARROW_DTYPES:
+        call = _widened(call)
+    h0, c0 = (None if state is None else state.unsqueeze(0) for state in (call.h0, call.c0))
+    _, h_n, c_n = layer(call._replace(input=call.input.unsqueeze(0), h0=h0, c0=c0))
     if input.is_cpu and (h_n.dtype, c_n.dtype) != dtypes:
         h_n, c_n = h_n.to(dtypes[0]), c_n.to(dtypes[1])
-    return (h_n.squeeze(0), c_n.squeeze(0)) if cell == "lstm" else h_n.squeeze(0)
+    return state_of(call, h_n.squeeze(0), c_n.squeeze(0))
 
 
-def _states(cell: str, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
-    if hx is None:
-        return None, None
-    # The types of these errors are torch.nn's: it misses the second state, but counts the third.
-    if cell != "lstm":
-        if isinstance(hx, (tuple, list)):
-            raise AttributeError(f"Expected hx to be a tensor, got a {type(hx).__name__} of {len(hx)}; pass hx[0]")
-        return hx, None
-    if isinstance(hx, Tensor) or len(hx) != 2:
-        got = f"a tensor of shape {list(hx.shape)}" if isinstance(hx, Tensor) else len(hx)
-        error = IndexError if len(hx) < 2 else RuntimeError
-        raise error(f"Expected hx to be a pair, got {got}; pass (h_0, c_0)")
-    return hx[0], hx[1]
+def _widened(call: Call) -> Call:
+    """Input and states in float32. The kernels read narrow weights as they are."""
+    input, h0, c0 = cast(torch.float32, (call.input, call.h0, call.c0))
+    return call._replace(input=input, h0=h0, c0=c0)
 
 
-def _left_to_torch(cell: str, input: Tensor) -> bool:
+def _left_to_torch(call: Call) -> bool:
     """Whether torch's operator runs this call though there may be kernels for it: on CUDA they are not measured, and
     what is exported to ONNX is made of torch's operators."""
-    unmeasured = input.is_cuda and not gpu.kernels_asked_for()
-    return (unmeasured or exports_to_onnx()) and cell in _TORCH_OPERATORS
+    unmeasured = call.input.is_cuda and not gpu.kernels_asked_for()
+    return (unmeasured or exports_to_onnx()) and call.cell.name in _TORCH_OPERATORS
 
 
-def _casts(cell: str, input: Tensor) -> bool:
+def _casts(call: Call) -> bool:
     """Whether torch.autocast is on and left to us. torch's operator casts by itself, and keeps weights in one piece."""
-    device = input.device.type
-    return device in OWN_KERNELS and torch.is_autocast_enabled(device) and not _left_to_torch(cell, input)
+    device = call.input.device.type
+    return device in OWN_KERNELS and torch.is_autocast_enabled(device) and not _left_to_torch(call)
 
 
-def _layer(cell: str, input: Tensor, weights: Sequence[Tensor]) -> Callable[..., tuple[Tensor, Tensor, Tensor]] | None:
+def _layer(call: Call) -> Layer | None:
     """What runs one layer, or None where torch's operator runs them all."""
-    if _left_to_torch(cell, input):
+    if _left_to_torch(call):
         return None
-    if kernels_serve(input):
+    if kernels_serve(call.input):
         # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
-        return autograd.layer if weights[0].numel() else reference.layer
-    return None if cell in _TORCH_OPERATORS else reference.layer
+        return autograd.layer if call.weights[0].numel() else operators.run_reference
+    return None if call.cell.name in _TORCH_OPERATORS else operators.run_reference
 
 
-def _compiled_for_inference(input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> bool:
+def _compiled_for_inference(call: Call) -> bool:
     """Whether this is traced for a graph on the CPU in which nothing is differentiated: it runs all layers at once."""
-    if not torch.compiler.is_compiling() or not input.is_cpu:
+    if not torch.compiler.is_compiling() or not call.input.is_cpu or (call.dropout and call.training):
         return False
-    return not torch.is_grad_enabled() or not any(t is not None and t.requires_grad for t in (input, h0, c0, *weights))
+    return not torch.is_grad_enabled() or not call.requires_grad()
 
 
-def _torch_is_faster(cell: str, input: Tensor, weights: Sequence[Tensor], batch_first: bool) -> bool:
+def _torch_is_faster(call: Call) -> bool:
     """Whether torch's operator is measured faster than the kernels on the CPU: csrc/torch/stack.h says where."""
-    if cell != "lstm" or input.dtype != torch.bfloat16 or torch.compiler.is_compiling():
+    if not call.cell.onednn or call.projected or call.input.dtype != torch.bfloat16 or torch.compiler.is_compiling():
         return False
-    steps, batch = (input.size(1), input.size(0)) if batch_first else (input.size(0), input.size(1))
-    hidden = weights[0].size(0) // 4
-    projected = weights[1].size(1) != hidden
-    return not projected and torch.backends.mkldnn.enabled and _C.torch_is_faster(steps, batch, hidden)  # type: ignore
+    if not torch.backends.mkldnn.enabled:
+        return False
+    batch = call.batch_axis()
+    return _C.torch_is_faster(call.input.size(1 - batch), call.input.size(batch), call.hidden_size())
 
 
-def _recomputing(layer: Callable | None, training: bool) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+def _recomputing(layer: Layer | None) -> Layer:
     """What runs one layer and saves nothing that can be computed again. Where there are no kernels, all of it is."""
-    if layer is autograd.layer:
-        return partial(autograd.layer, recompute=True)
-    return partial(checkpoint, layer or partial(_torch_layer, training), use_reentrant=False)
+    return layer if layer is autograd.layer else partial(checkpoint, layer or _torch_layer, use_reentrant=False)
 
 
-def _torch_layer(
-    training: bool,
-    cell: str,
-    input: Tensor,
-    batch_sizes: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor],
-    *options: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _torch_layer(call: Call) -> Results:
     """One layer by torch's operator. Dropout is left to others: cuDNN would not draw the same mask a second time."""
-    biases, bidirectional, batch_first = options
-    return _torch_operator(
-        cell, input, h0, c0, weights, batch_sizes, 1, biases, 0.0, training, bidirectional, batch_first
-    )
+    return _torch_operator(call._replace(dropout=0.0))
 
 
-def _torch_operator(
-    cell: str,
-    input: Tensor,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor],
-    batch_sizes: Tensor | None,
-    num_layers: int,
-    biases: bool,
-    dropout: float,
-    training: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _torch_operator(call: Call) -> Results:
+    check_lengths(call)
+    input, batch_sizes, h0, c0 = call.input, call.batch_sizes, call.h0, call.c0
     if h0 is None:
-        rows = num_layers * (2 if bidirectional else 1)
-        batch: Any = input.size(0 if batch_first else 1) if batch_sizes is None else batch_sizes[0]  # seen by tracers
-        h0 = torch.zeros(rows, batch, weights[1].size(1), dtype=input.dtype, device=input.device)
-        c0 = torch.zeros(rows, batch, weights[1].size(0) // 4, dtype=input.dtype, device=input.device)
+        batch: Any = input.size(call.batch_axis()) if batch_sizes is None else batch_sizes[0]  # seen by tracers
+        h0 = torch.zeros(call.state_rows(), batch, call.output_size(), dtype=input.dtype, device=input.device)
+        c0 = torch.zeros(call.state_rows(), batch, call.hidden_size(), dtype=input.dtype, device=input.device)
+    dropout, training = call.dropout, call.training
     if input.is_cuda and not training:
         # In eval mode cuDNN keeps nothing for a backward pass. Without dropout training computes the same.
-        recorded = any(t is not None and t.requires_grad for t in (input, h0, c0, *weights))
-        dropout, training = 0.0, recorded and torch.is_grad_enabled()
-    hx = (h0, c0) if cell == "lstm" else h0
-    operator, options = _TORCH_OPERATORS[cell], (weights, biases, num_layers, dropout, training, bidirectional)
+        dropout, training = 0.0, call.requires_grad() and torch.is_grad_enabled()
+    operator = _TORCH_OPERATORS[call.cell.name]
+    options = (call.weights, call.biases, call.num_layers, dropout, training, call.bidirectional)
     if input.is_cuda and torch.compiler.is_dynamo_compiling():
         operator = _outside_graphs(operator)
     if batch_sizes is None:
-        output, h_n, *c_n = operator(input, hx, *options, batch_first)
+        output, h_n, *c_n = operator(input, state_of(call, h0, c0), *options, call.batch_first)
     else:
-        output, h_n, *c_n = operator(input, batch_sizes, hx, *options)
+        output, h_n, *c_n = operator(input, batch_sizes, state_of(call, h0, c0), *options)
     return output, h_n, c_n[0] if c_n else input.new_empty(0)
 
 
-def _torch_cell(
-    cell: str, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]
-) -> Tensor | tuple[Tensor, Tensor]:
+def _torch_cell(call: Call) -> Any:
     """One step by the operator of torch's cell. That of its layers would copy the weights at every step on CUDA."""
+    h0, c0 = call.h0, call.c0
     if h0 is None:
-        h0 = c0 = input.new_zeros(input.size(0), weights[1].size(1))
-    return _TORCH_CELLS[cell](input, (h0, c0) if cell == "lstm" else h0, *weights, *[None] * (4 - len(weights)))
+        h0 = c0 = call.input.new_zeros(call.input.size(0), call.output_size())
+    biases = () if call.biases else (None, None)
+    return _TORCH_CELLS[call.cell.name](call.input, state_of(call, h0, c0), *call.weights, *biases)
 
 
 def _outside_graphs(operator: Any) -> Any:

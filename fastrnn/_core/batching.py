@@ -5,7 +5,7 @@ weights of its own, or wants weight gradients of its own, there are V calls.
 
 The rules are registered for the operators. So they also hold where a backward pass that was recorded outside of vmap
 meets batched gradients: ``is_grads_batched=True``, ``jacobian(vectorize=True)``, vmap over ``torch.autograd.grad``. In
-here the operands are flat: options first, then tensors.
+here a call comes without its tensors, and the tensors one by one: ``batch_sizes`` and :meth:`Call.tensors`.
 """
 
 from __future__ import annotations
@@ -17,58 +17,63 @@ import torch
 from torch import Tensor
 
 from fastrnn._core import operators
+from fastrnn._core.call import Call
+from fastrnn._core.operators import Backward
 
-Dims = Sequence[int | None]  # where each operand has the V entries
+Dims = Sequence[int | None]  # where each tensor has the V entries
 
-
-def forward(cell: str, options: tuple, input: Tensor, batch_sizes: Tensor | None, *operands: Any) -> tuple:
-    """``torch.ops.fastrnn.forward`` with flat operands: input, batch_sizes, h0, c0, weights."""
-    h0, c0, *weights = operands
-    return operators.forward(cell, input, batch_sizes, h0, c0, weights, *options)
-
-
-def backward(cell: str, options: tuple, *operands: Any) -> tuple[Tensor, ...]:
-    """``torch.ops.fastrnn.backward`` with flat operands: d_output, d_hn, d_cn, output, saved, then as forward."""
-    *flags, needs = options
-    *incoming, output, saved, input, batch_sizes, h0, c0 = operands[:9]
-    arguments = (*incoming, input, batch_sizes, h0, c0, list(operands[9:]), output, saved)
-    return tuple(operators.backward(cell, *arguments, *flags, list(needs)))
+_TENSORS = ("input", "h0", "c0", "weights")  # the order of Call.tensors()
+_WEIGHTS = 4  # place of the first weight behind batch_sizes, input, h0, c0
+_SAVED = 4  # place of `saved` behind d_output, d_hn, d_cn, output
+_BESIDES = 5  # place of batch_sizes behind those
 
 
-def forward_rule(call: Callable, size: int, dims: Dims, cell: str, options: tuple, *operands: Any) -> tuple:
-    """The results of ``call(cell, options, *operands)`` for all entries, and where these lie in each result."""
-    input, batch_sizes, *others = operands
-    _check_lengths(dims[1])
-    recompute = len(options) == 5 and options[4]  # what is saved then depends on the size of the batch
-    if recompute or any(dim is not None for dim in dims[4:]):
-        return _one_by_one(call, size, dims, cell, options, *operands)
-    batch = _batch_axis(options, batch_sizes)
+def forward(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple:
+    """The forward operator of separate tensors; what it saves is for the backward operator."""
+    return operators.run_forward(call.filled(batch_sizes, tensors), save=True)
+
+
+def backward(call: Call, needs: Sequence[bool], *operands: Any) -> tuple[Tensor, ...]:
+    """The backward operator of separate tensors: those of :class:`Backward`, then as :func:`forward`."""
+    d_output, d_hn, d_cn, output, saved, batch_sizes, *tensors = operands
+    given = Backward((d_output, d_hn, d_cn), output, saved, needs)
+    return tuple(operators.run_backward(call.filled(batch_sizes, tensors), given))
+
+
+def forward_rule(
+    apply: Callable, size: int, dims: Dims, call: Call, batch_sizes: Tensor | None, *tensors: Any
+) -> tuple:
+    """The results of ``apply(call, batch_sizes, *tensors)`` for all entries, and where these lie in each result."""
+    _check_lengths(dims[0])
+    # What is saved for recomputing depends on the size of the batch.
+    if call.recompute or any(dim is not None for dim in dims[_WEIGHTS:]):
+        return _one_by_one(apply, size, dims, (call,), batch_sizes, *tensors)
+    batch = _batch_axis(call, batch_sizes)
     fold = _Fold(size)
-    states = [fold(state, dim, 1) for state, dim in zip(others[:2], dims[2:4], strict=True)]
+    folded = [fold(t, dim, axis) for t, dim, axis in zip(tensors[:3], dims[1:_WEIGHTS], (batch, 1, 1), strict=True)]
     lengths = None if batch_sizes is None else batch_sizes * size
-    output, h_n, c_n, saved = call(cell, options, fold(input, dims[0], batch), lengths, *states, *others[2:])
-    # An empty result has no entries: c_n of other cells than an LSTM, and `saved` of a call that saves nothing.
+    output, h_n, c_n, saved = apply(call, lengths, *folded, *tensors[3:])
+    # An empty result has no entries: c_n of cells that carry no c, and `saved` of a call that saves nothing.
     axes = batch, 1, 1 if c_n.dim() > 1 else None, 1 if saved.dim() > 1 else None
     return fold.undo((output, h_n, c_n, saved), axes)
 
 
-def backward_rule(call: Callable, size: int, dims: Dims, cell: str, options: tuple, *operands: Any) -> tuple:
-    """The gradients that ``call(cell, options, *operands)`` returns, likewise."""
-    saved, batch_sizes, weights = operands[4], operands[6], operands[9:]
-    _check_lengths(dims[6])
-    needs = options[3]
-    recompute = saved.dim() - (dims[4] is not None) == 4
-    if recompute or any(needs[3:]) or any(dim is not None for dim in dims[9:]):
-        if dims[4] is not None:  # the operator takes what forward saved as it was, in one piece
-            saved, dims = saved.movedim(dims[4], 0).contiguous(), (*dims[:4], 0, *dims[5:])
-        return _one_by_one(call, size, dims, cell, options, *operands[:4], saved, *operands[5:])
-    batch = _batch_axis(options, batch_sizes)
+def backward_rule(apply: Callable, size: int, dims: Dims, call: Call, needs: Sequence[bool], *operands: Any) -> tuple:
+    """The gradients that ``apply(call, needs, *operands)`` returns, likewise."""
+    saved, batch_sizes, weights = operands[_SAVED], operands[_BESIDES], operands[_BESIDES + _WEIGHTS :]
+    _check_lengths(dims[_BESIDES])
+    if call.recompute or any(needs[3:]) or any(dim is not None for dim in dims[_BESIDES + _WEIGHTS :]):
+        if dims[_SAVED] is not None:  # the operator takes what forward saved as it was, in one piece
+            saved, dims = saved.movedim(dims[_SAVED], 0).contiguous(), (*dims[:_SAVED], 0, *dims[_SAVED + 1 :])
+        operands = (*operands[:_SAVED], saved, *operands[_SAVED + 1 :])
+        return _one_by_one(apply, size, dims, (call, needs), *operands)
+    batch = _batch_axis(call, batch_sizes)
     fold = _Fold(size)
-    axes = (batch, 1, 1, batch, 1, batch, None, 1, 1)
-    folded = [fold(t, dim, axis) for t, dim, axis in zip(operands[:9], dims[:9], axes, strict=True)]
-    folded[4] = fold(saved, dims[4], 1).contiguous()  # type: ignore[union-attr]
-    folded[6] = None if batch_sizes is None else batch_sizes * size
-    found = call(cell, options, *folded, *weights)
+    axes = (batch, 1, 1, batch, 1, None, batch, 1, 1)  # of d_output, d_hn, d_cn, output, saved, batch_sizes, …, c0
+    folded = [fold(t, dim, axis) for t, dim, axis in zip(operands[: len(axes)], dims[: len(axes)], axes, strict=True)]
+    folded[_SAVED] = folded[_SAVED].contiguous()  # type: ignore[union-attr]
+    folded[_BESIDES] = None if batch_sizes is None else batch_sizes * size
+    found = apply(call, needs, *folded, *weights)
     wanted = [axis if need else None for axis, need in zip((batch, 1, 1), needs, strict=False)]
     return fold.undo(found, (*wanted, *[None] * len(weights)))
 
@@ -97,17 +102,17 @@ class _Fold:
         return apart, tuple(None if axis is None else axis + 1 for axis in axes)
 
 
-def _one_by_one(call: Callable, size: int, dims: Dims, cell: str, options: tuple, *operands: Any) -> tuple:
+def _one_by_one(apply: Callable, size: int, dims: Dims, options: tuple, *operands: Any) -> tuple:
     def entry(i: int) -> list:
         return [t if dim is None else t.select(dim, i) for t, dim in zip(operands, dims, strict=True)]
 
-    results = [call(cell, options, *entry(i)) for i in range(size)]
+    results = [apply(*options, *entry(i)) for i in range(size)]
     stacked = tuple(torch.stack(tensors) for tensors in zip(*results, strict=True))
     return stacked, (0,) * len(stacked)
 
 
-def _batch_axis(options: tuple, batch_sizes: Tensor | None) -> int:
-    return 0 if batch_sizes is not None or options[2] else 1
+def _batch_axis(call: Call, batch_sizes: Tensor | None) -> int:
+    return call._replace(batch_sizes=batch_sizes).batch_axis()
 
 
 def _check_lengths(dim: int | None) -> None:
@@ -118,25 +123,30 @@ def _check_lengths(dim: int | None) -> None:
         )
 
 
-def _forward_under_vmap(info: Any, in_dims: tuple, cell: str, *arguments: Any) -> tuple:
-    def flat(arguments: Sequence) -> tuple[tuple, tuple]:
-        *first, weights, biases, bidirectional, batch_first, save = arguments[:9]
-        return (biases, bidirectional, batch_first, save, *arguments[9:]), (*first, *weights)
+def _forward_under_vmap(info: Any, in_dims: tuple, *arguments: Any) -> tuple:
+    call, save = operators.forward_call(*arguments)
 
-    _, dims = flat(in_dims[1:])
-    options, operands = flat(arguments)
-    return forward_rule(forward, info.batch_size, dims, cell, options, *operands)
+    def apply(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple:
+        return operators.run_forward(call.filled(batch_sizes, tensors), save)
+
+    dims = _dims(operators.forward, in_dims, ("batch_sizes", *_TENSORS))
+    return forward_rule(apply, info.batch_size, dims, call.bare(), call.batch_sizes, *call.tensors())
 
 
-def _backward_under_vmap(size: int, in_dims: Sequence, cell: str, *arguments: Any) -> tuple[list, list]:
-    def flat(arguments: Sequence) -> tuple[tuple, tuple]:
-        *first, weights, output, saved, biases, bidirectional, batch_first, needs = arguments
-        return (biases, bidirectional, batch_first, needs), (*first[:3], output, saved, *first[3:], *weights)
-
-    _, dims = flat(in_dims[1:])
-    options, operands = flat(arguments)
-    found, where = backward_rule(backward, size, dims, cell, options, *operands)
+def _backward_under_vmap(size: int, in_dims: Sequence, *arguments: Any) -> tuple[list, list]:
+    call, given = operators.backward_call(*arguments)
+    names = ("d_output", "d_hn", "d_cn", "output", "saved", "batch_sizes", *_TENSORS)
+    dims = _dims(operators.backward, in_dims, names)
+    operands = (*given.incoming, given.output, given.saved, call.batch_sizes, *call.tensors())
+    found, where = backward_rule(backward, size, dims, call.bare(), given.needs, *operands)
     return list(found), list(where)
+
+
+def _dims(operator: torch._ops.OpOverload, in_dims: Sequence, names: Sequence[str]) -> list[int | None]:
+    """Where the arguments of these names have the entries; the weights, which are the last, each for itself."""
+    named = operators.by_name(operator, in_dims)
+    *others, weights = (named[name] for name in names)
+    return [*others, *weights]
 
 
 def under_autograds_vmap(rule: Callable[..., tuple[list, list]]) -> Callable:

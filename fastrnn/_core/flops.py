@@ -5,21 +5,24 @@ Counted as torch counts: the matrix products alone, two operations for each mult
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from fastrnn._core.extension import _C as _C  # whose operators these are
+from fastrnn._core import operators
+from fastrnn._core.call import Call
 
 
-def _matrices(weights: Sequence[Tensor], bidirectional: bool) -> list[list[int]]:
+def _matrices(call: Call) -> list[dict[str, int]]:
     """The sizes of w_ih, w_hh and perhaps w_hr in each direction."""
-    half = len(weights) // 2 if bidirectional else len(weights)
-    directions = (weights[:half], weights[half:]) if bidirectional else (weights,)
-    return [[w.numel() for w in direction if w.dim() == 2] for direction in directions]
+    names = call.weight_names()
+    directions = [call.weights[d * len(names) :][: len(names)] for d in range(call.directions())]
+    return [{n: w.numel() for n, w in zip(names, weights, strict=True) if n in _MATRICES} for weights in directions]
+
+
+_MATRICES = ("w_ih", "w_hh", "w_hr")
 
 
 def _rows(input: Tensor) -> int:
@@ -27,59 +30,31 @@ def _rows(input: Tensor) -> int:
 
 
 @register_flop_formula(torch.ops.fastrnn.forward, get_raw=True)
-def forward_flops(
-    cell: str,
-    input: Tensor,
-    batch_sizes: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor],
-    biases: bool,
-    bidirectional: bool,
-    *args: Any,
-    **kwargs: Any,
-) -> int:
+def forward_flops(*arguments: Any, out_val: Any = None) -> int:
     """Every row of the input meets every weight matrix once."""
-    return 2 * _rows(input) * sum(map(sum, _matrices(weights, bidirectional)))
+    call, _ = operators.forward_call(*arguments)
+    return 2 * _rows(call.input) * sum(sum(sizes.values()) for sizes in _matrices(call))
 
 
 @register_flop_formula(torch.ops.fastrnn.backward, get_raw=True)
-def backward_flops(
-    cell: str,
-    d_output: Tensor | None,
-    d_hn: Tensor | None,
-    d_cn: Tensor | None,
-    input: Tensor,
-    batch_sizes: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor],
-    output: Tensor,
-    saved: Tensor,
-    biases: bool,
-    bidirectional: bool,
-    batch_first: bool,
-    needs: Sequence[bool],
-    *args: Any,
-    **kwargs: Any,
-) -> int:
+def backward_flops(*arguments: Any, out_val: Any = None) -> int:
     """A product for each gradient that is wanted, and those with w_hh and w_hr that carry gradients through time.
 
     The first step passes nothing on, unless the gradient of h_0 is wanted. Recomputing repeats the forward products.
     """
-    rows = _rows(input)
-    matrices = _matrices(weights, bidirectional)
-    wanted = iter(needs[3:])
+    call, given = operators.backward_call(*arguments)
+    of_input, of_h0, _, *of_weights = given.needs
+    rows = _rows(call.input)
+    wanted = iter(of_weights)
     flops = 0
-    for direction, sizes in enumerate(matrices):
-        own = [next(wanted) for _ in range(len(weights) // len(matrices))]
-        need = [n for n, w in zip(own, weights, strict=False) if w.dim() == 2]
-        first = 0 if needs[1] else _rows_of_the_first_step(input, batch_sizes, batch_first, reverse=direction == 1)
-        carried = [rows if needs[0] else 0, rows - first, *[rows] * (len(sizes) - 2)]
-        for size, n, rows_carried in zip(sizes, need, carried, strict=True):
-            flops += 2 * size * (rows_carried + (rows if n else 0))
-        if saved.dim() == 4:
-            flops += 2 * rows * sum(sizes[:2])
+    for direction, sizes in enumerate(_matrices(call)):
+        first = 0 if of_h0 else _rows_of_the_first_step(call, reverse=direction == 1)
+        carried = {"w_ih": rows if of_input else 0, "w_hh": rows - first, "w_hr": rows}
+        for name, need in zip(call.weight_names(), wanted, strict=False):
+            if name in sizes:
+                flops += 2 * sizes[name] * (carried[name] + (rows if need else 0))
+        if call.recompute and call.cell.saves:
+            flops += 2 * rows * (sizes["w_ih"] + sizes["w_hh"])
     return flops
 
 
@@ -96,7 +71,7 @@ def loss_backward_flops(d_loss: Tensor, input: Tensor, linear_weight: Tensor, *a
     return loss_flops(input, linear_weight, *args, **kwargs)
 
 
-def _rows_of_the_first_step(input: Tensor, batch_sizes: Tensor | None, batch_first: bool, reverse: bool) -> int:
-    if batch_sizes is None:
-        return input.size(0 if batch_first else 1)
-    return int(batch_sizes[-1 if reverse else 0])
+def _rows_of_the_first_step(call: Call, reverse: bool) -> int:
+    if call.batch_sizes is None:
+        return call.input.size(call.batch_axis())
+    return int(call.batch_sizes[-1 if reverse else 0])

@@ -1,181 +1,214 @@
-"""The operators of the C++ core, the shapes of what they return, and their flops.
+"""The operators of the C++ core, called with a Call, and the shapes of what they return.
 
-``torch.ops.fastrnn.forward`` and ``.backward`` are declared in csrc/torch/module.cpp. The shape functions here let
-torch.compile, torch.export and the meta device work with them without running a kernel.
-
-An exported program calls these operators. In a process that has no layer, ``import fastrnn.ops`` before
-``torch.export.load`` registers them.
+``torch.ops.fastrnn.*`` are declared in csrc/torch/module.cpp. The order of their arguments is known here alone: a
+``run_`` function takes a Call apart, and the ``_call`` function beside it puts one together again by the names of the
+schema, for the shape functions and the rules of autograd and vmap. The shapes let torch.compile, torch.export and the
+meta device work with the operators without running a kernel.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fastrnn._core.extension import _C as _C
-from fastrnn._core.flops import backward_flops as backward_flops  # registers the formulas
+from fastrnn import reference
+from fastrnn._core import cells
+from fastrnn._core.call import Call, Results
+from fastrnn._core.checks import check_lengths
 
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default
 infer = torch.ops.fastrnn.infer.default
-linear_cross_entropy = torch.ops.fastrnn.linear_cross_entropy.default
-linear_cross_entropy_backward = torch.ops.fastrnn.linear_cross_entropy_backward.default
 
 _Size = int | torch.SymInt
-_SAVES = {"rnn_tanh": 0, "rnn_relu": 0, "rnn_sigmoid": 0, "gru": 4, "gru_reset_before": 4, "lstm": 5}
 _CACHE_LINE = 64
 _LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/sequence/problem.h and csrc/cuda/direction.cpp
 _ROWS_PER_CHECKPOINT = 2048  # as in csrc/cuda/direction.cpp
 
 
+class Backward(NamedTuple):
+    """What the backward operator takes beside the call."""
+
+    incoming: tuple[Tensor | None, Tensor | None, Tensor | None]  # gradients of output, h_n and c_n
+    output: Tensor
+    saved: Tensor  # as forward returned it
+    needs: Sequence[bool]  # whose gradients are wanted, in the order of Call.tensors()
+
+
+def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """One layer, all its directions: output, h_n, c_n and, with ``save``, what the backward operator needs of it."""
+    return forward(
+        call.cell.name,
+        call.input,
+        call.batch_sizes,
+        call.h0,
+        call.c0,
+        list(call.weights),
+        call.biases,
+        call.bidirectional,
+        call.batch_first,
+        save,
+        call.recompute,
+    )
+
+
+def forward_call(*arguments: Any) -> tuple[Call, bool]:
+    """The call of which these are the forward operator's arguments, and ``save``."""
+    given = by_name(forward, arguments)
+    save = given.pop("save")
+    return _call(given), save
+
+
+def run_backward(call: Call, given: Backward) -> list[Tensor]:
+    """The gradients of ``call.tensors()``, empty where they are not wanted."""
+    return backward(
+        call.cell.name,
+        *given.incoming,
+        call.input,
+        call.batch_sizes,
+        call.h0,
+        call.c0,
+        list(call.weights),
+        given.output,
+        given.saved,
+        call.biases,
+        call.bidirectional,
+        call.batch_first,
+        list(given.needs),
+    )
+
+
+def backward_call(*arguments: Any) -> tuple[Call, Backward]:
+    """The call of which these are the backward operator's arguments, and what that takes besides."""
+    given = by_name(backward, arguments)
+    incoming = given.pop("d_output"), given.pop("d_hn"), given.pop("d_cn")
+    besides = Backward(incoming, given.pop("output"), given.pop("saved"), given.pop("needs"))
+    given.setdefault("recompute", besides.saved.dim() == 4)
+    return _call(given), besides
+
+
+def run_infer(call: Call) -> Results:
+    """All layers at once, without saving."""
+    return infer(
+        call.cell.name,
+        call.input,
+        call.batch_sizes,
+        call.h0,
+        call.c0,
+        call.weights,
+        call.num_layers,
+        call.biases,
+        call.bidirectional,
+        call.batch_first,
+    )
+
+
+def run_reference(call: Call) -> Results:
+    """One layer in plain torch: on any device, in any dtype, differentiable as often as asked."""
+    check_lengths(call)
+    return reference.layer(
+        call.cell.name,
+        call.input,
+        call.batch_sizes,
+        call.h0,
+        call.c0,
+        call.weights,
+        call.biases,
+        call.bidirectional,
+        call.batch_first,
+        projected=call.projected,
+    )
+
+
+def infer_call(*arguments: Any) -> Call:
+    """The call of which these are the arguments of ``infer``."""
+    return _call(by_name(infer, arguments))
+
+
+def by_name(operator: torch._ops.OpOverload, arguments: Sequence[Any]) -> dict[str, Any]:
+    """An operator's arguments by the names in its schema, those that were left out with their defaults."""
+    schema = operator._schema.arguments
+    left_out = {argument.name: argument.default_value for argument in schema[len(arguments) :]}
+    return {argument.name: value for argument, value in zip(schema, arguments, strict=False)} | left_out
+
+
+def _call(given: dict[str, Any]) -> Call:
+    rows = given.get("num_layers", 1) * (2 if given["bidirectional"] else 1)
+    given.setdefault("projected", has_projection(given["weights"], rows, given["biases"]))
+    return Call(cells.named(given.pop("cell")), **given)
+
+
+def has_projection(weights: Sequence[Tensor], rows: int, biases: bool) -> bool:
+    """Whether so many weights, of L layers in D directions, ``rows`` = L D, are those of projected layers."""
+    return len(weights) == rows * ((4 if biases else 2) + 1)
+
+
 @torch.library.register_fake("fastrnn::forward")
-def _forward_shapes(
-    cell: str,
-    input: Tensor,
-    batch_sizes: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor],
-    biases: bool,
-    bidirectional: bool,
-    batch_first: bool,
-    save: bool,
-    recompute: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    directions = 2 if bidirectional else 1
-    per_direction = len(weights) // directions
-    output_size = weights[1].size(1)
-    hidden_size = weights[per_direction - 1].size(1) if per_direction % 2 else output_size
-    if batch_sizes is None:
-        rows: int | torch.SymInt = input.size(0) * input.size(1)
-        batch: int | torch.SymInt = input.size(0 if batch_first else 1)
-    else:
-        rows = input.size(0)
-        # The longest batch is a number inside a tensor: known when there is data, else a size of its own.
-        batch = h0.size(1) if h0 is not None else torch.library.get_ctx().new_dynamic_size()
-    output = input.new_empty(*input.shape[:-1], directions * output_size)
-    hn = input.new_empty(directions, batch, output_size)
-    cn = input.new_empty(directions, batch, hidden_size) if cell == "lstm" else input.new_empty(0)
-    if not save:
-        return output, hn, cn, input.new_empty(0)
-    times = input.size(1 if batch_first else 0) if batch_sizes is None else batch_sizes.size(0)
-    numbers = _SAVES[cell] + per_direction % 2 if _SAVES[cell] else 0  # of a unit in a row
-    if input.is_cuda:
-        saved = _saved_on_cuda(input, numbers, rows, batch, times, hidden_size, recompute)
-    else:
-        saved = _saved_on_cpu(input, numbers, rows, batch, times, hidden_size, recompute, cell == "lstm")
-    return output, hn, cn, saved.new_empty(directions, *saved.shape)
+def _forward_shapes(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    call, save = forward_call(*arguments)
+    output, hn, cn = _result_shapes(call)
+    return output, hn, cn, _saved_shape(call, hn.size(1)) if save else call.input.new_empty(0)
 
 
 @torch.library.register_fake("fastrnn::infer")
-def _infer_shapes(
-    cell: str,
-    input: Tensor,
-    batch_sizes: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor],
-    num_layers: int,
-    biases: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    first = weights[: len(weights) // num_layers]
-    output, hn, cn, _ = _forward_shapes(
-        cell, input, batch_sizes, h0, c0, first, biases, bidirectional, batch_first, save=False
-    )
-    rows = num_layers * hn.size(0)
-    return output, hn.new_empty(rows, *hn.shape[1:]), cn.new_empty(rows, *cn.shape[1:]) if cell == "lstm" else cn
-
-
-def _saved_on_cpu(
-    input: Tensor,
-    numbers: int,
-    rows: _Size,
-    batch: _Size,
-    times: _Size,
-    hidden: _Size,
-    recompute: bool,
-    carries_c: bool,
-) -> Tensor:
-    per_line = _CACHE_LINE // input.dtype.itemsize
-    width = (hidden + per_line - 1) // per_line * per_line
-    if not recompute or not numbers:
-        return input.new_empty(rows, numbers * width)
-    checkpoints = (times + _LEAST_STEPS_PER_CHECKPOINT - 1) // _LEAST_STEPS_PER_CHECKPOINT
-    return input.new_empty(checkpoints, batch, width if carries_c else 0)
-
-
-def _saved_on_cuda(
-    input: Tensor, numbers: int, rows: _Size, batch: _Size, times: _Size, hidden: _Size, recompute: bool
-) -> Tensor:
-    accumulated = torch.float64 if input.dtype == torch.float64 else torch.float32
-    if not recompute or not numbers:
-        return input.new_empty(rows, numbers * hidden, dtype=accumulated)
-    steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // torch.sym_max(1, batch))
-    return input.new_empty((times + steps - 1) // steps, batch, hidden, dtype=accumulated)
+def _infer_shapes(*arguments: Any) -> Results:
+    call = infer_call(*arguments)
+    output, hn, cn = _result_shapes(call)
+    rows = call.state_rows()
+    return output, hn.new_empty(rows, *hn.shape[1:]), cn.new_empty(rows, *cn.shape[1:]) if call.cell.carries_c else cn
 
 
 @torch.library.register_fake("fastrnn::backward")
-def _backward_shapes(
-    cell: str,
-    d_output: Tensor | None,
-    d_hn: Tensor | None,
-    d_cn: Tensor | None,
-    input: Tensor,
-    batch_sizes: Tensor | None,
-    h0: Tensor | None,
-    c0: Tensor | None,
-    weights: Sequence[Tensor],
-    output: Tensor,
-    saved: Tensor,
-    biases: bool,
-    bidirectional: bool,
-    batch_first: bool,
-    needs: Sequence[bool],
-) -> list[Tensor]:
-    operands = [input, h0, c0, *weights]
+def _backward_shapes(*arguments: Any) -> list[Tensor]:
+    call, given = backward_call(*arguments)
     return [
-        t.new_empty(t.shape) if t is not None and need else input.new_empty(0)
-        for t, need in zip(operands, needs, strict=True)
+        t.new_empty(t.shape) if t is not None and need else call.input.new_empty(0)
+        for t, need in zip(call.tensors(), given.needs, strict=True)
     ]
 
 
-@torch.library.register_fake("fastrnn::linear_cross_entropy")
-def _loss_shapes(
-    input: Tensor,
-    linear_weight: Tensor,
-    target: Tensor,
-    linear_bias: Tensor | None,
-    weight: Tensor | None,
-    reduction: str,
-    ignore_index: int,
-    label_smoothing: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    loss = input.new_empty(input.shape[:1] if reduction == "none" else ())
-    computed = torch.float64 if input.dtype == torch.float64 else torch.float32
-    gradients = (
-        t.new_empty(t.shape if need else 0, dtype=computed) if t is not None else input.new_empty(0, dtype=computed)
-        for t, need in zip((input, linear_weight, linear_bias), needs, strict=True)
-    )
-    return (loss, *gradients)  # type: ignore[return-value]
+def _result_shapes(call: Call) -> Results:
+    input, directions = call.input, call.directions()
+    if call.batch_sizes is None:
+        batch: _Size = input.size(call.batch_axis())
+    else:
+        # The longest batch is a number inside a tensor: known when there is data, else a size of its own.
+        batch = call.h0.size(1) if call.h0 is not None else torch.library.get_ctx().new_dynamic_size()
+    output = input.new_empty(*input.shape[:-1], directions * call.output_size())
+    hn = input.new_empty(directions, batch, call.output_size())
+    cn = input.new_empty(directions, batch, call.hidden_size()) if call.cell.carries_c else input.new_empty(0)
+    return output, hn, cn
 
 
-@torch.library.register_fake("fastrnn::linear_cross_entropy_backward")
-def _loss_backward_shapes(
-    d_loss: Tensor,
-    input: Tensor,
-    linear_weight: Tensor,
-    target: Tensor,
-    linear_bias: Tensor | None,
-    weight: Tensor | None,
-    reduction: str,
-    ignore_index: int,
-    label_smoothing: float,
-    needs: Sequence[bool],
-) -> tuple[Tensor, Tensor, Tensor]:
-    return tuple(  # type: ignore[return-value]
-        t.new_empty(t.shape if need else 0) if t is not None else input.new_empty(0)
-        for t, need in zip((input, linear_weight, linear_bias), needs, strict=True)
-    )
+def _saved_shape(call: Call, batch: _Size) -> Tensor:
+    numbers = call.cell.saves + call.projected if call.cell.saves else 0  # of a unit in a row
+    saved = (_saved_on_cuda if call.input.is_cuda else _saved_on_cpu)(call, numbers, batch)
+    return saved.new_empty(call.directions(), *saved.shape)
+
+
+def _saved_on_cpu(call: Call, numbers: int, batch: _Size) -> Tensor:
+    per_line = _CACHE_LINE // call.input.dtype.itemsize
+    width = (call.hidden_size() + per_line - 1) // per_line * per_line
+    if not call.recompute or not numbers:
+        return call.input.new_empty(_rows(call), numbers * width)
+    checkpoints = (_times(call) + _LEAST_STEPS_PER_CHECKPOINT - 1) // _LEAST_STEPS_PER_CHECKPOINT
+    return call.input.new_empty(checkpoints, batch, width if call.cell.carries_c else 0)
+
+
+def _saved_on_cuda(call: Call, numbers: int, batch: _Size) -> Tensor:
+    accumulated = torch.float64 if call.input.dtype == torch.float64 else torch.float32
+    if not call.recompute or not numbers:
+        return call.input.new_empty(_rows(call), numbers * call.hidden_size(), dtype=accumulated)
+    steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // torch.sym_max(1, batch))
+    return call.input.new_empty((_times(call) + steps - 1) // steps, batch, call.hidden_size(), dtype=accumulated)
+
+
+def _rows(call: Call) -> _Size:
+    return call.input.size(0) * call.input.size(1) if call.batch_sizes is None else call.input.size(0)
+
+
+def _times(call: Call) -> _Size:
+    return call.input.size(1 - call.batch_axis()) if call.batch_sizes is None else call.batch_sizes.size(0)

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from fastrnn import reference
 from fastrnn._core import gpu
+from fastrnn._core.call import Call
+from fastrnn._core.operators import run_reference
 from fastrnn._core.stack import stack
 from fastrnn._verify.cases import Case
 from fastrnn._verify.tf32 import TF32Products
@@ -56,21 +57,17 @@ class Problem:
         weights = {name: weight.to(dtype).requires_grad_() for name, weight in self.weights.items()}
 
         def run(input: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-            found = stack(
-                reference.layer,
+            call = Call.of(
                 self.case.cell,
                 input,
                 (states[0], states[1]) if len(states) == 2 else states[0],
                 list(weights.values()),
                 batch_sizes=self.batch_sizes,
                 num_layers=self.case.shape.num_layers,
-                biases=True,
-                dropout=0.0,
-                training=True,
+                projected=bool(self.case.proj_size),
                 bidirectional=self.case.shape.bidirectional,
-                batch_first=False,
             )
-            return found[: 1 + len(states)]
+            return stack(run_reference, call)[: 1 + len(states)]
 
         with one_thread(), TF32Products() if tf32 else nullcontext():
             return self._solve(run, weights, dtype, torch.device("cpu"))

@@ -12,7 +12,8 @@ from torch.fx import Proxy
 from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
-from fastrnn._core.backend import State, sequence
+from fastrnn._core.backend import sequence
+from fastrnn._core.call import Call, State
 from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable, recorded_call
 from fastrnn.nn.face import Faced
@@ -95,8 +96,8 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         output, hidden = self._sequence(input.unsqueeze(1), hx, None, False)
         return output.squeeze(1), each(lambda state: state.squeeze(1), hidden)
 
-    def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, State]:
-        return sequence(
+    def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, Any]:
+        call = Call.of(
             self._cell,
             input,
             hx,
@@ -104,12 +105,14 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
             batch_sizes=batch_sizes,
             num_layers=self.num_layers,
             biases=self.bias,
+            projected=self.proj_size > 0,
             dropout=self.dropout,
             training=self.training,
             bidirectional=self.bidirectional,
             batch_first=batch_first,
             recompute=self.recompute,
         )
+        return sequence(call)
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (", recompute=True" if self.recompute else "")

@@ -1,0 +1,119 @@
+"""One call of a layer or a stack of layers: the argument of everything between fastrnn.functional and the operators.
+
+An option is a field here and an argument of the functions and modules that offer it; whatever lies between hands the
+call on. T steps, B batch entries, I input features, H hidden features, P = H or the size of the projection, L layers,
+D directions, G gates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from fastrnn._core import cells
+from fastrnn._core.cells import Cell
+
+State = Tensor | tuple[Tensor, Tensor]
+Results = tuple[Tensor, Tensor, Tensor]  # output, h_n and c_n, which is of shape (0,) where the cell carries no c
+
+
+class Call(NamedTuple):
+    """The operands and options of a call, as :func:`fastrnn.functional.lstm` describes them.
+
+    Its methods are none of them properties, which torch.compile does not trace in a tuple.
+    """
+
+    cell: Cell
+    input: Tensor  # (T, B, I), (B, T, I) with batch_first, or packed (sum of batch_sizes, I)
+    h0: Tensor | None  # (L D, B, P), or zeros
+    c0: Tensor | None  # (L D, B, H), or zeros, where the cell carries c
+    weights: Sequence[Tensor]  # of each layer, and in it of each direction, those of weight_names()
+    batch_sizes: Tensor | None = None  # int64 (T,) on the CPU: rows that are still active at each step
+    num_layers: int = 1
+    biases: bool = True
+    projected: bool = False
+    dropout: float = 0.0
+    training: bool = False
+    bidirectional: bool = False
+    batch_first: bool = False
+    recompute: bool = False
+
+    @classmethod
+    def of(cls, cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor], **options: Any) -> Call:
+        """A call with the state as the user gives it: h_0, or (h_0, c_0) where the cell carries c, or None for zeros.
+
+        Raises:
+            ValueError: no cell has this name.
+            AttributeError, IndexError, RuntimeError: a tensor where a pair is expected or the reverse.
+        """
+        kind = cells.named(cell)
+        return cls(kind, input, *_states(kind, hx), weights, **options)
+
+    def weight_names(self) -> tuple[str, ...]:
+        """The weights of one direction, in their order."""
+        biases = ("b_ih", "b_hh") if self.biases else ()
+        return ("w_ih", "w_hh", *biases, *(("w_hr",) if self.projected else ()))
+
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def state_rows(self) -> int:
+        """L D: the first size of h_0."""
+        return self.num_layers * self.directions()
+
+    def hidden_size(self) -> int:
+        """H. Read from columns, so that a symbolic size is not divided."""
+        return self.weights[self.weight_names().index("w_hr") if self.projected else 1].size(1)
+
+    def output_size(self) -> int:
+        """P: features of h."""
+        return self.weights[1].size(1)
+
+    def batch_axis(self) -> int:
+        """Which axis of input and output the batch entries lie along."""
+        return 0 if self.batch_first or self.batch_sizes is not None else 1
+
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """Input, h_0, c_0 and the weights: all that may have a gradient."""
+        return (self.input, self.h0, self.c0, *self.weights)
+
+    def with_tensors(self, tensors: Sequence[Any]) -> Call:
+        """The same call of other tensors, in the order of :meth:`tensors`."""
+        input, h0, c0, *weights = tensors
+        return self._replace(input=input, h0=h0, c0=c0, weights=weights)
+
+    def bare(self) -> Call:
+        """The same call without its tensors. :meth:`filled` gives them back."""
+        return self._replace(input=None, h0=None, c0=None, weights=(), batch_sizes=None)  # type: ignore[arg-type]
+
+    def filled(self, batch_sizes: Tensor | None, tensors: Sequence[Any]) -> Call:
+        return self.with_tensors(tensors)._replace(batch_sizes=batch_sizes)
+
+    def requires_grad(self) -> bool:
+        return any(t is not None and t.requires_grad for t in self.tensors())
+
+
+# What runs a call of one layer.
+Layer = Callable[[Call], Results]
+
+
+def state_of(call: Call, h: Tensor, c: Tensor | None) -> Any:
+    """The state as the user sees it."""
+    return (h, c) if call.cell.carries_c else h
+
+
+def _states(cell: Cell, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
+    if hx is None:
+        return None, None
+    # The types of these errors are torch.nn's: it misses the second state, but counts the third.
+    if not cell.carries_c:
+        if isinstance(hx, (tuple, list)):
+            raise AttributeError(f"Expected hx to be a tensor, got a {type(hx).__name__} of {len(hx)}; pass hx[0]")
+        return hx, None
+    if isinstance(hx, Tensor) or len(hx) != 2:
+        got = f"a tensor of shape {list(hx.shape)}" if isinstance(hx, Tensor) else len(hx)
+        error = IndexError if len(hx) < 2 else RuntimeError
+        raise error(f"Expected hx to be a pair, got {got}; pass (h_0, c_0)")
+    return hx[0], hx[1]
