@@ -1,4 +1,4 @@
-"""What is installed and what serves which device: the facts behind `fastrnn info`, and the machine in every result."""
+"""The environment: kernels, build, versions and processor, as `fastrnn info` and files of results show them."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ OTHER_DEVICES = tuple(device for device in ("cuda", "mps", "xpu") if device not 
 
 
 def info() -> dict[str, Any]:
-    """Returns which kernels serve which device, with the instruction set, threads, build and versions.
+    """Describes what computes on which device, and the instruction set, threads, build and versions.
 
     Keys: `kernels` (device type to description), `instruction_set` ("generic", "avx2" or "avx512"), `threads` (the
     intra-op threads that torch will use), `build` (torch, compiler, OpenMP, CUDA), `processor`, `cores`, `versions`.
@@ -34,14 +34,14 @@ def info() -> dict[str, Any]:
 
 
 def kernels() -> dict[str, str]:
-    """Maps each device type to what computes there."""
+    """Maps each device type to a description of what computes there."""
     own = {"cpu": on_cpu(), "cuda": on_cuda(gpu.kernel())}
     own = {device: own[device] for device in OWN_KERNELS}
     return own | dict.fromkeys(OTHER_DEVICES, "torch's own operator; the plain-torch reference for cells torch lacks")
 
 
 def on_cpu() -> str:
-    """Says what runs on this machine's processor."""
+    """Describes what runs on this machine's processor."""
     kernels = f"fastrnn's kernels ({_C.instruction_set()})"
     if _C.torch_is_faster(times=100, batch=1000, hidden_size=1000):
         return f"{kernels}; torch's own operator for padded LSTMs in bfloat16 with a large batch"
@@ -49,7 +49,7 @@ def on_cpu() -> str:
 
 
 def on_cuda(kernel: str | None) -> str:
-    """Says what a build with CUDA kernels runs there, when FASTRNN_CUDA_KERNEL is `kernel` or, None, unset."""
+    """Describes what a build with CUDA kernels runs on a GPU, given FASTRNN_CUDA_KERNEL; None if that is unset."""
     if kernel:
         return f"fastrnn's kernels ({gpu.KERNEL}={kernel}); not yet run on a GPU"
     return (
@@ -59,7 +59,7 @@ def on_cuda(kernel: str | None) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Maps Python, fastrnn, torch and the peers that are installed to their versions."""
+    """Maps Python, fastrnn, torch and the installed peers to their versions."""
     found = {"python": platform.python_version()}
     for name in ("fastrnn", "torch", "onnxruntime", "openvino"):
         try:
@@ -70,14 +70,14 @@ def versions() -> dict[str, str]:
 
 
 def cores() -> int:
-    """Returns how many processors this process may run on."""
+    """Returns the number of processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def processor() -> str:
-    """Returns the processor's name, as its maker gives it where the system tells."""
+    """Returns the processor's name, as its maker writes it if the system reports that."""
     try:
         with open("/proc/cpuinfo") as lines:
             for line in lines:
@@ -89,12 +89,12 @@ def processor() -> str:
 
 
 def fma_peak(threads: int) -> float:
-    """Measures the machine's peak of float32 multiply-adds on so many threads, in GFLOP/s: the best of three."""
+    """Measures the peak of float32 multiply-adds on some threads, in GFLOP/s: the best of three runs."""
     return max(_C.fma_peak(threads) for _ in range(3))
 
 
 def machine() -> dict[str, Any]:
-    """Describes the machine and the software, for the head of a file of results."""
+    """Describes the machine and its software, for files of results."""
     return {
         "processor": processor(),
         "cores": cores(),

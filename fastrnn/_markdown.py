@@ -1,4 +1,4 @@
-"""Results on a page in Markdown: what machine they are of, tables, and the marks between which they are put."""
+"""Results in Markdown: a line about the machine, tables, and the marks on a page between which they are inserted."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from fastrnn._saving import write_text
 
 
 def about(machine: dict[str, Any]) -> str:
-    """Says in a line what :func:`fastrnn._environment.machine` found."""
+    """Describes in a line what :func:`fastrnn._environment.machine` returned."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     if gpu := machine.get("gpu"):
         head = [gpu["name"], f"driver {gpu['driver']}", f"CUDA {gpu['cuda']}", f"cuDNN {gpu['cudnn']}"]
@@ -27,20 +27,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], align: str = ""
 
 
 def cell(text: str) -> str:
-    """Returns a text that stands in one cell of a table: a bar would end the cell, a line break the row."""
+    """Returns a text that fits one cell of a table: a bar would end the cell, a line break the row."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 
 def marks(topic: str) -> tuple[str, str]:
-    """Returns what begins and ends a topic's place on a page."""
+    """Returns the marks that begin and end a topic's place on a page."""
     return f"<!-- {topic}:begin -->", f"<!-- {topic}:end -->"
 
 
 def insert(text: str, topic: str, page: Path) -> None:
-    """Replaces what stands between the topic's marks; raises ValueError if the page has none."""
+    """Replaces the text between a topic's marks; raises ValueError if the page lacks them."""
     begin, end = marks(topic)
     content = page.read_text(encoding="utf-8")
     found, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", content, count=1, flags=re.DOTALL)
     if not count:
-        raise ValueError(f"{page} has no {begin} … {end}")
+        raise ValueError(f"{page} lacks the marks {begin} … {end}")
     write_text(page, found)

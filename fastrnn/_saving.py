@@ -1,4 +1,4 @@
-"""How fastrnn writes a file: beside the old one, whose place it takes once it is whole (docs/adr/0014-saving.md)."""
+"""Atomic writes: a new file replaces the old one once it is complete (docs/adr/0014-saving.md)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 try:
     import fcntl
-except ImportError:  # Windows: what a killed program leaves there stays
+except ImportError:  # Windows: leftovers of killed programs are not removed
     fcntl = None  # type: ignore[assignment]
 
 ENDING = ".fastrnn-part"
@@ -28,13 +28,13 @@ _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 def replacing(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A file open for writing bytes, which becomes ``file`` when the block ends.
 
-    Until then, and after a full disc, an exception or a kill, ``file`` is what it was. It keeps its mode, and its owner
-    where that is allowed; a new file gets the mode that the umask leaves. A symbolic link stays one: what it leads to
-    is replaced. A device, a pipe or an open file such as /dev/stdout is written to as it is. Of two that write at once,
-    the one that ends last wins.
+    Until then, and after a full disk, an exception or a kill, ``file`` is unchanged. It keeps its mode, and its owner
+    where the system allows that; a new file gets its mode from the umask. A symbolic link stays a link: its target is
+    replaced. Devices, pipes and open files such as /dev/stdout are written to directly. If two programs write at once,
+    the one that finishes last wins.
 
     Raises:
-        OSError: the file cannot be written; PermissionError also where only its folder could be.
+        OSError: the file cannot be written. PermissionError: it is read-only, even if its folder is writable.
     """
     named = os.path.abspath(os.fspath(file))
     descriptor = _STREAMS.get(named)
@@ -64,7 +64,7 @@ def replacing(file: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield out
             out.flush()
             os.fsync(out.fileno())
-            os.replace(part, target)  # while it is locked, so that nobody takes it for a leftover
+            os.replace(part, target)  # while it is locked, so that no other writer takes it for a leftover
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part)
@@ -79,7 +79,7 @@ def write_text(file: str | os.PathLike[str], text: str) -> None:
 
 
 def write_figure(file: str | os.PathLike[str], figure: Any, dpi: int = 110) -> None:
-    """Draw matplotlib's figure into a file, as the kind that its name ends with, else a PNG; see :func:`replacing`."""
+    """Draw matplotlib's figure in the format of the file's ending, by default PNG; see :func:`replacing`."""
     picture = BytesIO()
     figure.savefig(picture, format=Path(file).suffix[1:].lower() or "png", dpi=dpi)
     with replacing(file) as out:
@@ -87,22 +87,22 @@ def write_figure(file: str | os.PathLike[str], figure: Any, dpi: int = 110) -> N
 
 
 def _open_part(target: Path, mode: int) -> tuple[Path, BinaryIO]:
-    """A new file beside ``target``, locked as long as it is open: that is how one tells it from a leftover."""
+    """A new file beside ``target``, locked while it is open: that tells it from a leftover."""
     while True:
         part = target.with_name(f".{target.name[:50]}.{os.urandom(8).hex()}{ENDING}")
         out = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb")
         if _lock(out.fileno()) is not False and os.fstat(out.fileno()).st_nlink > 0:
             return part, out
-        out.close()  # before it was locked, another program took it for a leftover
+        out.close()  # another program removed it as a leftover before it was locked
 
 
 def _clear(folder: Path) -> None:
-    """Remove what programs that were killed have left in a folder: parts that nobody has locked."""
+    """Remove leftovers of killed programs from a folder: parts that are not locked."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if not (_PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)):
                 continue
-            with contextlib.suppress(OSError):  # another writer's by now, or not ours to remove
+            with contextlib.suppress(OSError):  # another writer has it, or we may not remove it
                 descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0))
                 try:
                     if _lock(descriptor) is True:
@@ -112,7 +112,7 @@ def _clear(folder: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Whether an open file could be locked: not while another has it locked; None where there are no locks."""
+    """Whether an open file could be locked; False if another program has the lock, None without lock support."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -123,14 +123,14 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _resemble(descriptor: int, before: os.stat_result) -> None:
-    """Give a file the owner and the mode of the one that it replaces."""
+    """Give a file the owner and the mode of the file that it replaces."""
     with contextlib.suppress(PermissionError):  # only root may give files away
         os.fchown(descriptor, before.st_uid, before.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
 
 
 def _sync_folder(folder: Path) -> None:
-    """Bring a new name to the disc, where the file system can."""
+    """Flush a new name to the disk, if the file system supports that."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""What :func:`fastrnn.convert` and :func:`fastrnn.to_torch` find in a model, and say about what they do not change."""
+"""The recurrent modules that :func:`fastrnn.convert` and :func:`fastrnn.to_torch` find, and warnings about the rest."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-_LONGEST = 1000  # elements of a list that are looked at: it may be a data set
+_LONGEST = 1000  # elements of a list that are inspected: it may be a data set
 _NAMES = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 
 
 def recurrent(model: torch.nn.Module, kinds: tuple[type, ...]) -> list[tuple[str, torch.nn.Module]]:
-    """The modules in ``model`` whose type is one of ``kinds`` or derives from one, each once, with their names.
+    """The modules in ``model`` that are instances of ``kinds``, each once, with their names.
 
     Raises:
         TypeError: ``model`` is not a module.
@@ -26,7 +26,7 @@ def recurrent(model: torch.nn.Module, kinds: tuple[type, ...]) -> list[tuple[str
 
 
 def warn(task: str, model: torch.nn.Module, kinds: tuple[type, ...], skipped: dict[str, str]) -> bool:
-    """Name what ``task`` did not change: ``skipped`` with its reasons, and what torch itself does not see."""
+    """Warn of what ``task`` did not change: ``skipped`` with reasons, and modules that torch does not register."""
     if skipped:
         text = ", ".join(f"{name} ({reason})" for name, reason in skipped.items())
         warnings.warn(f"fastrnn.{task} skipped {text}", stacklevel=3)
@@ -37,24 +37,24 @@ def warn(task: str, model: torch.nn.Module, kinds: tuple[type, ...], skipped: di
 
 
 def warn_of_nothing(model: torch.nn.Module) -> None:
-    """There is nothing to convert: say what was seen instead."""
+    """Warn that there is nothing to convert, and name what the model has instead."""
     scripted = [name for name, m in model.named_modules() if getattr(m, "original_name", None) in _NAMES]
     others = [m for m in model.modules() if type(m).__name__ in _NAMES]
     if scripted:
-        seen = f"torch.jit has compiled {', '.join(scripted)}; convert before, and use torch.jit.trace"
+        seen = f"torch.jit has compiled {', '.join(scripted)}; convert the model first, then use torch.jit.trace"
     elif others:
         places = sorted({f"{type(m).__module__}.{type(m).__name__}" for m in others})
-        seen = f"{', '.join(places)} is not torch.nn's; convert the model before it is replaced"
+        seen = f"{', '.join(places)} is not torch.nn's; convert the model before that library replaces its layers"
     else:
         counts = Counter(type(m).__name__ for m in model.modules())
-        seen = "seen: " + ", ".join(f"{count} {name}" for name, count in counts.most_common(8))
+        seen = "it has " + ", ".join(f"{count} {name}" for name, count in counts.most_common(8))
     warnings.warn(
         f"fastrnn.convert found no RNN, GRU, LSTM or cell of torch.nn in {type(model).__name__}: {seen}", stacklevel=3
     )
 
 
 def _hidden(model: torch.nn.Module, kinds: tuple[type, ...]) -> Iterator[str]:
-    """Modules in attributes that torch does not look into, each with the line to write instead."""
+    """Modules in attributes that torch does not register, each with the line to write instead."""
     known = set(model.modules())
     for owner, module in model.named_modules():
         for attribute, value in vars(module).items():
@@ -65,7 +65,7 @@ def _hidden(model: torch.nn.Module, kinds: tuple[type, ...]) -> Iterator[str]:
                 if found in known or not any(issubclass(type(m), kinds) for m in found.modules()):
                     continue
                 known.add(found)
-                yield f"{place} ({type(found).__name__}), which torch does not see: {_instead(attribute, value)}"
+                yield f"{place} ({type(found).__name__}), which torch does not register: {_instead(attribute, value)}"
 
 
 def _modules_in(value: Any, path: str, depth: int = 3) -> Iterator[tuple[str, torch.nn.Module]]:

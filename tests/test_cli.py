@@ -67,7 +67,7 @@ def test_verify_fails_when_a_kernel_is_wrong(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(autograd, "layer", wrong)
     result = call("verify", "--quick", "--cells", "gru")
     assert result.exit_code == 1
-    assert "less accurate than allowed" in result.output
+    assert "exceed the allowed error" in result.output
 
 
 def test_bench_measures_writes_and_draws(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_roofline_measures_writes_and_draws_again(tmp_path: Path, monkeypatch: p
         ("GRU", [8, B, H, H]) for B in (1, 2) for H in (16, 32)
     ]
     assert found["bandwidth"].keys() == {"3072", "12288"}
-    assert "3 KiB are read at" in result.output
+    assert "3 KiB: read at" in result.output
     assert call("roofline", "--from", file, "--plot", again).exit_code == 0
     assert again.read_bytes() == picture.read_bytes()
 
@@ -168,25 +168,28 @@ def test_a_roofline_is_drawn_of_its_own_results_only(tmp_path: Path) -> None:
     assert "these are not results of fastrnn roofline" in result.output
     result = call("roofline", "--from", file)
     assert result.exit_code == 2
-    assert "--from draws into the file given by --plot; got none" in result.output
+    assert "--from needs --plot, the picture to draw; got no --plot" in result.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["bench", "--mode", "play"], "--mode is infer, train or both; got 'play'"),
-        (["bench", "--shapes", "1x2x3"], "a shape is TxBxIxH"),
-        (["bench", "--cells", "MLP"], "a cell is one of RNN, GRU, LSTM; got 'MLP'"),
+        (["bench", "--mode", "play"], "--mode must be infer, train or both; got 'play'"),
+        (["bench", "--shapes", "1x2x3"], "--shapes takes TxBxIxH"),
+        (["bench", "--cells", "MLP"], "a cell must be one of RNN, GRU, LSTM; got 'MLP'"),
         (["bench", "--threads", "0"], "got '0'"),
-        (["bench", "--without", "tensorflow"], "got tensorflow"),
+        (["bench", "--without", "tensorflow"], "got 'tensorflow'"),
         (["bench", "--layers", "0"], "Invalid value for '--layers'"),
-        (["bench", "--dtype", "float8"], "--dtype is one of float32, bfloat16, float64; got 'float8'"),
-        (["bench", "--memory", "--mode", "infer"], "--memory measures a training step; got --mode infer"),
-        (["bench", "--memory", "--plot", "a.png"], "--plot draws times; got --memory"),
-        (["roofline", "--cell", "MLP"], "a cell is one of RNN, GRU, LSTM; got 'MLP'"),
-        (["roofline", "--cell", "GRU,LSTM"], "--cell is one of RNN, GRU, LSTM; got 'GRU,LSTM'"),
+        (["bench", "--dtype", "float8"], "--dtype must be one of float32, bfloat16, float64; got 'float8'"),
+        (
+            ["bench", "--memory", "--mode", "infer"],
+            "--memory measures a training step, not inference; got --mode infer",
+        ),
+        (["bench", "--memory", "--plot", "a.png"], "--plot draws times, not memory; got --memory"),
+        (["roofline", "--cell", "MLP"], "a cell must be one of RNN, GRU, LSTM; got 'MLP'"),
+        (["roofline", "--cell", "GRU,LSTM"], "--cell must be one of RNN, GRU, LSTM; got 'GRU,LSTM'"),
         (["roofline", "--threads", "0"], "Invalid value for '--threads'"),
-        (["roofline", "--without", "tensorflow"], "got tensorflow"),
+        (["roofline", "--without", "tensorflow"], "got 'tensorflow'"),
         (["verify", "--cells", "mlp"], "got 'mlp'"),
     ],
 )
@@ -234,7 +237,7 @@ def test_demo_leaves_a_report_and_two_models(tmp_path: Path, monkeypatch: pytest
     losses = {
         line.split("|")[1].strip(): float(line.split("|")[2]) for line in report.splitlines() if "| each " in line
     }
-    assert losses["each character from the one before"] < losses["each character from how often it occurs"]
+    assert losses["each character from the previous one"] < losses["each character by its frequency"]
     trained = re.search(r"\| the model after training \| ([\d.]+) \|", report)
     assert trained
     assert float(trained[1]) == pytest.approx(tasks.open_run(out / "characters").evaluate()["loss"], abs=1e-3)

@@ -87,7 +87,7 @@ def test_results_for_a_file_are_not_escaped() -> None:
     done = program("bench", "--render", file, PYTHONIOENCODING="ascii")
     assert done.returncode == 2
     assert done.stderr.decode().strip() == (
-        "fastrnn: the output's encoding, ascii, lacks '\\xd7'. Set PYTHONIOENCODING=utf-8, or give --into a page"
+        "fastrnn: the output's encoding, ascii, lacks '\\xd7'. Set PYTHONIOENCODING=utf-8, or use --into PAGE"
     )
 
 
@@ -147,17 +147,20 @@ def test_the_corpus_is_not_overwritten(tmp_path: Path, corpus: Path, command: st
     ("arguments", "message"),
     [
         (["bench", "--json", "a.png", "--plot", "a.png"], "--plot a.png is the same file as --json"),
-        (["bench", "--plot", "a.foo"], "--plot a.foo: a picture's name ends with one of .eps"),
-        (["bench", "--plot", "a.png", "--without", "torch"], "--plot draws speed as a multiple of torch.nn's"),
-        (["bench", "--into", "page.md"], "--into goes with --render"),
+        (["bench", "--plot", "a.foo"], "--plot a.foo: the name must end with one of .eps"),
+        (["bench", "--plot", "a.png", "--without", "torch"], "--plot draws speed relative to torch.nn"),
+        (["bench", "--into", "page.md"], "--into needs --render"),
         (["bench", "--render", "missing"], "fastrnn: missing: No such file or directory"),
         (["verify", "--render", "missing"], "fastrnn: missing: No such file or directory"),
         (["roofline", "--from", "missing", "--plot", "a.png"], "fastrnn: missing: No such file or directory"),
         (["bench", "--render", "results.json", "--into", "missing"], "fastrnn: missing: No such file or directory"),
         (["bench", "--render", "broken.json"], "broken.json is not JSON"),
         (["bench", "--render", "deep.json"], "deep.json is not JSON"),
-        (["bench", "--render", "list.json"], "list.json does not hold results of fastrnn bench"),
-        (["verify", "--render", "results.json"], "results.json does not hold results of fastrnn verify: KeyError: res"),
+        (["bench", "--render", "list.json"], "list.json does not contain results of fastrnn bench"),
+        (
+            ["verify", "--render", "results.json"],
+            "results.json does not contain results of fastrnn verify: KeyError: res",
+        ),
         (["roofline", "--from", "list.json", "--plot", "a.png"], "list.json: "),
         (["word2vec", "neighbours", "missing", "a"], "fastrnn: missing: No such file or directory"),
     ],

@@ -205,8 +205,8 @@ def unchanged(model, message):
 
 
 def test_nothing_to_convert_is_said():
-    unchanged(nn.Linear(3, 4), "found no RNN, GRU, LSTM or cell of torch.nn in Linear: seen: 1 Linear")
-    unchanged(nn.Sequential(nn.ReLU(), nn.Linear(2, 2), nn.ReLU()), "in Sequential: seen: 2 ReLU, 1 Sequential, 1 Lin")
+    unchanged(nn.Linear(3, 4), "found no RNN, GRU, LSTM or cell of torch.nn in Linear: it has 1 Linear")
+    unchanged(nn.Sequential(nn.ReLU(), nn.Linear(2, 2), nn.ReLU()), "in Sequential: it has 2 ReLU, 1 Sequential, 1 Lin")
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
@@ -215,7 +215,7 @@ def test_scripted_and_quantized_layers_are_named():
         warnings.simplefilter("ignore")
         scripted = torch.jit.script(nn.Sequential(nn.LSTM(3, 4)))
         quantized = torch.ao.quantization.quantize_dynamic(nn.Sequential(nn.LSTM(3, 4)))
-    unchanged(scripted, "torch.jit has compiled 0; convert before, and use torch.jit.trace")
+    unchanged(scripted, "torch.jit has compiled 0; convert the model first, then use torch.jit.trace")
     unchanged(quantized, r"torch.ao.nn.quantized.dynamic.modules.rnn.LSTM is not torch.nn's; convert the model before")
 
 
@@ -238,10 +238,10 @@ def test_layers_that_torch_does_not_see_are_named_with_what_to_write():
     assert type(model.cells[0]) is nn.LSTMCell
     (message,) = [str(w.message) for w in caught]
     assert message.removeprefix("fastrnn.convert did not reach ").split("; ") == [
-        "cells[0] (LSTMCell), which torch does not see: write self.cells = torch.nn.ModuleList([...])",
-        "cells[1] (Sequential), which torch does not see: write self.cells = torch.nn.ModuleList([...])",
-        "named['a'] (RNN), which torch does not see: write self.named = torch.nn.ModuleDict({...})",
-        "bare (LSTM), which torch does not see: write self.bare = ... after super().__init__()",
+        "cells[0] (LSTMCell), which torch does not register: write self.cells = torch.nn.ModuleList([...])",
+        "cells[1] (Sequential), which torch does not register: write self.cells = torch.nn.ModuleList([...])",
+        "named['a'] (RNN), which torch does not register: write self.named = torch.nn.ModuleDict({...})",
+        "bare (LSTM), which torch does not register: write self.bare = ... after super().__init__()",
     ]
     model.cells = nn.ModuleList(model.cells)
     model.named = nn.ModuleDict(model.named)

@@ -34,13 +34,17 @@ OPTIONS: dict[str, Any] = {
 
 def test_the_cpu_is_always_there_and_another_device_is_refused() -> None:
     assert gpu.parse_device("cpu") == "cpu"
-    with pytest.raises(ValueError, match="--device is one of cpu, cuda; got 'mps'"):
+    with pytest.raises(ValueError, match="--device must be one of cpu, cuda; got 'mps'"):
         gpu.parse_device("mps")
 
 
 @pytest.mark.parametrize(
     ("available", "built", "message"),
-    [(False, True, "torch .* finds none"), (False, False, "torch .* finds none"), (True, False, "this build has none")],
+    [
+        (False, True, "torch .* finds none"),
+        (False, False, "torch .* finds none"),
+        (True, False, "which this build lacks"),
+    ],
 )
 def test_cuda_needs_a_gpu_and_kernels(
     monkeypatch: pytest.MonkeyPatch, available: bool, built: bool, message: str
@@ -119,12 +123,12 @@ def test_the_cpu_has_its_own_defaults() -> None:
 @pytest.mark.parametrize(
     ("on", "options", "message"),
     [
-        ("cuda", {"threads": "1"}, "--threads is for the CPU; got --device cuda"),
-        ("cuda", {"memory": True, "mode": "train"}, "--memory is for the CPU; got --device cuda"),
-        ("cuda", {"dtype": "float8"}, "--dtype is one of float16, tf32, bfloat16, float32, float64; got 'float8'"),
-        ("cpu", {"dtype": "tf32"}, "--dtype is one of float32, bfloat16, float64; got 'tf32'"),
-        ("cpu", {"full_grid": True}, "--full-grid is for CUDA.*got --device cpu"),
-        ("cuda", {"full_grid": True, "shapes": "3x2x4x5"}, "--full-grid is .* instead of --shapes.*3x2x4x5"),
+        ("cuda", {"threads": "1"}, "--threads works on the CPU only; got --device cuda"),
+        ("cuda", {"memory": True, "mode": "train"}, "--memory works on the CPU only; got --device cuda"),
+        ("cuda", {"dtype": "float8"}, "--dtype must be one of float16, tf32, bfloat16, float32, float64; got 'float8'"),
+        ("cpu", {"dtype": "tf32"}, "--dtype must be one of float32, bfloat16, float64; got 'tf32'"),
+        ("cpu", {"full_grid": True}, "--full-grid needs --device cuda.*got --device cpu"),
+        ("cuda", {"full_grid": True, "shapes": "3x2x4x5"}, "--full-grid .* excludes --shapes.*3x2x4x5"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(on: str, options: dict[str, Any], message: str) -> None:
@@ -268,7 +272,7 @@ def test_the_command_leaves_what_it_has_and_says_what_is_missing(
     file, picture = tmp_path / "bench.json", tmp_path / "bench.png"
     result = call("bench", "--device", "cuda", "--dtype", "float16", "--json", file, "--plot", picture)
     assert result.exit_code == 1
-    assert "failed: infer RNN 64x1x64x64, CUDA, float16 (no)" in result.output
+    assert "failed: infer RNN 64x1x64x64, CUDA, float16: no" in result.output
     assert "Training, CUDA, 3 layers, float16" in result.output
     assert len(json.loads(file.read_text())["rows"]) == 2 * 2 * (13 + 3)
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -18,24 +18,26 @@ def choose(
     memory: bool,
     **kind: Any,
 ) -> list[Work]:
-    """Returns what to measure; raises ValueError with what is wrong. None stands for the device's default.
+    """Returns what to measure; raises ValueError for wrong options. None is the device's default.
 
     Args:
-        kind: the fields of Work that say what kind of layer it is.
+        kind: the fields of Work that describe the layer, such as num_layers.
     """
     if mode not in (*MODES, "both"):
-        raise ValueError(f"--mode is infer, train or both; got {mode!r}")
+        raise ValueError(f"--mode must be infer, train or both; got {mode!r}")
     if memory and mode == "infer":
-        raise ValueError("--memory measures a training step; got --mode infer")
+        raise ValueError("--memory measures a training step, not inference; got --mode infer")
     modes = ("memory",) if memory else MODES if mode == "both" else (mode,)
     given_cells = parse_cells(cells)
     given_shapes = None if shapes is None else parse_shapes(shapes)
     if full_grid and (shapes is not None or device != "cuda"):
-        raise ValueError(f"--full-grid is for CUDA, instead of --shapes; got --device {device}, --shapes {shapes}")
+        raise ValueError(
+            f"--full-grid needs --device cuda and excludes --shapes; got --device {device}, --shapes {shapes}"
+        )
     if device == "cuda":
         for option, given in {"--threads": threads is not None, "--memory": memory}.items():
             if given:
-                raise ValueError(f"{option} is for the CPU; got --device cuda")
+                raise ValueError(f"{option} works on the CPU only; got --device cuda")
         dtypes = DTYPES["cuda"] if dtype is None else parse_dtypes(dtype, "cuda")
         if given_shapes is None and not full_grid and not any_kind(kind):
             return list(cuda_grid.default_works(modes, given_cells, dtypes))
@@ -54,5 +56,5 @@ def choose(
 
 
 def any_kind(kind: dict[str, Any]) -> bool:
-    """Whether any field is not the default."""
+    """Whether any field differs from its default."""
     return any(value != Work._field_defaults[field] for field, value in kind.items())

@@ -1,7 +1,6 @@
 """The contenders: each turns a piece of work into a function without arguments that does it once.
 
-All of them compute the very layers that `torch.nn` was initialised with, and are compared with it before they are
-timed.
+All use the weights of one `torch.nn` layer, and their results are compared with its results before any timing.
 """
 
 import copy
@@ -19,32 +18,32 @@ from fastrnn._bench.work import Work
 # In the order in which they take turns.
 CONTENDERS = ("torch", *PEERS, "fastrnn")
 
-# Largest difference from torch.nn, relative to the largest value, that rounding explains. What is computed in bfloat16
-# is compared with torch.nn in float32, for torch.nn in bfloat16 may be further off than that.
+# The largest difference from torch.nn, relative to the largest value, that rounding explains. bfloat16 results are
+# compared with torch.nn in float32, since torch.nn in bfloat16 may itself be less accurate.
 TOLERANCES = {"float32": 1e-4, "bfloat16": 1e-2, "float64": 1e-12, "float16": 2e-3, "tf32": 2e-3}
 
 Run = Callable[[], Any]
 
 
 def entrants(work: Work) -> list[str]:
-    """Names those that can do the work: ONNX Runtime and OpenVINO infer only, here padded, in float32, on the CPU."""
+    """Names the contenders that can do the work. ONNX Runtime and OpenVINO infer, padded, in float32, on the CPU."""
     peers_can = work.mode == "infer" and not work.packed and work.dtype == "float32" and work.device == "cpu"
     return [name for name in CONTENDERS if peers_can or name not in PEERS]
 
 
 def parse_contenders(text: str) -> list[str]:
-    """Reads "torch,openvino", or nothing at all; raises ValueError with the part that is none."""
+    """Reads "torch,openvino" or an empty text; raises ValueError for an unknown name."""
     names = [part.strip() for part in text.split(",") if part.strip()]
     for name in names:
         if name not in CONTENDERS:
-            raise ValueError(f"contenders are {', '.join(CONTENDERS)}; got {name}")
+            raise ValueError(f"--without takes names of {', '.join(CONTENDERS)}; got {name!r}")
     return names
 
 
 def prepare(name: str, work: Work) -> Run:
-    """Returns the function to time: inference returns the output, training the gradients of input and weights.
+    """Returns the function to time. Inference returns the output, training the gradients of input and weights.
 
-    Raises ArithmeticError if it differs from torch.nn.
+    Raises ArithmeticError if the results differ from torch.nn's.
     """
     run, expected = set_up(name, work)
     if name != "torch":
@@ -53,7 +52,7 @@ def prepare(name: str, work: Work) -> Run:
 
 
 def set_up(name: str, work: Work) -> tuple[Run, Run]:
-    """Returns the contender's function, and torch.nn's in float32 or better, before either has run."""
+    """Returns the functions of the contender and of torch.nn in float32 or better; neither has run yet."""
     torch.set_num_threads(work.threads)
     layers = torch_layers(work)
     exact = copy.deepcopy(layers).to(torch.promote_types(layers.weight_ih_l0.dtype, torch.float32))
@@ -61,7 +60,7 @@ def set_up(name: str, work: Work) -> tuple[Run, Run]:
 
 
 def contender(name: str, work: Work, layers: Any) -> Run:
-    """Returns the contender's function, of the very weights of torch.nn's layers."""
+    """Returns the contender's function, with the weights of the torch.nn layers."""
     if name in PEERS:
         input, _ = example(work, torch.float32)
         return PEERS[name](work, layers, input.numpy())
@@ -91,7 +90,7 @@ def torch_dtype(work: Work) -> torch.dtype:
 
 
 def example(work: Work, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Draws the input and the gradient of the output, padded or packed: the work's numbers in another dtype."""
+    """Draws the input and the gradient of the output, padded or packed: rounded to the work's dtype, then converted."""
     torch.manual_seed(0)
     T, B, I, H = work.shape
     sizes = (I, work.directions * H)
@@ -132,11 +131,11 @@ def training(module: torch.nn.Module, input: Any, grad_output: Tensor) -> Run:
 
 
 def check(name: str, work: Work, results: Any, expected: Any) -> None:
-    """Raises ArithmeticError unless every result is that of torch.nn, up to rounding."""
+    """Raises ArithmeticError unless every result equals torch.nn's, up to rounding."""
     if work.mode == "infer":
         results, expected = [results], [expected]
     for error in relative_errors(results, expected):
-        if not error < TOLERANCES[work.dtype]:  # a NaN fails, too
+        if not error < TOLERANCES[work.dtype]:  # so that a NaN fails too
             raise ArithmeticError(f"{name} differs from torch.nn on {work}: relative error {error:.2e}")
 
 

@@ -1,10 +1,10 @@
-"""The measurement on CUDA: fastrnn and torch.nn on one stream of one process, in turns, by the GPU's own clock.
+"""The measurement on CUDA: fastrnn and torch.nn take turns on one stream of one process, timed by the GPU.
 
-- Events around a block of calls: the time from the first kernel's start to the last one's end, with the gaps that the
-  host leaves where it starts kernels more slowly than they run. So much a call takes in a program that never waits.
-- In turns, so that a change in the GPU's clock rate hits both, and the median of the turns: the least would be that of
-  the highest rate.
-- One process, for only one can have a GPU to itself.
+- CUDA events enclose a block of calls. They measure from the start of the first kernel to the end of the last, gaps
+  included where the host launches kernels more slowly than they run: what a call costs in a program that never waits.
+- Turns, so that a change of the GPU's clock rate affects both; and their median, since the minimum would be a
+  measurement of the highest clock rate.
+- One process, since two would share the GPU.
 """
 
 import copy
@@ -20,9 +20,9 @@ from fastrnn._bench.peers import PEERS
 from fastrnn._bench.work import Work
 from fastrnn._core import gpu
 
-WARM_UP, WARM_UP_SECONDS = 3, 0.1  # calls; a slow layer is warm sooner
-FEWEST_ROUNDS, TURNS_SECONDS = 5, 0.2  # so many, and then others for as long as this
-CHECKED_STEPS = 32  # in float64 a long sequence would take longer than the measurement
+WARM_UP, WARM_UP_SECONDS = 3, 0.1  # calls; fewer for slow layers
+FEWEST_ROUNDS, TURNS_SECONDS = 5, 0.2  # at least this many rounds, then more until this time is over
+CHECKED_STEPS = 32  # checking a long sequence in float64 would take longer than the measurement
 
 
 class CudaContest(Contest):
@@ -37,9 +37,9 @@ class CudaContest(Contest):
         return self
 
     def seconds(self, work: Work, names: Iterable[str], rounds: int = 18, block: float = 0.02) -> dict[str, float]:
-        """Measures seconds per call of the named contenders; `block` is the seconds of a contender's turn.
+        """Measures seconds per call of each named contender; `block` is the seconds of one turn.
 
-        Raises ContenderError if fastrnn's numbers are wrong or the GPU's memory is too small.
+        Raises ContenderError if fastrnn's results are wrong or the GPU runs out of memory.
         """
         try:
             with gpu.own_kernels(), gpu.tf32(work.dtype == "tf32"):
@@ -51,9 +51,9 @@ class CudaContest(Contest):
 
 
 def check(work: Work) -> None:
-    """Raises ArithmeticError if fastrnn is further than twice as far as torch.nn from torch.nn in float64.
+    """Raises ArithmeticError if fastrnn's error is more than twice torch.nn's, and more than rounding explains.
 
-    On the first steps, and what rounding explains is allowed in any case.
+    Both errors are distances from torch.nn in float64, over the first steps only.
     """
     short = work._replace(shape=work.shape._replace(T=min(work.shape.T, CHECKED_STEPS)))
     layers = torch_layers(short)
@@ -62,16 +62,16 @@ def check(work: Work) -> None:
     for error, theirs_error in zip(ours, theirs, strict=True):
         allowed = max(2 * theirs_error, TOLERANCES[work.dtype])
         if not error <= allowed:  # a NaN fails, too
-            raise ArithmeticError(f"fastrnn's relative error is {error:.2e}, {allowed:.2e} is allowed")
+            raise ArithmeticError(f"fastrnn's relative error is {error:.2e}; at most {allowed:.2e} is allowed")
 
 
 def listed(results: object) -> list[torch.Tensor]:
-    """Returns the gradients of a training step, or the output of inference as the only one."""
+    """Returns the gradients of a training step, or a list of the output of inference."""
     return results if isinstance(results, list) else [results]  # type: ignore[list-item]
 
 
 def take_turns(runs: dict[str, Run], rounds: int, block: float) -> dict[str, float]:
-    """Returns the median seconds of a call of each, over at most so many rounds."""
+    """Returns each contender's median seconds per call over at most `rounds` rounds."""
     calls = {name: max(1, round(block / warm_up(run))) for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
     start = time.perf_counter()
@@ -84,7 +84,7 @@ def take_turns(runs: dict[str, Run], rounds: int, block: float) -> dict[str, flo
 
 
 def warm_up(run: Run) -> float:
-    """Calls it a few times; returns the seconds of the last, for the first loads kernels and plans."""
+    """Calls it a few times and returns the seconds of the last call; the first one loads kernels and makes plans."""
     turn(run, 1)
     times: list[float] = []
     while len(times) < WARM_UP and sum(times) < WARM_UP_SECONDS:
@@ -93,7 +93,7 @@ def warm_up(run: Run) -> float:
 
 
 def turn(run: Run, calls: int) -> float:
-    """Returns the mean seconds of a call over so many, by CUDA events."""
+    """Returns the mean seconds of a call over `calls` calls, by CUDA events."""
     start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     start.record()
     for _ in range(calls):

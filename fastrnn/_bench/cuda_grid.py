@@ -1,13 +1,13 @@
 """What `fastrnn bench --device cuda` measures by default.
 
-The whole grid is 7 hidden sizes by 6 batches by 3 lengths, in 5 dtypes, of 3 cells, in 2 modes: 3780 pieces of work, at
-a third of a second or more. The default has 13 of its 126 shapes: every size, batch and length; the corners, from
-nothing but overhead (64x1x64x64) to nothing but products (64x256x2048x2048); and in between small and large batches for
-small and large layers. 8 of them (8 to 128 rows, hidden sizes that 128 divides, up to 1024) are such that torch asks
-cuDNN for its persistent kernels, for an RNN or LSTM in float16: they keep the weights on the chip from step to step.
+The full grid has 7 hidden sizes, 6 batches, 3 lengths, 5 dtypes, 3 cells and 2 modes: 3780 cases of a third of a second
+or more. The default has 13 of its 126 shapes. They cover every size, batch and length; the corners, from pure overhead
+(64x1x64x64) to pure products (64x256x2048x2048); and small and large batches of small and large layers. For 8 of them
+(8 to 128 rows, hidden sizes up to 1024 that 128 divides) torch asks cuDNN for its persistent kernels when an RNN or
+LSTM is in float16: those keep the weights on the chip from step to step.
 
-Then one shape with three layers, both directions and packed rows, in float16 and tf32. What matters most comes first,
-so that a budget cuts off float64.
+Then follows one shape with three layers, both directions and packed rows, in float16 and tf32. The order is by
+importance, so that a time budget cuts off float64.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,13 +40,13 @@ GRID = tuple(
 )
 KINDS: tuple[dict[str, Any], ...] = ({"num_layers": 3}, {"bidirectional": True}, {"packed": True})
 KINDS_SHAPE = Shape(256, 32, 512, 512)
-FIRST = 2  # so many dtypes come before the other kinds of layer
+FIRST = 2  # dtypes that come before the other kinds of layer
 
 
 def works(
     modes: Sequence[str], cells: Sequence[str], shapes: Iterable[Shape], dtypes: Sequence[str], **kind: Any
 ) -> Iterator[Work]:
-    """Yields the same kind of layer in every dtype, of every cell and shape."""
+    """Yields one kind of layer in every dtype, cell, shape and mode."""
     for dtype, cell, shape, mode in product(dtypes, cells, shapes, modes):
         yield Work(mode, cell, 0, shape, dtype=dtype, device="cuda", **kind)
 

@@ -1,10 +1,10 @@
-"""The measurement: contenders take turns, each in a process of its own, and the least time counts.
+"""The measurement: contenders take turns, each in its own process, and the minimum counts.
 
-- A process each, because the thread pools of several runtimes in one process disturb one another.
-- In turns, so that a change in the machine's speed hits all of them.
-- The least over the rounds of the mean call in a block: whatever else the machine does only ever adds time.
-- Set up afresh three times: where the allocator happens to put things can cost a factor, too.
-- One-thread work is tried on each core, since one of them may be slowed by a neighbour for seconds at a time.
+- One process each, because thread pools of several runtimes in one process disturb each other.
+- Turns, so that a change in the machine's speed affects all of them.
+- The minimum over the rounds of a block's mean: other load on the machine only ever adds time.
+- Three fresh setups, because the addresses that the allocator happens to choose can change the time by a factor.
+- One-thread work runs on each core in turn, since a neighbour may slow down one of them for seconds.
 """
 
 import multiprocessing
@@ -18,11 +18,11 @@ from fastrnn._bench.work import Work
 
 SETUPS = 3
 WARM_UP = 3
-PAUSE = 0.01  # seconds; the workers of the contender before may spin for a while
+PAUSE = 0.01  # seconds; the previous contender's threads may still spin
 
 
 class ContenderError(RuntimeError):
-    """What went wrong in a contender's process."""
+    """An error in a contender's process."""
 
 
 class Contender:
@@ -42,11 +42,11 @@ class Contender:
         return self.ask(work)
 
     def growth(self, work: Work) -> float:
-        """Returns the bytes of memory that a training step takes. The process should be a fresh one."""
+        """Returns the bytes of memory that a training step takes. The process should be fresh."""
         return self.ask(work)
 
     def block(self, repeats: int, cores: set[int] | None) -> float:
-        """Returns the mean seconds of a call over `repeats` calls on these cores."""
+        """Returns the mean seconds per call over `repeats` calls on these cores."""
         return self.ask((repeats, cores))
 
     def ask(self, request: Any) -> float:
@@ -63,7 +63,7 @@ class Contender:
 
 
 class Contest:
-    """The contenders that are installed, for as long as the `with` block lasts; `missing` says why others are not."""
+    """The processes of the installed contenders, during a `with` block; `missing` has the reasons for the others."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = tuple(names)
@@ -79,7 +79,7 @@ class Contest:
             contender.close()
 
     def seconds(self, work: Work, names: Iterable[str], rounds: int = 18, block: float = 0.02) -> dict[str, float]:
-        """Measures seconds per call of the named contenders; `block` is the seconds of a contender's turn."""
+        """Measures seconds per call of each named contender; `block` is the seconds of one turn."""
         entered = [self.contenders[name] for name in names if name in self.contenders]
         times: dict[str, list[float]] = {contender.name: [] for contender in entered}
         for _ in range(SETUPS):
@@ -91,7 +91,7 @@ class Contest:
         return {name: min(values) for name, values in times.items()}
 
     def bytes(self, work: Work, names: Iterable[str]) -> dict[str, float]:
-        """Measures the memory that a training step of the named contenders takes, in a fresh process for each."""
+        """Measures the bytes that a training step of each named contender takes, each in a fresh process."""
         found = {}
         for name in names:
             if name in self.contenders:
@@ -104,7 +104,7 @@ class Contest:
 
 
 def places(threads: int) -> Iterator[set[int] | None]:
-    """Yields without end the cores to run on: for one thread each in turn, else all; None where none can be chosen."""
+    """Yields the cores to run on, endlessly: each in turn for one thread, else all; None if they cannot be chosen."""
     everywhere = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
     while True:
         if everywhere and threads == 1:
@@ -114,15 +114,15 @@ def places(threads: int) -> Iterator[set[int] | None]:
 
 
 def serve(name: str, pipe: Connection) -> None:
-    """The contender's process: answers whether it can be imported, then one request after the other.
+    """Runs in the contender's process: reports whether it can be imported, then answers requests.
 
-    A Work sets up and is answered with the seconds of one call, or with the bytes of memory if that is its mode;
-    (repeats, cores) with the mean seconds of a call.
+    To a Work it sets that work up and answers with the seconds of one call, or in mode "memory" with bytes; to
+    (repeats, cores) it answers with the mean seconds per call.
     """
     try:
         __import__(name)
         if name in ("onnxruntime", "openvino"):
-            __import__("onnx")  # the layer is handed to them as an ONNX model
+            __import__("onnx")  # they get the layer as an ONNX model
     except ImportError as error:
         pipe.send(error)
         return
@@ -141,7 +141,7 @@ def serve(name: str, pipe: Connection) -> None:
                 pipe.send(growth(name, request))
                 continue
             if isinstance(request, Work):
-                run = None  # gives the memory of the work before back first
+                run = None  # first frees the memory of the previous work
                 run = prepare(name, request)
                 for _ in range(WARM_UP):
                     run()
@@ -155,7 +155,7 @@ def serve(name: str, pipe: Connection) -> None:
             for _ in range(repeats):
                 run()
             pipe.send((time.perf_counter() - start) / repeats)
-        except Exception as error:  # not every library's exceptions can be pickled; the parent raises this one
+        except Exception as error:  # not every exception can be pickled; the parent raises this one
             pipe.send(ContenderError(f"{type(error).__name__} in {name}: {error}"))
 
 

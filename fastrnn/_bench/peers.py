@@ -1,4 +1,4 @@
-"""ONNX Runtime and OpenVINO: the layers are handed to them as an ONNX model. They have no backward pass."""
+"""ONNX Runtime and OpenVINO: they get the layers as an ONNX model. They have no backward pass."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,8 +18,7 @@ def onnxruntime(work: Work, layers: Any, input: np.ndarray) -> Infer:
 
     options = SessionOptions()
     options.intra_op_num_threads = work.threads
-    # Its threads spin while they wait for more of the same call, but not between calls, where they would
-    # take the processor from the next contender.
+    # Its threads spin within a call but not between calls, where they would slow down the next contender.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = InferenceSession(onnx_model(work, layers), options, providers=["CPUExecutionProvider"])
     T, B, _, _ = work.shape
@@ -30,7 +29,7 @@ def openvino(work: Work, layers: Any, input: np.ndarray) -> Infer:
     from openvino import Core, Tensor
 
     core = Core()
-    # Its default would compute in bfloat16 where the processor can.
+    # By default it would compute in bfloat16 where the processor supports that.
     config = {"INFERENCE_NUM_THREADS": work.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(onnx_model(work, layers)), "CPU", config).create_infer_request()
     request.set_input_tensor(Tensor(input))
@@ -47,9 +46,9 @@ PEERS = {"onnxruntime": onnxruntime, "openvino": openvino}
 
 
 def onnx_model(work: Work, layers: Any) -> bytes:
-    """Writes the layers as an ONNX graph, a node for each. A node's output is (T, D, B, H), D directions.
+    """Writes the layers as an ONNX graph with a node for each layer.
 
-    Where another layer reads it, or where D is 2, it is turned into (T, B, D H).
+    A node's output is (T, D, B, H) for D directions. If D is 2 or another layer follows, it becomes (T, B, D H).
     """
     from onnx import TensorProto, helper, numpy_helper
 

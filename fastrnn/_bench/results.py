@@ -1,4 +1,4 @@
-"""What a run of the benchmark leaves: a description of the machine, the command, and a row for each piece of work."""
+"""The results of a benchmark: the machine, the command, and a row for each piece of work."""
 
 import math
 import time
@@ -29,17 +29,17 @@ def run(
 
     Args:
         works: what to measure, all on one device.
-        without: names of contenders to leave out.
-        rounds: how often each contender takes its turn.
+        without: names of contenders to skip.
+        rounds: turns of each contender.
         block: seconds of one turn.
         command: the command line, recorded with the results.
         track: wraps the loop over the works, to show progress.
-        budget: seconds after which no other work is begun; `missing` in the results is how many that leaves out.
-        save: gets the results after every piece of work, so that whatever ends this early ends nothing else.
+        budget: seconds after which no further work starts; `missing` in the results counts what was not measured.
+        save: called with the results after every piece of work, so that an early end loses none.
 
     Raises:
-        ContenderError: if a contender fails, or its numbers are not those of torch.nn. On CUDA, where a lent machine's
-            time would be lost, that work is recorded under `failed` instead, and the others are measured.
+        ContenderError: a contender failed, or its results differ from torch.nn's. On CUDA, where machine time is
+            scarce, the work is recorded under `failed` instead and the others are still measured.
     """
     on_cuda = any(work.device == "cuda" for work in works)
     peaks = {} if on_cuda else {threads: fma_peak(threads) for threads in sorted({work.threads for work in works})}
@@ -71,9 +71,9 @@ def run(
 
 
 def row(work: Work, measured: dict[str, float], peak: float | None) -> Row:
-    """Joins a piece of work and what it took, seconds or bytes, with how many times fastrnn's the others took.
+    """Describes a piece of work, what it took in seconds or bytes, and the ratio of the others to fastrnn.
 
-    Where it is seconds, also with fastrnn's GFLOP/s and, where that is known, its share of the multiply-add peak.
+    Seconds come with fastrnn's GFLOP/s and, if the peak is known, its share of the peak.
     """
     unit = "bytes" if work.mode == "memory" else "seconds"
     found: Row = {**work._asdict(), "shape": list(work.shape), unit: measured}
@@ -92,18 +92,18 @@ def row(work: Work, measured: dict[str, float], peak: float | None) -> Row:
 
 
 def work_of(row: Row) -> Work:
-    """Returns the piece of work that a row measured. Files of old know only the four fields without a default."""
+    """Returns the piece of work that a row measured. Old files have only the four fields without a default."""
     known = {field: row[field] for field in Work._fields if field in row}
     return Work(**known | {"shape": Shape(*row["shape"])})
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """The mean for ratios: a factor of two won here and lost there is 1."""
+    """The mean for ratios: twice as fast and half as fast average to 1."""
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
 class Summary(NamedTuple):
-    """Ratios summed up: the geometric mean, the worst, and in how many of all fastrnn is behind."""
+    """A summary of ratios: the geometric mean, the worst, and how many of the total are below 1."""
 
     mean: float
     worst: float

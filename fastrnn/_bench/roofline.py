@@ -1,4 +1,4 @@
-"""The roofline: how near inference comes to what the machine can do, over hidden sizes and batches.
+"""The roofline: how close inference comes to the limits of the machine, over hidden sizes and batches.
 
 Two ceilings (Williams, Waterman and Patterson 2009). The first is multiply-adds on registers alone: `fma_peak` of
 fastrnn._environment. The second is reading the weights: every step needs the one before it, so that a call reads W_hh
@@ -16,12 +16,12 @@ from fastrnn._bench.work import GATES, Shape, Work
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 BATCHES = (1, 8, 32, 128)
 
-# Enough steps that reading and packing W_ih is a small part, few enough that a call stays below 0.1 s or so.
+# Enough steps to make reading and packing W_ih a small part, and few enough to keep a call below about 0.1 s.
 MOST_STEPS, FEWEST_STEPS, CALL_FLOPS = 64, 8, 4e9
 
 
 def works(cell: str, threads: int) -> list[Work]:
-    """Returns inference for every batch and hidden size, the input as wide as the state."""
+    """Returns inference for every batch and hidden size, with an input as wide as the state."""
     return [Work("infer", cell, threads, shape(cell, B, H)) for B in BATCHES for H in SIZES]
 
 
@@ -36,14 +36,14 @@ def recurrent_bytes(work: Work) -> int:
 
 
 def bandwidth(size: int, threads: int, seconds: float = 0.5) -> float:
-    """Measures the bytes a second at which a working set of so many bytes is read, over and over from its beginning.
+    """Measures the bytes per second at which a working set of `size` bytes can be read repeatedly.
 
-    What reads is torch.sum of float32: a stream, in vectors, one addition for each number. A set that fits a cache
-    comes from there, as weights do. Where threads share the weights, each reads its part; so this is so many times the
-    rate of one thread on a part, as if they did not hinder one another. The best of as many repeats as fit `seconds`.
+    torch.sum of float32 reads it: a vectorised stream with one addition for each number. A set that fits a cache is
+    read from there, as weights are. Threads share the weights and each reads its part, so the result is the rate of
+    one thread on a part times the number of threads; contention is ignored. The best repeat within `seconds` counts.
     """
     part = torch.ones(max(1, size // 4 // threads))
-    repeats = max(1, 2**22 // len(part))  # 16 MiB a call: the call itself is no part of the figure
+    repeats = max(1, 2**22 // len(part))  # 16 MiB a call, so that the call itself does not count
     stream = part.expand(repeats, -1)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -57,16 +57,17 @@ def bandwidth(size: int, threads: int, seconds: float = 0.5) -> float:
 
 
 def with_bandwidth(results: dict[str, Any]) -> dict[str, Any]:
-    """Adds to the results of `fastrnn._bench.run` the bandwidth for each size of W_hh in them, in bytes a second."""
+    """Adds the bandwidth for each size of W_hh in the results, in bytes per second."""
     sets = dict.fromkeys((recurrent_bytes(work), work.threads) for work in map(work_of, results["rows"]))
     return results | {"bandwidth": {str(size): bandwidth(size, threads) for size, threads in sets}}
 
 
 def bandwidth_ceiling(row: Row, results: dict[str, Any]) -> float:
-    """Returns the GFLOP/s of a call that takes as long as reading W_hh once a step takes.
+    """Returns the GFLOP/s of a call that takes exactly the time of reading W_hh once per step.
 
-    That is batch * bandwidth / 2 for the recurrent product alone, two operations for each weight of 4 bytes and row,
-    and twice that with an input as wide as the state. Whoever keeps part of W_hh nearer from step to step can be above.
+    For the recurrent product alone that is batch * bandwidth / 2: two operations for each weight of 4 bytes and each
+    row. With an input as wide as the state it is twice that. A kernel that keeps part of W_hh in a faster cache from
+    step to step can exceed it.
     """
     work = work_of(row)
     size = recurrent_bytes(work)

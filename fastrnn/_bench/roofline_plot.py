@@ -18,9 +18,9 @@ TICKS = (0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 
 
 def plot(results: dict[str, Any], file: Path) -> None:
-    """Draws results of `fastrnn roofline` into a PNG file; raises ValueError if they are others."""
+    """Draws results of `fastrnn roofline` into a picture; raises ValueError for other results."""
     if "bandwidth" not in results:
-        raise ValueError("nothing to draw: these are not results of fastrnn roofline")
+        raise ValueError("these are not results of fastrnn roofline: they have no bandwidth")
     by_batch: dict[int, list[Row]] = {}
     for row in results["rows"]:
         by_batch.setdefault(row["shape"][1], []).append(row)

@@ -1,4 +1,4 @@
-"""Results as tables: for the terminal with rich, for a page in Markdown."""
+"""Results as tables: with rich on the terminal, in Markdown on a page."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ def tables(results: dict[str, Any]) -> Iterator[Table]:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Returns the summary in full view and the other tables folded."""
+    """Returns the summary, then the other tables folded."""
     whole = summary(results)
     parts = [_markdown.about(results["machine"]), _markdown.table(whole.columns, whole.lines)]
     for title, columns, lines in sections(results):
@@ -36,7 +36,7 @@ def markdown(results: dict[str, Any]) -> str:
 
 
 class Section(NamedTuple):
-    """A table before it is drawn; a cell that tells of a loss stands between double asterisks."""
+    """A table before it is drawn; a cell where fastrnn is behind stands between double asterisks."""
 
     title: str
     columns: list[str]
@@ -58,7 +58,7 @@ def sections(results: dict[str, Any]) -> Iterator[Section]:
 
 
 def line(row: Row, names: Sequence[str]) -> list[str]:
-    several = len(names) > 2  # with one peer alone, the best peer is no news
+    several = len(names) > 2  # of one peer alone, the best adds nothing
     return [
         row["cell"],
         *map(str, row["shape"]),
@@ -82,7 +82,7 @@ def shown(row: Row, name: str) -> str:
 
 
 def without_empty(columns: list[str], lines: list[list[str]]) -> tuple[list[str], list[list[str]]]:
-    """Drops the columns in which no line has anything."""
+    """Drops the columns that are empty in all lines."""
     keep = [i for i in range(len(columns)) if any(line[i] for line in lines)]
     return [columns[i] for i in keep], [[line[i] for i in keep] for line in lines]
 
@@ -109,7 +109,7 @@ def times(ratio: float) -> str:
 
 
 def summary(results: dict[str, Any]) -> Section:
-    """Sums up the ratios of each cell and of all, for each mode, thread count and kind of work."""
+    """Summarises the ratios of each cell and of all cells, for each mode, thread count and kind of work."""
     memory = any(row["mode"] == "memory" for row in results["rows"])
     columns = ["mode", "threads", "kind", "cells"]
     for against in ("torch.nn", "best peer"):

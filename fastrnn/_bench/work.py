@@ -1,11 +1,11 @@
-"""The unit of the benchmark: a recurrent network of one cell and shape, on so many threads or on a GPU."""
+"""The unit of the benchmark: a recurrent network of one cell and shape, on some threads or on a GPU."""
 
 import random
 from typing import NamedTuple
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 MODES = ("infer", "train")
-# By device, the default first. On CUDA all are measured by default, in this order; tf32 is float32 with TF32 allowed.
+# By device; on the CPU the first is the default, on CUDA all are, in this order. tf32 is float32 with TF32 allowed.
 DTYPES = {
     "cpu": ("float32", "bfloat16", "float64"),
     "cuda": ("float16", "tf32", "bfloat16", "float32", "float64"),
@@ -24,7 +24,7 @@ class Shape(NamedTuple):
         return f"{self.T}x{self.B}x{self.I}x{self.H}"
 
 
-# From one step of a small layer, where only overhead counts, to a layer whose weights no cache holds.
+# From one step of a small layer, which is all overhead, to a layer whose weights exceed any cache.
 GRID = tuple(
     Shape(*sizes)
     for sizes in (
@@ -46,10 +46,10 @@ GRID = tuple(
 
 
 class Work(NamedTuple):
-    """What every contender is asked to do: one layer, one direction, padded, float32 unless it says otherwise.
+    """What every contender does: by default one layer, one direction, padded, float32.
 
-    The mode is "infer" or "train", how long the forward pass or a training step takes, or "memory", how much memory the
-    training step takes. On CUDA the threads are 0, for those of the CPU only start the GPU's.
+    The mode is "infer" (time of a forward pass), "train" (time of a training step) or "memory" (bytes of a training
+    step). On CUDA the threads are 0, since the CPU's threads only launch kernels.
     """
 
     mode: str
@@ -70,7 +70,7 @@ class Work(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """Names what is not the default, as in "3 layers, packed", and on CUDA the dtype."""
+        """Names everything that is not the default, as in "3 layers, packed", and on CUDA the dtype."""
         names = {
             "CUDA": self.device == "cuda",
             f"{self.num_layers} layers": self.num_layers > 1,
@@ -87,14 +87,14 @@ class Work(NamedTuple):
 
     @property
     def lengths(self) -> list[int]:
-        """The steps of each row of the batch: T, or if packed from 1 to T, drawn at random but always the same."""
+        """The steps of each row of the batch: T, or when packed 1 to T, drawn with a fixed seed."""
         T, B, _, _ = self.shape
         draw = random.Random(0)
         return [draw.randint(1, T) if self.packed else T for _ in range(B)]
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the matrix products; the backward pass has two for each one forward."""
+        """Floating-point operations of the matrix products; the backward pass has twice those of the forward pass."""
         _, _, I, H = self.shape
         inputs = I + (self.num_layers - 1) * self.directions * H  # of all layers together
         weights = self.directions * GATES[self.cell] * H * (inputs + self.num_layers * H)
@@ -103,38 +103,38 @@ class Work(NamedTuple):
 
 
 def parse_shapes(text: str) -> list[Shape]:
-    """Reads "TxBxIxH,TxBxIxH"; raises ValueError with the part that is none."""
+    """Reads "TxBxIxH,TxBxIxH"; raises ValueError with the first wrong part."""
     shapes = []
     for part in text.split(","):
         sizes = part.strip().lower().split("x")
         if len(sizes) != 4 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
-            raise ValueError(f"a shape is TxBxIxH, four positive numbers such as 100x1x256x256; got {part!r}")
+            raise ValueError(f"--shapes takes TxBxIxH, four positive numbers such as 100x1x256x256; got {part!r}")
         shapes.append(Shape(*map(int, sizes)))
     return shapes
 
 
 def parse_cells(text: str) -> list[str]:
-    """Reads "RNN,GRU,LSTM" in either case; raises ValueError with the part that is none."""
+    """Reads "RNN,GRU,LSTM" in upper or lower case; raises ValueError with the first wrong part."""
     cells = [part.strip().upper() for part in text.split(",")]
     for cell in cells:
         if cell not in GATES:
-            raise ValueError(f"a cell is one of {', '.join(GATES)}; got {cell!r}")
+            raise ValueError(f"a cell must be one of {', '.join(GATES)}; got {cell!r}")
     return cells
 
 
 def parse_dtypes(text: str, device: str) -> list[str]:
-    """Reads "float16,tf32"; raises ValueError with the part that is not measured on this device."""
+    """Reads "float16,tf32"; raises ValueError with the first part that this device does not measure."""
     dtypes = [part.strip() for part in text.split(",")]
     for dtype in dtypes:
         if dtype not in DTYPES[device]:
-            raise ValueError(f"--dtype is one of {', '.join(DTYPES[device])}; got {dtype!r}")
+            raise ValueError(f"--dtype must be one of {', '.join(DTYPES[device])}; got {dtype!r}")
     return dtypes
 
 
 def parse_threads(text: str) -> list[int]:
-    """Reads "1,2"; raises ValueError with the part that is none."""
+    """Reads "1,2"; raises ValueError with the first wrong part."""
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if not part.isdecimal() or int(part) == 0:
-            raise ValueError(f"threads are positive numbers such as 1,2; got {part!r}")
+            raise ValueError(f"--threads takes positive numbers such as 1,2; got {part!r}")
     return [int(part) for part in parts]

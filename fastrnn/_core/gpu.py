@@ -1,4 +1,4 @@
-"""The GPU: whether it can be used, what it is, whose kernels run on it, and whether float32 may become TF32."""
+"""The GPU: whether it can be used, what it is, whose kernels run on it, and whether TF32 is allowed."""
 
 import os
 import subprocess
@@ -18,28 +18,28 @@ _cudnn_rnn: Any = torch.backends.cudnn.rnn  # torch declares no types for its sw
 
 
 def parse_device(text: str) -> str:
-    """Reads "cpu" or "cuda"; raises ValueError if it is neither, or if fastrnn cannot compute there."""
+    """Reads "cpu" or "cuda"; raises ValueError for other texts, and where fastrnn cannot compute on the GPU."""
     if text not in DEVICES:
-        raise ValueError(f"--device is one of {', '.join(DEVICES)}; got {text!r}")
+        raise ValueError(f"--device must be one of {', '.join(DEVICES)}; got {text!r}")
     if text == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device cuda needs a GPU that torch can use; torch {torch.__version__} finds none")
+        raise ValueError(f"--device cuda needs a GPU, and torch {torch.__version__} finds none")
     if text == "cuda" and not _C.build_info()["cuda"]:
         raise ValueError(
-            "--device cuda needs fastrnn's CUDA kernels, or torch would be compared with itself; this build has none"
+            "--device cuda needs fastrnn's CUDA kernels, which this build lacks: torch would be compared with itself"
         )
     return text
 
 
 def kernel() -> str | None:
-    """Returns what FASTRNN_CUDA_KERNEL asks for, such as "step"; None where it is unset: torch's own operator."""
+    """Returns the value of FASTRNN_CUDA_KERNEL, such as "step"; None if it is unset, which means torch's operator."""
     return os.environ.get(KERNEL) or None
 
 
 def kernels_asked_for() -> bool:
-    """Whether fastrnn's kernels are to run where torch's operator would.
+    """Whether FASTRNN_CUDA_KERNEL asks for fastrnn's kernels instead of torch's operator.
 
     Raises:
-        RuntimeError: they are asked for, and this build has none.
+        RuntimeError: it does, and this build has no CUDA kernels.
     """
     if kernel() and not BUILT:
         raise RuntimeError(
@@ -51,9 +51,9 @@ def kernels_asked_for() -> bool:
 
 @contextmanager
 def own_kernels() -> Iterator[str]:
-    """Asks for fastrnn's kernels for a while: those that FASTRNN_CUDA_KERNEL names, or if it is unset those of "step".
+    """Within it fastrnn's kernels run: those that FASTRNN_CUDA_KERNEL names, or "step" if it is unset.
 
-    Whatever compares fastrnn with torch on CUDA says so explicitly. By default it would compare torch with itself.
+    Comparisons of fastrnn with torch on CUDA use it, since by default they would compare torch with itself.
     """
     before = kernel()
     os.environ[KERNEL] = asked = before or "step"
@@ -65,7 +65,7 @@ def own_kernels() -> Iterator[str]:
 
 
 def describe() -> dict[str, Any]:
-    """Describes the GPU, its software and the kernels that are compared, for the head of a file of results."""
+    """Describes the GPU, its software and the compared kernels, for files of results."""
     found = torch.cuda.get_device_properties(torch.cuda.current_device())
     return {
         "name": found.name,
@@ -80,7 +80,7 @@ def describe() -> dict[str, Any]:
 
 
 def driver() -> str:
-    """Returns the version of NVIDIA's driver: torch knows only that of CUDA."""
+    """Returns the version of NVIDIA's driver, which torch does not know."""
     query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         return subprocess.run(query, capture_output=True, text=True, check=True, timeout=30).stdout.split()[0]
@@ -90,9 +90,9 @@ def driver() -> str:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Allows recurrent layers on CUDA to round the operands of float32 products to TF32, or forbids it, for a while.
+    """Within it recurrent layers on CUDA may, or may not, round the operands of float32 products to TF32.
 
-    With torch's newer switch alone: once that is used, torch refuses to say what the older one, allow_tf32, is.
+    It uses only torch's newer switch: after that, torch refuses to read the older one, allow_tf32.
     """
     before = _cudnn_rnn.fp32_precision
     _cudnn_rnn.fp32_precision = "tf32" if allowed else "ieee"

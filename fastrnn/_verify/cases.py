@@ -1,4 +1,4 @@
-"""What is verified: every cell in every dtype, on sizes chosen to be awkward."""
+"""The cases: every cell in every dtype, with awkward sizes."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Shape:
     ragged: bool = False
 
 
-# Together: one and many of everything, sizes that no vector width divides, sizes that spill over a block.
+# Together they have one and many of everything, sizes that no vector width divides, and sizes just above a block.
 SHAPES = (
     Shape(1, 1, 16, 16),
     Shape(1, 33, 129, 17, num_layers=2),
@@ -40,8 +40,8 @@ SHAPES = (
     Shape(151, 33, 3, 17, ragged=True),
     Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True),
 )
-# The worst error of a few numbers is a matter of luck, torch's as well as fastrnn's (docs/adr/0003), so at least so
-# many numbers of the smallest tensor are looked at, and layers of 1 or 3 hidden units have many rows.
+# The worst error of a few numbers is luck, for torch as for fastrnn (docs/adr/0003). So at least this many numbers of
+# the smallest tensor are compared, and layers with 1 or 3 hidden units get many rows.
 NUMBERS = 64
 QUICK = (SHAPES[2], SHAPES[8], SHAPES[9])
 
@@ -67,14 +67,14 @@ class Case:
 
     @property
     def draws(self) -> int:
-        """How many random problems are solved: the fewer numbers a final state or a bias has, the more."""
+        """How many random problems are solved: more if a final state or a bias has few numbers."""
         shape = self.shape
         states = shape.B * shape.num_layers * (2 if shape.bidirectional else 1) * (self.proj_size or shape.H)
         return math.ceil(NUMBERS / min(states, shape.H))
 
     @property
     def options(self) -> dict[str, Any]:
-        """The arguments of the layer's constructor that torch.nn knows, too."""
+        """The arguments of the constructor that torch.nn knows too."""
         shape = self.shape
         options = {
             "input_size": shape.I,
@@ -89,9 +89,9 @@ class Case:
 def all_cases(
     cells: Sequence[str] = CELLS, dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False, tf32: bool = False
 ) -> list[Case]:
-    """Lists what to verify, cell by cell; the LSTM also with a projection to about half its size.
+    """Lists the cases, cell by cell; the LSTM also with a projection to about half its size.
 
-    With `tf32` every layer in float32 comes once more, with TF32 allowed.
+    With `tf32` every float32 case comes a second time, with TF32 allowed.
     """
     found = []
     for cell in cells:
@@ -107,9 +107,9 @@ def all_cases(
 
 
 def parse_cells(text: str) -> list[str]:
-    """Reads "gru,lstm"; raises ValueError with the part that is no cell."""
+    """Reads "gru,lstm"; raises ValueError with the first part that is not a cell."""
     cells = [part.strip() for part in text.split(",")]
     for cell in cells:
         if cell not in CELLS:
-            raise ValueError(f"a cell is one of {', '.join(CELLS)}; got {cell!r}")
+            raise ValueError(f"a cell must be one of {', '.join(CELLS)}; got {cell!r}")
     return cells

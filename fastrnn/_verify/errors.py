@@ -1,4 +1,4 @@
-"""The verdict: how far each tensor is from the oracle, and how far it may be."""
+"""The verdict: the error of each tensor, and the error that is allowed."""
 
 import math
 import warnings
@@ -13,12 +13,12 @@ from fastrnn._verify.cases import Case
 from fastrnn._verify.problem import Problem, Tensors, fastrnn_layer, random_problem, torch_layer
 
 EPS_RATIO = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
-KINDS = {"output": "output", "h_n": "state", "c_n": "state"}  # all else is a gradient
+KINDS = {"output": "output", "h_n": "state", "c_n": "state"}  # the others are gradients
 
 
 @dataclass(frozen=True)
 class TensorError:
-    """The largest errors in one tensor, and how large fastrnn's may be."""
+    """The largest errors in one tensor, and the largest allowed for fastrnn."""
 
     tensor: str
     fastrnn: float
@@ -37,7 +37,7 @@ class TensorError:
 
 @dataclass(frozen=True)
 class Result:
-    """What was found for one case."""
+    """The errors of one case."""
 
     case: Case
     errors: tuple[TensorError, ...]
@@ -51,7 +51,7 @@ class Result:
         return self.worst.share <= 1
 
     def largest(self, who: str, kind: str) -> float:
-        """Returns the largest error of "fastrnn" or "torch" in the tensors of a kind: output, state or gradient."""
+        """Returns the largest error of "fastrnn" or "torch" over the tensors of a kind: output, state or gradient."""
         return max(getattr(error, who) for error in self.errors if error.kind == kind)
 
     def as_json(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Result:
 
 
 def verify(cases: Sequence[Case], device: str = "cpu") -> Iterator[Result]:
-    """Runs the cases one by one on a device and yields what was found for each."""
+    """Runs the cases on a device and yields the result of each."""
     for case in cases:
         drawn = [draw(case, seed, torch.device(device)) for seed in range(case.draws)]
         yield Result(case, tuple(worst([errors[name] for errors in drawn]) for name in drawn[0]))
@@ -72,11 +72,11 @@ def draw(case: Case, seed: int, device: torch.device) -> dict[str, TensorError]:
     own = distances(problem.by_module(fastrnn_layer(case), device), oracle)
     allowed = {name: 2 * error for name, error in theirs.items()}
     if case.tf32:
-        # cuDNN decides by the shape whether it makes use of TF32, so its error may be that of float32.
+        # Whether cuDNN uses TF32 depends on the shape, so its error may be that of float32.
         rounding = distances(problem.by_reference(case.dtype, tf32=True), oracle)
         allowed = {name: max(allowed[name], 2 * rounding[name]) for name in rounding}
     if case.dtype == torch.float64:
-        # Twice what torch's error must be like, and once more for the oracle's own.
+        # Twice the estimate of torch's error, and once the reference's own.
         single = torch_errors(replace(case, dtype=torch.float32), seed, device)[2]
         allowed = {name: max(allowed[name], 3 * EPS_RATIO * single[name]) for name in single}
     errors = {}
@@ -86,11 +86,11 @@ def draw(case: Case, seed: int, device: torch.device) -> dict[str, TensorError]:
     return errors
 
 
-@lru_cache(maxsize=256)  # what was found in float32 is asked for again in float64
+@lru_cache(maxsize=256)  # float64 cases ask for the float32 errors again
 def torch_errors(case: Case, seed: int, device: torch.device) -> tuple[Problem, Tensors, dict[str, float]]:
     """Draws a problem and solves it in float64; returns both, and the errors of torch.nn's layer.
 
-    Where torch lacks the cell, the reference in the layer's dtype stands in for it.
+    For a cell that torch lacks, the reference in the layer's dtype takes torch's place.
     """
     problem, oracle = solved(replace(case, tf32=False), seed)
     problem = replace(problem, case=case)
@@ -109,12 +109,12 @@ def solved(case: Case, seed: int) -> tuple[Problem, Tensors]:
 
 
 def distances(found: Tensors, true: Tensors) -> dict[str, float]:
-    """The largest absolute difference in each tensor; infinite where there is one that is not a number."""
+    """The largest absolute difference in each tensor; infinite if one is NaN."""
     return {name: float((found[name].double() - true[name]).abs().nan_to_num(math.inf).max()) for name in true}
 
 
 def worst(errors: Sequence[TensorError]) -> TensorError:
-    """The largest errors of one tensor over several draws, and the largest that is allowed in any of them."""
+    """The largest errors of one tensor over several draws, and the largest allowed error of any of them."""
     return TensorError(
         errors[0].tensor,
         max(error.fastrnn for error in errors),
@@ -124,6 +124,6 @@ def worst(errors: Sequence[TensorError]) -> TensorError:
 
 
 def unit_in_last_place(value: float, dtype: torch.dtype) -> float:
-    """Returns the distance from a positive value to the next larger one of this dtype."""
+    """Returns the distance from a positive value to the next larger value of this dtype."""
     info = torch.finfo(dtype)
     return info.eps * 2.0 ** math.floor(math.log2(max(value, info.tiny)))

@@ -1,4 +1,4 @@
-"""One case as numbers, and the ways to solve it: fastrnn's layer, torch.nn's, the reference."""
+"""One case as numbers, and three ways to solve it: fastrnn's layer, torch.nn's layer, the reference."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -23,9 +23,9 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """The tensors that go into a layer and the gradients that come back to it, all rounded to the case's dtype.
+    """The inputs of a layer and the gradients of its outputs, all rounded to the case's dtype.
 
-    `states` has h_0 and, for an LSTM, c_0; `grads` has output, h_n and perhaps c_n.
+    `states` has h_0 and, for an LSTM, c_0; `grads` has output, h_n and, for an LSTM, c_n.
     """
 
     case: Case
@@ -36,7 +36,7 @@ class Problem:
     grads: Tensors
 
     def by_module(self, module: torch.nn.Module, device: torch.device) -> Tensors:
-        """Solves it with a layer of torch.nn or fastrnn; on CUDA by fastrnn's own kernels, TF32 as the case says."""
+        """Solves it with a layer of torch.nn or fastrnn. On CUDA fastrnn uses its own kernels; the case says if TF32 is on."""
         module.to(device).load_state_dict(self.weights)
         weights: Tensors = dict(module.named_parameters())
 
@@ -53,7 +53,7 @@ class Problem:
             return self._solve(run, weights, self.case.dtype, device)
 
     def by_reference(self, dtype: torch.dtype, tf32: bool = False) -> Tensors:
-        """Solves it with the plain-torch reference in a dtype, on the CPU; `tf32` rounds as TF32 would on a GPU."""
+        """Solves it with the plain-torch reference on the CPU, in a dtype; `tf32` rounds operands as a GPU does in TF32."""
         weights = {name: weight.to(dtype).requires_grad_() for name, weight in self.weights.items()}
 
         def run(input: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
@@ -94,7 +94,7 @@ class Problem:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """The reference computes step by step, on matrices too small to share out: a second thread makes it slower."""
+    """Within it torch uses one thread: the reference multiplies small matrices, and a second thread slows it down."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -104,7 +104,7 @@ def one_thread() -> Iterator[None]:
 
 
 def random_problem(case: Case, seed: int) -> Problem:
-    """Draws a problem: normal inputs, states and gradients, weights distributed as torch.nn's."""
+    """Draws a problem: normal inputs, states and gradients; weights from torch.nn's distribution."""
     generator = torch.Generator().manual_seed(seed)
     shape = case.shape
     rows = shape.num_layers * (2 if shape.bidirectional else 1)
@@ -145,7 +145,7 @@ def fastrnn_layer(case: Case) -> torch.nn.Module:
 
 
 def torch_layer(case: Case) -> torch.nn.Module | None:
-    """Returns torch.nn's layer, or None where torch lacks the cell."""
+    """Returns torch.nn's layer, or None if torch lacks the cell."""
     makers: dict[str, Callable[..., torch.nn.Module]] = {
         "rnn_tanh": partial(torch.nn.RNN, nonlinearity="tanh"),
         "rnn_relu": partial(torch.nn.RNN, nonlinearity="relu"),

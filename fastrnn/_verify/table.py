@@ -1,4 +1,4 @@
-"""What was found: for the terminal a table for each cell, a line for each case; for a page a line for each dtype."""
+"""Results as tables: on the terminal one for each cell with a line for each case; on a page a line for each dtype."""
 
 from collections.abc import Sequence
 from itertools import groupby, product
@@ -12,7 +12,7 @@ from fastrnn._verify.errors import KINDS, Result
 
 
 def table(results: Sequence[Result]) -> Table:
-    """Shows the largest errors of the outputs, final states and gradients, fastrnn's beside torch's."""
+    """Shows the largest errors of outputs, final states and gradients, of fastrnn and of torch."""
     shown = Table(title=results[0].case.name, title_justify="left", box=SIMPLE_HEAD)
     for column in ("dtype", "T", "B", "I", "H", "layers", "directions"):
         shown.add_column(column, justify="left" if column == "dtype" else "right")
@@ -38,7 +38,7 @@ def table(results: Sequence[Result]) -> Table:
 
 
 def markdown(results: dict[str, Any]) -> str:
-    """Sums up a file of results: the largest errors over all layers of a cell in a dtype."""
+    """Summarises a file of results: the largest errors over all layers of a cell in a dtype."""
     columns = ["cell", "dtype", "layers", "output", "torch", "state", "torch", "gradient", "torch", "of allowed"]
     lines = []
     for (cell, dtype), layers in groupby(results["results"], key=lambda layer: (name(layer), layer["dtype"])):

@@ -1,4 +1,4 @@
-"""What TF32 costs: the reference on the CPU, with the operands of its products rounded as a GPU rounds them."""
+"""TF32 on the CPU: rounds the operands of products as a GPU rounds them."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_DROPPED = 13  # of float32's 23 bits of fraction; TF32 has 10
+_DROPPED = 13  # bits of fraction: float32 has 23, TF32 has 10
 _PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
 
 
 def rounded(values: Tensor) -> Tensor:
-    """Rounds float32 numbers to TF32, the nearest, and of two as near the larger."""
+    """Rounds float32 numbers to the nearest TF32 number, ties away from zero."""
     bits = values.contiguous().view(torch.int32)
     return ((bits + (1 << (_DROPPED - 1))) & -(1 << _DROPPED)).view(torch.float32)
 
 
 class TF32Products(TorchDispatchMode):
-    """While it lasts, every product of two float32 matrices is that of their rounded elements, summed up in float32."""
+    """Within it, products of float32 matrices use operands rounded to TF32 and sum in float32."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
         if func in _PRODUCTS:

@@ -20,46 +20,48 @@ from fastrnn.cli import terminal
 from fastrnn.cli.console import check_outputs, console, explain, fail, parsed
 from fastrnn.cli.results import NOT_RESULTS, read_json, rendered, write_json
 
-DTYPES_HELP = f"Of {', '.join(DTYPES['cpu'])}; on CUDA, by default all, of {', '.join(DTYPES['cuda'])}."
+DTYPES_HELP = f"{', '.join(DTYPES['cpu'])}; on CUDA {', '.join(DTYPES['cuda'])}, by default all of them."
 
 
 def bench(
     mode: Annotated[str, typer.Option(help="infer, train or both.")] = "both",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the results to this file, such as a PNG.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this JSON file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the results into this file, such as speed.png.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[str | None, typer.Option(help="Thread counts, comma separated; by default 1,2.")] = None,
-    cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(GATES),
+    threads: Annotated[str | None, typer.Option(help="Thread counts, comma-separated; default 1,2.")] = None,
+    cells: Annotated[str, typer.Option(help="Cells to measure, comma-separated.")] = ",".join(GATES),
     shapes: Annotated[
-        str | None, typer.Option(help="TxBxIxH, comma separated; by default 13 from small to large.")
+        str | None, typer.Option(help="Shapes TxBxIxH, comma-separated; default: 13 from small to large.")
     ] = None,
-    full_grid: Annotated[bool, typer.Option("--full-grid", help="On CUDA: 126 shapes instead of 13.")] = False,
+    full_grid: Annotated[bool, typer.Option("--full-grid", help="On CUDA: measure 126 shapes instead of 13.")] = False,
     layers: Annotated[int, typer.Option(min=1, help="Stacked layers.")] = 1,
-    bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Both directions.")] = False,
-    packed: Annotated[bool, typer.Option("--packed", help="A PackedSequence of random lengths from 1 to T.")] = False,
+    bidirectional: Annotated[bool, typer.Option("--bidirectional", help="Measure bidirectional layers.")] = False,
+    packed: Annotated[bool, typer.Option("--packed", help="Pack sequences of random lengths from 1 to T.")] = False,
     dtype: Annotated[str | None, typer.Option(help=DTYPES_HELP)] = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Memory of a training step, not time. Linux only.")] = False,
-    recompute: Annotated[bool, typer.Option("--recompute", help="fastrnn's layers with recompute=True.")] = False,
-    without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds per contender; on CUDA at most.")] = 18,
+    memory: Annotated[
+        bool, typer.Option("--memory", help="Measure the memory of a training step instead of time. Linux only.")
+    ] = False,
+    recompute: Annotated[bool, typer.Option("--recompute", help="Use recompute=True in fastrnn's layers.")] = False,
+    without: Annotated[str, typer.Option(help="Contenders to skip, comma-separated.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds per contender; on CUDA the maximum.")] = 18,
     block: Annotated[float, typer.Option(min=0, help="Seconds per round.")] = 0.02,
-    budget: Annotated[float | None, typer.Option(min=0, help="Start no further case after so many seconds.")] = None,
-    render: Annotated[Path | None, typer.Option(help="Run nothing; print this JSON file as Markdown.")] = None,
-    into: Annotated[Path | None, typer.Option(help="With --render: write it between the page's marks.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Seconds after which no further case starts.")] = None,
+    render: Annotated[Path | None, typer.Option(help="Only print this JSON file as Markdown.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --render: insert the Markdown into this page.")] = None,
 ) -> None:
-    """Measure fastrnn against torch.nn and, if installed, ONNX Runtime and OpenVINO, in alternating rounds.
+    """Measure fastrnn against torch.nn and, where installed, ONNX Runtime and OpenVINO, in alternating rounds.
 
-    ONNX Runtime and OpenVINO run CPU inference only, padded and in float32.
+    ONNX Runtime and OpenVINO take part in inference on the CPU, with padded float32 input.
     """
     if rendered("bench", markdown, render, into):
         return
     if memory and plot:
-        fail("--plot draws times; got --memory")
+        fail("--plot draws times, not memory; got --memory")
     check_outputs({"--json": json_file, "--plot": checked_plot(plot)})
     parsed(parse_device, device)
     left_out = parsed(parse_contenders, without)
     if plot and "torch" in left_out:
-        fail(f"--plot draws speed as a multiple of torch.nn's; got --without {without}")
+        fail(f"--plot draws speed relative to torch.nn; got --without {without}")
     kind = {"num_layers": layers, "bidirectional": bidirectional, "packed": packed, "recompute": recompute}
     works = parsed(choose, device, mode, threads, cells, shapes, full_grid, dtype, memory, **kind)
     results = measured(
@@ -82,28 +84,28 @@ def bench(
 
 
 def roofline(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the results to this file, such as a PNG.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this JSON file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the results into this file, such as speed.png.")] = None,
     cell: Annotated[str, typer.Option(help="RNN, GRU or LSTM.")] = "LSTM",
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
-    without: Annotated[str, typer.Option(help="Contenders to leave out, comma separated.")] = "",
+    without: Annotated[str, typer.Option(help="Contenders to skip, comma-separated.")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds per contender.")] = 12,
     block: Annotated[float, typer.Option(min=0, help="Seconds per round.")] = 0.02,
-    source: Annotated[Path | None, typer.Option("--from", help="Run nothing; draw this JSON file.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="Only draw this JSON file.")] = None,
 ) -> None:
-    """Measure inference over hidden sizes and batches against the machine's limits.
+    """Compare inference with the machine's limits, over hidden sizes and batches.
 
-    The limits are multiply-adds on registers alone, and reading the recurrent weights once per step.
+    The limits are the peak rate of multiply-adds, and reading the recurrent weights once per step.
     """
     if source and plot is None:
-        fail("--from draws into the file given by --plot; got none")
+        fail("--from needs --plot, the picture to draw; got no --plot")
     check_outputs({"--json": json_file, "--plot": checked_plot(plot)}, {"--from": source} if source else None)
     if source:
         results = read_json(source)
     else:
         cells = parsed(parse_cells, cell)
         if len(cells) > 1:
-            fail(f"--cell is one of {', '.join(GATES)}; got {cell!r}")
+            fail(f"--cell must be one of {', '.join(GATES)}; got {cell!r}")
         left_out = parsed(parse_contenders, without)
         works = rooflines.works(cells[0], threads)
         results = measured(terminal.run_roofline, works, without=left_out, rounds=rounds, block=block)
@@ -119,7 +121,7 @@ def roofline(
 
 
 def measured(run: Callable[..., dict[str, Any]], works: Sequence[Work], **options: Any) -> dict[str, Any]:
-    """Runs a benchmark that records this command, and ends the command where a contender fails."""
+    """Runs a benchmark and records this command in its results; ends the command if a contender fails."""
     try:
         return run(console(), works, command=shlex.join(["fastrnn", *sys.argv[1:]]), **options)
     except ContenderError as error:
@@ -127,10 +129,10 @@ def measured(run: Callable[..., dict[str, Any]], works: Sequence[Work], **option
 
 
 def checked_plot(file: Path | None) -> Path | None:
-    """Ends the command now if matplotlib cannot write a picture of that name."""
+    """Ends the command before its work if matplotlib cannot write a picture of that name."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     kinds = FigureCanvasBase.get_supported_filetypes()
     if file and file.suffix[1:].lower() not in kinds and file.suffix:
-        fail(f"--plot {file}: a picture's name ends with one of {', '.join(f'.{kind}' for kind in kinds)}")
+        fail(f"--plot {file}: the name must end with one of {', '.join(f'.{kind}' for kind in kinds)}")
     return file

@@ -18,12 +18,12 @@ Parsed = TypeVar("Parsed")
 
 
 def console(stderr: bool = False) -> Console:
-    """A console that prints brackets and colons as they are: words are no markup, and `:tea:` is no emoji."""
+    """A console that prints text as it is: no markup in brackets, no emoji for `:tea:`."""
     return Console(stderr=stderr, markup=False, emoji=False)
 
 
 def explain(error: object) -> str:
-    """What is wrong, in a line: a text, or an error's."""
+    """The message of an error, or a message itself, as one line."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'cannot read or write'}: {error.strerror}"
     if isinstance(error, KeyError) and error.args:
@@ -32,13 +32,13 @@ def explain(error: object) -> str:
 
 
 def fail(message: object) -> NoReturn:
-    """Ends the command with exit status 2 and a line that says what is wrong: a text, or an error's."""
+    """Ends the command with exit status 2 and one line: a message, or an error's."""
     report(message)
     raise typer.Exit(2)
 
 
 def report(message: object) -> None:
-    with contextlib.suppress(OSError):  # if standard error cannot be written either, the exit status says it
+    with contextlib.suppress(OSError):  # if standard error fails too, the exit status remains
         console(stderr=True).print(f"fastrnn: {explain(message)}", style="red", highlight=False, soft_wrap=True)
 
 
@@ -51,9 +51,9 @@ def parsed(parse: Callable[P, Parsed], *arguments: P.args, **options: P.kwargs) 
 
 
 class Commands(TyperGroup):
-    """Commands that end as `fail` does where a file or the output cannot be read or written.
+    """Commands that end as `fail` does when a file or the output cannot be read or written.
 
-    A character that the output's encoding lacks, as in an ASCII locale, is printed as an escape such as \\xd7.
+    Characters that the output's encoding lacks, as in an ASCII locale, are printed as escapes such as \\xd7.
     """
 
     def main(self, *args: Any, **options: Any) -> Any:
@@ -63,7 +63,7 @@ class Commands(TyperGroup):
             try:
                 return super().main(*args, **options)
             finally:
-                sys.stdout.flush()  # here, since Python reports what fails at its end as a traceback
+                sys.stdout.flush()  # now: at exit Python would report a failure as a traceback
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,9 +72,9 @@ class Commands(TyperGroup):
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path] | None = None) -> None:
-    """Ends the command now if a file that it is to write could not be written, or is one that it reads or writes too.
+    """Ends the command before its work if an output cannot be written, or is also an input or another output.
 
-    Makes the folders of the files. Both map what a file is called in an error, such as "--json", to its path.
+    Creates the folders of the outputs. Both arguments map the name that errors use, such as "--json", to a path.
     """
     taken = dict(inputs or {})
     for name, file in outputs.items():
@@ -82,7 +82,7 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path]
             continue
         for other, path in taken.items():
             if same_file(file, path):
-                fail(f"{name} {file} is the same file as {other}. Choose another one: it would be overwritten")
+                fail(f"{name} {file} is the same file as {other}, which it would overwrite. Choose another file")
         try:
             check_writable(file)
         except OSError as error:
@@ -91,15 +91,15 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path]
 
 
 def same_file(one: Path, other: Path) -> bool:
-    """Whether two paths name one file on the disc; two uses of /dev/null do not hinder one another."""
+    """Whether two paths are one regular file on the disk; /dev/null may be given twice."""
     if one.exists() and other.exists():
         return one.is_file() and one.samefile(other)
     return one.resolve() == other.resolve()
 
 
 def check_writable(file: Path) -> None:
-    """Raises OSError if a file cannot be written or replaced, and leaves it as it is."""
-    if file.exists() and not file.is_file():  # a device or a pipe: to open it may wait for a reader
+    """Raises OSError if a file cannot be written or replaced; does not change the file."""
+    if file.exists() and not file.is_file():  # opening a pipe could wait for a reader
         if file.is_dir() or not os.access(file, os.W_OK):
             raise OSError(errno.EISDIR if file.is_dir() else errno.EACCES, "not a file that can be written", str(file))
         return

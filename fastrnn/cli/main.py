@@ -16,7 +16,7 @@ from fastrnn.word2vec.cli import app as word2vec_app
 
 app = typer.Typer(
     cls=Commands,
-    help="RNN, GRU and LSTM layers for PyTorch: the same numbers, faster. Models to train with them, and word vectors.",
+    help="Fast RNN, GRU and LSTM layers for PyTorch, with the same numbers. Models to train with them, and word vectors.",
     no_args_is_help=True,
     add_completion=False,
 )
@@ -37,7 +37,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for report.md, speed.png and the models.")] = Path("out/demo"),
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 10,
 ) -> None:
-    """Verify, measure, and train two models: one writes as the documentation of Python does, one adds numbers."""
+    """Verify, measure, and train two models: one imitates Python's documentation, one adds numbers."""
     from fastrnn.cli.demo import run
 
     check_outputs({"--out": out / "report.md"})

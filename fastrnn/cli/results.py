@@ -1,4 +1,4 @@
-"""Files of results: written as JSON, read, and rendered as Markdown, on the terminal or into a page."""
+"""Files of results: written and read as JSON, rendered as Markdown to the terminal or into a page."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ NOT_RESULTS = (KeyError, TypeError, AttributeError, IndexError, ValueError, Zero
 
 
 def write_json(value: Any, file: Path) -> None:
-    """Writes a file that is whole whenever the command ends."""
+    """Writes a JSON file that is complete even if the command is killed."""
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(value, indent=1) + "\n")
 
@@ -27,20 +27,20 @@ def read_json(file: Path) -> Any:
 
 
 def rendered(topic: str, markdown: Callable[[Any], str], file: Path | None, page: Path | None) -> bool:
-    """Prints a file of results as Markdown, or puts it into a page, where results of a GPU have marks of their own.
+    """Prints a file of results as Markdown, or inserts it into a page. Returns whether there was a file.
 
-    Returns whether there was a file.
+    Results of a GPU have their own marks on the page.
     """
     if file is None:
         if page:
-            fail(f"--into goes with --render, the file of results to put there; got --into {page} alone")
+            fail(f"--into needs --render, the file of results to insert; got only --into {page}")
         return False
     results = read_json(file)
     try:
         text = markdown(results)
         topic += "-cuda" if "gpu" in results["machine"] else ""
     except NOT_RESULTS as error:
-        fail(f"{file} does not hold results of fastrnn {topic}: {type(error).__name__}: {explain(error)}")
+        fail(f"{file} does not contain results of fastrnn {topic}: {type(error).__name__}: {explain(error)}")
     if page:
         try:
             insert(text, topic, page)
@@ -52,11 +52,11 @@ def rendered(topic: str, markdown: Callable[[Any], str], file: Path | None, page
 
 
 def print_exactly(text: str) -> None:
-    """Prints what is to be read by programs: no character may be replaced."""
+    """Prints text that programs read, so no character may be replaced by an escape."""
     encoding = sys.stdout.encoding or "utf-8"
     try:
         text.encode(encoding)
     except UnicodeEncodeError as error:
         missing = text[error.start]
-        fail(f"the output's encoding, {encoding}, lacks {missing!r}. Set PYTHONIOENCODING=utf-8, or give --into a page")
+        fail(f"the output's encoding, {encoding}, lacks {missing!r}. Set PYTHONIOENCODING=utf-8, or use --into PAGE")
     print(text)

@@ -1,4 +1,4 @@
-"""What the commands show: a progress bar while they run, and a table of what they found."""
+"""What verify, bench and roofline print: a progress bar while they run, then tables of results."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -15,7 +15,7 @@ from fastrnn._verify.table import table
 
 
 def run_verify(console: Console, cases: Sequence[_verify.Case], device: str = "cpu") -> list[_verify.Result]:
-    """Verifies; prints the table of each cell when it is done."""
+    """Runs the cases and prints a table for each cell as soon as it is complete."""
     results: list[_verify.Result] = []
     with progress(console) as bar:
         task = bar.add_task("", total=len(cases))
@@ -28,16 +28,16 @@ def run_verify(console: Console, cases: Sequence[_verify.Case], device: str = "c
             show(console, table(found))
             results += found
     console.print(
-        "Errors are the largest absolute differences from the reference in float64. The torch column is torch.nn's or, "
-        "where torch lacks the cell, the reference's in that dtype. In float64 the reference rounds as torch does, so "
-        "what is allowed there follows from torch's errors in float32.",
+        "Errors are the largest absolute differences from the float64 reference. The torch column is torch.nn or, for "
+        "cells that torch lacks, the reference in the layer's dtype. For float64 layers the reference is no more exact "
+        "than torch, so the allowed error is derived from torch's float32 errors.",
         style="dim",
     )
     return results
 
 
 def run_bench(console: Console, works: Sequence[_bench.Work], **options: Any) -> dict[str, Any]:
-    """Measures; prints the tables at the end. The options are those of `fastrnn._bench.run`."""
+    """Runs the benchmark and prints its tables. The options are those of `fastrnn._bench.run`."""
     with progress(console) as bar:
         task = bar.add_task("", total=len(works))
 
@@ -49,23 +49,23 @@ def run_bench(console: Console, works: Sequence[_bench.Work], **options: Any) ->
 
         results = _bench.run(works, track=track, **options)
     for name, reason in results["left_out"].items():
-        console.print(f"left out: {name} ({reason})", style="yellow")
+        console.print(f"skipped {name}: {reason}", style="yellow")
     for each in tables(results):
         show(console, each)
     for work, reason in results["failed"].items():
-        console.print(f"failed: {work} ({reason})", style="bold red")
+        console.print(f"failed: {work}: {reason}", style="bold red")
     if results["missing"]:
         console.print(f"time budget exhausted; {results['missing']} of {len(works)} cases not measured", style="yellow")
     return results
 
 
 def run_roofline(console: Console, works: Sequence[_bench.Work], **options: Any) -> dict[str, Any]:
-    """Measures and prints as `run_bench` does; adds the bandwidths to the results and prints the ceilings."""
+    """Runs the benchmark, adds the memory bandwidths to its results, and prints both ceilings."""
     results = with_bandwidth(run_bench(console, works, **options))
     for threads, peak in results["machine"]["fma_peak"].items():
         console.print(f"multiply-adds on {threads} thread{'s' * (threads != '1')}: {peak:.0f} GFLOP/s")
     for size, rate in results["bandwidth"].items():
-        console.print(f"{int(size) / 1024:g} KiB are read at {rate / 1e9:.0f} GB/s")
+        console.print(f"{int(size) / 1024:g} KiB: read at {rate / 1e9:.0f} GB/s")
     return results
 
 
@@ -75,7 +75,7 @@ def progress(console: Console) -> Progress:
 
 
 def show(console: Console, table: Table) -> None:
-    """Prints a table at its full width: lines that a narrow terminal wraps are better than columns cut off."""
+    """Prints a table at full width: a narrow terminal wraps lines instead of losing columns."""
     before = console.width
     console.width = max(before, console.measure(table, options=console.options.update(width=1000)).maximum)
     console.print(table)

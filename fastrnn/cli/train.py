@@ -1,6 +1,6 @@
-"""`fastrnn train`, `generate`, `complete` and `evaluate`: reads options, calls what does the work, prints the answer.
+"""`fastrnn train`, `generate`, `complete` and `evaluate`.
 
-torch and the tasks are imported when a command runs, so that `fastrnn --help` does not wait for them.
+torch and the tasks are imported when a command runs, so that these commands' help does not wait for them.
 """
 
 from __future__ import annotations
@@ -27,23 +27,26 @@ if TYPE_CHECKING:
     from fastrnn.train.tasks import Run
 
 console = new_console()
-RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Folder of a run: what fastrnn train was given as --out.")
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run: the --out of fastrnn train.")]
+Length = Annotated[int | None, typer.Option(min=1, help="Number of tokens to generate.")]
+Temperature = Annotated[
+    float, typer.Option(min=0, help="Sampling temperature: below 1 favours likely tokens, above 1 rare ones.")
 ]
-Length = Annotated[int | None, typer.Option(min=1, help="Tokens to write.")]
-Temperature = Annotated[float, typer.Option(min=0, help="Below 1 surer words, above 1 rarer ones.")]
-TopK = Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest tokens.")]
-TopP = Annotated[float | None, typer.Option(min=0, max=1, help="Draw from the likeliest tokens of that probability.")]
-Beam = Annotated[int | None, typer.Option(min=1, help="Search the likeliest answer with so many beams; draw nothing.")]
-Seed = Annotated[int | None, typer.Option(help="Seed of what is drawn.")]
+TopK = Annotated[int | None, typer.Option(min=1, help="Sample only from the k most likely tokens.")]
+TopP = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Sample only from the most likely tokens that together have this probability."),
+]
+Beam = Annotated[int | None, typer.Option(min=1, help="Beam search of this width instead of sampling.")]
+Seed = Annotated[int | None, typer.Option(help="Random seed for sampling.")]
 
 
 class TrainCommand(TyperCommand):
-    """A task's command, whose help lists the task's settings."""
+    """The command of a task. Its help lists the task's settings."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super().format_help(ctx, formatter)
-        table = Table("setting", "default", "", title=f"Settings of {self.name}: --set NAME=VALUE", box=None)
+        table = Table("setting", "default", "", title=f"Settings of {self.name} (--set NAME=VALUE)", box=None)
         for each in dataclasses.fields(Task.find(str(self.name)).Settings):
             table.add_row(each.name, show(each.default), help_of(each))
         console.print(table)
@@ -51,7 +54,7 @@ class TrainCommand(TyperCommand):
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """Ends the command with one line where the user's files, settings or packages are at fault."""
+    """Turns errors in files, settings or installed packages into one line."""
     try:
         yield
     except (ValueError, OSError, EOFError, ImportError) as error:
@@ -62,20 +65,24 @@ def train_command(task: str) -> Callable[..., None]:
     """The function behind `fastrnn train TASK`."""
 
     def train(
-        data: Annotated[str | None, typer.Option(help="File or folder to train on; else what the task makes.")] = None,
-        config: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
-        assignments: Annotated[
-            list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="A setting; may be given several times.")
+        data: Annotated[
+            str | None, typer.Option(help="File or folder to train on; by default the task makes its own data.")
         ] = None,
-        out: Annotated[Path | None, typer.Option(help="Folder for the run; by default out/TASK.")] = None,
+        config: Annotated[Path | None, typer.Option(help="TOML file with settings.")] = None,
+        assignments: Annotated[
+            list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change one setting; can be repeated.")
+        ] = None,
+        out: Annotated[Path | None, typer.Option(help="Folder for the run; default out/TASK.")] = None,
         device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-        seed: Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and dropout.")] = None,
-        resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+        seed: Annotated[
+            int | None, typer.Option(min=0, help="Random seed for weights, data order and dropout.")
+        ] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
         overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     ) -> None:
         folder = out or Path("out") / task
         if resume and overwrite:
-            fail("--resume goes on with a run, --overwrite replaces it; got both")
+            fail("--resume continues a run and --overwrite replaces it; give only one of them")
         with reported():
             from fastrnn.train import tasks
 
@@ -99,20 +106,20 @@ def train_command(task: str) -> Callable[..., None]:
 
 
 def checked_device(text: str) -> str:
-    """A device that torch has."""
+    """Returns a device that torch has, or raises ValueError."""
     import torch
 
     if text.partition(":")[0] not in ("cpu", "cuda"):
-        raise ValueError(f"--device is cpu or cuda; got {text!r}")
+        raise ValueError(f"--device must be cpu or cuda; got {text!r}")
     if text != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"--device {text} needs a GPU that torch can use; torch {torch.__version__} finds none")
+        raise ValueError(f"--device {text} needs a GPU, and torch {torch.__version__} finds none")
     return text
 
 
 def show_run(run: Run, folder: Path) -> None:
-    """Prints how a training ended, the test figures, a sample, and what to type next."""
+    """Prints how the training ended, the test metrics, a sample, and the next command."""
     if run.result is not None and run.result.stopped != "epochs":
-        console.print(f"Training ended early: {run.result.reason}.", style="yellow", highlight=False)
+        console.print(f"Training stopped early: {run.result.reason}.", style="yellow", highlight=False)
     if run.test:
         console.print(figures(run.test, "On the test data"))
     if run.sample:
@@ -120,14 +127,14 @@ def show_run(run: Run, folder: Path) -> None:
         console.print()
     where = shlex.quote(str(folder))
     console.print(
-        f"The model and its {REPORT} are in {where}. Type: fastrnn generate {where}", highlight=False, soft_wrap=True
+        f"The model and {REPORT} are in {where}. Try it: fastrnn generate {where}", highlight=False, soft_wrap=True
     )
 
 
 def generate(
     folder: RunFolder,
-    prompt: Annotated[str | None, typer.Option(help="What to go on from, or to answer; else an example.")] = None,
-    out: Annotated[Path | None, typer.Option(help="File for what is not text, such as music.mid.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text to continue or answer; by default an example.")] = None,
+    out: Annotated[Path | None, typer.Option(help="File for output that is not text, such as music.mid.")] = None,
     length: Length = None,
     temperature: Temperature = 1.0,
     top_k: TopK = None,
@@ -135,7 +142,7 @@ def generate(
     beam: Beam = None,
     seed: Seed = None,
 ) -> None:
-    """Let a trained model write, or answer a prompt: a sum, a sentence to translate, tag or classify."""
+    """Generate from a trained model: continue a text, or answer a prompt with a sum, a translation, tags or a class."""
     check_outputs({"--out": out})
     with reported():
         from fastrnn.train.tasks import open_run
@@ -149,9 +156,9 @@ def generate(
 
 def complete(
     folder: RunFolder,
-    text: Annotated[str, typer.Argument(help="The beginning of a sentence.")],
-    top: Annotated[int, typer.Option(min=1, help="Next words to show.")] = 10,
-    sentences: Annotated[int, typer.Option(min=0, help="Whole sentences to show.")] = 3,
+    text: Annotated[str, typer.Argument(help="Beginning of a sentence.")],
+    top: Annotated[int, typer.Option(min=1, help="Number of next words to show.")] = 10,
+    sentences: Annotated[int, typer.Option(min=0, help="Number of complete sentences to show.")] = 3,
     length: Length = None,
     temperature: Temperature = 1.0,
     top_k: TopK = None,
@@ -159,30 +166,32 @@ def complete(
     beam: Beam = None,
     seed: Seed = None,
 ) -> None:
-    """Show what a language model takes for the next words, with their probabilities, and whole sentences."""
+    """Show the most likely next words with their probabilities, and complete sentences."""
     with reported():
         from fastrnn.train.tasks import open_run
 
         run = open_run(folder)
         if not hasattr(run.model, "next"):
             raise ValueError(
-                f"{folder} is of the task {run.task.name}, no language model. Type: fastrnn generate {folder}"
+                f"{folder} is a run of the task {run.task.name}, not a language model. Type: fastrnn generate {folder}"
             )
         table = Table("next", "probability", title=text)
         for token, probability in run.model.next(text, top=top):
             table.add_row(token if token.isprintable() and token.strip() else repr(token), f"{probability:.4f}")
         console.print(table)
         options = {"length": length, "temperature": temperature, "top_k": top_k, "top_p": top_p, "beam": beam}
-        number = min(sentences, beam or sentences)  # a beam finds no more than its width
+        number = min(sentences, beam or sentences)  # a beam search returns at most as many as it is wide
         for sentence in run.complete(text, n=number, seed=seed, **options) if number else []:
             console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def evaluate(
     folder: RunFolder,
-    data: Annotated[str | None, typer.Option(help="Other data; by default the test part of the run's own.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Data to evaluate on; by default the test part of the run's data.")
+    ] = None,
 ) -> None:
-    """Measure a trained model on test data."""
+    """Evaluate a trained model on test data."""
     with reported():
         from fastrnn.train.tasks import open_run
 
@@ -198,7 +207,7 @@ def figures(values: Mapping[str, float], title: str) -> Table:
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands of the training layer."""
-    trainer = typer.Typer(cls=Commands, help="Train a model: fastrnn train TASK; its --help has the settings.")
+    trainer = typer.Typer(cls=Commands, help="Train a model. fastrnn train TASK --help lists the settings of a task.")
     for name, help in TASKS.items():
         trainer.command(name, cls=TrainCommand, help=help)(train_command(name))
     app.add_typer(trainer, name="train", no_args_is_help=True)

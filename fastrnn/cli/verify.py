@@ -15,16 +15,18 @@ from fastrnn.cli.results import rendered, write_json
 
 
 def verify(
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every tensor's errors to this file.")] = None,
-    device: Annotated[str, typer.Option(help="Where fastrnn and torch compute: cpu or cuda.")] = "cpu",
-    cells: Annotated[str, typer.Option(help="Cells, comma separated.")] = ",".join(_verify.CELLS),
-    quick: Annotated[bool, typer.Option("--quick", help="Three shapes only.")] = False,
-    render: Annotated[Path | None, typer.Option(help="Run nothing; print this JSON file as Markdown.")] = None,
-    into: Annotated[Path | None, typer.Option(help="With --render: write it between the page's marks.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the errors of every tensor to this file.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    cells: Annotated[str, typer.Option(help="Cells to verify, comma-separated.")] = ",".join(_verify.CELLS),
+    quick: Annotated[bool, typer.Option("--quick", help="Use only three shapes.")] = False,
+    render: Annotated[Path | None, typer.Option(help="Only print this JSON file as Markdown.")] = None,
+    into: Annotated[Path | None, typer.Option(help="With --render: insert the Markdown into this page.")] = None,
 ) -> None:
-    """Compare fastrnn's numbers and torch's with the float64 reference.
+    """Compare fastrnn and torch with a float64 reference.
 
-    Exits with 0 only if no tensor's error is more than twice torch's plus one unit in the last place of the tensor's
+    Exits with 0 only if every tensor's error is at most twice torch's, plus one unit in the last place of the tensor's
     largest value.
     """
     shown = console()
@@ -40,6 +42,6 @@ def verify(
         about = machine() | ({"gpu": describe()} if on_cuda else {})
         write_json({"machine": about, "device": device, "passed": not failed, "results": found}, json_file)
     if failed:
-        shown.print(f"{failed} of {len(results)} layers are less accurate than allowed.", style="bold red")
+        shown.print(f"{failed} of {len(results)} layers exceed the allowed error.", style="bold red")
         raise typer.Exit(1)
     shown.print(f"All {len(results)} layers are as accurate as torch's.", style="bold green")

@@ -79,7 +79,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) 
     assert call(app, "train", "letters", "--overwrite", *QUICK).exit_code == 0
     assert "| 2 |" not in Path("out/letters/report.md").read_text()
     refused(call(app, "train", "letters", "--resume", "--out", "new"), "no run in new")
-    refused(call(app, "train", "letters", "--resume", "--overwrite"), "--resume goes on with a run, --overwrite")
+    refused(call(app, "train", "letters", "--resume", "--overwrite"), "--resume continues a run and --overwrite")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) 
         (["--config", "lm.toml"], ["lm.toml is for the task 'lm'"]),
         (["--data", "missing.txt"], ["missing.txt: No such file"]),
         (["--data", "empty.txt"], []),
-        (["--device", "tpu"], ["--device is cpu or cuda; got 'tpu'"]),
+        (["--device", "tpu"], ["--device must be cpu or cuda; got 'tpu'"]),
         (["--set", "schedule=3"], ["schedule is a table"]),
         (["--set", "schedule.name=decai"], ["decay"]),
     ],

@@ -1,4 +1,4 @@
-"""What `fastrnn demo` runs: verify, a short benchmark, a character language model of Python's own text, and sums."""
+"""What `fastrnn demo` runs: verify, a short benchmark, a character language model of Python's documentation, and sums."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROMPT, SUM = "The ", "47+85"
 
 
 def run(out: Path, epochs: int, console: Console) -> bool:
-    """Runs it all and leaves report.md, speed.png and two runs in a folder; returns whether verify was content."""
+    """Runs everything and writes report.md, speed.png and two runs into a folder; returns whether verify passed."""
     out.mkdir(parents=True, exist_ok=True)
     console.rule("Numbers")
     verified = terminal.run_verify(console, _verify.all_cases(quick=True))
@@ -35,7 +35,7 @@ def run(out: Path, epochs: int, console: Console) -> bool:
     plot(results, out / "speed.png")
     console.rule("A character language model")
     characters = train("chars", out / "characters", epochs=epochs, **CHARACTERS)
-    console.print("\nWhat it writes:\n", style="bold")
+    console.print("\nA sample:\n", style="bold")
     sample = characters.generate(PROMPT, length=600, temperature=0.7, seed=0)
     console.print(f"{sample}\n", highlight=False)
     console.rule("Sums")
@@ -44,7 +44,9 @@ def run(out: Path, epochs: int, console: Console) -> bool:
     console.print(f"{answer}\n", highlight=False)
     trained = Trained(characters, sample, baselines(characters), seconds_per_step(characters), sums, answer)
     write_report(out, verified, results, trained)
-    console.print(f"{out / 'report.md'} has all of it, with speed.png and the models in characters/ and sums/.")
+    console.print(
+        f"{out / 'report.md'} has all results; speed.png and the models in characters/ and sums/ are beside it."
+    )
     return all(result.passed for result in verified)
 
 

@@ -1,4 +1,4 @@
-"""What the demo's character model is measured against: models that only count."""
+"""The baselines of the demo's character model: models that only count."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from fastrnn.train.data.made.documentation import documentation
 from fastrnn.train.models.ngram import NGram
 
 NAMES = {
-    1: "each character from how often it occurs",
-    2: "each character from the one before",
-    5: "each character from the four before, Kneser-Ney",
+    1: "each character by its frequency",
+    2: "each character from the previous one",
+    5: "each character from the previous four, Kneser-Ney",
 }
 
 
 def baselines(characters: tasks.Run) -> dict[str, float]:
-    """Test loss in nats a character: of one and two characters with counts plus one (Laplace's rule of succession), and
-    of five with Kneser-Ney's smoothing."""
+    """Test loss in nats per character of n-grams: orders 1 and 2 with add-one smoothing (Laplace), order 5 with
+    Kneser-Ney smoothing."""
     text = documentation(docstrings=False)
     vocabulary = characters.model.vocabulary
     train, test = (vocabulary.encode(part or "") for part in (text.train, text.test))

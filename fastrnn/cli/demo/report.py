@@ -1,4 +1,4 @@
-"""What the demo leaves: a page that reports every figure as it was measured."""
+"""The demo's report: a page with every figure as it was measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastrnn.train import tasks
 
 @dataclass(frozen=True)
 class Trained:
-    """The two models, what they wrote, and what the first is measured against."""
+    """The two models, what they generated, and the baselines of the first."""
 
     characters: tasks.Run
     sample: str
@@ -27,12 +27,12 @@ class Trained:
 
 
 def write_report(out: Path, verified: Sequence[Result], results: dict[str, Any], trained: Trained) -> None:
-    """Writes report.md, which shows speed.png and the curves of the runs beside it."""
+    """Writes report.md, which shows speed.png and the runs' curves."""
     failed = [result for result in verified if not result.passed]
     verdict = (
         f"All {len(verified)} layers are as accurate as torch's."
         if not failed
-        else f"**{len(failed)} of {len(verified)} layers are less accurate than allowed.**"
+        else f"**{len(failed)} of {len(verified)} layers exceed the allowed error.**"
     )
     run, result = trained.characters, trained.characters.result
     fast, slow = trained.step_seconds["fastrnn"], trained.step_seconds["torch"]
@@ -54,21 +54,21 @@ def write_report(out: Path, verified: Sequence[Result], results: dict[str, Any],
 
 ## A character language model
 
-`fastrnn train chars`: embedding, one `fastrnn.LSTM`, one linear layer: {run.model.parameters_count:,} parameters. It
-read the documentation that ships with Python {epochs} times in {result.seconds:.0f} s: {speed:,.0f} characters a
-second.
+`fastrnn train chars`: an embedding, one `fastrnn.LSTM` and one linear layer with {run.model.parameters_count:,}
+parameters. {epochs} epochs of the documentation that ships with Python took {result.seconds:.0f} s, at {speed:,.0f}
+characters per second.
 
-| | test loss, nats a character | bits a character |
+| | test loss, nats per character | bits per character |
 | :-- | --: | --: |
 {chr(10).join(f"| {name} | {loss:.3f} | {loss / math.log(2):.3f} |" for name, loss in losses.items())}
 
 ![Loss](characters/curves.png)
 
-The same training step took {fast * 1e3:.1f} ms with `fastrnn.LSTM` and {slow * 1e3:.1f} ms with `torch.nn.LSTM`,
-measured in turns: for an epoch of {steps} steps {steps * fast:.1f} s against {steps * slow:.1f} s, that is
-{slow / fast:.2f} times as fast. The embedding, the output layer, the loss and Adam are in both.
+One training step took {fast * 1e3:.1f} ms with `fastrnn.LSTM` and {slow * 1e3:.1f} ms with `torch.nn.LSTM`,
+measured in turns. An epoch of {steps} steps takes {steps * fast:.1f} s instead of {steps * slow:.1f} s:
+{slow / fast:.2f} times as fast. Both include the embedding, the output layer, the loss and Adam.
 
-What it writes (temperature 0.7):
+A sample at temperature 0.7:
 
 ```
 {trained.sample}
@@ -76,8 +76,8 @@ What it writes (temperature 0.7):
 
 ## Sums
 
-`fastrnn train addition`: an encoder-decoder of two LSTMs read sums and their answers, digit by digit, for
-{trained.sums.result.seconds:.0f} s. Of sums that it had not seen:
+`fastrnn train addition`: an encoder-decoder of two LSTMs learned sums digit by digit, in
+{trained.sums.result.seconds:.0f} s. Its answers to sums that it had not seen:
 
 {trained.sums.sample}
 
@@ -90,5 +90,5 @@ What it writes (temperature 0.7):
 
 
 def figures(run: tasks.Run) -> str:
-    """The test figures in a line."""
+    """The test metrics in a line."""
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in (run.test or {}).items()) + "."

@@ -1,4 +1,4 @@
-"""How long a training step takes with fastrnn's layers and with torch.nn's, in turns."""
+"""The time of a training step with fastrnn's layers and with torch.nn's, measured in turns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastrnn.train.tasks.run import prepare
 
 
 def seconds_per_step(run: tasks.Run, rounds: int = 8) -> dict[str, float]:
-    """Measures one step of a run's model on its first batch: the least of the rounds."""
+    """Measures one step of a run's model on its first batch: the minimum over the rounds."""
     batch = next(iter(prepare(run.task, run.settings).train.epoch(0)))
     own, theirs = copy.deepcopy(run.model), copy.deepcopy(run.model)
     fastrnn.to_torch(theirs)
@@ -23,7 +23,7 @@ def seconds_per_step(run: tasks.Run, rounds: int = 8) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            step()  # brings its weights into the cache
+            step()  # loads its weights into the cache
             start = time.perf_counter()
             step()
             seconds[name].append(time.perf_counter() - start)
