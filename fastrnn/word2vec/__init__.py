@@ -1,4 +1,4 @@
-"""Word vectors: skip-gram and CBOW (Mikolov et al., 2013, arXiv:1301.3781 and arXiv:1310.4546), in C++ threads."""
+"""Word vectors: skip-gram and CBOW (Mikolov et al., 2013, arXiv:1301.3781 and arXiv:1310.4546), trained in C++."""
 
 from typing import NoReturn
 
@@ -31,11 +31,11 @@ __all__ = [
     "skip_gram_pairs",
 ]
 
-# Names of gensim's that are not here, and what to do instead.
+# Names in gensim that fastrnn lacks, and what to use instead.
 _ELSEWHERE = {
-    "BrownCorpus": "give the sentences as lists of words",
-    "Doc2Vec": "it is not part of fastrnn; a document's vector may be model.wv.get_mean_vector(words)",
-    "FastText": "it is not part of fastrnn; WordVectors.load_word2vec_format reads the .vec files that fastText writes",
+    "BrownCorpus": "pass the sentences as lists of words",
+    "Doc2Vec": "it is not part of fastrnn; model.wv.get_mean_vector(words) gives a simple document vector",
+    "FastText": "it is not part of fastrnn; WordVectors.load_word2vec_format reads fastText's .vec files",
     "TaggedDocument": "it belongs to Doc2Vec, which is not part of fastrnn",
 }
 

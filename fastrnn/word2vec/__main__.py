@@ -6,7 +6,7 @@ import sys
 
 
 def main(arguments: list[str] | None = None, program: str | None = None) -> None:
-    """Runs the command line, or says in one line what to install for it. By default `sys.argv` has the arguments."""
+    """Run the command line, or print what to install for it. By default the arguments are those of `sys.argv`."""
     try:
         import rich  # noqa: F401
         import typer  # noqa: F401

@@ -1,4 +1,4 @@
-"""What is called as a training goes on: objects with gensim's methods, and one more."""
+"""Callbacks during training: gensim's methods, and on_progress."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastrnn.word2vec.model import Word2Vec
 
-# Called with (epoch, words done in it, words of an epoch, mean loss of a pair so far), at most ten times a second.
+# Called as progress(epoch, words done in it, words in an epoch, mean loss per pair), at most ten times a second.
 Progress = Callable[[int, int, int, float], None]
 
 EVENTS = ("on_train_begin", "on_epoch_begin", "on_progress", "on_epoch_end", "on_train_end")
 
 
 class CallbackAny2Vec:
-    """Base class of callbacks, by gensim's name. Any object that has at least one of these methods will do.
+    """Base class of callbacks, with gensim's name. Any object with at least one of these methods works, too.
 
-    A method may look at the model, save it, or change its settings, which then hold from the next epoch on. What it
-    raises ends the training and is passed on; ``model.wv`` is what had been learned by then.
+    A method may inspect or save the model, or change its settings, which takes effect in the next epoch. An exception
+    ends training and is raised from ``train``; ``model.wv`` keeps what was learned until then.
     """
 
     def on_train_begin(self, model: Word2Vec) -> None:
-        """Called when :meth:`Word2Vec.train` begins, after the corpus was read."""
+        """Called at the start of :meth:`Word2Vec.train`, after the corpus was read."""
 
     def on_epoch_begin(self, model: Word2Vec) -> None:
-        """Called once before every epoch."""
+        """Called before every epoch."""
 
     def on_progress(self, model: Word2Vec, epoch: int, words_done: int, words: int, mean_loss: float) -> None:
-        """Called within an epoch, at most ten times a second.
+        """Called during an epoch, at most ten times a second.
 
         Args:
-            epoch: counted from the first training of the model.
-            words_done, words: of the epoch so far, and of all of it.
-            mean_loss: of a pair so far.
+            epoch: counted from the model's first training.
+            words_done, words: words trained so far in this epoch, and all words of the epoch.
+            mean_loss: mean loss per pair so far.
         """
 
     def on_epoch_end(self, model: Word2Vec) -> None:
-        """Called once after every epoch; ``model.losses[-1]`` is its loss."""
+        """Called after every epoch; ``model.losses[-1]`` is its loss."""
 
     def on_train_end(self, model: Word2Vec) -> None:
-        """Called after the last epoch, unless something was raised."""
+        """Called after the last epoch, unless an exception was raised."""
 
 
 class ProgressCallback(CallbackAny2Vec):
-    """A function of :data:`Progress` as a callback."""
+    """A :data:`Progress` function as a callback."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -54,9 +54,9 @@ class ProgressCallback(CallbackAny2Vec):
 
 
 def checked(callbacks: Iterable[Any]) -> tuple[Any, ...]:
-    """Callbacks as a tuple. Raises TypeError where they are none, which otherwise would never be called."""
+    """Callbacks as a tuple. Raises TypeError for objects without any of the methods."""
     if not isinstance(callbacks, Iterable):
-        raise TypeError(f"callbacks must be a list of objects, got {callbacks!r}; write callbacks=[…]")
+        raise TypeError(f"callbacks must be a list, got {callbacks!r}; write callbacks=[…]")
     found = tuple(callbacks)
     for callback in found:
         if not any(hasattr(callback, event) for event in EVENTS):
@@ -65,7 +65,7 @@ def checked(callbacks: Iterable[Any]) -> tuple[Any, ...]:
 
 
 def notify(callbacks: Iterable[Any], event: str, *arguments: Any) -> None:
-    """Call the method of that name of every callback that has it."""
+    """Call the method ``event`` of every callback that has it."""
     for callback in callbacks:
         method = getattr(callback, event, None)
         if method is not None:

@@ -1,4 +1,4 @@
-"""`fastrnn word2vec …`: reads options, calls what does the work, prints tables."""
+"""`fastrnn word2vec …`: reads options, calls the package and prints tables."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from fastrnn.word2vec.vectors import WordVectors
 
 app = typer.Typer(
     cls=Commands,
-    help="Word vectors: train them, evaluate them, look at them.",
+    help="Train, evaluate and query word vectors.",
     no_args_is_help=True,
     add_completion=False,
 )
 console = new_console()
-Vectors = Annotated[Path, typer.Argument(help="Vectors: word2vec text or binary, GloVe, or fastrnn's own.")]
-Corpus = Annotated[Path, typer.Argument(help="Text, one sentence per line; may be a .gz, .xz or .bz2 file.")]
+Vectors = Annotated[Path, typer.Argument(help="Vectors in word2vec's, GloVe's or fastrnn's format.")]
+Corpus = Annotated[Path, typer.Argument(help="Text file, one sentence per line; may be .gz, .xz or .bz2.")]
 DEFAULTS = Settings()
 
 
@@ -39,26 +39,26 @@ def read(file: Path, limit: int | None) -> WordVectors:
 @app.command()
 def train(
     corpus: Corpus,
-    out: Annotated[Path, typer.Option(help="File for the vectors: word2vec binary if it ends with .bin, else text.")],
-    skip_gram: Annotated[bool, typer.Option("--sg", help="Skip-gram instead of CBOW.")] = bool(DEFAULTS.sg),
-    vector_size: Annotated[int, typer.Option(help="Dimensions of the vectors.")] = DEFAULTS.vector_size,
+    out: Annotated[Path, typer.Option(help="Output file: word2vec binary if it ends in .bin, else text.")],
+    skip_gram: Annotated[bool, typer.Option("--sg", help="Use skip-gram instead of CBOW.")] = bool(DEFAULTS.sg),
+    vector_size: Annotated[int, typer.Option(help="Dimension of the vectors.")] = DEFAULTS.vector_size,
     window: Annotated[int, typer.Option(help="Context words on either side.")] = DEFAULTS.window,
     min_count: Annotated[int, typer.Option(help="Ignore words rarer than this.")] = DEFAULTS.min_count,
-    sample: Annotated[float, typer.Option(help="Subsample words more frequent than this.")] = DEFAULTS.sample,
+    sample: Annotated[float, typer.Option(help="Randomly skip words more frequent than this.")] = DEFAULTS.sample,
     negative: Annotated[int, typer.Option(help="Negative samples per pair; 0 for none.")] = DEFAULTS.negative,
-    hierarchical: Annotated[bool, typer.Option("--hs", help="Hierarchical softmax.")] = bool(DEFAULTS.hs),
+    hierarchical: Annotated[bool, typer.Option("--hs", help="Use hierarchical softmax.")] = bool(DEFAULTS.hs),
     alpha: Annotated[float, typer.Option(help="Initial learning rate.")] = DEFAULTS.alpha,
     epochs: Annotated[int, typer.Option(help="Passes over the corpus.")] = DEFAULTS.epochs,
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers.")] = DEFAULTS.seed,
-    workers: Annotated[int | None, typer.Option(help="Threads; by default one per core.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = DEFAULTS.seed,
+    workers: Annotated[int | None, typer.Option(help="Number of threads; by default one per core.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="Same bits for any --workers.")] = False,
-    sync_words: Annotated[int, typer.Option(help="With torchrun: words between synchronizations.")] = SYNC_WORDS,
+    sync_words: Annotated[int, typer.Option(help="With torchrun: words between two merges.")] = SYNC_WORDS,
 ) -> None:
-    """Learn a vector for every word of a text.
+    """Train word vectors on a text file.
 
-    On several processes or machines: torchrun --nproc-per-node N -m fastrnn.word2vec train …
+    With several processes or machines: torchrun --nproc-per-node N -m fastrnn.word2vec train …
     """
-    distributed = "TORCHELASTIC_RUN_ID" in os.environ  # by which torch knows, too, that torchrun has started this
+    distributed = "TORCHELASTIC_RUN_ID" in os.environ  # torch itself detects torchrun by it
     is_first = True
     if distributed:
         import torch.distributed as dist
@@ -119,22 +119,23 @@ def train(
         if distributed:
             dist.destroy_process_group()
     if is_first:
-        console.print(f"{len(model.wv)} words of {vector_size} numbers each are in {out}.", highlight=False)
+        console.print(f"Wrote {len(model.wv)} vectors of size {vector_size} to {out}.", highlight=False)
 
 
 @app.command()
 def phrases(
     corpus: Corpus,
     out: Annotated[
-        Path | None, typer.Option(help="Write the corpus with its phrases joined here, instead of showing them.")
+        Path | None,
+        typer.Option(help="Write the corpus with joined phrases here, instead of showing them."),
     ] = None,
     min_count: Annotated[float, typer.Option(help="Ignore words and pairs rarer than this.")] = 5,
-    threshold: Annotated[float, typer.Option(help="Score above which a pair is a phrase.")] = 10.0,
-    scoring: Annotated[str, typer.Option(help="default or npmi.")] = "default",
-    delimiter: Annotated[str, typer.Option(help="Between the words of a phrase.")] = "_",
-    topn: Annotated[int, typer.Option(min=1, help="How many to show.")] = 20,
+    threshold: Annotated[float, typer.Option(help="A pair scoring above this is a phrase.")] = 10.0,
+    scoring: Annotated[str, typer.Option(help='"default" or "npmi".')] = "default",
+    delimiter: Annotated[str, typer.Option(help="Text between the words of a phrase.")] = "_",
+    topn: Annotated[int, typer.Option(min=1, help="Number of phrases to show.")] = 20,
 ) -> None:
-    """Find pairs of words that form a phrase, such as new york."""
+    """Find phrases, such as new york, in a text file."""
     check_outputs({"--out": out}, {"the corpus": corpus})
     try:
         found = Phrases(
@@ -155,26 +156,26 @@ def phrases(
 @app.command("eval")
 def evaluate(
     vectors: Vectors,
-    analogies: Annotated[list[Path] | None, typer.Option(help="Questions, as in questions-words.txt.")] = None,
+    analogies: Annotated[list[Path] | None, typer.Option(help="Analogies, as in questions-words.txt.")] = None,
     pairs: Annotated[
-        list[Path] | None, typer.Option(help="Lines of two words and a number, separated by tabs.")
+        list[Path] | None, typer.Option(help="Word pairs: lines of two words and a number, separated by tabs.")
     ] = None,
-    restrict: Annotated[int, typer.Option(min=1, help="Use only this many words, the most frequent.")] = 300000,
+    restrict: Annotated[int, typer.Option(min=1, help="Use only this many most frequent words.")] = 300000,
 ) -> None:
-    """Score analogies, and similarities against human judgements."""
+    """Evaluate vectors by analogies or by human similarity judgements."""
     if not (analogies or pairs):
-        fail(ValueError("eval needs --analogies FILE or --pairs FILE; got neither"))
+        fail(ValueError("give --analogies FILE or --pairs FILE, got neither"))
     loaded = read(vectors, None)
     try:
         for file in analogies or []:
-            table = Table("section", "right", "of", "%", title=file.name)
+            table = Table("section", "correct", "of", "%", title=file.name)
             for section in loaded.evaluate_word_analogies(file, restrict)[1]:
                 right, of = len(section["correct"]), len(section["correct"]) + len(section["incorrect"])
                 table.add_row(section["section"], str(right), str(of), f"{100 * right / of:.1f}" if of else "–")
             console.print(table)
         for file in pairs or []:
             pearson, spearman, unknown = loaded.evaluate_word_pairs(file, restrict_vocab=restrict)
-            table = Table("correlation", "value", "p", title=file.name, caption=f"{unknown:.1f} % of the pairs unknown")
+            table = Table("correlation", "value", "p", title=file.name, caption=f"{unknown:.1f} % of pairs unknown")
             table.add_row("Pearson", f"{pearson.statistic:.4f}", f"{pearson.pvalue:.1e}")
             table.add_row("Spearman", f"{spearman.statistic:.4f}", f"{spearman.pvalue:.1e}")
             console.print(table)
@@ -186,8 +187,8 @@ def evaluate(
 def neighbours(
     vectors: Vectors,
     words: Annotated[list[str], typer.Argument(help="Words to look up.")],
-    topn: Annotated[int, typer.Option(min=1, help="Neighbours per word.")] = 10,
-    limit: Annotated[int | None, typer.Option(min=1, help="Read only this many words, from the beginning.")] = None,
+    topn: Annotated[int, typer.Option(min=1, help="Number of neighbours per word.")] = 10,
+    limit: Annotated[int | None, typer.Option(min=1, help="Read only this many first words.")] = None,
 ) -> None:
     """Show the nearest neighbours of words."""
     loaded = read(vectors, limit)

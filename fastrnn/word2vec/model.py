@@ -1,4 +1,4 @@
-"""Word2Vec: T. Mikolov et al., 2013, arXiv:1301.3781 and arXiv:1310.4546, with gensim 4's names and defaults."""
+"""Word2Vec (T. Mikolov et al., 2013, arXiv:1301.3781 and arXiv:1310.4546), with gensim 4's names and defaults."""
 
 from __future__ import annotations
 
@@ -27,33 +27,35 @@ Path = str | os.PathLike[str]
 class Word2Vec(VocabularyBuilding):
     """Learns a vector for every word of a corpus.
 
-    With ``sentences`` or ``corpus_file`` the model is built and trained at once; without, call :meth:`build_vocab` and
-    :meth:`train`. The vectors are ``model.wv``. An iterable of sentences is read twice, so it must not be a generator.
-    A setting may be read and set by its name at any time, as ``model.alpha``; it holds from the next call on.
+    With ``sentences`` or ``corpus_file`` the vocabulary is built and trained at once; otherwise call
+    :meth:`build_vocab` and :meth:`train`. The vectors are ``model.wv``. An iterable of sentences is read twice, so it
+    must not be a generator. Settings can be read and set as attributes at any time, such as ``model.alpha``; a change
+    takes effect with the next call.
 
     Args:
         sentences: an iterable of lists of words.
-        corpus_file: a text file, a sentence a line; .gz, .xz and .bz2 are unpacked on the way.
-        deterministic: the same vectors, to the bit, for a seed at any number of workers. More than four have no work,
-            with hierarchical softmax more than one. They wait for each other: it takes longer beside other programs.
-        callbacks: of every training that is not given its own: :class:`fastrnn.word2vec.CallbackAny2Vec`. Neither files
-            nor pickles hold them.
-        progress: a function in place of a callback: :data:`fastrnn.word2vec.callbacks.Progress`.
-        trim_rule: of every :meth:`build_vocab` that is not given its own. Neither files nor pickles hold it.
-        settings: the others, with gensim 4's names and defaults: :class:`fastrnn.word2vec.settings.Settings`. gensim's
-            settings of its threads and its log are ignored.
+        corpus_file: a text file with one sentence per line; .gz, .xz and .bz2 are decompressed.
+        deterministic: for a given seed compute the same vectors, to the bit, with any number of workers. At most four
+            workers are used, or one with hierarchical softmax. Workers wait for each other, so other programs on the
+            machine slow it down more.
+        callbacks: the default callbacks of :meth:`train`, see :class:`fastrnn.word2vec.CallbackAny2Vec`. They are not
+            saved or pickled.
+        progress: a function instead of a callback: :data:`fastrnn.word2vec.callbacks.Progress`.
+        trim_rule: the default rule of :meth:`build_vocab`. It is not saved or pickled.
+        settings: all others, with gensim 4's names and defaults: :class:`fastrnn.word2vec.settings.Settings`. gensim's
+            settings for threads and logging are ignored.
 
     Attributes:
-        wv: the vectors, :class:`WordVectors`. Vectors put into it, and keys added, are trained further.
-        losses, pairs: of every epoch, the sum of the loss over its pairs and how many these were.
+        wv: the vectors, :class:`WordVectors`. Vectors set in it and keys added to it are trained further.
+        losses, pairs: for every epoch, the sum of the loss over its pairs, and the number of pairs.
         running_training_loss: the sum of the losses since ``train`` was last called.
 
     Raises:
-        TypeError, ValueError: settings or a corpus that make no sense, or gensim's settings that are not here.
+        TypeError, ValueError: a setting or corpus is invalid, or a setting of gensim is not supported.
     """
 
-    _watchers: Sequence[Any] = ()  # the callbacks of the training that is going on
-    _trainer: tuple[Any, Trainer] | None = None  # and what it was made of
+    _watchers: Sequence[Any] = ()  # the callbacks of the running training
+    _trainer: tuple[Any, Trainer] | None = None  # the current trainer, and what it was made from
 
     def __init__(
         self,
@@ -96,30 +98,30 @@ class Word2Vec(VocabularyBuilding):
         callbacks: Iterable[Any] | None = None,
         **gensims: Any,
     ) -> tuple[int, int]:
-        """Train on a corpus, which is read once. The learning rate falls in a straight line over all epochs.
+        """Train on a corpus, which is read once. The learning rate decreases linearly over all epochs.
 
-        After Ctrl-C (or whatever a callback raises) the model is usable: ``wv`` is what had been learned at that
-        moment, ``losses`` and ``pairs`` are those of the whole epochs. The next call of ``train`` begins an epoch anew,
-        with the random numbers of the one that was broken off.
+        After Ctrl-C, or an exception from a callback, the model is usable: ``wv`` has what was learned until then, and
+        ``losses`` and ``pairs`` cover the complete epochs. The next call of ``train`` starts with a new epoch, which
+        uses the random numbers of the interrupted one.
 
         Args:
-            total_examples, total_words: for gensim's sake; the corpus is counted as it is read.
+            total_examples, total_words: ignored; the corpus is counted while it is read.
             start_alpha, end_alpha: the learning rate; by default ``alpha`` and ``min_alpha``.
-            callbacks: by default those of the model.
-            gensims: as of :meth:`build_vocab`.
+            callbacks: by default the model's.
+            gensims: as for :meth:`build_vocab`.
 
         Returns:
-            words of the vocabulary that were read, all epochs together, and pairs that were trained.
+            the number of known words read in all epochs, and the number of trained pairs.
 
         Raises:
             TypeError: both or neither of the corpora are given.
-            ValueError: there is no vocabulary yet; none of its words is in the corpus; epochs is less than 1.
-            RuntimeError: the loss became infinite or NaN; a callback added keys to ``wv``; another thread, or a
-                callback, trains the model or builds its vocabulary.
+            ValueError: there is no vocabulary yet, the corpus has none of its words, or epochs is less than 1.
+            RuntimeError: the loss became infinite or NaN; a callback added keys to ``wv``; or another thread or a
+                callback is training the model or building its vocabulary.
         """
         accept_only(gensims, "train")
         if not self._is_built:
-            raise ValueError("there is no vocabulary; call build_vocab before train")
+            raise ValueError("the model has no vocabulary; call build_vocab before train")
         epochs = self.epochs if epochs is None else whole("epochs", epochs, *WHOLE["epochs"])
         for name, rate in (("start_alpha", start_alpha), ("end_alpha", end_alpha)):
             if rate is not None:
@@ -146,7 +148,7 @@ class Word2Vec(VocabularyBuilding):
             finally:
                 self.wv.vectors_changed()
                 self._trainer, self._watchers = None, ()
-                del corpus  # before the directory goes, whose mapped files it is
+                del corpus  # its arrays map files of the directory, which is deleted now
         return words, sum(self.pairs[before:])
 
     def _train_and_count(self, corpus: Encoded, alpha: tuple[float, float]) -> None:
@@ -157,18 +159,18 @@ class Word2Vec(VocabularyBuilding):
         if not math.isfinite(loss):
             raise RuntimeError(
                 f"training diverged: the loss of epoch {len(self.losses) + 1} is {loss}; use a smaller alpha than "
-                f"{alpha[0]:g}, and vectors that are finite"
+                f"{alpha[0]:g}, and check that all vectors are finite"
             )
         self.losses.append(loss)
         self.pairs.append(pairs)
         self.running_training_loss += loss
 
     def _make_trainer(self) -> Trainer:
-        """What trains an epoch: that of the last one, unless a callback has changed what it is made of."""
+        """The trainer for an epoch: the last epoch's, unless a callback has changed what it was made from."""
         words = self.vocabulary
         self._share_table()
         if self.vocabulary is not words:
-            raise RuntimeError("keys were added to wv while it was trained; add them before train or after it")
+            raise RuntimeError("keys were added to wv during training; add them before or after train")
         self.__dict__["parameters"] = self.parameters.with_outputs(self.settings)
         made_of = (self.settings, self.workers, self.deterministic, *map(id, self.parameters.arrays().values()))
         if self._trainer is None or self._trainer[0] != made_of:
@@ -196,9 +198,9 @@ class Word2Vec(VocabularyBuilding):
         events.notify(self._watchers, "on_progress", self, len(self.losses), words_done, words, loss / max(pairs, 1))
 
     def get_latest_training_loss(self) -> float:
-        """``running_training_loss``: summed in float64 over the pairs of all whole epochs since ``train`` was called.
+        """``running_training_loss``: the sum over all pairs of the complete epochs since ``train`` was called.
 
-        That is gensim's meaning; ``losses[-1]`` is the loss of the last epoch alone.
+        It is summed in float64. This is gensim's definition; ``losses[-1]`` is the loss of the last epoch alone.
         """
         return self.running_training_loss
 
@@ -207,33 +209,33 @@ class Word2Vec(VocabularyBuilding):
         self.wv.init_sims(replace)
 
     def predict_output_word(self, context_words_list: Sequence[str | int], topn: int = 10) -> list[tuple[str, float]]:
-        """The words most probable in the middle of a context: (word, probability), the most probable first.
+        """The most probable centre words of a context: (word, probability), most probable first.
 
-        Words of the context without a vector are left out.
+        Words of the context without a vector are ignored.
 
         Raises:
-            ValueError: The model has no negative sampling or no vocabulary, or no word of the context is in it.
+            ValueError: The model has no vocabulary or no negative sampling, or knows no word of the context.
         """
         if not self._is_built:
-            raise ValueError("there is no vocabulary; call build_vocab before predict_output_word")
+            raise ValueError("the model has no vocabulary; call build_vocab before predict_output_word")
         self._share_table()
         return prediction.output_words(self, context_words_list, topn)
 
     def save(self, path: Path) -> None:
-        """Write everything that further training needs, beside ``path`` first, then rename. Raises OSError."""
+        """Write everything that further training needs. An old file is replaced once the new one is complete."""
         if not self._is_built:
-            raise ValueError("there is nothing to save; call build_vocab first")
+            raise ValueError("the model has no vocabulary, so there is nothing to save; call build_vocab first")
         self._share_table()
         saved_model.save(self, path)
 
     @classmethod
     def load(cls, path: Path, workers: int | None = None, mmap: str | None = None) -> Word2Vec:
-        """Read what :meth:`save` has written; nothing in the file is run.
+        """Read a file of :meth:`save`. Loading never runs code from the file.
 
         Args:
-            mmap: for gensim's sake: a model is read into memory. The file that ``wv.save`` writes can be mapped.
+            mmap: ignored: a model is read into memory. A file of ``wv.save`` can be mapped.
 
         Raises:
-            OSError, ValueError: the file cannot be read, or is another one.
+            OSError, ValueError: the file cannot be read, or is of another kind.
         """
         return saved_model.load(cls, path, workers)

@@ -59,7 +59,7 @@ MOVED = {
 
 
 class OldPaths(MetaPathFinder, Loader):
-    """Finds ``fastrnn.word2vec.OLD`` as the module that it is now: one module under two names, imported once."""
+    """Imports ``fastrnn.word2vec.OLD`` as its new module: one module object under two names."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -74,5 +74,5 @@ class OldPaths(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Ask this finder last, for modules that no other has found."""
+    """Add this finder after all others, so it is asked only for modules that they do not find."""
     sys.meta_path.append(OldPaths())

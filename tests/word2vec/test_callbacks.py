@@ -72,7 +72,7 @@ def test_a_callback_may_change_what_comes_next() -> None:
         def on_epoch_end(self, model: Word2Vec) -> None:
             model.wv.add_vector("tea", np.ones(8))
 
-    with pytest.raises(RuntimeError, match="keys were added to wv while it was trained"):
+    with pytest.raises(RuntimeError, match="keys were added to wv during training"):
         model.train(SENTENCES, callbacks=[Adds()])
     assert (model.wv["tea"] == 1).all()
 

@@ -24,11 +24,11 @@ def test_what_changes_nothing_is_passed_over() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"size": 100}, "gensim's size is not here: it is called vector_size; got size=100"),
-        ({"iter": 3}, "it is called epochs; got iter=3"),
+        ({"size": 100}, "gensim's argument size is not supported: use vector_size; got size=100"),
+        ({"iter": 3}, "use epochs; got iter=3"),
         ({"callbacks": [print]}, "must have one of the methods on_train_begin, on_epoch_begin"),
-        ({"callbacks": CallbackAny2Vec()}, r"must be a list of objects, got .*; write callbacks=\[…\]"),
-        ({"sorted_vocab": 0}, "most frequent words always come first; got sorted_vocab=0"),
+        ({"callbacks": CallbackAny2Vec()}, r"must be a list, got .*; write callbacks=\[…\]"),
+        ({"sorted_vocab": 0}, "words are always sorted by frequency; got sorted_vocab=0"),
         ({"null_word": 1}, "add the word to the sentences; got null_word=1"),
         ({"vectorsize": 3}, "unexpected keyword argument 'vectorsize'"),
     ],
@@ -40,7 +40,7 @@ def test_a_model_says_what_takes_an_arguments_place(arguments: dict, message: st
 
 def test_so_do_its_methods() -> None:
     model = Word2Vec(**SMALL)
-    with pytest.raises(TypeError, match=r"keep_raw_vocab is not here: Vocabulary.build\(…, min_count=1\)"):
+    with pytest.raises(TypeError, match=r"keep_raw_vocab is not supported: use Vocabulary.build\(…, min_count=1\)"):
         model.build_vocab(SENTENCES, keep_raw_vocab=True)
     with pytest.raises(TypeError, match=r"build_vocab\(\) got an unexpected keyword argument 'sentence'"):
         model.build_vocab(sentence=SENTENCES)
@@ -51,7 +51,7 @@ def test_so_do_its_methods() -> None:
     with pytest.raises(TypeError, match="must have one of the methods on_train_begin"):
         model.train(SENTENCES)
     model.callbacks = ()
-    with pytest.raises(TypeError, match="word_count is not here: start_alpha= and end_alpha="):
+    with pytest.raises(TypeError, match="word_count is not supported: use start_alpha= and end_alpha="):
         model.train(SENTENCES, word_count=7)
     with pytest.raises(TypeError, match=r"train\(\) got an unexpected keyword argument 'iterations'"):
         model.train(SENTENCES, iterations=7)
@@ -60,7 +60,7 @@ def test_so_do_its_methods() -> None:
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
-        ("index2word", "'index2word'; gensim's index2word is not here: use index_to_key$"),
+        ("index2word", "'index2word'; instead of gensim's index2word use index_to_key$"),
         ("vocab", "use key_to_index and get_vecattr"),
         ("syn0norm", r"use get_normed_vectors\(\)"),
         ("colour", "WordVectors has no attribute 'colour'$"),
@@ -98,14 +98,14 @@ def test_the_word_in_the_midst_of_a_context(cbow_mean: int) -> None:
     assert found[0] == ("brown", pytest.approx(np.exp(x) / total))
     assert found[-1] == ("lazy", pytest.approx(np.exp(-x / 2) / total))
     assert model.predict_output_word(["quick", "fox"], topn=1) == found[:1]
-    with pytest.raises(ValueError, match=r"word of the vocabulary as context, got \['gone'\]"):
+    with pytest.raises(ValueError, match=r"context with at least one word of the vocabulary, got \['gone'\]"):
         model.predict_output_word(["gone"])
 
 
 def test_what_predicts_no_words() -> None:
     with pytest.raises(ValueError, match="call build_vocab before predict_output_word"):
         Word2Vec(**SMALL).predict_output_word(["fox"])
-    with pytest.raises(ValueError, match="which negative=0 does not train"):
+    with pytest.raises(ValueError, match="output vectors, which are trained only with negative > 0"):
         Word2Vec(SENTENCES, **SMALL, hs=1, negative=0).predict_output_word(["fox"])
 
 

@@ -9,7 +9,7 @@ import torch
 
 from fastrnn.word2vec import WordVectors
 from fastrnn.word2vec.vectors import cosine_table
-from fastrnn.word2vec.vectors.evaluation import incomplete_beta, pearson, ranks
+from fastrnn.word2vec.vectors.correlation import incomplete_beta, pearson, ranks
 from tests.word2vec.gensim_vectors import random_vectors, twin
 
 COUNTRIES = ["Paris", "France", "Rome", "Italy", "tea"]
@@ -111,7 +111,7 @@ def test_pairs_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="line 3: expected two words and a number"):
         random_vectors(5, 3).evaluate_word_pairs(file)
     file.write_text("w1\tw2\t3\n")
-    with pytest.raises(ValueError, match="at least three pairs that have vectors, got 1"):
+    with pytest.raises(ValueError, match="at least three pairs of words with vectors, got 1"):
         random_vectors(5, 3).evaluate_word_pairs(file)
 
 

@@ -42,11 +42,11 @@ def test_keys_are_assigned_to(five: WordVectors) -> None:
 
 def test_what_does_not_fit_changes_nothing(five: WordVectors) -> None:
     for keys, rows, extras, message in (
-        (["milk"], NEW, None, r"got 1 keys, 1 of them different, and shape \[2, 2\]"),
+        (["milk"], NEW, None, r"got 1 keys \(1 distinct\) and shape \[2, 2\]"),
         (["milk", "beer"], NEW[:, :1], None, r"vectors of shape \[keys, 2\]"),
-        (["milk", "milk"], NEW, None, "got 2 keys, 1 of them different"),
-        (["milk", "beer"], NEW, {"count": [1]}, r"Expected 2 values of 'count', one a key, got shape \[1\]"),
-        (["milk", "beer"], NEW, {"count": [1, 0.5]}, "'count' holds int64, which cannot represent .*0.5"),
+        (["milk", "milk"], NEW, None, r"got 2 keys \(1 distinct\)"),
+        (["milk", "beer"], NEW, {"count": [1]}, r"Expected 2 values of 'count', one per key, got shape \[1\]"),
+        (["milk", "beer"], NEW, {"count": [1, 0.5]}, "'count' has dtype int64, which cannot represent .*0.5"),
     ):
         with pytest.raises(ValueError, match=message):
             five.add_vectors(keys, rows, extras)

@@ -53,20 +53,20 @@ def refused(file, changed, message):
     [
         ("syn1neg", lambda a: a[:1], r"syn1neg must have shape \[10, 16\], got \[1, 16\]"),
         ("syn1neg", lambda a: a[:, :8], r"syn1neg must have shape \[10, 16\], got \[10, 8\]"),
-        ("syn1neg", lambda a: a.astype(np.float64), "syn1neg must be of type float32, by rows; got float64"),
-        ("syn1neg", lambda a: a.astype(">f4"), "syn1neg must be of type float32, by rows; got >f4"),
-        ("syn1neg", lambda a: np.asfortranarray(a), "syn1neg must be of type float32, by rows"),
+        ("syn1neg", lambda a: a.astype(np.float64), "syn1neg must be float32 in C order, got float64"),
+        ("syn1neg", lambda a: a.astype(">f4"), "syn1neg must be float32 in C order, got >f4"),
+        ("syn1neg", lambda a: np.asfortranarray(a), "syn1neg must be float32 in C order, got float32 in Fortran order"),
         ("syn1neg", lambda _: None, "syn1neg is missing"),
         ("syn1", lambda a: a[1:], r"syn1 must have shape \[9, 16\], got \[8, 16\]"),
         ("syn1", lambda _: None, "syn1 is missing"),
         ("syn0", lambda a: a.ravel(), r"syn0 must have shape \[10, 16\], got \[160\]"),
         ("syn0", lambda _: None, "syn0 is missing"),
         ("counts", lambda a: a[1:], r"counts must have shape \[10\], got \[9\]"),
-        ("counts", lambda a: a.astype(np.int32), "counts must be of type int64"),
+        ("counts", lambda a: a.astype(np.int32), "counts must be int64 in C order, got int32"),
         ("counts", lambda a: -a, "counts of 0 or more"),
-        ("losses", lambda a: a.astype(np.int64), "losses must be of type float64"),
+        ("losses", lambda a: a.astype(np.int64), "losses must be float64 in C order, got int64"),
         ("pairs", lambda a: np.append(a, a), r"pairs must have shape \[1\], got \[2\]"),
-        ("keys", lambda _: as_bytes(["a"] * 10), "keys must be different strings"),
+        ("keys", lambda _: as_bytes(["a"] * 10), "keys must not contain a string twice"),
         ("keys", lambda _: as_bytes([1] * 10), "keys must be a list of strings"),
         ("keys", lambda _: as_bytes(b"[" * 200_000), "nested too deep"),
         ("keys", lambda _: as_bytes([]), r"counts must have shape \[0\]"),
@@ -122,7 +122,7 @@ def test_models_with_other_facts(saved, tmp_path):
 
 def test_a_model_that_would_unpack_to_any_size(saved, tmp_path):
     np.savez_compressed(tmp_path / "x.npz", **parts(saved))
-    with pytest.raises(ValueError, match="compressed, which a saved file never is"):
+    with pytest.raises(ValueError, match="compressed; saved files never are"):
         Word2Vec.load(tmp_path / "x.npz")
 
 
@@ -133,7 +133,7 @@ def test_a_model_whose_header_announces_more_than_there_is(saved, tmp_path):
             if member.filename == "syn0.npy":
                 data = data.replace(b"(10, 16), }", b"(99, 16), }")
             new.writestr(member.filename, data)
-    with pytest.raises(ValueError, match=r"syn0 has 640 bytes, too few or many for \(99, 16\)"):
+    with pytest.raises(ValueError, match=r"syn0 has 640 bytes, but its shape \(99, 16\) needs 6336"):
         Word2Vec.load(tmp_path / "x.npz")
 
 
@@ -160,7 +160,7 @@ def test_models_cut_short(saved, tmp_path):
     whole = saved.read_bytes()
     for length in range(0, len(whole), 97):
         (tmp_path / "x.npz").write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="or damaged"):
+        with pytest.raises(ValueError, match="or is damaged"):
             Word2Vec.load(tmp_path / "x.npz")
 
 
@@ -218,11 +218,11 @@ def test_what_packs_well_is_no_bomb(tmp_path):
     ("beginning", "what"),
     [
         (b"\xba\x16\x4f\x2f\x0c\0\0\0", "fastText model"),
-        (b"PK\x03\x04", "zip archive; a model that Word2Vec.save wrote is read by Word2Vec.load"),
-        (b"\x80\x04\x95", "pickle, which may run code"),
-        (gzip.compress(b"1 2\na 1 2\n"), "gzip; give it a name that ends in .gz"),
-        (bz2.compress(b"1 2\na 1 2\n"), "bzip2; give it a name that ends in .bz2"),
-        (lzma.compress(b"1 2\na 1 2\n"), "xz; give it a name that ends in .xz"),
+        (b"PK\x03\x04", "zip archive; if Word2Vec.save wrote it, read it with Word2Vec.load"),
+        (b"\x80\x04\x95", "pickle, which could run code"),
+        (gzip.compress(b"1 2\na 1 2\n"), "gzip data; rename the file to end in .gz"),
+        (bz2.compress(b"1 2\na 1 2\n"), "bzip2 data; rename the file to end in .bz2"),
+        (lzma.compress(b"1 2\na 1 2\n"), "xz data; rename the file to end in .xz"),
     ],
     ids=["fastText", "zip", "pickle", "gzip", "bzip2", "xz"],
 )
@@ -235,7 +235,7 @@ def test_files_of_other_kinds(tmp_path, beginning, what):
         lambda: WordVectors.load_word2vec_format(file, no_header=True),
         lambda: WordVectors.read(file),
     ):
-        with pytest.raises(ValueError, match=f"v.bin: not a text or word2vec binary file: .*{what}"):
+        with pytest.raises(ValueError, match=f"v.bin: not a word2vec text or binary file, but (a )?{what}"):
             load()
 
 
@@ -243,7 +243,7 @@ def test_files_of_other_kinds(tmp_path, beginning, what):
 def test_headers_that_are_no_numbers(tmp_path, header):
     (tmp_path / "v").write_bytes(header + b"\na 1 2\n")
     for binary in (False, True):
-        with pytest.raises(ValueError, match="line 1: expected 'rows size'"):
+        with pytest.raises(ValueError, match="line 1: expected a header 'rows size'"):
             WordVectors.load_word2vec_format(tmp_path / "v", binary=binary)
     with pytest.raises(ValueError, match=r"v, line [12]"):
         WordVectors.read(tmp_path / "v")
@@ -337,11 +337,11 @@ def test_phrases_that_save_did_not_write(tmp_path, kind):
         damaged = json.loads(json.dumps(whole))
         change(damaged)
         file.write_text(json.dumps(damaged))
-        with pytest.raises(ValueError, match=r"phrases is not a whole file"):
+        with pytest.raises(ValueError, match=r"phrases is not a file of 'fastrnn (frozen )?phrases 1', or is damaged"):
             kind.load(file)
     for text in (b"[" * 100_000, b"[1]", b"", b"\xff"):
         file.write_bytes(text)
-        with pytest.raises(ValueError, match=r"phrases is not a whole file"):
+        with pytest.raises(ValueError, match=r"phrases is not a file of 'fastrnn (frozen )?phrases 1', or is damaged"):
             kind.load(file)
 
 
@@ -355,7 +355,7 @@ def test_a_corpus_that_is_cut_short_while_it_is_read(tmp_path, monkeypatch):
     next(blocks)
     with open(file, "rb+") as out:
         out.truncate(1 << 17)
-    with pytest.raises(ValueError, match=rf"corpus was cut short to \d+ of {whole} bytes while it was read"):
+    with pytest.raises(ValueError, match=rf"corpus was truncated from {whole} to \d+ bytes while it was read"):
         list(blocks)
 
 

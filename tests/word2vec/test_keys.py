@@ -37,14 +37,14 @@ def test_among_strings_an_integer_is_a_row() -> None:
     vectors[[np.int64(0), "c"]] = np.ones((2, 2))
     assert vectors.index_to_key == ["a", "b", "c"]
     assert vectors.vectors.tolist() == [[1, 1], [3, 4], [1, 1]]
-    with pytest.raises(KeyError, match="7 is none of the 3 rows; '7' would be a new key"):
+    with pytest.raises(KeyError, match="the integer 7 means a row, but there are 3 rows; for a new key use '7'"):
         vectors[7] = [0, 0]
     vectors = KeyedVectors(2)
     vectors.add_vectors([7, "c"], np.eye(2))
     assert vectors[7].tolist() == [1, 0]
     assert 1 not in vectors
     for key in (None, 1.5, ("a", "b"), True):
-        with pytest.raises(TypeError, match=r"str or int, got .*; str\(key\)"):
+        with pytest.raises(TypeError, match=r"str or int, got .*; convert it, for example with str\(key\)"):
             WordVectors([key], np.ones((1, 2)))
 
 
@@ -54,7 +54,7 @@ def test_a_table_that_begins_empty() -> None:
         vectors.add_vectors(KEYS, MATRIX)
         same(vectors.most_similar("cat", topn=1), [("dog", math.sqrt(0.5))])
     assert KeyedVectors is WordVectors
-    with pytest.raises(ValueError, match=r"vectors are float32 here, got dtype=<class 'numpy.float16'>"):
+    with pytest.raises(ValueError, match=r"dtype must be float32, got dtype=<class 'numpy.float16'>"):
         KeyedVectors(2, dtype=np.float16)
     with pytest.raises(TypeError, match="takes keys and their vectors, or a vector_size"):
         KeyedVectors()
@@ -89,9 +89,9 @@ def test_rows_that_are_not_finite_are_nobodys_neighbours() -> None:
     assert len(vectors.most_similar_cosmul("w1", "w2", topn=10)) == 10
     assert np.isnan(vectors.most_similar("w1", topn=None)[[5, 990, 999]]).all()
     for query in ({"positive": "w995"}, {"positive": ["w1", "w5"]}, {"positive": vectors["w995"]}):
-        with pytest.raises(ValueError, match="query whose vectors are finite, got NaN or infinity"):
+        with pytest.raises(ValueError, match="query with finite vectors, got NaN or infinity"):
             vectors.most_similar(**query)
-        with pytest.raises(ValueError, match="query whose vectors are finite, got NaN or infinity"):
+        with pytest.raises(ValueError, match="query with finite vectors, got NaN or infinity"):
             vectors.most_similar_cosmul(**query)
     for call in (
         lambda: vectors.doesnt_match(["w1", "w2", "w995"]),
@@ -99,7 +99,7 @@ def test_rows_that_are_not_finite_are_nobodys_neighbours() -> None:
         lambda: vectors.rank("w995", "w1"),
         lambda: vectors.most_similar_to_given("w1", ["w2", "w5"]),
     ):
-        with pytest.raises(ValueError, match=r"keys whose vectors are finite, got NaN or infinity among those of .*w"):
+        with pytest.raises(ValueError, match=r"keys with finite vectors, got NaN or infinity in the vectors of .*w"):
             call()
     assert "w995" not in vectors.closer_than("w1", "w2")
 
@@ -149,7 +149,7 @@ def test_word_movers_distance_by_hand() -> None:
     # Two thirds of a stay there, where half of the other document is; the rest of it goes to b.
     assert vectors.wmdistance(["a", "a", "b"], ["a", "b"]) == pytest.approx(root / 6)
     assert vectors.wmdistance(["a"], ["gone"]) == math.inf
-    with pytest.raises(TypeError, match=r"lists of words, got 'a b'; use document.split\(\)"):
+    with pytest.raises(TypeError, match=r"documents as lists of words, got 'a b'; use document.split\(\)"):
         vectors.wmdistance("a b", ["a"])
 
 

@@ -40,9 +40,9 @@ def test_folders(file: Path) -> None:
     both = PathLineSentences(file.parent, max_sentence_length=4, limit=1)
     assert list(both) == list(both) == [["x", "y"], ["a", "b", "c", "d"], ["e", "f"]]
     assert list(PathLineSentences(file)) == list(LineSentence(file))
-    with pytest.raises(ValueError, match="gone is neither a file nor a folder"):
+    with pytest.raises(ValueError, match=r"there is no file or folder .*gone"):
         PathLineSentences(file.parent / "gone")
-    with pytest.raises(ValueError, match="no file in the folder"):
+    with pytest.raises(ValueError, match="contains no files"):
         PathLineSentences(file.parent / "folder")
 
 
@@ -86,9 +86,9 @@ def test_a_model_learns_from_them_what_it_learns_from_the_file(file: Path) -> No
 
 
 def test_classes_of_gensims_that_are_not_here() -> None:
-    with pytest.raises(ImportError, match=r"no FastText: it is not part of fastrnn; .*reads the \.vec files"):
+    with pytest.raises(ImportError, match=r"no FastText: it is not part of fastrnn; .*reads fastText's \.vec files"):
         from fastrnn.word2vec import FastText  # noqa: F401
-    with pytest.raises(ImportError, match="no Doc2Vec: it is not part of fastrnn; a document's vector"):
+    with pytest.raises(ImportError, match=r"no Doc2Vec: it is not part of fastrnn; model.wv.get_mean_vector"):
         from fastrnn.word2vec import Doc2Vec  # noqa: F401
     with pytest.raises(ImportError, match="cannot import name 'Word3Vec'"):
         from fastrnn.word2vec import Word3Vec  # noqa: F401

@@ -77,10 +77,10 @@ def test_a_damaged_file(tmp_path):
     whole = path.read_bytes()
     for damaged in (b"", b"no model", whole[: len(whole) // 2]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=r"is not a model that Word2Vec.save wrote .*, or damaged"):
+        with pytest.raises(ValueError, match=r"is not a model that Word2Vec.save wrote .*, or is damaged"):
             Word2Vec.load(path)
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
-    with pytest.raises(ValueError, match=r"is not a model that Word2Vec.save wrote .*, or damaged"):
+    with pytest.raises(ValueError, match=r"is not a model that Word2Vec.save wrote .*, or is damaged"):
         Word2Vec.load(tmp_path / "other.npz")
     with pytest.raises(FileNotFoundError):
         Word2Vec.load(tmp_path / "absent")
@@ -136,12 +136,12 @@ def test_what_iterables_raise_comes_through():
         ({"min_count": -1}, "min_count must be from 0 to 9223372036854775807, got -1"),
         ({"min_count": 2**63}, "min_count must be from 0 to 9223372036854775807, got 9223372036854775808"),
         ({"max_final_vocab": 0}, "max_final_vocab must be from 1 to"),
-        ({"sample": -1}, "sample must be 0 or more, and finite; got -1"),
-        ({"sample": math.nan}, "sample must be 0 or more, and finite; got nan"),
-        ({"alpha": math.inf}, "alpha must be 0 or more, and finite; got inf"),
-        ({"min_alpha": math.nan}, "min_alpha must be 0 or more, and finite; got nan"),
-        ({"ns_exponent": math.nan}, "ns_exponent must be from -10 to 10; got nan"),
-        ({"ns_exponent": -11}, "ns_exponent must be from -10 to 10; got -11"),
+        ({"sample": -1}, "sample must be finite and at least 0, got -1"),
+        ({"sample": math.nan}, "sample must be finite and at least 0, got nan"),
+        ({"alpha": math.inf}, "alpha must be finite and at least 0, got inf"),
+        ({"min_alpha": math.nan}, "min_alpha must be finite and at least 0, got nan"),
+        ({"ns_exponent": math.nan}, "ns_exponent must be from -10 to 10, got nan"),
+        ({"ns_exponent": -11}, "ns_exponent must be from -10 to 10, got -11"),
         ({"sg": 2}, "sg must be 0 or 1, got 2"),
         ({"shrink_windows": 7}, "shrink_windows must be 0 or 1, got 7"),
         ({"workers": 0}, "workers must be from 1 to 1024, or None for one per core; got 0"),
@@ -178,11 +178,11 @@ def test_steps_in_the_wrong_order():
     model = Word2Vec(**SMALL)
     with pytest.raises(ValueError, match="call build_vocab before train"):
         model.train(SENTENCES)
-    with pytest.raises(ValueError, match="update=True needs a vocabulary"):
+    with pytest.raises(ValueError, match="update=True needs a vocabulary; first call build_vocab without it"):
         model.build_vocab(SENTENCES, update=True)
     with pytest.raises(ValueError, match="nothing to save"):
         model.save("never")
-    with pytest.raises(AttributeError, match="no attribute 'syn1neg'; is the vocabulary built"):
+    with pytest.raises(AttributeError, match="no attribute 'syn1neg'; call build_vocab first"):
         model.syn1neg  # noqa: B018
     assert len(model.wv) == model.corpus_count == model.corpus_total_words == 0
     model.build_vocab(SENTENCES)

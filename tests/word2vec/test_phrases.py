@@ -200,7 +200,7 @@ def test_frozen_phrases(tmp_path):
     source.write_text(text_of(lines))
     loaded.apply_file(source, target)
     assert target.read_text() == text_of(list(phrases[lines]))
-    with pytest.raises(ValueError, match=r"frozen\.json\.gz is not a whole file of 'fastrnn phrases 1'"):
+    with pytest.raises(ValueError, match=r"frozen\.json\.gz is not a file of 'fastrnn phrases 1', or is damaged"):
         Phrases.load(tmp_path / "frozen.json.gz")
 
 
@@ -253,7 +253,7 @@ def test_a_damaged_file_is_an_error(tmp_path):
     other = json.loads(whole) | {"format": "another"}
     for text in (whole[: len(whole) // 2], "", "[]", "{}", json.dumps(other)):
         path.write_text(text)
-        with pytest.raises(ValueError, match=r"phrases\.json is not a whole file"):
+        with pytest.raises(ValueError, match=r"phrases\.json is not a file of 'fastrnn phrases 1', or is damaged"):
             Phrases.load(path)
 
 

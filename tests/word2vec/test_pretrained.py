@@ -49,7 +49,7 @@ def test_a_lock_lasts(file: Path, tmp_path: Path) -> None:
     model.train(SENTENCES)
     assert np.array_equal(model.wv["graph"], np.arange(16, 24, dtype=np.float32) / 24)
     model.wv.vectors_lockf = np.ones(3)
-    with pytest.raises(ValueError, match=r"one for all words or one for each of 12, got shape \[3\]"):
+    with pytest.raises(ValueError, match=r"one factor for all words or one for each of 12, got shape \[3\]"):
         model.train(SENTENCES)
 
 
@@ -64,7 +64,7 @@ def test_gensim_takes_the_same_vectors_from_a_file(file: Path) -> None:
         tables.append({word: float(model.wv.vectors_lockf[row]) for word, row in model.wv.key_to_index.items()})
         assert np.array_equal(model.wv["trees"], np.arange(8, dtype=np.float32) / 24)
     assert tables[0] == tables[1]
-    with pytest.raises(ValueError, match="its vectors have 8 numbers, these here 9"):
+    with pytest.raises(ValueError, match="its vectors have 8 numbers, expected 9"):
         WordVectors(9).intersect_word2vec_format(file)
 
 

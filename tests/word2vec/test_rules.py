@@ -31,7 +31,7 @@ def test_a_rule_chooses_words() -> None:
     for answer in (True, 7, "keep"):
         with pytest.raises(ValueError, match=f"RULE_KEEP .0, 1 or 2., got {answer!r} for 'graph'"):
             model.build_vocab(SENTENCES, trim_rule=lambda *numbers, answer=answer: answer)
-    with pytest.raises(ValueError, match="max_vocab_size would forget words before trim_rule is asked"):
+    with pytest.raises(ValueError, match="max_vocab_size discards words before trim_rule sees them"):
         Word2Vec(SENTENCES, trim_rule=rule, **SMALL, max_vocab_size=100)
 
 

@@ -66,17 +66,17 @@ def test_what_makes_the_vocabulary_holds_when_it_is_built() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "error", "message"),
     [
-        ("alpha", -1, ValueError, "alpha must be 0 or more, and finite; got -1"),
+        ("alpha", -1, ValueError, "alpha must be finite and at least 0, got -1"),
         ("workers", 0, ValueError, "workers must be from 1 to 1024, or None for one per core; got 0"),
-        ("vector_size", 13, ValueError, "12 numbers each; vector_size=13 needs a new model"),
-        ("size", 50, TypeError, "gensim's size is not here: it is called vector_size; got size=50"),
-        ("sorted_vocab", 0, TypeError, "most frequent words always come first"),
-        ("cum_table", [1], AttributeError, "setting cum_table would change nothing; use ns_exponent"),
-        ("layer1_size", 50, AttributeError, "would change nothing; use vector_size"),
-        ("syn1neg", np.zeros((3, 12)), ValueError, r"syn1neg must have the shape \[9, 12\], got \[3, 12\]"),
+        ("vector_size", 13, ValueError, "the vectors have size 12; for vector_size=13 make a new model"),
+        ("size", 50, TypeError, "gensim's argument size is not supported: use vector_size; got size=50"),
+        ("sorted_vocab", 0, TypeError, "words are always sorted by frequency"),
+        ("cum_table", [1], AttributeError, "setting cum_table would have no effect; use ns_exponent"),
+        ("layer1_size", 50, AttributeError, "would have no effect; use vector_size"),
+        ("syn1neg", np.zeros((3, 12)), ValueError, r"syn1neg must have shape \[9, 12\], got \[3, 12\]"),
         ("wv", {}, TypeError, r"wv must be WordVectors \(KeyedVectors\), got dict"),
-        ("wv", KeyedVectors(5), ValueError, "wv must hold vectors of 12 numbers, got 5"),
-        ("wv", KeyedVectors(12), ValueError, "the model trains the word 'the', which its vectors"),
+        ("wv", KeyedVectors(5), ValueError, "wv must have vectors of size 12, got 5"),
+        ("wv", KeyedVectors(12), ValueError, r"vectors \(wv\) no longer have the word 'the', which it trains"),
     ],
 )
 def test_what_cannot_be_set_says_so(name: str, value: Any, error: type[Exception], message: str) -> None:
@@ -100,11 +100,11 @@ def test_no_outputs_are_an_error_when_training_begins_and_not_before() -> None:
     ("name", "message"),
     [
         ("vector_sise", "'vector_sise'$"),
-        ("most_similar", "the vectors have it: model.wv.most_similar$"),
-        ("score", "gensim's score is not here: use predict_output_word"),
+        ("most_similar", "use model.wv.most_similar$"),
+        ("score", "instead of gensim's score use predict_output_word"),
         ("syn0", "use model.wv.vectors$"),
-        ("hashfxn", "gensim's setting of that name has no effect here$"),
-        ("syn1", "it is there with hs=1$"),
+        ("hashfxn", "fastrnn ignores gensim's setting of this name$"),
+        ("syn1", "it exists with hs=1$"),
     ],
 )
 def test_a_missing_name_is_explained(name: str, message: str) -> None:
@@ -112,7 +112,7 @@ def test_a_missing_name_is_explained(name: str, message: str) -> None:
     with pytest.raises(AttributeError, match=message):
         getattr(model, name)
     assert not hasattr(model, name)
-    with pytest.raises(AttributeError, match="no attribute 'syn1'; is the vocabulary built"):
+    with pytest.raises(AttributeError, match="no attribute 'syn1'; call build_vocab first"):
         Word2Vec(**SMALL).syn1  # noqa: B018
 
 
@@ -188,7 +188,7 @@ def test_keys_that_are_added_are_words_from_then_on() -> None:
     assert model.wv.index_to_key[-3:] == ["oolong", "tea", "cake"]
     assert [model.wv.get_vecattr(word, "count") for word in ("oolong", "tea", "cake")] == [0, 3, 3]
     assert np.array_equal(model.wv["tea"], rows[1])
-    with pytest.raises(ValueError, match="words of a model are str, got the key 7"):
+    with pytest.raises(ValueError, match="must be str, got 7"):
         model.wv = WordVectors([*model.wv.index_to_key, 7], np.ones((13, 12)))
 
 
@@ -243,7 +243,7 @@ def test_counts_of_the_vectors_are_not_the_vocabularys() -> None:
 def test_vectors_are_not_discarded_by_a_first_vocabulary() -> None:
     model = Word2Vec(**SMALL)
     model.wv.add_vector("tea", np.ones(12))
-    with pytest.raises(ValueError, match="wv holds 1 vectors that a new vocabulary would discard"):
+    with pytest.raises(ValueError, match="building the vocabulary would discard 1 vectors in wv"):
         model.build_vocab(SENTENCES)
     assert (model.wv["tea"] == 1).all()
 

@@ -1,4 +1,4 @@
-"""Reading text: corpora as sentences or as numbers, counting words, the vocabulary."""
+"""Reading corpora: sentences, word counts, the vocabulary, and words encoded as indices."""
 
 from fastrnn.word2vec.corpus.arguments import Sentences, check_corpus, checked_workers, default_workers
 from fastrnn.word2vec.corpus.encoding import Encoded, encode

@@ -1,4 +1,4 @@
-"""The arguments of everything that reads a corpus: sentences or a file, and how many threads read it."""
+"""Checks of the arguments that say what to read: sentences or a file, and the number of threads."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Sentences = Iterable[Sequence[str]]
 
 
 def check_corpus(sentences: Sentences | None, corpus_file: str | os.PathLike[str] | None, again: bool = False) -> None:
-    """Refuse what is no corpus.
+    """Check that exactly one corpus is given and that it can be read.
 
     Args:
         again: whether the corpus will be read more than once.
 
     Raises:
-        TypeError: both or neither of the two are given; ``sentences`` is a str, or cannot be iterated over, or is an
-            iterator, which can only be read once, though ``again``.
+        TypeError: both or neither are given; ``sentences`` is a str or not iterable; or ``again``, and ``sentences`` is
+            an iterator, which can be read only once.
     """
     if (sentences is None) == (corpus_file is None):
         raise TypeError(f"give either sentences or corpus_file, got {'neither' if sentences is None else 'both'}")
@@ -30,21 +30,21 @@ def check_corpus(sentences: Sentences | None, corpus_file: str | os.PathLike[str
     if again and isinstance(sentences, Iterator):
         raise TypeError(
             f"sentences is read more than once, so it must not be an iterator or generator, got "
-            f"{type(sentences).__name__}; give a list, or an object whose __iter__ starts anew"
+            f"{type(sentences).__name__}; give a list, or an object whose __iter__ starts from the beginning"
         )
 
 
 def default_workers() -> int:
-    """The cores this process may run on."""
+    """The number of cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def checked_workers(workers: int | None) -> int:
-    """The number of threads: what is asked for, or by default the cores.
+    """The number of threads: ``workers``, or by default the number of cores.
 
     Raises:
-        ValueError: it is not from 1 to 1024.
-        TypeError: it is no whole number.
+        ValueError: ``workers`` is not from 1 to 1024.
+        TypeError: ``workers`` is not an integer.
     """
     if workers is None:
         return min(default_workers(), _C.MOST_THREADS)

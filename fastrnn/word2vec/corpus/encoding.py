@@ -1,10 +1,10 @@
-"""Corpora: an iterable of lists of words, or a text file, plain or compressed, of any size.
+"""Encoding a corpus: each word becomes its index in a vocabulary.
 
-A file is split at white space, as ``bytes.split()`` does; its lines are sentences, cut after every 10,000 words. Bytes
-that are not UTF-8 become U+FFFD, as ``bytes.decode(errors="replace")`` has it. A word may be of any length up to
-16 MiB; a longer one is refused, since then the file is no text. A file is read a block at a time, which C++
-threads share; one that ends in .gz, .xz or .bz2 is decompressed, and refused if it unpacks to more than 1 GiB and 100
-times its size.
+A corpus is an iterable of lists of words, or a text file of any size. A file is split at white space, as by
+``bytes.split()``. Each line is a sentence; a line of more than 10,000 words makes several. Bytes that are not UTF-8
+become U+FFFD, as with ``bytes.decode(errors="replace")``. A word of more than 16 MiB is an error: such a file is not
+text. Files are read in blocks, which C++ threads share. Files named .gz, .xz or .bz2 are decompressed, and refused if
+they unpack to more than 1 GiB and 100 times their size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus.arguments import Sentences, check_corpus, checked_workers
 from fastrnn.word2vec.corpus.text_blocks import blocks, map_array
 
-# Words of an iterable's sentences that are encoded together.
+# Words that are encoded in one call where the corpus is an iterable.
 BATCH_WORDS = 1 << 18
 
 
@@ -40,16 +40,16 @@ def encode(
     directory: str | os.PathLike[str] | None = None,
     workers: int | None = None,
 ) -> Encoded:
-    """Read a corpus as places in ``keys``; other words are dropped, and a sentence that has none left is empty.
+    """Read a corpus as indices into ``keys``. Other words are dropped; a sentence of such words alone becomes empty.
 
     Args:
-        directory: a folder for the two files ids.int32 and offsets.int64, which are then mapped into memory; they
-            belong to the caller. By default the arrays are in memory.
-        workers: threads; the result is the same for any number.
+        directory: a folder for two files, ids.int32 and offsets.int64, which are then mapped into memory; the caller
+            deletes them. By default the arrays are in memory.
+        workers: number of threads; the result is the same for any number.
 
     Raises:
-        TypeError, ValueError, OSError: as :func:`check_corpus` and :func:`blocks`; whatever ``sentences`` raises. The
-            files in ``directory`` are then removed.
+        TypeError, ValueError, OSError: as :func:`check_corpus` and :func:`blocks`, and whatever ``sentences`` raises.
+            The files in ``directory`` are removed first.
     """
     check_corpus(sentences, corpus_file)
     encoder = _C.WordEncoder(keys)

@@ -1,4 +1,4 @@
-"""Corpora in text files as iterables of sentences, by gensim's names. ``corpus_file=`` reads the same files in C++."""
+"""Text files as iterables of sentences, with gensim's names. ``corpus_file=`` reads the same files in C++."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from typing import IO, Any
 
 from fastrnn.word2vec.files.compression import opened
 
-BLOCK = 1 << 20  # bytes of a file without lines that are read at once
+BLOCK = 1 << 20  # bytes read at once from a file without lines
 
 
 class LineSentence:
-    """A sentence a line, words between white space.
+    """One sentence per line, words separated by white space.
 
     Args:
-        source: a file's path, where .gz, .bz2 and .xz are decompressed; or an open file that can be read again from its
-            beginning.
+        source: a path, where .gz, .bz2 and .xz are decompressed; or an open file with a ``seek`` method.
         max_sentence_length: a line of more words makes several sentences.
-        limit: read only so many first lines.
+        limit: read only the first ``limit`` lines.
 
     Raises:
         ValueError: while iterating: a line is not UTF-8.
@@ -45,12 +44,12 @@ class LineSentence:
 
 
 class PathLineSentences:
-    """:class:`LineSentence` for all files of a folder, in the order of their names, or for one file.
+    """:class:`LineSentence` for all files of a folder, sorted by name, or for one file.
 
-    Files in folders within it are not read; ``limit`` is that of each file.
+    Subfolders are not read; ``limit`` applies to each file.
 
     Raises:
-        ValueError: there is no such file or folder, or no file in it.
+        ValueError: the path does not exist, or the folder contains no files.
     """
 
     def __init__(
@@ -58,12 +57,12 @@ class PathLineSentences:
     ) -> None:
         path = Path(source)
         if not path.exists():
-            raise ValueError(f"{path} is neither a file nor a folder")
+            raise ValueError(f"there is no file or folder {path}")
         self.input_files = (
             sorted(str(each) for each in path.iterdir() if each.is_file()) if path.is_dir() else [str(path)]
         )
         if not self.input_files:
-            raise ValueError(f"there is no file in the folder {path}")
+            raise ValueError(f"the folder {path} contains no files")
         self.source, self.max_sentence_length, self.limit = str(source), max_sentence_length, limit
 
     def __iter__(self) -> Iterator[list[str]]:
@@ -72,7 +71,7 @@ class PathLineSentences:
 
 
 class Text8Corpus:
-    """Text without sentences, as http://mattmahoney.net/dc/text8.zip: cut after every ``max_sentence_length`` words."""
+    """Text without lines, such as http://mattmahoney.net/dc/text8.zip, cut every ``max_sentence_length`` words."""
 
     def __init__(self, fname: str | os.PathLike[str], max_sentence_length: int = 10000) -> None:
         if max_sentence_length < 1:
@@ -99,7 +98,7 @@ class Text8Corpus:
 
 @contextmanager
 def _beginning(source: Any) -> Iterator[tuple[str, IO[Any]]]:
-    """A source's name, and an open file at its beginning; what was open before stays open."""
+    """A source's name, and the source as a file at its beginning. A file that was already open stays open."""
     if not isinstance(source, (str, os.PathLike)):
         source.seek(0)
         context: Any = nullcontext(source)

@@ -1,4 +1,4 @@
-"""Files as blocks of text; and as arrays, mapped into memory and given back when read."""
+"""Files as blocks of text, and files as arrays that are mapped into memory."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ import numpy as np
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.files.compression import is_compressed, opened
 
-# Read between two looks at the signals, 0.2 s on two cores, and then given back. With 64 MiB, a corpus of 100 MB was
-# trained in 47 MiB more than with 16, and phrases are found and joined 5 % faster than with 24.
+# Read between two checks for signals: 0.2 s of work on two cores. With 64 MiB, training on 100 MB takes 47 MiB more
+# memory than with 16 MiB; finding and joining phrases is 5 % faster than with 24 MiB.
 BLOCK_BYTES = 24 << 20
-# What a thread takes at a time: some 170,000 words, and 24 of them in a block.
+# What a thread takes at a time: about 170,000 words; a block has 24 such pieces.
 PIECE_BYTES = 1 << 20
 
 
 def blocks(
     path: str | os.PathLike[str], block_bytes: int = BLOCK_BYTES, piece_bytes: int = PIECE_BYTES
 ) -> Iterator[tuple[memoryview, list[int]]]:
-    """A file as blocks of text, and where threads may cut each: between sentences, first at 0.
+    """A file as blocks of text, each with the places where threads may cut it: 0, then ends of sentences.
 
-    The text after a block's last cut is not lost: the next block begins with it. A block is valid until the next is
-    asked for, which takes its memory. The file is read and not mapped: cutting a mapped file short would end the
-    process. Of a plain file what it has at the beginning is read, and nothing that is appended meanwhile.
+    The text after a block's last cut is the beginning of the next block. A block is valid until the next one is
+    requested, which reuses its memory. The file is read, not mapped: truncating a mapped file would kill the process.
+    A plain file is read up to the size it had when it was opened; anything appended later is ignored.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a compressed file is truncated or damaged, a plain one was cut short while it was read, or a word is
+        ValueError: a compressed file is truncated or damaged, a plain one was truncated during reading, or a word is
             longer than 16 MiB.
     """
     with opened(path) as file:
@@ -46,7 +46,7 @@ def blocks(
             if size is not None:
                 count = min(count, size - done)
                 if count == 0:
-                    raise ValueError(f"{os.fspath(path)} was cut short to {done} of {size} bytes while it was read")
+                    raise ValueError(f"{os.fspath(path)} was truncated from {size} to {done} bytes while it was read")
             done += count
             filled = kept + count
             block = view[:filled]
@@ -62,16 +62,16 @@ def blocks(
 
 def map_array(path: Path, dtype: type) -> np.ndarray:
     if path.stat().st_size == 0:
-        return np.empty(0, dtype)  # nothing can be mapped
+        return np.empty(0, dtype)  # an empty file cannot be mapped
     with path.open("rb") as file:
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)
 
 
-def give_back(mapped: object, end: int) -> None:
-    """Let the first ``end`` bytes of a mapped file no longer count as this process's memory; they can still be read.
+def release_pages(mapped: object, end: int) -> None:
+    """Release the memory of the first ``end`` bytes of a mapped file; reading them again loads them again.
 
     Args:
-        mapped: the file or a view of it, as the base of an array; anything else is left alone.
+        mapped: a mapped file or a view of one, such as the base of an array; anything else is ignored.
     """
     if isinstance(mapped, memoryview):
         mapped = mapped.obj

@@ -1,4 +1,4 @@
-"""Which of the words that were counted make the vocabulary: the frequent ones, or those that a rule chooses."""
+"""Which of the counted words enter the vocabulary: the frequent ones, or those that a rule chooses."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-# What a trim_rule returns, with gensim's names and numbers: leave it to min_count, leave the word out, or keep it.
+# What a trim_rule returns, with gensim's names and values: apply min_count, discard the word, or keep it.
 RULE_DEFAULT, RULE_DISCARD, RULE_KEEP = 0, 1, 2
 
 TrimRule = Callable[[str, int, int], int]
 
 
 def least_count(counts: np.ndarray, min_count: int, max_final_vocab: int | None) -> int:
-    """How often a word has to occur: ``min_count``, or more if otherwise more than ``max_final_vocab`` words would.
+    """The count that a word needs: ``min_count``, or more where that would keep more than ``max_final_vocab`` words.
 
-    Of words of equal count either all are in the vocabulary or none.
+    Of words with equal counts, all are kept or none.
     """
     if max_final_vocab is None or np.count_nonzero(counts >= min_count) <= max_final_vocab:
         return min_count
@@ -23,13 +23,13 @@ def least_count(counts: np.ndarray, min_count: int, max_final_vocab: int | None)
 
 
 def kept(words: list[str], counts: np.ndarray, least: int, rule: TrimRule | None) -> list[int]:
-    """The places of the words that are kept, the most frequent first, those of equal count in their order.
+    """The indices of the words that are kept, most frequent first; words of equal count stay in their order.
 
     Args:
         rule: called with (word, count, least) for every word.
 
     Raises:
-        ValueError: the rule returns something else than one of the three.
+        ValueError: the rule returns anything but one of the three constants or None.
     """
     keep = counts >= least
     if rule is not None:

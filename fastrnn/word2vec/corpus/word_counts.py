@@ -15,7 +15,7 @@ from fastrnn.word2vec.settings import WHOLE, whole
 
 
 class Counted(NamedTuple):
-    """Words in the order of their first appearance, and what else a pass over a corpus tells."""
+    """The result of one pass over a corpus; words are in order of first appearance."""
 
     words: list[str]
     counts: np.ndarray  # (len(words),) int64
@@ -33,12 +33,12 @@ def count_words(
 ) -> Counted:
     """Count the words of a corpus; arguments as in :meth:`fastrnn.word2vec.Vocabulary.build`.
 
-    With a ``trim_rule``, which is asked later, rare words are counted too.
+    With a ``trim_rule``, which is applied later, rare words are returned too.
 
     Raises:
-        ValueError: the corpus is empty, ``max_vocab_size`` or ``workers`` is less than 1, or ``max_vocab_size`` would
-            forget words before the rule is asked.
-        TypeError, OSError: as :func:`fastrnn.word2vec.corpus.encoding.encode`.
+        ValueError: the corpus is empty, ``max_vocab_size`` or ``workers`` is less than 1, or ``max_vocab_size`` and
+            ``trim_rule`` are both given.
+        TypeError, OSError: as :func:`fastrnn.word2vec.corpus.encode`.
     """
     check_corpus(sentences, corpus_file)
     min_count = whole("min_count", min_count, *WHOLE["min_count"])
@@ -47,13 +47,13 @@ def count_words(
     threads = checked_workers(workers)
     if trim_rule is not None:
         if max_vocab_size is not None:
-            raise ValueError("max_vocab_size would forget words before trim_rule is asked; leave one of them out")
+            raise ValueError("max_vocab_size discards words before trim_rule sees them; give only one of the two")
         min_count = 1
     counter = None
     if corpus_file is not None:
         counter = _count_file(corpus_file, max_vocab_size or 0, threads)
         words, counts = counter.finish(min_count)
-        if counter.is_too_large:  # what is forgotten then depends on the order: read it again, in order
+        if counter.is_too_large:  # which words are discarded depends on the order: read again in order
             counter = _count_file(corpus_file, max_vocab_size or 0, 1)
             words, counts = counter.finish(min_count)
     else:

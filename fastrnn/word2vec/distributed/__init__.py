@@ -1,4 +1,4 @@
-"""Word2Vec trained by several processes, on one machine or several. Imports torch."""
+"""Training Word2Vec with several processes, on one machine or several. Imports torch."""
 
 from fastrnn.word2vec.distributed.model import DistributedWord2Vec
 

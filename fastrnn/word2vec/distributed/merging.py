@@ -1,8 +1,8 @@
-"""How parameters that several ranks have changed become one again: docs/adr/0010-several-machines.md.
+"""Merging the parameters of several ranks (docs/adr/0010-several-machines.md).
 
-A rank that has seen a rare word has something to say about its row that the others do not know; the mean over the ranks
-would dilute it. So what the ranks have changed is summed, as if one had made all steps. Only where every rank has made
-many steps in the same direction would the sum go too far.
+A rare word is often trained by one rank only, and the mean over all ranks would dilute what that rank learned. So the
+ranks' changes are summed, as if one process had made all steps. Only where all ranks make many steps in the same
+direction would the sum overshoot.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ import numpy as np
 from fastrnn.word2vec.distributed.ranks import Ranks
 from fastrnn.word2vec.training.trainer import Trainer
 
-# A row that is expected more often than this in a round is frequent. Skip-gram, enwiki8, rounds of 400,000 words, % of
-# the analogies with 2 and 4 ranks: 30: 11.1 and 9.0; 100: 12.4 with 2; 1000, which here is all rows but two: 13.3, and
-# with 4 ranks the loss went to infinity.
+# Rows expected more often than this per round are frequent. Skip-gram, enwiki8, rounds of 400,000 words, % of analogies
+# correct with 2 and 4 ranks: 30: 11.1 and 9.0; 100: 12.4 with 2 ranks; 1000 (above it are only two rows): 13.3 with 2,
+# but with 4 ranks the loss became infinite.
 FREQUENT = 30
 
 
 class Merging:
-    """Keeps the parameters as they were when the ranks last agreed, and makes the ranks agree again.
+    """Keeps the parameters of the last merge and merges the ranks' changes since then.
 
     Args:
-        counts: (V,), of the words.
-        words: of the corpus, in a round of all ranks together.
+        counts: (V,) counts of the words.
+        words: words of the corpus in one round of all ranks together.
     """
 
     def __init__(self, trainer: Trainer, counts: np.ndarray, words: float, ranks: Ranks) -> None:
         arguments = trainer.arguments
         expected = counts * (arguments["keep"] + 1.0) / 2**32 * words / counts.sum()
         times = {"syn0": expected, "syn1neg": expected}
-        if arguments["syn1"] is not None:  # an inner node takes part in all words below it
+        if arguments["syn1"] is not None:  # an inner node is trained by all words below it
             offsets, nodes, _ = arguments["paths"]
             below = np.repeat(expected, np.diff(offsets))
             times["syn1"] = np.bincount(nodes, below, minlength=len(arguments["syn1"]))
@@ -42,7 +42,7 @@ class Merging:
         ]
 
     def merge(self) -> None:
-        """Put the merged parameters in place of this rank's."""
+        """Replace this rank's parameters by the merged ones."""
         for rows, before, frequent in self.matrices:
             rows -= before
             if frequent.any():
@@ -57,14 +57,14 @@ class Merging:
 
 
 def agreement(own: np.ndarray, together: np.ndarray) -> np.ndarray:
-    """What to multiply a sum of changes with so that it does not go too far.
+    """The factor for a sum of changes that keeps it from overshooting.
 
-    1 for changes at right angles to each other, which know nothing of each other, or against each other; 1 / N for N
-    that are the same. It is the idea of Adasum (S. Maleki et al., arXiv:2006.02924), for all ranks at once.
+    It is 1 for changes that are orthogonal or opposed, and 1 / N for N equal changes. This is the idea of Adasum
+    (S. Maleki et al., arXiv:2006.02924), applied to all ranks at once.
 
     Args:
-        own: (V,) for each row the sum over the ranks of the squared length of its change.
-        together: (V,) the squared length of the sum.
+        own: (V,) for each row, the sum over all ranks of the squared length of its change.
+        together: (V,) the squared length of the summed change.
     """
     return np.minimum(own / np.maximum(together, np.finfo(np.float32).tiny), 1)
 

@@ -1,4 +1,4 @@
-"""Word2Vec trained by several processes, on one machine or on several: docs/adr/0010-several-machines.md."""
+"""Word2Vec trained by several processes, on one machine or several (docs/adr/0010-several-machines.md)."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ from fastrnn.word2vec.training.trainer import Trainer
 class DistributedWord2Vec(Word2Vec):
     """A Word2Vec that all processes of a torch.distributed group train together.
 
-    Every rank makes it with the same arguments and calls the same methods, and each has the whole model in the end. All
-    read the same corpus. It is gone through in rounds of ``sync_words`` words, of which each rank takes a part; after a
-    round the ranks merge what they have learned. With one rank this is :class:`Word2Vec`, to the bit.
+    Every rank creates it with the same arguments and calls the same methods; in the end each has the whole model. All
+    ranks read the same corpus. Training proceeds in rounds of ``sync_words`` words. In a round each rank trains on its
+    part of these words; then the ranks merge what they learned. With one rank the result is that of :class:`Word2Vec`,
+    to the bit.
 
-    If a rank raises, Ctrl-C included, all others raise RuntimeError. Each model is then what that rank had at that
-    moment; the next ``train`` begins with the first rank's.
+    If one rank raises, even because of Ctrl-C, all others raise RuntimeError. Each rank then keeps the model it had at
+    that moment; the next ``train`` starts from the first rank's.
 
     Args:
-        sync_words: words of the corpus that all ranks together train on between two merges.
-        group: by default the one that ``torch.distributed.init_process_group`` made. The parameters are on the CPU, so
-            gloo is the plain choice, beside nccl as ``torch.distributed.new_group(backend="gloo")``; nccl itself works
-            by way of the GPU that is each rank's current one (not yet run on a GPU).
-        workers: threads of each rank; by default the cores of the machine, shared out over the ranks that torchrun has
-            started there.
-        callbacks: called on every rank, except for on_progress; one that writes a file asks for ``model.ranks.rank``.
-        progress: called on the first rank only; its loss is that of this rank's pairs.
+        sync_words: words that all ranks together train on between two merges.
+        group: by default that of ``torch.distributed.init_process_group``. The parameters are on the CPU, so use gloo;
+            beside nccl, ``torch.distributed.new_group(backend="gloo")``. nccl itself works by copying through each
+            rank's current GPU (not yet tested on a GPU).
+        workers: threads per rank; by default the machine's cores divided by the number of ranks that torchrun has
+            started on it.
+        callbacks: called on every rank, except on_progress; a callback that writes files should check
+            ``model.ranks.rank``.
+        progress: called on the first rank only, with the loss of that rank's pairs.
     Raises:
-        RuntimeError: there is no group; another rank has failed or cannot be reached.
+        RuntimeError: there is no group, or another rank has failed or cannot be reached.
         ValueError: the ranks differ in their settings or their corpus.
     """
 
@@ -68,7 +70,7 @@ class DistributedWord2Vec(Word2Vec):
     def _make_trainer(self) -> Trainer:
         with self.ranks.all_or_none():
             trainer = super()._make_trainer()
-        self.ranks.check_same({"settings": self.settings})  # which a callback may have changed
+        self.ranks.check_same({"settings": self.settings})  # a callback may have changed them
         return trainer
 
     def _read(self, sentences: Sentences | None, corpus_file: Path | None, directory: str) -> Encoded:

@@ -1,1 +1,1 @@
-"""Reading files that anyone may have written: compressed text, JSON and .npz archives."""
+"""Reading files from untrusted sources safely: compressed text, JSON and .npz archives."""

@@ -1,4 +1,4 @@
-"""Files of words and vectors, read and written whatever their compression."""
+"""Reading and writing files that may be compressed: .gz, .bz2 and .xz, told by the name."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from fastrnn import _saving
 
 OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 
-# A small file may unpack to any size: gzip packs zeros 1000 times, bzip2 a million times smaller. Text and vectors are
-# packed 2 to 10 times smaller, so a file that unpacks to more than this is refused.
+# Limits against decompression bombs: a file that unpacks to more than both is refused. gzip shrinks zeros 1000 times,
+# bzip2 a million times, but both shrink text and vectors only 2 to 10 times.
 UNPACKED_BYTES = 1 << 30
 UNPACKED_TIMES = 100
 
@@ -29,7 +29,7 @@ def is_compressed(file: str | os.PathLike[str]) -> bool:
 
 
 def most_unpacked(file: str | os.PathLike[str]) -> int:
-    """The bytes that a compressed file may unpack to."""
+    """The number of bytes a compressed file may unpack to."""
     return max(UNPACKED_BYTES, UNPACKED_TIMES * os.path.getsize(file))
 
 
@@ -38,7 +38,7 @@ def opened(file: str | os.PathLike[str]) -> BinaryIO:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: when it is read: it is damaged, or unpacks to more than 1 GiB and 100 times its size.
+        ValueError: on reading: the file is damaged, or unpacks to more than 1 GiB and 100 times its size.
     """
     if not is_compressed(file):
         return open(file, "rb")
@@ -46,7 +46,7 @@ def opened(file: str | os.PathLike[str]) -> BinaryIO:
 
 
 class _Unpacked(io.RawIOBase):
-    """A decompressed file; whatever its decompressor says of bad data is a ValueError that names file and place."""
+    """A decompressed file. Errors of the decompressor become a ValueError that names the file and the position."""
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
         self._name, self._most, self._place = os.fspath(file), most_unpacked(file), 0
@@ -62,13 +62,13 @@ class _Unpacked(io.RawIOBase):
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(
-                f"{self._name} is truncated or damaged, {self._place} bytes into its text: {error}"
+                f"{self._name} is truncated or damaged after {self._place} uncompressed bytes: {error}"
             ) from error
         self._place += count
         if self._place > self._most:
             raise ValueError(
-                f"{self._name} unpacks to more than {self._most} bytes; a compressed file may unpack to 1 GiB or 100 "
-                "times its size. If it is right, decompress it first"
+                f"{self._name} unpacks to more than {self._most} bytes; the limit is 1 GiB or 100 times the file's "
+                "size, whichever is larger. If you trust the file, decompress it first"
             )
         return count
 
@@ -79,7 +79,7 @@ class _Unpacked(io.RawIOBase):
 
 @contextmanager
 def replacing(file: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """:func:`fastrnn._saving.replacing`, compressed as the name says."""
+    """:func:`fastrnn._saving.replacing`, compressed if the name says so."""
     with _saving.replacing(file) as plain:
         if is_compressed(file):
             with OPENERS[Path(file).suffix](plain, "wb") as compressed:

@@ -1,4 +1,4 @@
-"""JSON from a file that anybody may have written: what it holds is checked before it is used."""
+"""Checks of values parsed from JSON, for files from untrusted sources."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 
 
 def parsed(text: bytes) -> Any:
-    """A JSON value. Raises ValueError, also where it is nested deeper than Python can follow."""
+    """Parse JSON. Raises ValueError, also for nesting deeper than Python can follow."""
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("its JSON is nested too deep") from None
+        raise ValueError("its JSON is nested too deeply") from None
 
 
 def fields(value: Any, what: str, required: Collection[str], optional: Collection[str] = ()) -> dict[str, Any]:
-    """An object with these names and no others.
+    """Check for a JSON object that has the required names and no others than the optional ones.
 
     Raises:
-        ValueError: it is none, a name is missing, or one is unknown.
+        ValueError: the value is not an object, or a name is missing or unknown.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{what} must be a JSON object, got {type(value).__name__}")
@@ -33,23 +33,23 @@ def fields(value: Any, what: str, required: Collection[str], optional: Collectio
 
 
 def strings(value: Any, what: str) -> list[str]:
-    """A list of different strings. Raises ValueError."""
+    """Check for a list of distinct strings. Raises ValueError."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ValueError(f"{what} must be a list of strings")
     if len({*value}) < len(value):
-        raise ValueError(f"{what} must be different strings")
+        raise ValueError(f"{what} must not contain a string twice")
     return value
 
 
 def count(value: Any, what: str) -> int:
-    """A whole number from 0 to what an int64 holds. Raises ValueError."""
+    """Check for an integer from 0 to the largest int64. Raises ValueError."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise ValueError(f"{what} must be a whole number from 0 to 2**63 - 1, got {str(value)[:40]}")
     return value
 
 
 def number(value: Any, what: str) -> float:
-    """A finite number. Raises ValueError."""
+    """Check for a finite number. Raises ValueError."""
     if type(value) not in (int, float) or not math.isfinite(value):
         raise ValueError(f"{what} must be a finite number, got {str(value)[:40]}")
     return value

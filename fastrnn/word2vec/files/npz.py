@@ -1,7 +1,7 @@
-"""Arrays in numpy's .npz, read with a check of every name, type and size before memory is taken for it.
+"""Arrays in numpy's .npz format. Names, types and sizes are checked before memory is allocated.
 
-What numpy.load accepts is far more than numpy.savez writes: compressed members that unpack to any size, pickles,
-headers that announce more than the file has. Here a member must be stored as it is, and as long as its header says.
+numpy.load accepts far more than numpy.savez writes: compressed members that unpack to any size, pickles, headers that
+announce more data than the file has. Here a member must be uncompressed and exactly as long as its header says.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from fastrnn.word2vec.training.parameters import empty_rows
 
-AT_ONCE = 1 << 20  # bytes of a matrix
+AT_ONCE = 1 << 20  # bytes of a matrix that are read at once
 Shape = tuple[int, ...]
 
 
@@ -31,9 +31,9 @@ class Archive:
         for member in file.infolist():
             name = member.filename.removesuffix(".npy")
             if name in self._members or name == member.filename:
-                raise ValueError(f"it has a member {member.filename!r}, unknown or twice")
+                raise ValueError(f"unexpected or repeated member {member.filename!r}")
             if member.compress_type != zipfile.ZIP_STORED:
-                raise ValueError(f"{name} is compressed, which a saved file never is")
+                raise ValueError(f"{name} is compressed; saved files never are")
             self._members[name] = member
 
     def names(self) -> set[str]:
@@ -41,7 +41,7 @@ class Archive:
         return {*self._members}
 
     def vector(self, name: str, dtype: Any, length: int | None = None) -> np.ndarray:
-        """An array (n,) of a type; ``length`` is what n must be."""
+        """A vector (n,) of the given type; n must be ``length`` if that is given."""
         with self._opened(name, dtype) as (source, shape):
             if len(shape) != 1 or (length is not None and shape[0] != length):
                 raise ValueError(f"{name} must have shape [{'n' if length is None else length}], got {list(shape)}")
@@ -57,36 +57,39 @@ class Archive:
             for begin in range(0, shape[0], step):
                 end = min(begin + step, shape[0])
                 rows[begin:end, :size] = np.frombuffer(source.read(4 * size * (end - begin)), "<f4").reshape(-1, size)
-            source.read()  # of nothing: the checksum is looked at where a member ends
+            source.read()  # reads no bytes, but makes zipfile verify the checksum
         return rows
 
     @contextmanager
     def _opened(self, name: str, dtype: Any) -> Iterator[tuple[IO[bytes], Shape]]:
-        """A member behind its header, and the shape that the header says."""
+        """A member, positioned after its header, and the shape in the header."""
         if name not in self._members:
             raise ValueError(f"{name} is missing")
         member, expected = self._members[name], np.dtype(dtype).newbyteorder("<")
         with self._file.open(member) as source:
             if np.lib.format.read_magic(source) != (1, 0):
-                raise ValueError(f"{name} is of another version of numpy's format")
+                raise ValueError(f"{name} has an unsupported version of numpy's .npy format")
             shape, by_columns, found = np.lib.format.read_array_header_1_0(source)
             if found != expected or by_columns:
-                raise ValueError(f"{name} must be of type {expected.name}, by rows; got {found}")
-            if math.prod(shape) * found.itemsize != member.file_size - source.tell():
-                raise ValueError(f"{name} has {member.file_size - source.tell()} bytes, too few or many for {shape}")
+                raise ValueError(
+                    f"{name} must be {expected.name} in C order, got {found}{' in Fortran order' * by_columns}"
+                )
+            needed, there = math.prod(shape) * found.itemsize, member.file_size - source.tell()
+            if needed != there:
+                raise ValueError(f"{name} has {there} bytes, but its shape {shape} needs {needed}")
             yield source, shape
 
 
 @contextmanager
 def opened_archive(path: str | os.PathLike[str], what: str) -> Iterator[Archive]:
-    """An archive, and errors that name it.
+    """Open an archive. Errors in the ``with`` block become a ValueError that names the file.
 
     Args:
-        what: it is, for the errors.
+        what: what the file should be, for the message.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is none, or what is done with it raises ValueError or TypeError.
+        ValueError: it is not an archive, or its content is not as expected.
     """
     try:
         with open(path, "rb") as file, zipfile.ZipFile(file) as archive:
@@ -100,6 +103,6 @@ def opened_archive(path: str | os.PathLike[str], what: str) -> Iterator[Archive]
         KeyError,
         NotImplementedError,
         OverflowError,
-        RuntimeError,  # an encrypted member; and what is nested too deep
+        RuntimeError,  # an encrypted member, or too deep nesting
     ) as error:
-        raise ValueError(f"{os.fspath(path)} is not {what}, or damaged: {error}") from None
+        raise ValueError(f"{os.fspath(path)} is not {what}, or is damaged: {error}") from None

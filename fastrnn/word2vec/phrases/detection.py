@@ -1,4 +1,4 @@
-"""Phrases: neighbours that are one word, found by their counts (Mikolov et al., 2013, arXiv:1310.4546, section 4)."""
+"""Finding phrases by counting neighbouring words (Mikolov et al., 2013, arXiv:1310.4546, section 4)."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ _FORMAT = "fastrnn phrases 1"
 class Phrases(Joining):
     """Find phrases in a corpus and join them in any text: ``new york`` becomes ``new_york``.
 
-    Two words a, b that stand together make a phrase if all of a, b and a_b were counted and the score of the pair is
-    above ``threshold``. With ``scoring="default"`` that is ``(n_ab - min_count) / (n_a * n_b) * V`` (Mikolov's equation
-    6 times the number V of all that was counted, words and pairs), with ``"npmi"`` the normalised pointwise mutual
-    information, from -1 to 1, for pairs that occur ``min_count`` times or more (Bouma, 2009). ``scoring`` may also be a
-    function, which is called with gensim's six arguments by their names (``phrases.scoring.ARGUMENTS``);
-    joining then runs in Python, as slowly as gensim's, unless the phrases are frozen.
+    Two neighbouring words a, b are a phrase if a, b and a_b were all counted and the score of the pair is above
+    ``threshold``. With ``scoring="default"`` the score is ``(n_ab - min_count) / (n_a * n_b) * V``: Mikolov's equation
+    6 times V, the number of distinct words and pairs. With ``"npmi"`` it is the normalised pointwise mutual
+    information, from -1 to 1, of pairs that occur ``min_count`` times or more (Bouma, 2009). ``scoring`` may also be a
+    function of gensim's six keyword arguments (``phrases.scoring.ARGUMENTS``); joining then runs in Python, as slowly
+    as in gensim, unless the phrases are frozen.
 
-    The numbers are those of gensim's class of that name, except that a corpus of one single pair has no npmi here,
-    where gensim divides by zero.
+    Counts and scores equal those of gensim's class of the same name, with one exception: in a corpus of a single pair
+    there is no npmi here, where gensim divides by zero.
 
     Args:
-        sentences: an iterable of lists of words; None counts nothing yet.
-        corpus_file: a file in its place, as in :mod:`fastrnn.word2vec.corpus.encoding`.
-        max_vocab_size: bounds the memory: with more words and pairs than this, the rare ones are forgotten.
-        delimiter: what a phrase is joined with.
-        progress_per: without effect; gensim's says how often its log is written to.
+        sentences: an iterable of lists of words. Without it and ``corpus_file`` nothing is counted yet.
+        corpus_file: a text file instead, as in :mod:`fastrnn.word2vec.corpus.encoding`.
+        max_vocab_size: limits memory: with more distinct words and pairs than this, rare ones are discarded.
+        delimiter: the text between the words of a joined phrase.
+        progress_per: ignored; in gensim, how often progress is logged.
         connector_words: words that a phrase may contain (``bank of america``), but not begin or end with.
-        workers: threads that read files; the result is the same for any number.
+        workers: number of threads that read files; the result is the same for any number.
 
-    These settings, except for ``delimiter``, may be read and set by their names at any time.
+    All settings except ``delimiter`` can be read and set as attributes at any time.
 
     Raises:
-        ValueError: ``scoring`` is neither a known name nor such a function, ``min_count`` is less than 1, ``threshold``
-            is not positive (default scoring) or not within [-1, 1] (npmi).
-        TypeError, OSError, ValueError: the corpus, as in :mod:`fastrnn.word2vec.corpus.encoding`.
+        ValueError: ``scoring`` is neither a known name nor such a function, ``min_count`` is less than 1, or
+            ``threshold`` is not positive (default scoring) or not within [-1, 1] (npmi).
+        TypeError, OSError, ValueError: for the corpus, as in :mod:`fastrnn.word2vec.corpus.encoding`.
     """
 
     def __init__(
@@ -74,11 +74,11 @@ class Phrases(Joining):
             self.add_vocab(sentences, corpus_file)
 
     def _begin(self, *counted: Any) -> None:
-        """Begin with nothing counted, or with what :meth:`_counted` gave."""
+        """Start without counts, or with those that :meth:`_counted` returned."""
         self._phrases = _C.Phrases(self._settings.for_counting())
         if counted:
             self._phrases.restore(*counted)
-        self._known: Any = None  # the joiner, made when it is needed
+        self._known: Any = None  # the joiner, made on first use
 
     def _counted(self) -> tuple[list[str], list[int], int, int]:
         return (*self._phrases.counts(), self._phrases.total_words, self._phrases.least)
@@ -89,9 +89,9 @@ class Phrases(Joining):
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}", name=name, obj=self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """A setting holds for what is counted, scored and joined from now on."""
+        """A changed setting applies to whatever is counted, scored and joined from now on."""
         if name == "delimiter":
-            raise AttributeError("the delimiter is in what was counted; make new Phrases with another one")
+            raise AttributeError("the counted phrases contain the delimiter, so it cannot be changed; make new Phrases")
         if name not in NAMES:
             return super().__setattr__(name, value)
         settings = replace(self._settings, **{name: value})
@@ -100,7 +100,7 @@ class Phrases(Joining):
         self._begin(*counted)
 
     def add_vocab(self, sentences: Sentences | None = None, corpus_file: str | os.PathLike[str] | None = None) -> None:
-        """Add the counts of another corpus. If it cannot be read to its end, nothing is added."""
+        """Add the counts of another corpus. If reading it fails, nothing is added."""
         check_corpus(sentences, corpus_file)
         counter = _C.PhraseCounter(self._settings.for_counting(), self.workers)
         if sentences is not None:
@@ -123,7 +123,7 @@ class Phrases(Joining):
         return scored.score(first, last, joined)
 
     def _scorer(self) -> Any:
-        """The function of first and last word and joined text that gives the score of a phrase, or None."""
+        """A function of first word, last word and joined text that returns the score, or None for no phrase."""
         words, counts = self._phrases.counts()
         return functools.partial(self._ask, dict(zip(words, counts, strict=True)))
 
@@ -144,13 +144,13 @@ class Phrases(Joining):
     def score_candidate(
         self, word_a: str, word_b: str, in_between: Iterable[str] = ()
     ) -> tuple[str | None, float | None]:
-        """The text and score of two words with connectors between them, or (None, None) where they are no phrase."""
+        """The text and score of two words with connectors between them, or (None, None) if they are not a phrase."""
         joined = self.delimiter.join([word_a, *in_between, word_b])
         score = self._score(word_a, word_b, joined)
         return (None, None) if score is None or math.isnan(score) else (joined, score)
 
     def export_phrases(self) -> dict[str, float]:
-        """All phrases that were found, in the order of their first appearance, and their scores."""
+        """All phrases with their scores, in order of first appearance."""
         if not callable(self.scoring):
             return self._phrases.phrases()
         found = {}
@@ -162,18 +162,18 @@ class Phrases(Joining):
         return found
 
     def freeze(self) -> FrozenPhrases:
-        """The phrases without the counts: all that joining them needs."""
+        """The phrases without the counts: just what is needed to join them."""
         return FrozenPhrases(self)
 
     @property
     def vocab(self) -> dict[str, int]:
-        """Words and pairs and how often each was counted (a copy)."""
+        """The count of every word and pair (a copy)."""
         words, counts = self._phrases.counts()
         return dict(zip(words, counts, strict=True))
 
     @property
     def corpus_word_count(self) -> int:
-        """Words of all corpora, connector words among them."""
+        """The number of words in all corpora, including connector words."""
         return self._phrases.total_words
 
     def __len__(self) -> int:
@@ -194,9 +194,9 @@ class Phrases(Joining):
         self._begin(*counted)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a file of JSON, beside its name and then renamed."""
+        """Write everything to a JSON file. An existing file is replaced only once the new one is complete."""
         if callable(self.scoring):
-            raise ValueError("a file of JSON cannot hold a scoring function; pickle these, or save freeze()")
+            raise ValueError("a JSON file cannot hold a scoring function; use pickle, or save the result of freeze()")
         words, counts, total_words, least = self._counted()
         options = options_of(self) | {"max_vocab_size": self.max_vocab_size}
         numbers = {"total_words": total_words, "least": least}
@@ -207,7 +207,7 @@ class Phrases(Joining):
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: the file is another one, or damaged.
+            ValueError: the file is of another kind, or damaged.
         """
         try:
             names = ("format", "options", "total_words", "least", "words", "counts")
@@ -215,11 +215,11 @@ class Phrases(Joining):
             options = checked_options(saved["options"], "max_vocab_size")
             words, counts = strings(saved["words"], "words"), saved["counts"]
             if not isinstance(counts, list) or len(counts) != len(words):
-                raise ValueError("there must be as many counts as words")
+                raise ValueError(f"expected {len(words)} counts, one per word")
             for each in (*counts, saved["total_words"], saved["least"], options["max_vocab_size"]):
                 count(each, "a count")
             phrases = cls(**options)
             phrases._phrases.restore(words, counts, saved["total_words"], saved["least"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a whole file of {_FORMAT!r}: {error!r}") from error
+            raise ValueError(f"{path} is not a file of {_FORMAT!r}, or is damaged: {error}") from error
         return phrases

@@ -1,4 +1,4 @@
-"""Phrases that are known: what a Phrases found, without its counts."""
+"""Frozen phrases: the phrases that were found, without the counts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _FROZEN_FORMAT = "fastrnn frozen phrases 1"
 
 
 class FrozenPhrases(Joining):
-    """The phrases that a :class:`Phrases` found and no more: small, but nothing can be added to it.
+    """Only the phrases that a :class:`Phrases` found: small, but no more can be added.
 
-    As in gensim, a phrase is then known by its text: with words that have the delimiter in them, ``new_york city`` is
-    one where ``new york_city`` is.
+    As in gensim, a phrase is then identified by its text: where words contain the delimiter, ``new_york city`` is a
+    phrase if ``new york_city`` is.
 
     Attributes:
-        phrasegrams: the phrases and their scores, which cannot be changed.
-        scoring: the name of what gave the scores.
+        phrasegrams: a read-only mapping of phrases to scores.
+        scoring: the name of the scoring that was used.
     """
 
     def __init__(self, phrases_model: Phrases) -> None:
@@ -44,9 +44,7 @@ class FrozenPhrases(Joining):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "_known" in self.__dict__ and name != "workers":
-            raise AttributeError(
-                f"frozen phrases cannot be changed: set {name} of the Phrases, then freeze() them again"
-            )
+            raise AttributeError(f"frozen phrases cannot be changed; set {name} of the Phrases and freeze() them again")
         super().__setattr__(name, value)
 
     def _joiner(self) -> _C.PhraseJoiner:
@@ -68,7 +66,7 @@ class FrozenPhrases(Joining):
         self._set(**state)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a file of JSON, beside its name and then renamed."""
+        """Write everything to a JSON file. An existing file is replaced only once the new one is complete."""
         write(path, _FROZEN_FORMAT, {"options": options_of(self), "phrasegrams": dict(self.phrasegrams)})
 
     @classmethod
@@ -76,7 +74,7 @@ class FrozenPhrases(Joining):
         """Read what :meth:`save` wrote.
 
         Raises:
-            ValueError: the file is another one, or damaged.
+            ValueError: the file is of another kind, or damaged.
         """
         frozen = cls.__new__(cls)
         try:
@@ -86,16 +84,16 @@ class FrozenPhrases(Joining):
                 number(score, f"the score of {phrase!r}")
             frozen._set(checked_options(saved["options"]), grams, default_workers())
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a whole file of {_FROZEN_FORMAT!r}: {error!r}") from error
+            raise ValueError(f"{path} is not a file of {_FROZEN_FORMAT!r}, or is damaged: {error}") from error
         return frozen
 
 
 Phraser = FrozenPhrases
-"""gensim's older name."""
+"""gensim's older name for it."""
 
 
 def options_of(phrases: Phrases | FrozenPhrases) -> dict[str, Any]:
-    """The options that phrases are joined by, without functions."""
+    """The options as JSON can hold them; a scoring function becomes its name."""
     options = {name: getattr(phrases, name) for name in ("min_count", "threshold", "delimiter")}
     scoring = getattr(phrases.scoring, "__name__", "function") if callable(phrases.scoring) else phrases.scoring
     return options | {"scoring": scoring, "connector_words": sorted(phrases.connector_words)}
@@ -110,17 +108,17 @@ def read(path: str | os.PathLike[str], form: str) -> dict[str, Any]:
     with opened(path) as file:
         saved = parsed(file.read())
     if not isinstance(saved, dict) or saved.get("format") != form:
-        raise ValueError("its format is another one")
+        raise ValueError("it has another format")
     return saved
 
 
 def checked_options(options: Any, *more: str) -> dict[str, Any]:
-    """What :func:`options_of` gave, and maybe more. Raises ValueError for anything else."""
+    """Check options that :func:`options_of` returned, and ``more`` names. Raises ValueError."""
     fields(options, "options", ("min_count", "threshold", "delimiter", "scoring", "connector_words", *more))
     for name in ("min_count", "threshold"):
         number(options[name], name)
     for name in ("delimiter", "scoring"):
         if not isinstance(options[name], str) or not options[name]:
-            raise ValueError(f"{name} must be a string that is not empty")
+            raise ValueError(f"{name} must be a non-empty string")
     strings(options["connector_words"], "connector_words")
     return options

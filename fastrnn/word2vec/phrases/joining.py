@@ -1,4 +1,4 @@
-"""Joining the phrases of sentences and files: what Phrases and FrozenPhrases have in common."""
+"""Joining phrases in sentences and files: what Phrases and FrozenPhrases share."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from fastrnn.word2vec.files.compression import replacing
 _ARTICLES = ["a", "an", "the"]
 _PREPOSITIONS = ["for", "of", "with", "without", "at", "from", "to", "in", "on", "by"]
 ENGLISH_CONNECTOR_WORDS = frozenset([*_ARTICLES, *_PREPOSITIONS, "and", "or"])
-"""For ``connector_words``; those of gensim's constant of that name."""
+"""A value for ``connector_words``, equal to gensim's constant of the same name."""
 
 
 class Joining(ABC):
-    """Joins phrases, whatever tells it which they are."""
+    """Joins phrases; subclasses say which word pairs are phrases."""
 
     workers: int
 
     @abstractmethod
     def _joiner(self) -> Any:
-        """What knows the phrases: a ``_C.PhraseJoiner``, or something with its methods."""
+        """An object that knows the phrases: a ``_C.PhraseJoiner``, or one with the same methods."""
 
     @abstractmethod
     def _score(self, first: str, last: str, joined: str) -> float:
-        """The score of a phrase, by its first and last word and its text."""
+        """The score of a phrase, given its first and last word and its text."""
 
     def __getitem__(self, sentences: Iterable[Any]) -> list[str] | Applied:
-        """A sentence with its phrases joined; or, for an iterable of sentences, an iterable of such sentences.
+        """A sentence with its phrases joined; for an iterable of sentences, an iterable of such sentences.
 
-        What is empty is a sentence. Words outside of phrases stay the same objects.
+        An empty list counts as a sentence. Words outside of phrases stay the same objects.
         """
         if not isinstance(sentences, (list, tuple)):
             check_corpus(sentences, None)
@@ -47,10 +47,10 @@ class Joining(ABC):
         return self._joiner().join_sentence(sentences) if is_sentence else Applied(self, sentences)
 
     def apply_file(self, source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-        """Write a corpus file with its phrases joined: a sentence per line, a space between words.
+        """Write a corpus file with its phrases joined: one sentence per line, a space between words.
 
-        The target is written beside its name and then renamed: it is there whole or not at all. One that ends in .gz,
-        .xz or .bz2 is compressed.
+        An existing target is replaced only once the new file is complete. A target named .gz, .xz or .bz2 is
+        compressed.
 
         Raises:
             OSError, ValueError: as :func:`fastrnn.word2vec.corpus.text_blocks.blocks`.
@@ -61,10 +61,10 @@ class Joining(ABC):
                 file.writelines(joiner.join_text(text, cuts, self.workers))
 
     def find_phrases(self, sentences: Sentences) -> dict[str, float]:
-        """The phrases that are in these sentences, in order of first appearance, and their scores.
+        """The phrases in these sentences with their scores, in order of first appearance.
 
         Raises:
-            TypeError: ``sentences`` is no iterable of lists of words.
+            TypeError: ``sentences`` is not an iterable of lists of words.
         """
         check_corpus(sentences, None)
         found: dict[str, float] = {}
@@ -75,16 +75,16 @@ class Joining(ABC):
 
 
 class Applied:
-    """Sentences with their phrases joined, made anew each time they are iterated over."""
+    """Sentences with their phrases joined, computed each time they are iterated over."""
 
     def __init__(self, phrases: Joining, sentences: Iterable[Sequence[str]]) -> None:
         self.phrases, self.sentences = phrases, sentences
 
     def __len__(self) -> int:
-        return len(self.sentences)  # type: ignore[arg-type]  # TypeError where there is no length
+        return len(self.sentences)  # type: ignore[arg-type]  # raises TypeError if they have no length
 
     def __iter__(self) -> Iterator[list[str]]:
-        if type(self.sentences) is not list:  # each sentence as it comes: the next may be long in coming
+        if type(self.sentences) is not list:  # one at a time: a stream may pause between sentences
             for sentence in self.sentences:
                 yield self.phrases._joiner().join_sentence(sentence)
             return

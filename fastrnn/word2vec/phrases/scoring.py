@@ -1,4 +1,4 @@
-"""Phrases by a score of the user's own: a Python function, asked about every two words that stand together."""
+"""Phrases scored by a Python function of the user, called for every pair of neighbouring words."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from fastrnn.word2vec import _C
 
-# Called with these by their names, gensim's: counts of the first word, the last and the phrase; how many different
-# words and pairs were counted; Phrases' min_count; words of the corpus.
+# A scoring function's keyword arguments, as in gensim: counts of the first word, the last word and the phrase; the
+# number of distinct words and pairs; min_count of the Phrases; words in the corpus.
 ARGUMENTS = ("worda_count", "wordb_count", "bigram_count", "len_vocab", "min_count", "corpus_word_count")
 Scoring = Callable[..., float]
 
 
 def check_scoring(scoring: Any) -> None:
-    """Raise ValueError for what is neither a name nor a function of these arguments."""
+    """Raise ValueError unless ``scoring`` is a known name or a function that takes these arguments."""
     if isinstance(scoring, str):
         if scoring not in ("default", "npmi"):
             raise ValueError(f"scoring must be 'default', 'npmi' or a function, got {scoring!r}")
@@ -26,15 +26,14 @@ def check_scoring(scoring: Any) -> None:
     takes_any = any(each.kind == inspect.Parameter.VAR_KEYWORD for each in parameters.values())
     missing = [name for name in ARGUMENTS if name not in parameters]
     if missing and not takes_any:
-        raise ValueError(f"a scoring function is called with {', '.join(ARGUMENTS)}; it does not take {missing}")
+        raise ValueError(f"a scoring function must take {', '.join(ARGUMENTS)}; missing: {', '.join(missing)}")
 
 
 class ScoredJoiner:
-    """What ``_C.PhraseJoiner`` does, for a score that is a Python function; so one thread, at Python's speed.
+    """Does what ``_C.PhraseJoiner`` does, with a score computed in Python: in one thread, at Python's speed.
 
     Args:
-        counts: of words and phrases, by their text.
-        score: of two counted words and a counted phrase, or None where it is no phrase.
+        score: a function of the first word, the last word and the joined text; None means it is not a phrase.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class ScoredJoiner:
         return [(words[i], words[j], self.delimiter.join(words[i : j + 1])) for i, j in self.runs(words) if i < j]
 
     def runs(self, words: list[str]) -> Iterator[tuple[int, int]]:
-        """The first and last place of every word and phrase of a sentence."""
+        """The first and last index of every word and phrase of a sentence."""
         start = -1  # the word that may begin a phrase; connectors may follow it
         for i, word in enumerate(words):
             if word in self.connectors:

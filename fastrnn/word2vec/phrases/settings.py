@@ -12,10 +12,10 @@ from fastrnn.word2vec.settings import whole
 
 @dataclass(frozen=True)
 class PhraseSettings:
-    """What makes a phrase; see :class:`fastrnn.word2vec.Phrases`.
+    """What counts as a phrase; see :class:`fastrnn.word2vec.Phrases`.
 
     Raises:
-        ValueError: a value out of its range.
+        ValueError: a value is out of range.
     """
 
     min_count: float = 5
@@ -41,7 +41,7 @@ class PhraseSettings:
         whole("max_vocab_size", self.max_vocab_size, 1, 2**63 - 1)
 
     def for_counting(self) -> _C.PhraseOptions:
-        """These as C++ has them."""
+        """The same settings for C++."""
         npmi, connectors = self.scoring == "npmi", sorted(self.connector_words)
         return _C.PhraseOptions(self.min_count, self.threshold, self.max_vocab_size, self.delimiter, npmi, connectors)
 

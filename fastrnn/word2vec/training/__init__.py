@@ -1,1 +1,1 @@
-"""What a model learns: its parameters, the tables of the training kernel, and the state of a model."""
+"""Training: parameters, the tables for the C++ kernel, the reference in numpy, and the state of a model."""

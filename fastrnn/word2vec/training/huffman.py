@@ -8,14 +8,14 @@ import numpy as np
 
 
 def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The way from the root to every word in a tree in which frequent words are near the root.
+    """The path from the root to every word in a tree that has frequent words near its root.
 
     Args:
         counts: (V,) of integers, V >= 1.
     Returns:
-        ``offsets``, (V + 1,) of int64; ``nodes`` (int32) and ``codes`` (uint8): word w takes turn ``codes[i]`` at inner
-        node ``nodes[i]`` for i from ``offsets[w]`` to ``offsets[w + 1]``. There are V - 1 inner nodes; the last is the
-        root.
+        ``offsets``, (V + 1,) of int64; ``nodes`` (int32) and ``codes`` (uint8). The path to word w turns to child
+        ``codes[i]`` at inner node ``nodes[i]``, for i from ``offsets[w]`` to ``offsets[w + 1]``. There are V - 1 inner
+        nodes; the last one is the root.
     """
     words = len(counts)
     heap = [(int(count), node) for node, count in enumerate(counts)]
@@ -30,12 +30,12 @@ def huffman_paths(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
     root = 2 * words - 2
     depth = np.zeros(2 * words - 1, dtype=np.int64)
-    for node in range(root - 1, -1, -1):  # a parent has a larger number than its children
+    for node in range(root - 1, -1, -1):  # a parent's number is larger than its children's
         depth[node] = depth[parent[node]] + 1
     offsets = np.concatenate([[0], np.cumsum(depth[:words])]).astype(np.int64)
     nodes = np.zeros(offsets[-1], dtype=np.int32)
     codes = np.zeros(offsets[-1], dtype=np.uint8)
-    climber, place = np.arange(words), offsets[1:] - 1  # all words climb to the root together
+    climber, place = np.arange(words), offsets[1:] - 1  # climb from all words to the root at once
     while (below := climber != root).any():
         climber, place = climber[below], place[below]
         nodes[place] = parent[climber] - words

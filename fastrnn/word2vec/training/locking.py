@@ -1,4 +1,4 @@
-"""Methods of a model of which one is under way at a time, whatever thread or callback calls them."""
+"""Methods of a model that must not run at the same time, whichever thread or callback calls them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Result = TypeVar("Result")
 
 
 class _Call:
-    """A call that is under way as long as this is there: even if Ctrl-C comes while it gives back what it took."""
+    """A running call. It counts as running while this object exists, so that Ctrl-C at any moment ends it, too."""
 
     def __init__(self, name: str) -> None:
         self.name, self.thread, self.process = name, threading.get_ident(), os.getpid()
 
 
 def one_at_a_time(method: Callable[Concatenate[Any, P], Result]) -> Callable[Concatenate[Any, P], Result]:
-    """A method that raises RuntimeError while it or another such method of the same object is under way."""
+    """A method that raises RuntimeError while it, or another such method of the same object, is running."""
 
     @functools.wraps(method)
     def alone(self: Any, *arguments: P.args, **options: P.kwargs) -> Result:
@@ -32,12 +32,12 @@ def one_at_a_time(method: Callable[Concatenate[Any, P], Result]) -> Callable[Con
             while (found := under_way.setdefault("call", mine)) is not mine:
                 other = found()
                 if other is not None and other.process == os.getpid():
-                    where = "in this thread" if other.thread == call.thread else "in another thread"
+                    where = "this" if other.thread == call.thread else "another"
                     raise RuntimeError(
-                        f"{call.name} would change a model whose {other.name} is under way {where}; wait for it, or "
-                        "work on copy.deepcopy(model)"
+                        f"cannot call {call.name} while {other.name} of the same model is running in {where} thread; "
+                        "wait until it ends, or use copy.deepcopy(model)"
                     )
-                under_way.clear()  # it was interrupted, or is under way in the parent of this child of fork
+                under_way.clear()  # it was interrupted, or it runs in the parent of this forked process
             return method(self, *arguments, **options)
         finally:
             if under_way.get("call") is mine:
@@ -47,15 +47,15 @@ def one_at_a_time(method: Callable[Concatenate[Any, P], Result]) -> Callable[Con
 
 
 def is_busy_elsewhere(model: Any) -> bool:
-    """Whether another thread of this process is in such a method of the model."""
+    """Whether another thread of this process is running such a method of the model."""
     call = model.__dict__.get("_under_way", {}).get("call", lambda: None)()
     return call is not None and call.thread != threading.get_ident() and call.process == os.getpid()
 
 
 def change_together(*changes: tuple[Any, dict[str, Any]]) -> None:
-    """Set attributes of several objects, all or none: Ctrl-C and other threads come in before or after, not between.
+    """Set attributes of several objects, all or none, even if Ctrl-C or another thread interrupts.
 
-    Python looks for signals and switches threads between its own instructions; this is one call of C.
+    Python handles signals and switches threads only between bytecode instructions, and this is a single C call.
     """
     objects = [vars(each) for each, _ in changes]
     attributes = [new for _, new in changes]

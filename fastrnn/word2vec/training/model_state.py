@@ -1,4 +1,4 @@
-"""What a Word2Vec model consists of, and how one reads, changes and copies it."""
+"""The state of a Word2Vec model: reading, setting, copying and pickling its parts."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OUTPUTS = ("syn1", "syn1neg")
 class ModelState:
     """Settings, vocabulary, parameters and vectors.
 
-    The vectors, ``wv``, are one object for the model's life, and its matrix is the memory of the parameters that are
-    trained. Keys and vectors may be put into it at any time; :meth:`_share_table` makes the parameters follow. Where
-    keys are added, what was learned stays, except for the tree of hierarchical softmax, which begins anew.
+    The vectors ``wv`` are the same object for the model's whole life, and share memory with the trained parameters. The
+    user may add keys and replace vectors at any time; :meth:`_share_table` then updates the parameters. Adding keys
+    keeps what was learned, except for the tree of hierarchical softmax, which starts again.
 
-    A setting is read and set by its name, as ``model.alpha``.
+    A setting is read and set by its name, such as ``model.alpha``.
     """
 
     settings: Settings
@@ -61,7 +61,7 @@ class ModelState:
         elif name == "wv" and "wv" in self.__dict__:
             self._replace_vectors(value)
         elif name in MODEL:
-            raise AttributeError(f"setting {name} would change nothing; use {MODEL[name]}")
+            raise AttributeError(f"setting {name} would have no effect; use {MODEL[name]}")
         else:
             super().__setattr__(name, value)
 
@@ -69,41 +69,39 @@ class ModelState:
         settings = replace(self.settings, **{name: value})
         if name == "vector_size" and value != self.vector_size:
             if self._is_built:
-                raise ValueError(
-                    f"the vectors have {self.vector_size} numbers each; vector_size={value} needs a new model"
-                )
+                raise ValueError(f"the vectors have size {self.vector_size}; for vector_size={value} make a new model")
             self.__dict__["wv"] = WordVectors(value)
         self.__dict__["settings"] = settings
 
     def _as_outputs(self, name: str, value: Any) -> np.ndarray:
-        """``value`` as the rows of ``name``, in place of those that are there."""
+        """``value`` as the new rows of ``name``."""
         rows = np.asarray(value, dtype=np.float32)
         there = getattr(self.parameters, name)
         expected = (len(self.vocabulary), self.vector_size) if there is None else (len(there), self.vector_size)
         if rows.shape != expected:
-            raise ValueError(f"{name} must have the shape {list(expected)}, got {list(rows.shape)}")
+            raise ValueError(f"{name} must have shape {list(expected)}, got {list(rows.shape)}")
         return aligned(rows)
 
     def _replace_vectors(self, vectors: Any) -> None:
-        """Take the place of ``wv``: vectors of this size, of all words that the model trains."""
+        """Replace ``wv`` by vectors of the same size that have all words of the model."""
         if not isinstance(vectors, WordVectors):
             raise TypeError(f"wv must be WordVectors (KeyedVectors), got {type(vectors).__name__}")
         if vectors.vector_size != self.vector_size:
-            raise ValueError(f"wv must hold vectors of {self.vector_size} numbers, got {vectors.vector_size}")
+            raise ValueError(f"wv must have vectors of size {self.vector_size}, got {vectors.vector_size}")
         if self._is_built:
             self.vocabulary.following(vectors.index_to_key, vectors.counts)
         self.__dict__["wv"] = vectors
 
     def _share_table(self) -> None:
-        """Make the matrix of ``wv`` that of the parameters, whatever has been put into it since.
+        """Make ``wv`` and the parameters share memory again, whatever the user has changed in ``wv``.
 
-        New keys become words of the vocabulary, with the count that they have in ``wv`` or 0.
+        New keys become words of the vocabulary, with their count in ``wv`` or 0.
         """
         if is_busy_elsewhere(self):
-            return  # that thread keeps them together
+            return  # the other thread keeps them consistent
         vocabulary, parameters, wv = self.vocabulary, self.parameters, self.wv
         if wv.vector_size != self.vector_size:
-            raise ValueError(f"wv must hold vectors of {self.vector_size} numbers, got {wv.vector_size}")
+            raise ValueError(f"wv must have vectors of size {self.vector_size}, got {wv.vector_size}")
         if wv.index_to_key != vocabulary.index_to_key:
             vocabulary, rows = vocabulary.following(wv.index_to_key, wv.counts)
             parameters = parameters.rearranged(rows)
@@ -114,14 +112,14 @@ class ModelState:
     def _install(
         self, vocabulary: Vocabulary, parameters: Parameters, anew: bool = False, counted: bool = False, **others: Any
     ) -> None:
-        """Make these the model's, with ``wv`` as a view of them: words that it lacks are added behind its own.
+        """Replace the vocabulary and parameters of the model, with ``wv`` as a view of them. ``wv`` gets missing words.
 
-        After Ctrl-C the model has all of this or nothing.
+        Ctrl-C leaves the model with either all of these changes or none.
 
         Args:
-            anew: ``wv`` forgets what it has.
-            counted: it gets the counts of the vocabulary.
-            others: attributes that change with them.
+            anew: discard the present content of ``wv``.
+            counted: copy the counts of the vocabulary to ``wv``.
+            others: attributes that change at the same moment.
         """
         wv = WordVectors(self.vector_size, device=self.wv._device) if anew else self.wv
         new = len(vocabulary) - len(wv)
@@ -146,7 +144,7 @@ class ModelState:
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without functions and callbacks, and with the table once: ``wv`` has it."""
+        """The state without functions and callbacks, and with the vectors only once, in ``wv``."""
         if self._is_built:
             self._share_table()
         state = self.__dict__ | {
@@ -171,7 +169,7 @@ class ModelState:
             self._install(self.vocabulary, Parameters(aligned(self.wv.vectors), *rows))
 
     def __copy__(self) -> Any:
-        """A deep copy: two models that share a table would train each other's vectors."""
+        """A deep copy, because models that share vectors would train each other's."""
         return copy.deepcopy(self)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""The training set of a window, as the papers draw it: for teaching and for tests."""
+"""The training pairs of a window, as drawn in the papers: for teaching and for tests."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ Token = TypeVar("Token")
 
 
 def skip_gram_pairs(tokens: Sequence[Token], window: int) -> list[tuple[Token, Token]]:
-    """All pairs (word, word of its context): arXiv:1310.4546, section 2.
+    """All pairs (word, context word): arXiv:1310.4546, section 2.
 
     ``skip_gram_pairs("the quick brown fox".split(), 2)`` begins with (the, quick), (the, brown), (quick, the).
 
     Args:
-        window: how many words a context reaches to either side, 1 or more.
+        window: number of context words on either side, 1 or more.
     Raises:
         ValueError: window is less than 1.
     """

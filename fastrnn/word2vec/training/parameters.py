@@ -1,4 +1,4 @@
-"""The matrices that are trained, as the kernel wants them."""
+"""The matrices that are trained, in the memory layout of the kernel."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from fastrnn.word2vec.settings import Settings
 
-LINE = 16  # floats in a cache line: rows of whole lines are read without crossing one
+LINE = 16  # floats in a cache line; rows of whole lines need the fewest memory accesses
 
 
 def empty_rows(count: int, vector_size: int) -> np.ndarray:
-    """A zero matrix (count, width), width being ``vector_size`` rounded up to whole cache lines, aligned to one."""
+    """A zero matrix (count, width) aligned to cache lines; width is ``vector_size`` rounded up to whole lines."""
     width = -(-vector_size // LINE) * LINE
     memory = np.zeros(count * width + LINE, dtype=np.float32)
     start = -memory.ctypes.data % (4 * LINE) // 4
@@ -20,30 +20,30 @@ def empty_rows(count: int, vector_size: int) -> np.ndarray:
 
 
 def random_rows(count: int, vector_size: int, seed: int, already: int = 0) -> np.ndarray:
-    """Vectors as they are before training: uniform in ±1 / vector_size, as gensim's are.
+    """Initial vectors: uniform in ±1 / vector_size, as in gensim.
 
     Args:
-        already: rows that the model has, so that those added later are different ones.
+        already: the number of rows the model has, so that rows added later differ from the first ones.
     """
     rows = empty_rows(count, vector_size)
     generator = np.random.default_rng([seed % 2**64, already])
     drawn = generator.random((count, vector_size), dtype=np.float32)
     drawn *= 2
     drawn -= 1
-    drawn /= vector_size  # in place, for three more of these would be the peak of a training's memory
+    drawn /= vector_size  # in place: three more arrays of this size would be the peak of memory
     rows[:, :vector_size] = drawn
     return rows
 
 
 def aligned(rows: np.ndarray) -> np.ndarray:
-    """A copy of a matrix (count, vector_size) in the shape of :func:`empty_rows`."""
+    """A copy of a matrix (count, vector_size) in the layout of :func:`empty_rows`."""
     result = empty_rows(*rows.shape)
     result[:, : rows.shape[1]] = rows
     return result
 
 
 def grown(rows: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Both, one under the other, aligned as :func:`empty_rows`."""
+    """``rows`` followed by ``more``, in the layout of :func:`empty_rows`."""
     result = empty_rows(len(rows) + len(more), rows.shape[1])
     result[: len(rows)], result[len(rows) :] = rows, more
     return result
@@ -53,9 +53,9 @@ class Parameters:
     """Everything that training changes.
 
     Attributes:
-        syn0: (V, width), the vectors of the words as input; those that users want.
-        syn1: (V - 1, width), of the inner nodes of the tree of hierarchical softmax, or None.
-        syn1neg: (V, width), the vectors of the words as output, for negative sampling, or None.
+        syn0: (V, width), the input vectors of the words: the word vectors that users want.
+        syn1: (V - 1, width), the vectors of the inner nodes for hierarchical softmax, or None.
+        syn1neg: (V, width), the output vectors of the words for negative sampling, or None.
     """
 
     def __init__(self, syn0: np.ndarray, syn1: np.ndarray | None, syn1neg: np.ndarray | None) -> None:
@@ -71,7 +71,7 @@ class Parameters:
         )
 
     def with_more(self, new: int, settings: Settings) -> Parameters:
-        """Those for ``new`` words more; what was learned stays, but for the tree, whose nodes are others now."""
+        """Parameters for ``new`` more words. Learned values are kept, except those of the tree, which changes."""
         before, size = len(self.syn0), settings.vector_size
         return Parameters(
             grown(self.syn0, random_rows(new, size, settings.seed, already=before)),
@@ -80,7 +80,7 @@ class Parameters:
         )
 
     def rearranged(self, rows: Sequence[int]) -> Parameters:
-        """Those of other words: word i has learned as an output what row ``rows[i]`` has, or nothing where it is -1."""
+        """Parameters for other words: word i gets the output vector of row ``rows[i]``, or zeros where that is -1."""
         at = np.asarray(rows, dtype=np.int64)
         outputs = self.syn1neg
         if outputs is not None:
@@ -89,7 +89,7 @@ class Parameters:
         return Parameters(self.syn0, None if self.syn1 is None else _tree(len(at), self.syn1.shape[1]), outputs)
 
     def with_outputs(self, settings: Settings) -> Parameters:
-        """These, and what the settings train that is not here yet: hs or negative may have been set later."""
+        """These parameters plus missing ones that the settings need, because hs or negative may have been set later."""
         words, size = len(self.syn0), settings.vector_size
         syn1, syn1neg = self.syn1, self.syn1neg
         return Parameters(
@@ -99,7 +99,7 @@ class Parameters:
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The matrices that there are, by their names."""
+        """The matrices that are not None, by name."""
         return {name: rows for name, rows in vars(self).items() if rows is not None}
 
 

@@ -1,4 +1,4 @@
-"""Which word a context is of: the softmax over all words that negative sampling stands in for."""
+"""Predicting the centre word of a context: the softmax over all words, which negative sampling approximates."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ def output_words(model: Word2Vec, context: Sequence[str | int], topn: int) -> li
     """See :meth:`fastrnn.word2vec.Word2Vec.predict_output_word`."""
     outputs = model.parameters.syn1neg
     if outputs is None:
-        raise ValueError("predict_output_word needs vectors of the words as outputs, which negative=0 does not train")
+        raise ValueError("predict_output_word needs output vectors, which are trained only with negative > 0")
     rows = [model.wv.get_index(word) for word in context if word in model.wv]
     if not rows:
-        raise ValueError(f"Expected at least one word of the vocabulary as context, got {list(context)}")
+        raise ValueError(f"Expected a context with at least one word of the vocabulary, got {list(context)}")
     vectors = model.parameters.syn0[rows]
     scores = outputs @ (vectors.mean(axis=0) if model.settings.cbow_mean else vectors.sum(axis=0))
     odds = np.exp(scores.astype(np.float64) - scores.max())

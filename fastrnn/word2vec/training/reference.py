@@ -1,10 +1,10 @@
-"""Word2Vec in plain numpy, a line per equation: what the C++ kernel is tested against, step by step.
+"""Word2Vec in plain numpy, one line per equation. The C++ kernel is tested against it, step by step.
 
-Notation: ``h`` (m, D) the input rows, ``o`` (n, D) the output rows, ``y`` (n,) 1 for an output that was seen and 0 for
-one that was not, ``lock`` (V,) what the change of each word's input row is multiplied with. The loss of an input and an
-output is -log sigmoid(h . o) if y is 1, -log sigmoid(-h . o) if 0: arXiv:1310.4546, equation 4 for negative sampling
-and equation 3 for hierarchical softmax, where an output is an inner node of the tree and y is 1 for a turn to its child
-0.
+Notation: ``h`` (m, D) are the input rows, ``o`` (n, D) the output rows, ``y`` (n,) is 1 for an observed output and 0
+for a negative, and ``lock`` (V,) are the factors for changes of the words' input rows. The loss of an input and an
+output is -log sigmoid(h . o) if y = 1, and -log sigmoid(-h . o) if y = 0. This is equation 4 of arXiv:1310.4546 for
+negative sampling, and equation 3 for hierarchical softmax, where an output is an inner node of the tree and y is 1 if
+the path turns to its child 0.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
 
 
-# As gensim, which takes no step beyond 6 on either side: too large a rate then ends in large vectors, not in NaN.
+# Like gensim, take no step where the product is wrong by more than 6. Too high a learning rate then leads to large
+# vectors instead of NaN.
 LARGEST_ERROR = 6
 
 
 def steps_of(x: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
-    """Against the gradient of each dot product x, alpha (y - sigmoid(x)); 0 for those that are hopelessly wrong."""
+    """The step for each dot product x, alpha (y - sigmoid(x)), against the gradient; 0 beyond LARGEST_ERROR."""
     return alpha * (y - sigmoid(x)) * (np.where(y == 1, x, -x) >= -LARGEST_ERROR)
 
 
 class Step(NamedTuple):
-    """What a centre word trains: ids of its context, of the outputs, and their labels y."""
+    """What a centre word trains: the ids of its context and of the outputs, and the labels y of the outputs."""
 
     context: np.ndarray
     outputs: np.ndarray
@@ -44,8 +45,8 @@ def skip_gram_step(
 ) -> float:
     """One step of gradient descent in which each word of the context predicts the outputs. Returns the loss.
 
-    With a context of one word this is a step of word2vec.c. With more, all gradients are taken at the same point.
-    Writes to ``syn0`` (V, D) and ``syn1`` (W, D).
+    With a context of one word this is a step of word2vec.c. With more words, all gradients are computed at the same
+    point. Writes to ``syn0`` (V, D) and ``syn1`` (W, D).
     """
     h, o, y = syn0[step.context], syn1[step.outputs], step.labels
     x = h @ o.T
@@ -61,8 +62,8 @@ def cbow_step(
 ) -> float:
     """One step in which the mean (or sum) of the context predicts the outputs: arXiv:1301.3781, section 3.1.
 
-    Every word of a mean receives the whole gradient of the mean, every word of a sum its share, as in word2vec.c and
-    gensim, though the gradients are the other way round (arXiv:2012.15332).
+    As in word2vec.c and gensim, each context word receives the whole gradient of the mean, but only a share of the
+    gradient of the sum. Mathematically it is the other way round (arXiv:2012.15332).
     """
     count = len(step.context)
     h = syn0[step.context].sum(0, keepdims=True) / (count if mean else 1)
@@ -89,7 +90,7 @@ def negative_sampling_steps(
     negative: int,
     shrink_windows: bool = True,
 ) -> Iterator[Step]:
-    """The steps of an epoch, with the random choices of the kernel: one for each word that subsampling leaves.
+    """The steps of an epoch with the random choices of the kernel: one for each word that subsampling keeps.
 
     Args:
         ids, offsets: the corpus.
@@ -108,7 +109,7 @@ def negative_sampling_steps(
 
 
 def hierarchical_steps(steps: Iterator[Step], paths: tuple[np.ndarray, np.ndarray, np.ndarray]) -> Iterator[Step]:
-    """The same centre words and contexts, with the way to the centre word as outputs."""
+    """The same centre words and contexts, with the path to the centre word as outputs."""
     offsets, nodes, codes = paths
     for step in steps:
         centre = step.outputs[0]

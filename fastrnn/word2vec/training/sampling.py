@@ -1,7 +1,8 @@
-"""Which words are left out, and which are drawn as negatives: the numbers behind the training kernel's random choices.
+"""Subsampling of frequent words and drawing of negatives: the tables behind the training kernel's random choices.
 
-The kernel's choices depend on the seed, the epoch and the place in the corpus alone (csrc/word2vec/training/random.h).
-:func:`split_mix` and :func:`choices` make the same ones here, for the reference trainer and the tests.
+The kernel's choices depend only on the seed, the epoch and the position in the corpus
+(csrc/word2vec/training/random.h). :func:`split_mix` and :func:`choices` make the same choices in numpy, for the
+reference trainer and the tests.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ CERTAIN = 2**32 - 1
 
 
 def keep_thresholds(counts: np.ndarray, sample: float) -> np.ndarray:
-    """For each word the largest draw of 32 random bits with which it stays in the corpus.
+    """For each word the largest 32-bit random number with which it is kept.
 
-    word2vec.c's formula, which differs from that of arXiv:1310.4546, section 2.3: a word of frequency f stays with
-    probability sqrt(t / f) + t / f, for t = ``sample``. As in gensim, a ``sample`` of 1 or more is not a frequency but
-    a count. ``sample=0`` keeps everything.
+    This is word2vec.c's formula, which differs from arXiv:1310.4546, section 2.3: a word of frequency f is kept with
+    probability sqrt(t / f) + t / f, where t is ``sample``. As in gensim, a ``sample`` of 1 or more is a count, not a
+    frequency. ``sample=0`` keeps all words.
 
     Args:
         counts: (V,) of integers.
@@ -28,18 +29,18 @@ def keep_thresholds(counts: np.ndarray, sample: float) -> np.ndarray:
     if sample <= 0:
         return np.full(len(counts), CERTAIN, dtype=np.uint32)
     threshold = sample * counts.sum() if sample < 1 else sample * (3 + np.sqrt(5)) / 2
-    ratio = threshold / np.maximum(counts, 1)  # a word that was never counted, but added by hand, is a rare one
+    ratio = threshold / np.maximum(counts, 1)  # a word added by hand has count 0: treat it as rare
     probability = np.sqrt(ratio) + ratio
     return np.clip(np.round(probability * 2.0**32) - 1, 0, CERTAIN).astype(np.uint32)
 
 
 def noise_weights(counts: np.ndarray, exponent: float) -> np.ndarray:
-    """In which proportion words are drawn as negatives, (V,): count ** exponent (arXiv:1310.4546, section 2.2).
+    """Weights (V,) for drawing words as negatives: count ** exponent (arXiv:1310.4546, section 2.2).
 
-    Words that were never counted are never drawn.
+    Words with count 0 are never drawn.
 
     Raises:
-        ValueError: the exponent is so large or small that these are no numbers any more, or all counts are 0.
+        ValueError: the weights overflow or underflow for this exponent, or all counts are 0.
     """
     weights = np.zeros(len(counts))
     seen = counts > 0
@@ -47,26 +48,25 @@ def noise_weights(counts: np.ndarray, exponent: float) -> np.ndarray:
         weights[seen] = counts[seen].astype(np.float64) ** exponent
         total = weights.sum()
     if not 0 < total < np.inf:
-        raise ValueError(f"ns_exponent={exponent} and these counts give negatives weights whose sum is {total}")
+        raise ValueError(f"ns_exponent={exponent} gives sampling weights, count ** ns_exponent, whose sum is {total}")
     return weights
 
 
 def alias_table(weights: np.ndarray) -> np.ndarray:
-    """Walker's alias method (A. J. Walker, 1977; M. D. Vose, 1991): draws an index in proportion to its weight.
+    """The table of Walker's alias method (A. J. Walker, 1977; M. D. Vose, 1991), to draw indices by their weights.
 
-    An index drawn uniformly stays itself if 32 random bits are at most ``table[index, 0]``; else it becomes
-    ``table[index, 1]``.
+    Draw an index uniformly. Keep it if 32 random bits are at most ``table[index, 0]``, else take ``table[index, 1]``.
 
     Args:
-        weights: (V,), finite, not negative, of positive sum.
+        weights: (V,), finite and not negative, with a positive sum.
     Returns:
         (V, 2) of uint32.
     Raises:
-        ValueError: the weights are not such.
+        ValueError: the weights do not satisfy this.
     """
     weights = np.asarray(weights, dtype=np.float64)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and 0 < weights.sum() < np.inf):
-        raise ValueError("weights to draw words by must be finite, 0 or more and not all 0: are the counts right?")
+        raise ValueError("sampling weights must be finite, 0 or more and not all 0; check the counts of the vocabulary")
     share = weights * (len(weights) / weights.sum())
     keep = np.full(len(weights), CERTAIN, dtype=np.uint32)
     other = np.arange(len(weights), dtype=np.int32)
@@ -84,7 +84,7 @@ def alias_table(weights: np.ndarray) -> np.ndarray:
 
 
 def split_mix(state: int | np.ndarray, step: int | np.ndarray) -> np.ndarray:
-    """Output number ``step`` of SplitMix64 from ``state`` (G. L. Steele, D. Lea and C. H. Flood, 2014)."""
+    """Output number ``step`` of SplitMix64 started from ``state`` (G. L. Steele, D. Lea and C. H. Flood, 2014)."""
     with np.errstate(over="ignore"):
         z = np.asarray(state, dtype=U64) + (np.asarray(step, dtype=U64) + U64(1)) * U64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> U64(30))) * U64(0xBF58476D1CE4E5B9)
@@ -93,16 +93,16 @@ def split_mix(state: int | np.ndarray, step: int | np.ndarray) -> np.ndarray:
 
 
 def epoch_key(seed: int, epoch: int) -> int:
-    """The state from which an epoch's random numbers come."""
+    """The state that an epoch's random numbers are generated from."""
     return int(split_mix(int(split_mix(seed % 2**64, 0)), epoch))
 
 
 def choices(key: int, position: int, negative: int, window: int, alias: np.ndarray):
-    """What the kernel draws for the word at ``position`` of the corpus.
+    """What the kernel draws for the word at ``position`` in the corpus.
 
     Returns:
-        32 bits for subsampling, to compare with :func:`keep_thresholds`; how far a shrunken window reaches, 1 to
-        ``window``; and the negatives, (``negative``,) of integers.
+        32 random bits for subsampling, to compare with :func:`keep_thresholds`; the reach of the shrunken window, from
+        1 to ``window``; and the negatives, (``negative``,) of integers.
     """
     keep, other = alias.T
     random = int(split_mix(key, position))

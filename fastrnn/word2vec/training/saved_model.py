@@ -1,4 +1,4 @@
-"""A model in a file: a numpy .npz of plain arrays, which is read without running anything from it."""
+"""Saving and loading a model as a numpy .npz of plain arrays. Loading never runs code from the file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 FORMAT = "fastrnn.word2vec 1"
 SETTINGS = [field.name for field in fields_of(Settings)]
 ALWAYS = {"settings", "keys", "syn0", "counts", "losses", "pairs"}
-SINCE = {"running_training_loss", "vectors_lockf"}  # which files of earlier versions lack, as they lack attributes
+SINCE = {"running_training_loss", "vectors_lockf"}  # missing in files of earlier versions, like attributes
 
 
 def save(model: Word2Vec, path: str | os.PathLike[str]) -> None:
-    """Write a model with a vocabulary. Raises OSError, and then leaves what was there before."""
-    parts = dict(vars(model))  # all of one moment: another thread may put a larger vocabulary in place
+    """Write a model with a vocabulary. If that raises OSError, an existing file is unchanged."""
+    parts = dict(vars(model))  # one consistent snapshot: another thread may install a larger vocabulary
     vocabulary, settings = parts["vocabulary"], parts["settings"]
     parameters = parts["parameters"].with_outputs(settings).arrays()
     arrays = {name: rows[:, : settings.vector_size] for name, rows in parameters.items()}
@@ -55,11 +55,11 @@ def save(model: Word2Vec, path: str | os.PathLike[str]) -> None:
 
 
 def load(model_class: type[Word2Vec], path: str | os.PathLike[str], workers: int | None) -> Word2Vec:
-    """Read what :func:`save` has written, and nothing else: what it does not write is an error.
+    """Read a file of :func:`save`. Anything that :func:`save` does not write is an error.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such file, or is damaged, or its parts do not fit together.
+        ValueError: the file is of another kind or damaged, or its parts do not fit together.
     """
     with opened_archive(path, f"a model that Word2Vec.save wrote ({FORMAT!r})") as archive:
         about = fields(_json(archive, "settings"), "settings", ("format", "model", "totals"), ("attributes",))
@@ -98,13 +98,13 @@ def _vocabulary(archive: Archive, totals: Any) -> Vocabulary:
     keys = strings(_json(archive, "keys"), "keys")
     counts = archive.vector("counts", np.int64, len(keys))
     if not keys or counts.min() < 0:
-        raise ValueError("there must be words, with counts of 0 or more")
+        raise ValueError("there must be at least one word, and counts of 0 or more")
     totals = fields(totals, "totals", ("total_words", "sentences"))
     return Vocabulary(keys, counts, **{name: count(value, name) for name, value in totals.items()})
 
 
 def _parameters(archive: Archive, words: int, size: int, outputs: dict[str, bool]) -> Parameters:
-    """The matrices: syn0, those that the settings need, and others that are there."""
+    """The matrices: syn0, those that the settings need, and any others in the file."""
     rows = {"syn0": words, "syn1": max(words - 1, 1), "syn1neg": words}
     wanted = {"syn0", *(name for name, needed in outputs.items() if needed or name in archive.names())}
     syn0, *others = (archive.matrix(name, (rows[name], size)) if name in wanted else None for name in rows)

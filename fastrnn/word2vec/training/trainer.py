@@ -1,4 +1,4 @@
-"""Some sentences through the training kernel (csrc/word2vec/training/kernel.h)."""
+"""Training on part of a corpus with the C++ kernel (csrc/word2vec/training/kernel.h)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus.arguments import default_workers
 from fastrnn.word2vec.corpus.encoding import Encoded
-from fastrnn.word2vec.corpus.text_blocks import give_back
+from fastrnn.word2vec.corpus.text_blocks import release_pages
 from fastrnn.word2vec.settings import Settings
 from fastrnn.word2vec.training.huffman import huffman_paths
 from fastrnn.word2vec.training.parameters import Parameters
@@ -21,11 +21,11 @@ Progress = Callable[[int, float, int], None]
 
 
 class Trainer:
-    """Everything that stays as it is throughout an epoch, and the parameters that it changes.
+    """The arguments of the kernel that stay the same during an epoch, and the parameters it changes.
 
     Args:
-        counts: (V,) of integers, how often each word occurs; from them come the tables that the kernel looks things up
-            in: for subsampling (Mikolov et al., arXiv:1310.4546, section 2.3), the negatives, and the tree.
+        counts: (V,) of integers, how often each word occurs. The kernel's tables are computed from them: those for
+            subsampling (Mikolov et al., arXiv:1310.4546, section 2.3), for negatives, and the tree.
     """
 
     def __init__(
@@ -46,40 +46,40 @@ class Trainer:
             "shrink_windows": settings.shrink_windows,
             "window": settings.window,
             "negative": settings.negative,
-            # In order they wait for each other, so more than there are cores would hold up all.
+            # Deterministic workers wait for each other: with more workers than cores, all would be slow.
             "workers": min(workers, default_workers()) if deterministic else workers,
             "deterministic": deterministic,
         }
 
     def lock(self, factors: np.ndarray) -> None:
-        """Multiply the changes of the words' vectors by factors (V,), or (1,) for all, from now on.
+        """From now on, multiply changes of the words' vectors by factors (V,), or (1,) for all.
 
         Raises:
-            ValueError: there are not as many, or one is not finite.
+            ValueError: the number of factors is wrong, or one is not finite.
         """
         words = len(self.arguments["syn0"])
         factors = np.asarray(factors, dtype=np.float32)
         if factors.shape not in ((1,), (words,)) or not np.isfinite(factors).all():
             raise ValueError(
-                f"vectors_lockf must be finite factors, one for all words or one for each of {words}, got shape "
+                f"vectors_lockf must be finite, with one factor for all words or one for each of {words}, got shape "
                 f"{list(factors.shape)}"
             )
         free = bool((factors == 1).all())
         self.arguments["lock"] = None if free else np.array(np.broadcast_to(factors, words))
 
     def train(self, part: Encoded, epoch: int, alpha: tuple[float, float], progress: Progress) -> tuple[float, int]:
-        """Go once through some sentences.
+        """Train on some sentences once.
 
         Args:
-            part: ``offsets`` may be a stretch of a corpus's offsets, with all of its ``ids``. What is drawn for a word
-                depends on its place in ``ids``, so it is the same however the corpus is cut.
-            alpha: the learning rate before the first word and after the last; between them it falls in a straight line.
+            part: all ``ids`` of a corpus, and a slice of its ``offsets``. The random numbers of a word depend on its
+                position in ``ids``, so they are the same however the corpus is divided.
+            alpha: the learning rate at the first word and after the last; it changes linearly in between.
         Returns:
-            the loss, summed over the pairs, and how many pairs there were.
+            the sum of the loss over all pairs, and the number of pairs.
         """
 
         def report(words_done: int, loss: float, pairs: int) -> None:
-            give_back(part.ids.base, (int(part.offsets[0]) + words_done) * part.ids.itemsize)
+            release_pages(part.ids.base, (int(part.offsets[0]) + words_done) * part.ids.itemsize)
             progress(words_done, loss, pairs)
 
         return _C.train_epoch(

@@ -1,4 +1,4 @@
-"""How a model gets its vocabulary: from a corpus or from counts, the first time or as an update."""
+"""Building and updating the vocabulary of a model, from a corpus or from word counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastrnn.word2vec.training.parameters import Parameters
 
 
 class VocabularyBuilding(ModelState):
-    """The methods of :class:`fastrnn.word2vec.Word2Vec` that make its vocabulary."""
+    """The methods of :class:`fastrnn.word2vec.Word2Vec` that build its vocabulary."""
 
     workers: int
     trim_rule: TrimRule | None
@@ -34,16 +34,16 @@ class VocabularyBuilding(ModelState):
         trim_rule: TrimRule | None = None,
         **gensims: Any,
     ) -> None:
-        """Count the words and make a vector for each that is frequent enough.
+        """Count the words of a corpus and make a vector for each word that is frequent enough.
 
         Args:
-            update: keep the vectors that are here and add the new words of this corpus.
+            update: keep the present vectors and add the new words of this corpus.
             trim_rule: a function of (word, count, min_count) that returns RULE_KEEP, RULE_DISCARD or RULE_DEFAULT of
-                :mod:`fastrnn.word2vec`; by default that of the model.
-            gensims: gensim's other arguments; refused by a TypeError where they ask for what is not here.
+                :mod:`fastrnn.word2vec`; by default the model's.
+            gensims: gensim's other arguments. Those that would change the result raise TypeError.
 
         Raises:
-            TypeError, ValueError: as :meth:`Vocabulary.build`; ``update`` without a vocabulary.
+            TypeError, ValueError: as :meth:`Vocabulary.build`; or ``update`` is set and there is no vocabulary yet.
         """
         accept_only(gensims, "build_vocab")
         s, trim_rule = self.settings, trim_rule or self.trim_rule
@@ -63,7 +63,7 @@ class VocabularyBuilding(ModelState):
         """:meth:`build_vocab` from words and their counts instead of a corpus.
 
         Args:
-            corpus_count: how many sentences the corpus has, if that is known.
+            corpus_count: the number of sentences in the corpus, if known.
         """
         accept_only({"keep_raw_vocab": keep_raw_vocab}, "build_vocab_from_freq")
         self._check_buildable(update)
@@ -71,11 +71,11 @@ class VocabularyBuilding(ModelState):
 
     def _check_buildable(self, update: bool) -> None:
         if update and not self._is_built:
-            raise ValueError("update=True needs a vocabulary; call build_vocab without it first")
+            raise ValueError("update=True needs a vocabulary; first call build_vocab without it")
         if not self._is_built and len(self.wv):
             raise ValueError(
-                f"wv holds {len(self.wv)} vectors that a new vocabulary would discard; call build_vocab first, then "
-                "model.wv[keys] = vectors"
+                f"building the vocabulary would discard {len(self.wv)} vectors in wv; call build_vocab first and set "
+                "model.wv[keys] = vectors afterwards"
             )
 
     def _build(self, found: Counted, update: bool, trim_rule: TrimRule | None) -> None:
@@ -93,10 +93,10 @@ class VocabularyBuilding(ModelState):
 
     @property
     def corpus_count(self) -> int:
-        """Sentences of the corpus that the vocabulary was built from; 0 before."""
+        """The number of sentences the vocabulary was built from; 0 before that."""
         return self.vocabulary.sentences if self._is_built else 0
 
     @property
     def corpus_total_words(self) -> int:
-        """Words of it, the rare ones too; 0 before."""
+        """The number of words the vocabulary was built from, including rare ones; 0 before that."""
         return self.vocabulary.total_words if self._is_built else 0

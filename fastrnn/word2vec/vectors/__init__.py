@@ -1,4 +1,4 @@
-"""Word vectors: similarities, nearest neighbours, evaluation, and their files."""
+"""Word vectors: similarities, nearest neighbours, evaluation, and files of vectors."""
 
 from fastrnn.word2vec.vectors.word_vectors import KeyedVectors, WordVectors
 

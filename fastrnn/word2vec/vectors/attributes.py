@@ -1,4 +1,4 @@
-"""What is known of each key beside its vector: its count, and whatever else one sets. gensim calls them expandos."""
+"""Attributes of keys: the count, and whatever else the user sets. gensim calls them expandos."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Columns = Mapping[str, np.ndarray]
 
 
 class Attributed(VectorTable):
-    """The methods of :class:`fastrnn.word2vec.WordVectors` for attributes of keys, which ``expandos`` holds."""
+    """The methods of :class:`fastrnn.word2vec.WordVectors` for attributes of keys, stored in ``expandos``."""
 
     def get_vecattr(self, key: Key, attr: str) -> Any:
-        """An attribute of ``key``, as "count". Raises KeyError for a key or an attribute that is not there."""
+        """An attribute of ``key``, such as "count". Raises KeyError for an unknown key or attribute."""
         if attr not in self.expandos:
             known = ", ".join(map(repr, self.expandos)) or "none"
-            raise KeyError(f"Attribute {attr!r} is not known of these vectors' keys; known: {known}")
+            raise KeyError(f"These vectors have no attribute {attr!r}; known attributes: {known}")
         value = self.expandos[attr][self.get_index(key)]
         return value.item() if isinstance(value, np.generic) else value
 
     def set_vecattr(self, key: Key, attr: str, val: Any) -> None:
-        """Set an attribute of ``key``. A new attribute is 0 for all other keys, None if ``val`` is not a number.
+        """Set an attribute of ``key``. For all other keys a new attribute is 0, or None if ``val`` is not a number.
 
         Raises:
             KeyError: ``key`` has no vector.
-            ValueError: the attribute holds numbers of a kind that cannot represent ``val``.
+            ValueError: the dtype of the attribute cannot represent ``val``.
         """
         row = self.get_index(key)
         if attr not in self.expandos:
@@ -41,30 +41,30 @@ class Attributed(VectorTable):
 
 
 def columns_of(extras: Mapping[str, Sequence[Any] | np.ndarray] | None, count: int) -> Columns:
-    """Attributes of ``count`` keys as arrays. Raises ValueError where there are not as many values."""
+    """Attributes of ``count`` keys as arrays. Raises ValueError for any other number of values."""
     columns = {}
     for name, values in (extras or {}).items():
         column = np.asarray(values)
         if column.shape != (count,):
-            raise ValueError(f"Expected {count} values of {name!r}, one a key, got shape {list(column.shape)}")
+            raise ValueError(f"Expected {count} values of {name!r}, one per key, got shape {list(column.shape)}")
         columns[name] = converted(name, column, np.dtype(np.int64) if name == "count" else _kind_of(column))
     return columns
 
 
 def converted(name: str, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Values of an attribute as ``dtype``. Raises ValueError where that would change one of them."""
+    """Values of an attribute as ``dtype``. Raises ValueError if that would change any of them."""
     try:
         result = values.astype(dtype)
         same = (result == values) | (values != values)  # NaN stays NaN
     except (TypeError, ValueError, OverflowError):
         same = np.array(False)
     if not np.all(same):
-        raise ValueError(f"Attribute {name!r} holds {dtype}, which cannot represent {values.tolist()}")
+        raise ValueError(f"Attribute {name!r} has dtype {dtype}, which cannot represent {values.tolist()}")
     return result
 
 
 def extended(columns: Columns, more: Columns, rows: int, new: list[int]) -> dict[str, np.ndarray]:
-    """Columns of ``rows`` values with those that ``more`` has at the places ``new`` below, blank where it has none."""
+    """Columns of ``rows`` values, extended by those of ``more`` at the indices ``new``; blank where it has none."""
     result = {}
     for name in dict.fromkeys([*columns, *more]):
         dtype = (columns if name in columns else more)[name].dtype

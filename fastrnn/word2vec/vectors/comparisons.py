@@ -1,4 +1,4 @@
-"""How alike keys are: the cosines of their vectors, one by one and as groups."""
+"""Similarity of given keys: cosines of their vectors, in pairs and in groups."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from fastrnn.word2vec.vectors.table import VectorTable
 
 
 class Comparisons(VectorTable):
-    """The methods of :class:`fastrnn.word2vec.WordVectors` that return numbers, or some of the keys they are given."""
+    """The methods of :class:`fastrnn.word2vec.WordVectors` that compare keys the caller names."""
 
     def similarity(self, w1: Key, w2: Key) -> float:
         """The cosine of two keys' vectors."""
         return float(self.get_vector(w1, norm=True) @ self.get_vector(w2, norm=True))
 
     def distance(self, w1: Key, w2: Key) -> float:
-        """1 less the cosine of two keys' vectors."""
+        """1 minus the cosine of two keys' vectors."""
         return 1 - self.similarity(w1, w2)
 
     def distances(self, word_or_vector: Query, other_words: Sequence[Key] = ()) -> np.ndarray:
-        """1 less the cosine with each of ``other_words``, (n,); by default with all keys, (V,)."""
+        """1 minus the cosine with each of ``other_words``, (n,); by default with all keys, (V,)."""
         query = self.get_mean_vector([word_or_vector], post_normalize=True, ignore_missing=False)
         rows = [self.get_index(word) for word in other_words]
         table = self.table[rows] if rows else self.table
         return 1 - table.cosines(query[None])[0].cpu().numpy()
 
     def n_similarity(self, ws1: Sequence[Key], ws2: Sequence[Key]) -> float:
-        """The cosine of the means of two groups of keys. Raises ZeroDivisionError if one has none, as gensim does."""
+        """The cosine of the means of two groups of keys. Like gensim, raises ZeroDivisionError for an empty group."""
         if not (len(ws1) and len(ws2)):
             raise ZeroDivisionError(f"Expected at least one key in both groups, got {len(ws1)} and {len(ws2)}")
         means = (self.get_mean_vector(words, pre_normalize=False, post_normalize=True) for words in (ws1, ws2))
         return float(np.dot(*means))
 
     def rank_by_centrality(self, words: Sequence[Key], use_norm: bool = True) -> list[tuple[float, Key]]:
-        """(cosine with the mean of all, word) of each word that has a vector, the most central first.
+        """(cosine with the mean of all, word) for each word that has a vector, the most central first.
 
         Raises:
-            ValueError: None of them has a vector.
+            ValueError: None of the words has a vector.
         """
         known = [word for word in words if word in self]
         if not known:
@@ -52,18 +52,18 @@ class Comparisons(VectorTable):
         return sorted(zip((vectors @ mean).tolist(), known, strict=True), reverse=True)
 
     def doesnt_match(self, words: Iterable[Key]) -> Key:
-        """The word that is least like the mean of all; words without a vector are left out."""
+        """The word least similar to the mean of all. Words without a vector are ignored."""
         return self.rank_by_centrality(list(words))[-1][1]
 
     def closer_than(self, key1: Key, key2: Key) -> list[Any]:
-        """The keys, in their order, that are nearer to ``key1`` than ``key2`` is."""
+        """The keys that are closer to ``key1`` than ``key2`` is, in table order."""
         distances = self.distances(key1)
         _check_finite(distances[[self.get_index(key2)]], [key1, key2])
         nearer = np.flatnonzero(distances < distances[self.get_index(key2)]).tolist()
         return [self.index_to_key[row] for row in nearer if row != self.get_index(key1)]
 
     def rank(self, key1: Key, key2: Key) -> int:
-        """Which neighbour of ``key1`` ``key2`` is: 1 for the nearest."""
+        """The rank of ``key2`` among the neighbours of ``key1``: 1 for the nearest."""
         return len(self.closer_than(key1, key2)) + 1
 
     def words_closer_than(self, word1: Key, word2: Key) -> list[Any]:
@@ -71,9 +71,9 @@ class Comparisons(VectorTable):
         return self.closer_than(word1, word2)
 
     def relative_cosine_similarity(self, wa: Key, wb: Key, topn: int = 10) -> float:
-        """The cosine of two keys over the sum of those of the ``topn`` nearest to the first (Leeuwenberg et al., 2016).
+        """The cosine of two keys divided by the sum over the ``topn`` nearest to the first (Leeuwenberg et al., 2016).
 
-        Above 1 / ``topn`` the second is nearer than the mean of these neighbours, as synonyms are.
+        Above 1 / ``topn`` the second key is closer than these neighbours are on average, as synonyms are.
         """
         cosines = np.delete(1 - self.distances(wa), self.get_index(wa))
         nearest = np.sort(cosines[np.isfinite(cosines)])[::-1][:topn]
@@ -82,14 +82,14 @@ class Comparisons(VectorTable):
     def wmdistance(self, document1: Sequence[Key], document2: Sequence[Key], norm: bool = True) -> float:
         """The Word Mover's Distance of two documents, lists of keys (Kusner et al., 2015). Needs scipy.
 
-        Each document is a distribution over its words; the distance is the least total way of the words' vectors on
-        which one distribution can be moved to the other. Words without a vector are left out.
+        Each document is a distribution over its words. The distance is the least cost of moving one distribution to the
+        other, where a unit of mass costs the distance between the words' vectors. Words without a vector are ignored.
 
         Args:
-            norm: bring the vectors to length 1 first.
+            norm: scale the vectors to length 1 first.
 
         Returns:
-            infinity where a document has no word with a vector.
+            the distance; infinity if a document has no word with a vector.
 
         Raises:
             ImportError: scipy is not installed.
@@ -99,19 +99,19 @@ class Comparisons(VectorTable):
         return word_movers_distance(self, document1, document2, norm)
 
     def most_similar_to_given(self, key1: Key, keys_list: Sequence[Key]) -> Key:
-        """The one of ``keys_list`` that is most similar to ``key1``."""
+        """The key of ``keys_list`` that is most similar to ``key1``."""
         distances = self.distances(key1, keys_list)
         _check_finite(distances, [key1, *keys_list])
         return keys_list[int(np.argmin(distances))]
 
     @staticmethod
     def cosine_similarities(vector_1: np.ndarray, vectors_all: np.ndarray) -> np.ndarray:
-        """The cosines (n,) of a vector (D,) with vectors (n, D)."""
+        """The cosines (n,) of a vector (D,) and vectors (n, D)."""
         vectors = np.asarray(vectors_all, dtype=np.float32)
         return vectors @ unit(vector_1) / lengths(vectors)
 
 
 def _check_finite(computed: np.ndarray, keys: list[Any]) -> None:
-    """Raise ValueError where what was computed from the vectors of some keys cannot be compared."""
+    """Raise ValueError if the vectors of the keys gave NaN or infinity."""
     if not np.isfinite(computed).all():
-        raise ValueError(f"Expected keys whose vectors are finite, got NaN or infinity among those of {keys}")
+        raise ValueError(f"Expected keys with finite vectors, got NaN or infinity in the vectors of {keys}")

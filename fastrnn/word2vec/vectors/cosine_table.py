@@ -1,7 +1,7 @@
-"""Cosine similarity in batches: vectors' products with many queries at once, and the largest of each.
+"""Cosine similarities of many queries with all vectors at once, and the largest of each query.
 
-The products run where the vectors are, on the CPU or on a GPU. What calls this is without torch, so it is imported when
-the first similarity is asked for.
+The matrix products run in torch, on the CPU or a GPU. The rest of the package works without torch, so this module is
+imported when the first similarity is computed.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from torch import Tensor
 
 from fastrnn.word2vec import _C
 
-# Scores that one product may hold, 16 MiB of them. On two cores 19,544 analogies over 30,000 words took 1.5 to 2.0 s,
-# with half as many scores 1.9 to 2.4 s.
+# Scores per matrix product, 16 MiB. On two cores 19,544 analogies over 30,000 words take 1.5 to 2.0 s; with half as
+# many scores 1.9 to 2.4 s.
 SCORES_AT_ONCE = 1 << 22
-GROUP = 64  # neighbouring scores of which `largest` takes the maximum first
+GROUP = 64  # neighbouring scores that `largest` reduces to their maximum first
 
 
 def _alone_if_forked() -> None:
-    """Keep torch to one thread in a child of fork, where it would wait for ever for the threads of the parent."""
+    """Limit torch to one thread in a forked child, where it would wait forever for threads of the parent."""
     if _C.forked() and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
 class CosineTable:
-    """What queries are compared with.
+    """Vectors that queries are compared with.
 
     Args:
         vectors: (V, D).
-        lengths: (V,) of the vectors.
-        unusable: the rows of vectors that hold NaN or infinity, which are nobody's neighbours; None for none.
+        lengths: (V,) lengths of the vectors.
+        unusable: (V,) bool, True for vectors with NaN or infinity, which are never neighbours; None if there are none.
     """
 
     vectors: Tensor
@@ -43,7 +43,7 @@ class CosineTable:
 
     @staticmethod
     def of(vectors: np.ndarray, lengths: np.ndarray, device: torch.device) -> CosineTable:
-        """The table on a device; on the CPU it is the arrays' memory."""
+        """The table on a device; on the CPU it shares the arrays' memory."""
         finite = np.isfinite(lengths)
         unusable = None if finite.all() else torch.from_numpy(~finite).to(device)
         return CosineTable(torch.from_numpy(vectors).to(device), torch.from_numpy(lengths).to(device), unusable)
@@ -64,15 +64,15 @@ class CosineTable:
     def nearest(
         self, queries: np.ndarray, excluded: Sequence[Sequence[int]], count: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The nearest rows of many queries, in blocks that bound the memory.
+        """The nearest rows of many queries, in blocks to limit memory.
 
         Args:
             queries: (Q, D), unit vectors.
-            excluded: for each query the rows that may not be its answer.
-            count: how many rows each query gets, at most V.
+            excluded: for each query, rows that must not be answers.
+            count: number of rows per query, at most V.
 
         Yields:
-            For each block of q queries their cosines and rows, as :meth:`largest`.
+            for each block of queries their cosines and rows, as :meth:`largest` returns them.
         """
         block = max(1, SCORES_AT_ONCE // max(1, len(self)))
         for start in range(0, len(queries), block):
@@ -80,9 +80,9 @@ class CosineTable:
             yield self.largest(self.cosines(queries[stretch]), excluded[stretch], count)
 
     def largest(self, scores: Tensor, excluded: Sequence[Sequence[int]], count: int) -> tuple[Tensor, Tensor]:
-        """The largest of scores (Q, V) and their rows, both (Q, count), the largest first.
+        """The largest of scores (Q, V) and their rows, both (Q, count), largest first.
 
-        A row that is excluded or unusable gets the score -inf, and so comes last.
+        Excluded and unusable rows get the score -inf, so they come last.
         """
         if self.unusable is not None:
             scores = scores.masked_fill(self.unusable, -torch.inf)
@@ -94,9 +94,9 @@ class CosineTable:
 
 
 def largest(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The values and columns (Q, count) of the largest of scores (Q, V) in each row, as ``scores.topk`` finds them.
+    """The ``count`` largest scores of each row of (Q, V) and their columns: the result of ``scores.topk``, faster.
 
-    The largest are all within the ``count`` groups that have the largest maxima, and a maximum is quickly found.
+    All of them are in the ``count`` groups of columns with the largest maxima, and a maximum is quick to find.
     """
     groups = scores.shape[1] // GROUP
     if count >= groups:

@@ -1,4 +1,4 @@
-"""Vectors that are put in: new keys, other numbers for the old ones, a table of some keys."""
+"""Changing a table: adding keys, replacing vectors, sorting, and making a table of some keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Self = TypeVar("Self", bound="Editable")
 
 
 class Editable(Attributed):
-    """The methods of :class:`fastrnn.word2vec.WordVectors` that change the table or make another of it."""
+    """The methods of :class:`fastrnn.word2vec.WordVectors` that change the table or derive another from it."""
 
     def add_vectors(
         self,
@@ -23,24 +23,25 @@ class Editable(Attributed):
         extras: Mapping[str, Sequence[Any] | np.ndarray] | None = None,
         replace: bool = False,
     ) -> None:
-        """Add keys (n) with their vectors (n, D), behind those that are here.
+        """Add keys (n) with their vectors (n, D) after the present ones.
 
         Args:
-            extras: attributes of the keys, as ``{"count": counts}``; where a key has none, it is 0 (or None).
-            replace: a key that is here gets this vector, written into the matrix that is here, and these attributes;
-                without, it keeps its own.
+            extras: attributes of the keys, such as ``{"count": counts}``. A missing attribute is 0, or None if it is
+                not a number.
+            replace: overwrite the vectors and attributes of keys that are already present, in place. Without it such
+                keys keep theirs.
 
         Raises:
-            ValueError: The vectors are not as many as the keys or not of this size, a key comes twice, or the
-                attributes do not fit. Then nothing is changed.
-            KeyError: An integer is no row of a table whose keys are strings.
+            ValueError: There is not one vector of this size per key, a key occurs twice, or the attributes do not fit.
+                Then nothing is changed.
+            KeyError: All keys are strings, and an integer is not a row.
         """
         keys = self._as_new_keys([keys] if isinstance(keys, (str, int, np.integer)) else keys)
         rows = np.atleast_2d(np.asarray(weights, dtype=np.float32))
         if rows.shape != (len(keys), self.vector_size) or len({*keys}) < len(keys):
             raise ValueError(
-                f"Expected keys that differ and vectors of shape [keys, {self.vector_size}], got {len(keys)} keys, "
-                f"{len({*keys})} of them different, and shape {list(rows.shape)}"
+                f"Expected distinct keys and vectors of shape [keys, {self.vector_size}], got {len(keys)} keys "
+                f"({len({*keys})} distinct) and shape {list(rows.shape)}"
             )
         columns = columns_of(extras, len(keys))
         old = [place for place, key in enumerate(keys) if key in self.key_to_index]
@@ -62,7 +63,7 @@ class Editable(Attributed):
         self.vectors_changed()
 
     def _as_new_keys(self, keys: Sequence[Key]) -> list[Any]:
-        """Keys to add; where all that are here are strings, an integer stands for the key of a row."""
+        """Keys to add; if all present keys are strings, an integer means the key of that row."""
         found: list[Any] = as_keys(keys)
         if not len(self) or self._integer_keys:
             return found
@@ -70,39 +71,39 @@ class Editable(Attributed):
             if isinstance(key, int):
                 if not 0 <= key < len(self):
                     raise KeyError(
-                        f"Integers stand for rows among keys that are strings, and {key} is none of the {len(self)} "
-                        f"rows; {str(key)!r} would be a new key"
+                        f"All keys are strings, so the integer {key} means a row, but there are {len(self)} rows; "
+                        f"for a new key use {str(key)!r}"
                     )
                 found[place] = self.index_to_key[key]
         return found
 
     def add_vector(self, key: Key, vector: np.ndarray) -> int:
-        """Add a key and its vector (D,), as :meth:`add_vectors`, which is quicker for many. Returns the key's row."""
+        """Add one key and its vector (D,) and return its row. For many keys :meth:`add_vectors` is faster."""
         self.add_vectors([key], vector)
         return self.get_index(key)
 
     def __setitem__(self, keys: Key | Sequence[Key], weights: np.ndarray) -> None:
-        """Give a key a vector (D,), or keys vectors (n, D), whether they are here or new."""
+        """Set the vector (D,) of a key, or the vectors (n, D) of several; new keys are added."""
         self.add_vectors(keys, weights, replace=True)
 
     def unit_normalize_all(self) -> None:
-        """Bring all vectors to length 1, in the matrix that is here. Not for a model that goes on training."""
+        """Scale all vectors to length 1 in place. Do not use it on a model that will be trained further."""
         self.vectors[:] = self.get_normed_vectors()
         self.vectors_changed()
 
     def init_sims(self, replace: bool = False) -> None:
-        """gensim 3's preparation for similarities, which needs none; ``replace``: :meth:`unit_normalize_all`."""
+        """For gensim 3's sake: with ``replace``, :meth:`unit_normalize_all`; else nothing to do."""
         if replace:
             self.unit_normalize_all()
 
     def sort_by_descending_frequency(self) -> None:
-        """Order the keys by their counts, the most frequent first; those of equal count keep their order.
+        """Sort the keys by count, most frequent first; keys of equal count keep their order.
 
         Raises:
             ValueError: These vectors have no counts.
         """
         if self.counts is None:
-            raise ValueError("These vectors have no counts to sort by; set them with vectors.counts = …")
+            raise ValueError("These vectors have no counts to sort by; set vectors.counts first")
         order = np.argsort(-self.counts, kind="stable")
         self.index_to_key[:] = [self.index_to_key[row] for row in order.tolist()]
         self.key_to_index = {key: row for row, key in enumerate(self.index_to_key)}
@@ -112,17 +113,17 @@ class Editable(Attributed):
         self.vectors = self.vectors[order]
 
     def clear(self) -> None:
-        """Forget all keys, their vectors and attributes."""
+        """Remove all keys, vectors and attributes."""
         self.__dict__.update(vars(type(self)(self.vector_size, device=self._device)))
 
     def vectors_for_all(
         self: Self, keys: Iterable[Key], allow_inference: bool = True, copy_vecattrs: bool = True
     ) -> Self:
-        """The table of those of ``keys`` that have a vector, each once and in their order.
+        """A new table of those of ``keys`` that have a vector, each once, in the given order.
 
         Args:
-            allow_inference: without effect: no vector can be inferred here.
-            copy_vecattrs: counts and other attributes go with them.
+            allow_inference: ignored: no vector can be inferred.
+            copy_vecattrs: copy counts and other attributes, too.
         """
         found = [key for key in dict.fromkeys(keys) if key in self.key_to_index]
         rows = [self.key_to_index[key] for key in found]

@@ -1,4 +1,4 @@
-"""Word vectors as the embedding layer of a network, and the table that turns its words into rows."""
+"""Word vectors as the embedding layer of a network, with a table from words to rows."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fastrnn.word2vec.vectors.table import VectorTable
 
 
 class Rows(dict[str, int]):
-    """The row of each word in an embedding. A word that has none gets that of unknown words, if there is one.
+    """The row of each word in an embedding. Other words get the row of unknown words, if there is one.
 
     Attributes:
-        unknown: the row of unknown words, or None; then an unknown word raises KeyError.
-        padding: the row of padding, or None.
+        unknown: the row for unknown words, or None, which makes them raise KeyError.
+        padding: the row for padding, or None.
     """
 
     def __init__(self, rows: dict[str, int], unknown: int | None, padding: int | None) -> None:
@@ -25,7 +25,7 @@ class Rows(dict[str, int]):
 
     def __missing__(self, word: str) -> int:
         if self.unknown is None:
-            raise KeyError(f"Word {word!r} has no row, and there is none for unknown words")
+            raise KeyError(f"Word {word!r} has no row, and the embedding has no row for unknown words")
         return self.unknown
 
     def encode(self, words: Iterable[str]) -> Tensor:

@@ -1,36 +1,29 @@
-"""How good word vectors are: analogies (Mikolov et al. 2013, arXiv:1301.3781, section 4.1) and people's judgements."""
+"""Evaluating word vectors: analogies (Mikolov et al. 2013, arXiv:1301.3781, section 4.1) and human judgements."""
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastrnn.word2vec.files.compression import opened
+from fastrnn.word2vec.vectors.correlation import Correlation, pearson, ranks
 from fastrnn.word2vec.vectors.norms import unit
 from fastrnn.word2vec.vectors.table import VectorTable
 
-CANDIDATES = 5  # how many nearest words are looked through for one that is not, in other letter case, in the question
-
-
-class Correlation(NamedTuple):
-    """A correlation and the probability of one as far from 0, or farther, where there is none."""
-
-    statistic: float
-    pvalue: float
+CANDIDATES = 5  # nearest words to search for one that is not in the question, ignoring letter case
 
 
 class Vocabulary(NamedTuple):
-    """The keys a test may use: the row of each name, and of each row the row that goes by its name."""
+    """The keys that a test may use: the row of each name, and for each row the row that has its name."""
 
     rows: dict[str, int]
     same: np.ndarray
 
     @staticmethod
     def of(vectors: VectorTable, restrict_vocab: int | None, case_insensitive: bool) -> Vocabulary:
-        """The most frequent key of those that differ in letter case alone has the name."""
+        """Of keys that differ only in letter case, the most frequent one has the name."""
         rows: dict[str, int] = {}
         names = [str(key).upper() if case_insensitive else str(key) for key in vectors.index_to_key[:restrict_vocab]]
         same = [rows.setdefault(name, row) for row, name in enumerate(names)]
@@ -63,7 +56,7 @@ def word_analogies(
 def _questions(
     file: str | os.PathLike[str], vocabulary: Vocabulary, case_insensitive: bool, dummy4unknown: bool
 ) -> tuple[list[dict[str, Any]], list[tuple[int, tuple[str, ...]]]]:
-    """The empty sections of a file, and its questions with the number of their section."""
+    """The sections of a file, still empty, and its questions, each with its section number."""
     sections: list[dict[str, Any]] = []
     asked: list[tuple[int, tuple[str, ...]]] = []
     for number, line in _lines(file):
@@ -82,7 +75,7 @@ def _questions(
 
 
 def _answers(vectors: VectorTable, vocabulary: Vocabulary, questions: np.ndarray) -> np.ndarray:
-    """For questions (Q, 3) "a is to b as c is to ?" the row nearest to b - a + c, or -1; all are rows of names."""
+    """For questions (Q, 3), "a is to b as c is to ?", the row nearest to b - a + c, or -1 for no answer."""
     answers = np.full(len(questions), -1, dtype=np.int64)
     count = min(CANDIDATES, len(vocabulary.same))
     if not (len(questions) and count):
@@ -90,7 +83,7 @@ def _answers(vectors: VectorTable, vocabulary: Vocabulary, questions: np.ndarray
     a, b, c = (unit(vectors.vectors[rows]) for rows in questions.T)
     table = vectors.table[: len(vocabulary.same)]
     queries = unit(b - a + c)
-    finite = np.isfinite(queries).all(axis=1)  # others have no answer
+    finite = np.isfinite(queries).all(axis=1)  # the others get no answer
     start = 0
     for _, rows in table.nearest(np.where(finite[:, None], queries, 0), questions.tolist(), count):
         names = vocabulary.same[rows.cpu().numpy()]
@@ -120,10 +113,10 @@ def word_pairs(
         try:
             one, other, judgement = fields[0].strip(), fields[1].strip(), float(fields[2])
         except (ValueError, IndexError) as error:
-            if number == lines[0][0]:  # the names of the columns
+            if number == lines[0][0]:  # a line of column names
                 continue
             raise ValueError(
-                f"{os.fspath(pairs)}, line {number}: expected two words and a number between {delimiter!r}, got "
+                f"{os.fspath(pairs)}, line {number}: expected two words and a number separated by {delimiter!r}, got "
                 f"{line[:60]!r}"
             ) from error
         rows = [vocabulary.rows.get(word) for word in (one, other)]
@@ -137,60 +130,18 @@ def word_pairs(
             continue
         judged.append(judgement)
     if len(judged) < 3:
-        raise ValueError(f"{os.fspath(pairs)}: expected at least three pairs that have vectors, got {len(judged)}")
+        raise ValueError(f"{os.fspath(pairs)}: expected at least three pairs of words with vectors, got {len(judged)}")
     gold, ours = np.array(judged), np.array(computed)
     asked = len(judged) + (0 if dummy4unknown else unknown)
     return pearson(gold, ours), pearson(ranks(gold), ranks(ours)), 100 * unknown / asked
 
 
 def _lines(file: str | os.PathLike[str], encoding: str = "utf8") -> list[tuple[int, str]]:
-    """The lines of a file that are not empty, each with its number."""
+    """The non-empty lines of a file, each with its number."""
     with opened(file) as source:
         try:
             text = source.read().decode(encoding)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{os.fspath(file)}: not {encoding}: {error}") from error
+            raise ValueError(f"{os.fspath(file)}: not valid {encoding}: {error}") from error
     lines = enumerate(text.removeprefix("\ufeff").split("\n"), 1)
     return [(number, line.rstrip("\r")) for number, line in lines if line.strip()]
-
-
-def pearson(x: np.ndarray, y: np.ndarray) -> Correlation:
-    """Pearson's correlation of x and y (n,); of ranks it is Spearman's. nan where one of them is constant."""
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x @ x) * (y @ y)))
-    if scale == 0:
-        return Correlation(float("nan"), float("nan"))
-    r = min(1.0, max(-1.0, float(x @ y) / scale))
-    # r sqrt((n - 2) / (1 - r^2)) has Student's distribution with n - 2 degrees of freedom.
-    return Correlation(r, incomplete_beta((len(x) - 2) / 2, 0.5, 1 - r * r))
-
-
-def ranks(x: np.ndarray) -> np.ndarray:
-    """The rank of each number in x (n,), from 1; equal numbers share the mean of theirs."""
-    _, group, sizes = np.unique(x, return_inverse=True, return_counts=True)
-    last = np.cumsum(sizes)
-    return (last - (sizes - 1) / 2)[group]
-
-
-def incomplete_beta(a: float, b: float, x: float) -> float:
-    """The regularised incomplete beta function I_x(a, b), by its continued fraction (DLMF 8.17.22, Lentz's method)."""
-    if x in (0.0, 1.0):
-        return x
-    if x > (a + 1) / (a + b + 2):  # where the fraction converges slowly, the symmetry DLMF 8.17.4
-        return 1 - incomplete_beta(b, a, 1 - x)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
-    value, c, d = 1.0, 1.0, 0.0
-    for n in range(1000):
-        m = n // 2
-        if n == 0:
-            term = 1.0
-        elif n % 2 == 0:
-            term = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        else:
-            term = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        d = 1 / (1 + term * d)
-        c = 1 + term / c
-        value *= c * d
-        if abs(c * d - 1) < 1e-15:
-            break
-    return front * (value - 1)

@@ -1,9 +1,9 @@
-"""fastrnn's own file of word vectors: a plain header, then raw numbers that can be mapped into memory. No pickle.
+"""fastrnn's own format of word vectors: a readable header, then raw numbers that can be mapped into memory. No pickle.
 
-The first line says what the file is; the second is a JSON object of sizes, padded with spaces so that the numbers begin
+The first line identifies the format. The second is a JSON object of sizes, padded with spaces so that the numbers begin
 at a multiple of 64 bytes. Then come the vectors (rows × size little-endian float32), the counts if there are any (rows
-little-endian int64), and the keys as a JSON array; where keys have attributes other than their count, it is an object
-of the array as "keys" and the attributes by name as "attributes".
+little-endian int64), and the keys as a JSON array. If keys have attributes other than their count, the last part is an
+object instead: the array as "keys", and the attributes by name as "attributes".
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from fastrnn.word2vec.files.json_fields import count, fields, parsed
 from fastrnn.word2vec.vectors.attributes import columns_of
 
 MAGIC = b"fastrnn word vectors 1\n"
-HEADER = 256  # bytes of the two lines, a multiple of 64; the largest possible sizes take some 150
+HEADER = 256  # bytes of the first two lines, a multiple of 64; the largest sizes take about 150
 
 
 def save(file: str | os.PathLike[str], keys: list[Any], vectors: np.ndarray, expandos: dict[str, np.ndarray]) -> None:
-    """Write keys (V), vectors (V, D) and attributes (V,) of the keys; the old file stays until the new one is whole."""
+    """Write keys (V), vectors (V, D) and attributes (V,). An old file is replaced once the new one is complete."""
     counts = expandos.get("count")
     others = {name: column.tolist() for name, column in expandos.items() if name != "count"}
     names = json.dumps({"keys": keys, "attributes": others} if others else keys).encode("ascii")
@@ -41,11 +41,11 @@ def save(file: str | os.PathLike[str], keys: list[Any], vectors: np.ndarray, exp
 def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[Any], np.ndarray, dict[str, np.ndarray]]:
     """Read what :func:`save` wrote.
 
-    With ``mmap`` the vectors stay in the file and are read page by page as they are used, shared by all processes that
-    do so. Writing into them changes this process's copy, never the file.
+    With ``mmap`` the vectors are read from the file page by page as they are used, and processes share these pages.
+    Writing into them changes only this process's copy, never the file.
 
     Raises:
-        ValueError: It is another kind of file, or its size is not what its header says.
+        ValueError: The file is of another kind, or its size does not agree with its header.
     """
     name = os.fspath(file)
     with open(file, "rb") as source:
@@ -53,7 +53,7 @@ def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[Any], n
         expected = HEADER + 4 * rows * size + 8 * rows * counted + key_bytes
         actual = os.fstat(source.fileno()).st_size
         if actual != expected:
-            raise ValueError(f"{name}: its header says {rows} vectors of {size}, {expected} bytes; it has {actual}")
+            raise ValueError(f"{name}: its header says {rows} vectors of {size}, {expected} bytes, but it has {actual}")
         if mmap:
             mapped = mapping.mmap(source.fileno(), 0, access=mapping.ACCESS_COPY)
             vectors = np.frombuffer(mapped, dtype="<f4", count=rows * size, offset=HEADER)
@@ -71,7 +71,7 @@ def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[Any], n
         keys, attributes = (fields(keys, f"{name}: its keys", both)[each] for each in both)
     known = isinstance(keys, list) and len(keys) == rows and {*map(type, keys)} <= {str, int}
     if not (known and len({*keys}) == rows):
-        raise ValueError(f"{name}: expected {rows} different keys, strings or integers; it has other ones")
+        raise ValueError(f"{name}: its keys must be {rows} distinct strings or integers")
     if not isinstance(attributes, dict) or "count" in attributes:
         raise ValueError(f"{name}: its attributes must be a JSON object without 'count'")
     try:
@@ -83,10 +83,10 @@ def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[Any], n
 
 def _sizes(name: str, header: bytes) -> tuple[int, int, bool, int]:
     if not header.startswith(MAGIC):
-        what = " (a pickle, which may run code and is never loaded)" if header[:1] == b"\x80" else ""
+        what = " but a pickle, which could run code and is never loaded" if header[:1] == b"\x80" else ""
         raise ValueError(
-            f"{name}: not a file that WordVectors.save wrote{what}. load_word2vec_format reads word2vec's, GloVe's and "
-            "fastText's"
+            f"{name}: not a file of WordVectors.save{what}; for files of word2vec, GloVe and fastText use "
+            "load_word2vec_format"
         )
     try:
         names = ("rows", "size", "counts", "keys")
@@ -96,4 +96,4 @@ def _sizes(name: str, header: bytes) -> tuple[int, int, bool, int]:
             raise ValueError("counts must be true or false")
         return rows, size, sizes["counts"], key_bytes
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{name}: its header is damaged: {error!r}") from error
+        raise ValueError(f"{name}: its header is damaged: {error}") from error

@@ -1,4 +1,4 @@
-"""Word vectors in files: fastrnn's own, and those of word2vec, GloVe and fastText."""
+"""Saving and loading word vectors: fastrnn's own format, and those of word2vec, GloVe and fastText."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastrnn.word2vec.vectors import fastrnn_format, word2vec_format
+from fastrnn.word2vec.files.compression import opened
+from fastrnn.word2vec.vectors import count_files, fastrnn_format, file_kinds, word2vec_format
 from fastrnn.word2vec.vectors.editing import Editable
 
 Self = TypeVar("Self", bound="VectorFiles")
@@ -17,10 +18,10 @@ class VectorFiles(Editable):
     """The methods of :class:`fastrnn.word2vec.WordVectors` that read and write files."""
 
     def save(self, file: str | os.PathLike[str]) -> None:
-        """Write keys, vectors and attributes to fastrnn's own file, which :meth:`load` can map into memory.
+        """Write keys, vectors and attributes in fastrnn's own format, which :meth:`load` can map into memory.
 
         Raises:
-            TypeError: an attribute that JSON cannot hold.
+            TypeError: JSON cannot store an attribute.
         """
         fastrnn_format.save(file, self.index_to_key, self.vectors, self.expandos)
 
@@ -29,11 +30,11 @@ class VectorFiles(Editable):
         """Read what :meth:`save` wrote.
 
         Args:
-            mmap: True or gensim's "r" or "c": the vectors stay in the file until used. Writing into them never changes
-                the file.
+            mmap: True, or gensim's "r" or "c", to load vectors from the file only as they are used. Writing into them
+                never changes the file.
         """
         if mmap not in (None, False, True, "r", "c"):
-            raise ValueError(f"mmap must be True, 'r' or 'c', got {mmap!r}; a file that is read is never written to")
+            raise ValueError(f"mmap must be True, 'r' or 'c', got {mmap!r}; the file is never written to")
         keys, vectors, expandos = fastrnn_format.load(file, bool(mmap))
         loaded = cls(keys, vectors)
         loaded.expandos = expandos
@@ -50,31 +51,31 @@ class VectorFiles(Editable):
         append: bool = False,
         sort_attr: str = "count",
     ) -> None:
-        """Write word2vec's text or binary file, as gensim does: with counts, the most frequent keys first.
+        """Write word2vec's text or binary format, as gensim does: most frequent keys first, if there are counts.
 
         Args:
-            fvocab: the file to which keys and their counts go, a line each.
-            total_vec: how many vectors the header announces, if others are to be appended.
-            prefix: what is written before every key.
-            append: write behind what the file holds already.
-            sort_attr: the attribute by which the keys are sorted, the largest first; without it, in their order.
+            fvocab: a file for the keys and their counts, one per line.
+            total_vec: the number of vectors in the header, if more will be appended.
+            prefix: text written before every key.
+            append: write after the present content of the file.
+            sort_attr: sort the keys by this attribute, largest first; without such an attribute keep their order.
 
         Raises:
-            ValueError: ``fvocab`` without counts or without ``sort_attr``, one that is not a number, or a key that
-                these files cannot hold.
+            ValueError: ``fvocab`` is given but there are no counts or no ``sort_attr``; ``sort_attr`` is not a number;
+                or the format cannot store a key.
         """
         if fvocab is not None and (self.counts is None or sort_attr not in self.expandos):
             missing = "counts" if self.counts is None else f"attribute {sort_attr!r}"
-            raise ValueError(f"{os.fspath(fvocab)}: these vectors have no {missing}, which it needs")
+            raise ValueError(f"{os.fspath(fvocab)}: cannot be written, because these vectors have no {missing}")
         keys, vectors, counts = [f"{prefix}{key}" for key in self.index_to_key], self.vectors, self.counts
         if sort_attr in self.expandos:
             if self.expandos[sort_attr].dtype.kind == "O":
-                raise ValueError(f"{os.fspath(fname)}: sort_attr={sort_attr!r} is not a number of each key")
+                raise ValueError(f"{os.fspath(fname)}: sort_attr={sort_attr!r} must be a number for each key")
             order = np.argsort(-self.expandos[sort_attr], kind="stable")
             keys, vectors = [keys[row] for row in order.tolist()], vectors[order]
             counts = None if counts is None else counts[order]
         if fvocab is not None and counts is not None:
-            word2vec_format.save_counts(fvocab, keys, counts)
+            count_files.save_counts(fvocab, keys, counts)
         word2vec_format.save(fname, keys, vectors, binary, write_header, total_vec=total_vec, append=append)
 
     @classmethod
@@ -89,31 +90,31 @@ class VectorFiles(Editable):
         datatype: Any = np.float32,
         no_header: bool = False,
     ) -> Self:
-        """Read word2vec's, GloVe's (``no_header=True``) or fastText's file.
+        """Read a file of word2vec, GloVe (``no_header=True``) or fastText (.vec).
 
         Args:
-            fvocab: a file of lines of a key and its count.
-            encoding, unicode_errors: how keys become strings, as in ``bytes.decode``.
-            limit: read only so many first rows.
-            datatype: numbers are rounded to it; they are kept as float32.
+            fvocab: a file of keys and their counts, one per line.
+            encoding, unicode_errors: how keys are decoded, as in ``bytes.decode``.
+            limit: read only the first ``limit`` rows.
+            datatype: round the numbers to this type; they are stored as float32.
 
         Raises:
-            ValueError: as in ``word2vec_format``; the message names the file and the place.
+            ValueError: the file is not in this format; the message names the file and the line or row.
         """
         keys, vectors = word2vec_format.load(fname, binary, limit, datatype, encoding, unicode_errors, no_header)
-        counts = None if fvocab is None else word2vec_format.load_counts(fvocab, keys, encoding, unicode_errors)
+        counts = None if fvocab is None else count_files.load_counts(fvocab, keys, encoding, unicode_errors)
         return cls(keys, vectors, counts)
 
     @classmethod
     def read(cls: type[Self], file: str | os.PathLike[str], limit: int | None = None) -> Self:
-        """Read any of these files, told by what is in it: fastrnn's own, word2vec's text or binary, GloVe's text."""
+        """Read a file in any of these formats, recognised by its content: fastrnn's, word2vec's or GloVe's."""
         limit = word2vec_format.checked_limit(limit)
-        with word2vec_format.opened(file) as source:
+        with opened(file) as source:
             own = source.peek(len(fastrnn_format.MAGIC))[: len(fastrnn_format.MAGIC)] == fastrnn_format.MAGIC  # type: ignore[attr-defined]
             if not own:
-                word2vec_format.refuse_others(os.fspath(file), source)
+                file_kinds.refuse_others(os.fspath(file), source)
                 line = source.readline(1 << 12)
-                binary, no_header = word2vec_format.kind(line, source)
+                binary, no_header = file_kinds.kind(line, source)
                 return cls.load_word2vec_format(file, binary=binary, limit=limit, no_header=no_header)
         loaded = cls.load(file, mmap=True)
         return loaded if limit is None else loaded.vectors_for_all(loaded.index_to_key[:limit])
@@ -126,19 +127,19 @@ class VectorFiles(Editable):
         encoding: str = "utf8",
         unicode_errors: str = "strict",
     ) -> None:
-        """Give the keys that are here the vectors that a word2vec file has for them; its other keys are ignored.
+        """Replace the vectors of keys that a word2vec file contains by the file's; its other keys are ignored.
 
         Args:
-            lockf: what further training multiplies its changes of these vectors by (``vectors_lockf``): 0 keeps them as
-                they are in the file, 1 trains them like all others.
+            lockf: the factor for changes of these vectors in further training (``vectors_lockf``): 0 keeps the file's
+                vectors, 1 trains them like all others.
 
         Raises:
-            ValueError: the file's vectors are of another size; as :meth:`load_word2vec_format`.
+            ValueError: the file's vectors have another size, or as in :meth:`load_word2vec_format`.
         """
         keys, vectors = word2vec_format.load(fname, binary, None, np.float32, encoding, unicode_errors)
         if vectors.shape[1] != self.vector_size:
             raise ValueError(
-                f"{os.fspath(fname)}: its vectors have {vectors.shape[1]} numbers, these here {self.vector_size}"
+                f"{os.fspath(fname)}: its vectors have {vectors.shape[1]} numbers, expected {self.vector_size}"
             )
         shared = [(self.key_to_index[key], row) for row, key in enumerate(keys) if key in self.key_to_index]
         rows, others = ([pair[i] for pair in shared] for i in (0, 1))

@@ -1,4 +1,4 @@
-"""What names a vector: a key or the number of its row; and what one asks about: a key or a vector."""
+"""Types of keys and queries: a key names a vector, a query is a key or a vector."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Query = Key | np.ndarray
 
 
 def as_keys(keys: Sequence[Key]) -> list[Key]:
-    """Keys as a list of str and int. Raises TypeError for another kind."""
+    """Keys as a list of str and int. Raises TypeError for any other type."""
     found = list(keys)
     if {*map(type, found)} <= {str, int}:
         return found
@@ -22,7 +22,7 @@ def as_keys(keys: Sequence[Key]) -> list[Key]:
         elif isinstance(key, str):
             found[row] = str(key)
         elif not isinstance(key, int) or isinstance(key, bool):
-            raise TypeError(f"Expected keys that are str or int, got {key!r}; str(key) makes one of it")
+            raise TypeError(f"Expected keys that are str or int, got {key!r}; convert it, for example with str(key)")
     return found
 
 

@@ -12,11 +12,11 @@ from fastrnn.word2vec.vectors.norms import unit
 from fastrnn.word2vec.vectors.table import VectorTable
 
 Neighbours = list[tuple[Any, float]]
-EPSILON = 1e-6  # what 3CosMul adds to its divisor; 0.001 in the paper, this in gensim
+EPSILON = 1e-6  # added to the divisor of 3CosMul; 0.001 in the paper, this value in gensim
 
 
 class Nearest(VectorTable):
-    """The methods of :class:`fastrnn.word2vec.WordVectors` that look through all keys for the nearest."""
+    """The methods of :class:`fastrnn.word2vec.WordVectors` that search all keys for the nearest."""
 
     def most_similar(
         self,
@@ -27,23 +27,23 @@ class Nearest(VectorTable):
         clip_end: int | None = None,
         restrict_vocab: int | None = None,
     ) -> Any:
-        """The keys nearest to what ``positive`` has and ``negative`` has not (3CosAdd, Mikolov et al. 2013, section 4).
+        """The keys nearest to the sum of ``positive`` minus ``negative`` (3CosAdd, Mikolov et al. 2013, section 4).
 
-        Many queries at once are lists in a list, and the answers come as a list:
+        To ask many queries at once, give lists of lists; the answers are then a list:
         ``most_similar([["king", "woman"], ["paris", "italy"]], [["man"], ["france"]])``.
 
         Args:
-            positive: one query or several: keys, whose unit vectors are added and which are never among the answers;
-                vectors, added as they are; or pairs of either and a weight.
-            negative: the same to subtract. A weight of its own is taken with its sign, so that here, too, a pair with a
-                weight above 0 adds; gensim does so.
-            topn: how many answers; None gives the similarities of all rows, in their order, nothing left out.
-            clip_start, clip_end: only rows from ``clip_start`` up to ``clip_end`` are answers.
-            restrict_vocab: only so many first rows are answers; it takes the place of the two.
+            positive: one or several of: keys, whose unit vectors are added and which are excluded from the answers;
+                vectors, added as they are; or pairs of either with a weight.
+            negative: the same, subtracted. In a pair the weight's own sign counts, so a positive weight adds here, too,
+                as in gensim.
+            topn: number of answers; None returns the similarities of all rows in table order, without exclusions.
+            clip_start, clip_end: search only the rows from ``clip_start`` up to, but not including, ``clip_end``.
+            restrict_vocab: search only this many first rows; overrides the two above.
 
         Returns:
-            A list of (key, similarity), the most similar first, or an array (V,) for ``topn=None``; for many queries a
-            list of these, or an array (Q, V).
+            A list of (key, similarity), most similar first, or for ``topn=None`` an array (V,). For many queries a
+            list of such lists, or an array (Q, V).
         """
         batch = _is_batch(positive) or _is_batch(negative)
         plus, minus = (_batch(each) if batch else [listed(each)] for each in (positive, negative))
@@ -69,11 +69,11 @@ class Nearest(VectorTable):
         topn: int | None = 10,
         restrict_vocab: int | None = None,
     ) -> Any:
-        """The keys nearest to all of ``positive`` and far from all of ``negative``.
+        """The keys near all of ``positive`` and far from all of ``negative``.
 
-        This is 3CosMul (Levy and Goldberg, 2014, W14-1618): products of (1 + cosine) / 2 are divided, where
-        :meth:`most_similar` adds cosines. Arguments and answers as there, for one query and without weights. gensim
-        passes over ``restrict_vocab``, which here holds.
+        This is 3CosMul (Levy and Goldberg, 2014, W14-1618): it divides products of (1 + cosine) / 2 where
+        :meth:`most_similar` adds cosines. Arguments and answers are the same, for one query and without weights. Unlike
+        gensim, it respects ``restrict_vocab``.
         """
         queries = [listed(each) for each in (positive, negative)]
         if not any(queries):
@@ -96,7 +96,7 @@ class Nearest(VectorTable):
     def similar_by_word(
         self, word: Key | Sequence[Key], topn: int | None = 10, restrict_vocab: int | None = None
     ) -> Any:
-        """The keys nearest to a word; for a list of words, a list of such lists."""
+        """The keys nearest to a word; for a list of words, one list each."""
         words: Any = [[each] for each in word] if isinstance(word, list) else word
         return self.most_similar(words, topn=topn, restrict_vocab=restrict_vocab)
 
@@ -105,7 +105,7 @@ class Nearest(VectorTable):
         return self.similar_by_word(key, topn, restrict_vocab)
 
     def similar_by_vector(self, vector: np.ndarray, topn: int | None = 10, restrict_vocab: int | None = None) -> Any:
-        """The keys nearest to a vector (D,); for vectors (Q, D), a list of such lists."""
+        """The keys nearest to a vector (D,); for vectors (Q, D), one list each."""
         units = unit(np.atleast_2d(vector))
         answers = self._nearest(units, [[] for _ in units], topn, 0, restrict_vocab)
         return answers if np.ndim(vector) > 1 else answers[0]
@@ -113,7 +113,7 @@ class Nearest(VectorTable):
     def _nearest(
         self, queries: np.ndarray, excluded: list[list[int]], topn: int | None, start: int, end: int | None
     ) -> Any:
-        """The answers to unit vectors (Q, D), as :meth:`most_similar` returns them for many queries."""
+        """The answers to queries (Q, D) of length 1, as :meth:`most_similar` returns them for many queries."""
         _check_finite(queries)
         table = self.table[start:end]
         if topn is None:
@@ -128,14 +128,14 @@ class Nearest(VectorTable):
         return answers
 
     def _named(self, scores: list[float], rows: list[int]) -> Neighbours:
-        """Keys and scores, without those that are excluded."""
+        """Keys and scores, without excluded rows."""
         return [(self.index_to_key[row], score) for score, row in zip(scores, rows, strict=True) if score > -np.inf]
 
 
 def _check_finite(queries: np.ndarray) -> np.ndarray:
-    """Queries (Q, D). Raises ValueError where one is not finite, to which nothing is similar."""
+    """Check that queries (Q, D) are finite. Raises ValueError."""
     if not np.isfinite(queries).all():
-        raise ValueError("Expected a query whose vectors are finite, got NaN or infinity among them")
+        raise ValueError("Expected a query with finite vectors, got NaN or infinity")
     return queries
 
 
@@ -144,14 +144,14 @@ def _is_batch(queries: Any) -> bool:
 
 
 def _batch(queries: Any) -> list[list[Any]]:
-    """The lists of many queries; none at all where there is no such argument."""
+    """The lists of many queries; an empty list if the argument is None."""
     if queries is not None and not all(isinstance(each, list) for each in queries):
         raise TypeError(f"Expected either keys or lists of keys, got both in {queries!r}")
     return [] if queries is None else list(queries)
 
 
 def _weighted(positive: list[Any], negative: list[Any]) -> tuple[list[Any], list[float]]:
-    """Keys or vectors and their weights: 1, or -1, unless a query has its own."""
+    """Keys or vectors with their weights: 1 or -1, unless the query has its own."""
     pairs = [
         query if isinstance(query, tuple) else (query, sign)
         for sign, queries in ((1.0, positive), (-1.0, negative))

@@ -1,4 +1,4 @@
-"""Word vectors as TensorBoard's projector reads them."""
+"""Word vectors in the files that TensorBoard's projector reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys and their vectors: the table under :class:`fastrnn.word2vec.WordVectors`, and how one looks things up in it."""
+"""Keys and their vectors: the table under :class:`fastrnn.word2vec.WordVectors`, and looking up vectors in it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class VectorTable:
     """V keys and a matrix of V vectors.
 
-    Keys are strings or integers. Where all are strings, an integer stands for a row; where any is an integer, integers
-    are keys and nothing else, because a row taken for a key would be the vector of another one.
+    Keys are strings or integers. If all keys are strings, an integer means a row. If any key is an integer, integers
+    are always keys, so that a key is never mistaken for a row.
     """
 
     def __init__(
@@ -40,19 +40,19 @@ class VectorTable:
         if isinstance(vectors, (int, np.integer)):
             vectors = None
         if np.dtype(dtype) != np.float32:
-            raise ValueError(f"vectors are float32 here, got dtype={dtype!r}")
+            raise ValueError(f"dtype must be float32, got dtype={dtype!r}")
         if vectors is None:
             if len(keys) or vector_size is None:
-                raise TypeError(f"{type(self).__name__} takes keys and their vectors, or a vector_size to begin empty")
+                raise TypeError(f"{type(self).__name__} takes keys and their vectors, or a vector_size to start empty")
             vectors = np.zeros((0, vector_size), dtype=np.float32)
         self.index_to_key: list[Any] = as_keys(keys)
         self.key_to_index: dict[Any, int] = {key: row for row, key in enumerate(self.index_to_key)}
         if len(self.key_to_index) != len(self.index_to_key):
             twice = next(key for row, key in enumerate(self.index_to_key) if self.key_to_index[key] != row)
-            raise ValueError(f"Expected keys that differ, got {twice!r} more than once")
+            raise ValueError(f"Expected distinct keys, got {twice!r} more than once")
         self._integer_keys = any(isinstance(key, int) for key in self.index_to_key)
         self._device = device
-        if device != "cpu":  # which needs no torch to be known
+        if device != "cpu":  # the CPU needs no torch to check it
             self._device = self.device
         self.vectors = vectors
         self.vectors_lockf = np.ones(1, dtype=np.float32)
@@ -60,12 +60,12 @@ class VectorTable:
         self.counts = counts
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without what is computed from the vectors: a copy or a pickle computes it again."""
+        """Without values computed from the vectors: a copy computes them again."""
         return self.__dict__ | {"_lengths": None, "_table": None}
 
     @property
     def counts(self) -> np.ndarray | None:
-        """How often each key occurred, (V,) int64, or None if that is not known: the attribute "count"."""
+        """How often each key occurred, (V,) int64, or None if unknown; also the attribute "count"."""
         return self.expandos.get("count")
 
     @counts.setter
@@ -73,9 +73,9 @@ class VectorTable:
         if counts is None:
             self.expandos.pop("count", None)
             return
-        counts = np.array(counts, dtype=np.int64)  # a copy, that nobody else writes into
+        counts = np.array(counts, dtype=np.int64)  # a copy, so that later changes of the argument have no effect
         if counts.shape != (len(self),):
-            raise ValueError(f"Expected {len(self)} counts, one a key, got shape {list(counts.shape)}")
+            raise ValueError(f"Expected {len(self)} counts, one per key, got shape {list(counts.shape)}")
         self.expandos["count"] = counts
 
     @property
@@ -92,20 +92,20 @@ class VectorTable:
         self.vectors_changed()
 
     def vectors_changed(self) -> None:
-        """Forget what was computed from the vectors; similarities compute it again."""
+        """Discard values computed from the vectors; the next similarity computes them again."""
         self._lengths: np.ndarray | None = None
         self._table: CosineTable | None = None
 
     @property
     def lengths(self) -> np.ndarray:
-        """The lengths (V,) of the vectors, as :func:`lengths` has them."""
+        """The lengths (V,) of the vectors, as :func:`lengths` computes them."""
         if self._lengths is None:
             self._lengths = lengths(self.vectors)
         return self._lengths
 
     @property
     def table(self) -> CosineTable:
-        """The vectors and their lengths on the device, where they are compared: what loads torch."""
+        """The vectors and their lengths on the device that compares them. Imports torch."""
         if self._table is None:
             from fastrnn.word2vec.vectors.cosine_table import CosineTable
 
@@ -114,14 +114,14 @@ class VectorTable:
 
     @property
     def device(self) -> torch.device:
-        """Where similarities are computed."""
+        """The device that computes similarities."""
         import torch
 
         return torch.device(self._device)
 
     @property
     def vector_size(self) -> int:
-        """D, how many numbers a vector has."""
+        """D, the dimension of the vectors."""
         return self.vectors.shape[1]
 
     def __len__(self) -> int:
@@ -134,12 +134,12 @@ class VectorTable:
         return f"WordVectors<vector_size={self.vector_size}, {len(self)} keys>"
 
     def __getitem__(self, key: Key | Sequence[Key]) -> np.ndarray:
-        """The vector (D,) of a key, read-only; or a copy of those (n, D) of a list of keys."""
+        """The vector (D,) of a key, read-only; for a list of keys a copy of their vectors, (n, D)."""
         if isinstance(key, (str, int, np.integer)):
             return self.get_vector(key)
         return self.vectors[[self.get_index(each) for each in key]]
 
-    if not TYPE_CHECKING:  # a type checker would take any name for one of an attribute
+    if not TYPE_CHECKING:  # else a type checker would accept any attribute
 
         def __getattr__(self, name: str) -> Any:
             raise missing_attribute(self, name)
@@ -161,7 +161,7 @@ class VectorTable:
     @overload
     def get_index(self, key: Key, default: int) -> int: ...
     def get_index(self, key: Key, default: int | None = None) -> int:
-        """The row of ``key``, or ``default`` where it has none and one is given. Raises KeyError."""
+        """The row of ``key``; if it has none, ``default``, or KeyError without a default."""
         row = self._row(key)
         if row is None:
             row = default
@@ -170,7 +170,7 @@ class VectorTable:
         return row
 
     def get_vector(self, key: Key, norm: bool = False) -> np.ndarray:
-        """The vector (D,) of ``key``, a read-only view of the matrix; with ``norm``, a new one of length 1."""
+        """The vector (D,) of ``key``: a read-only view of the matrix, or with ``norm`` a copy of length 1."""
         vector = self._vectors[self.get_index(key)]
         if norm:
             return unit(vector)
@@ -182,9 +182,9 @@ class VectorTable:
         return self.get_vector(word, norm)
 
     def fill_norms(self, force: bool = False) -> None:
-        """Compute the lengths that similarities need, or with ``force`` compute them again.
+        """Compute the lengths that similarities need. Call it with ``force`` after writing into ``vectors``.
 
-        Similarities do the former themselves; the latter is for after writing into ``vectors``.
+        Without ``force`` it is never necessary: similarities compute the lengths themselves.
         """
         if force:
             self.vectors_changed()
@@ -202,14 +202,14 @@ class VectorTable:
         post_normalize: bool = False,
         ignore_missing: bool = True,
     ) -> np.ndarray:
-        """The mean (D,) of the vectors of ``keys``: their weighted sum over the sum of the weights' magnitudes.
+        """The mean (D,) of the vectors of ``keys``: their weighted sum divided by the sum of the absolute weights.
 
         Args:
             keys: keys or vectors (D,).
-            weights: one for each; by default 1.
-            pre_normalize: bring the vectors of keys to length 1 first, though not those that are given as vectors.
-            post_normalize: bring the mean to length 1.
-            ignore_missing: leave out keys without a vector, rather than raise KeyError. If all are, the mean is 0.
+            weights: one per key; by default 1.
+            pre_normalize: scale the vectors of keys to length 1 first; vectors given as such are used as they are.
+            post_normalize: scale the mean to length 1.
+            ignore_missing: skip keys without a vector instead of raising KeyError. If all are skipped, the mean is 0.
         """
         queries = listed(keys)
         if not queries:
@@ -217,7 +217,7 @@ class VectorTable:
         if weights is None:
             weights = np.ones(len(queries), dtype=np.float32)
         if len(weights) != len(queries):
-            raise ValueError(f"Expected {len(queries)} weights, one for each key, got {len(weights)}")
+            raise ValueError(f"Expected {len(queries)} weights, one per key, got {len(weights)}")
         total, mass = np.zeros(self.vector_size, dtype=np.float32), 0.0
         for query, weight in zip(queries, weights, strict=True):
             if isinstance(query, np.ndarray):

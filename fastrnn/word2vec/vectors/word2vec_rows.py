@@ -1,4 +1,4 @@
-"""Rows of word2vec's files, read in blocks: bytes in, keys and numbers out, and errors that name the row."""
+"""Parsing the rows of word2vec's files, block by block, with errors that name the row or line."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import IO
 
 import numpy as np
 
-BLOCK = 1 << 20  # bytes read at once: what a table of vectors is read with beside itself
-LONGEST_KEY = 1 << 16  # where no key ends within so many bytes, the file is another kind
+BLOCK = 1 << 20  # bytes read at once: the memory that reading takes in addition to the vectors
+LONGEST_KEY = 1 << 16  # if no key ends within this many bytes, it is another kind of file
 
 Rows = tuple[list[str], np.ndarray, bytes]
-# A key's string, of its row (from 1) and its bytes.
+# Decodes a key, given its row number (from 1) and its bytes.
 Decode = Callable[[int, bytes], str]
 
 
 class _Table:
-    """A matrix that is filled row by row; what is not filled takes no memory where the system gives it page by page."""
+    """A matrix that is filled row by row. Unfilled pages take no memory on systems that allocate lazily."""
 
     def __init__(self, rows: int, size: int) -> None:
         self.vectors, self.count = np.empty((rows, size), dtype="<f4"), 0
@@ -36,7 +36,7 @@ class _Table:
 
 
 def binary_rows(name: str, source: IO[bytes], size: int, wanted: int, decode: Decode) -> Rows:
-    """Keys, vectors (n, size) of at most ``wanted`` binary rows, and the first bytes of what follows them."""
+    """Keys and vectors (n, size) of at most ``wanted`` binary rows, and the first bytes after them."""
     keys: list[str] = []
     table = _Table(wanted, size)
     data, more, width = b"", True, 4 * size
@@ -53,7 +53,7 @@ def binary_rows(name: str, source: IO[bytes], size: int, wanted: int, decode: De
                 break
             key = data[place:space].lstrip(b"\n")
             if not key:
-                raise ValueError(f"{name}, row {len(keys) + 1}: its key is empty; has each row {size} numbers?")
+                raise ValueError(f"{name}, row {len(keys) + 1}: the key is empty; does each row have {size} numbers?")
             keys.append(decode(len(keys) + 1, key))
             numbers += data[space + 1 : end]
             place = end
@@ -63,12 +63,12 @@ def binary_rows(name: str, source: IO[bytes], size: int, wanted: int, decode: De
 
 
 def text_rows(name: str, source: IO[bytes], size: int | None, wanted: int | None, decode: Decode, likely: int) -> Rows:
-    """Keys, vectors (n, size) of at most ``wanted`` lines, and the first bytes of what follows them.
+    """Keys and vectors (n, size) of at most ``wanted`` lines of text, and the first bytes after them.
 
-    Without a ``size`` the first line tells it, the file has no header, and a key may have spaces in it.
+    If ``size`` is None, the file has no header, its first line tells the size, and keys may contain spaces.
 
     Args:
-        likely: the bytes that the file has, from which follows how many rows of a size it can have.
+        likely: the size of the file in bytes, which limits how many rows it can have.
     """
     keys: list[str] = []
     header = size is not None
@@ -94,7 +94,7 @@ def text_rows(name: str, source: IO[bytes], size: int | None, wanted: int | None
 def _split(place: str, line: bytes, size: int, header: bool) -> tuple[bytes, bytes]:
     """The key of a line and the text of its numbers."""
     line = line.rstrip()
-    if line.count(b" ") == size:  # the usual line, told without making a string of each number
+    if line.count(b" ") == size:  # the usual case, without a string for each number
         key, _, numbers = line.partition(b" ")
         return key, numbers
     fields = line.split()
@@ -106,9 +106,9 @@ def _split(place: str, line: bytes, size: int, header: bool) -> tuple[bytes, byt
 
 
 def _numbers(name: str, first: int, texts: list[bytes], size: int) -> np.ndarray:
-    """Numbers (n, size) of n texts, the first of which is on line ``first``."""
+    """The numbers (n, size) in n texts; the first text is on line ``first``."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # numpy warns where it cannot read on
+        warnings.simplefilter("error")  # numpy warns at text that is not a number
         try:
             found = np.fromstring(b" ".join(texts).decode("ascii"), dtype=np.float32, sep=" ")
             if found.size == len(texts) * size:
@@ -118,7 +118,7 @@ def _numbers(name: str, first: int, texts: list[bytes], size: int) -> np.ndarray
     for line, text in enumerate(texts, first):
         for number in text.split(b" "):
             if not _is_number(number):
-                raise ValueError(f"{name}, line {line}: expected {size} numbers, got {number[:40]!r} among them")
+                raise ValueError(f"{name}, line {line}: expected {size} numbers, but {number[:40]!r} is not a number")
     return np.array([[float(number) for number in text.split(b" ")] for text in texts], dtype=np.float32)
 
 
@@ -128,3 +128,9 @@ def _is_number(text: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def whole_number(digits: bytes) -> int | None:
+    """An integer from 0 to 2**63 - 1, or None if the bytes are not one."""
+    number = int(digits) if digits.isdigit() and len(digits) < 20 else -1
+    return number if 0 <= number < 2**63 else None

@@ -18,7 +18,7 @@ def word_movers_distance(vectors: VectorTable, document1: Sequence[Key], documen
     points, masses = [], []
     for document in (document1, document2):
         if isinstance(document, str):
-            raise TypeError(f"Expected documents that are lists of words, got {document!r}; use document.split()")
+            raise TypeError(f"Expected documents as lists of words, got {document!r}; use document.split()")
         counts = Counter(vectors.get_index(key) for key in document if key in vectors)
         if not counts:
             return math.inf
@@ -30,10 +30,10 @@ def word_movers_distance(vectors: VectorTable, document1: Sequence[Key], documen
 
 
 def transport_cost(costs: np.ndarray, supply: np.ndarray, demand: np.ndarray) -> float:
-    """The least cost of moving ``supply`` (n,) to ``demand`` (m,), of the same sum, at ``costs`` (n, m) a unit.
+    """The least cost of moving ``supply`` (n,) to ``demand`` (m,), which have the same sum, at ``costs`` (n, m).
 
-    min sum of flow * costs over flows >= 0 whose rows sum to the supply and whose columns sum to the demand: a linear
-    program, which scipy's HiGHS solves exactly.
+    Minimise sum(flow * costs) over flow >= 0 whose row sums are the supply and whose column sums are the demand. This
+    is a linear program, which scipy's HiGHS solves exactly.
     """
     try:
         from scipy.optimize import linprog
@@ -44,5 +44,5 @@ def transport_cost(costs: np.ndarray, supply: np.ndarray, demand: np.ndarray) ->
     rows, columns = kron(eye_array(n), np.ones((1, m))), kron(np.ones((1, n)), eye_array(m))
     solved = linprog(costs.ravel(), A_eq=vstack([rows, columns]), b_eq=np.concatenate([supply, demand]), method="highs")
     if not solved.success:
-        raise RuntimeError(f"the optimal transport was not found: {solved.message}")
+        raise RuntimeError(f"the solver found no optimal transport: {solved.message}")
     return max(float(solved.fun), 0.0)

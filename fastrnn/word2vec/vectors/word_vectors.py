@@ -1,4 +1,4 @@
-"""Word vectors and what one asks of them, under the names of gensim 4's KeyedVectors and with its numbers."""
+"""WordVectors: word vectors with the interface and the numbers of gensim 4's KeyedVectors."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 class WordVectors(Nearest, Comparisons, VectorFiles):
-    """A vector for each of some keys; ``KeyedVectors`` is the same class.
+    """One vector per key. ``KeyedVectors`` is the same class.
 
-    A query is a key or a vector (D,). Where all keys are strings, an integer stands for a row. Similarities are cosines
-    in float32. A vector of zeros, for which gensim has nan, has the similarity 0 to all; one that holds NaN or infinity
-    is nobody's neighbour.
+    A query is a key or a vector (D,). If all keys are strings, an integer means a row. Similarities are cosines in
+    float32. A zero vector has similarity 0 to all others, where gensim returns NaN. A vector with NaN or infinity is
+    never a neighbour.
 
     Args:
-        keys: V different strings or integers, the most frequent first; or, without vectors, the number D of a table
-            that is empty to begin with (also as ``vector_size=D``). gensim's count of rows to make room for is ignored.
-        vectors: (V, D); float32 is kept as it is and not copied, anything else becomes float32.
-        counts: (V,) how often each occurred, or None if that is not known.
-        device: where similarities are computed, the CPU or a GPU. A GPU keeps a copy of the vectors.
+        keys: V distinct strings or integers, most frequent first; or the vector size D alone, for an empty table (also
+            as ``vector_size=D``). gensim's number of rows to reserve is ignored.
+        vectors: (V, D). float32 is used without a copy; anything else is converted to float32.
+        counts: (V,) how often each key occurred, or None if unknown.
+        device: the device that computes similarities, CPU or GPU. A GPU keeps a copy of the vectors.
 
     Raises:
         ValueError: The sizes differ, a key occurs twice, or the vectors are not a matrix.
         TypeError: A key is neither str nor int.
 
     Attributes:
-        index_to_key, key_to_index: the keys in their order, and the row of each.
-        expandos: attributes of the keys by name, (V,) each: see :meth:`set_vecattr`.
-        vectors_lockf: (1,) or (V,) float32: a Word2Vec that owns these vectors multiplies what it would change a vector
-            by with the factor of its key; 0 keeps it as it is.
+        index_to_key, key_to_index: the keys in order, and the row of each key.
+        expandos: attributes of the keys by name, (V,) each; see :meth:`set_vecattr`.
+        vectors_lockf: (1,) or (V,) float32, factors for the changes that training makes to the vectors of a Word2Vec;
+            0 freezes a vector.
 
     Example:
         >>> vectors = WordVectors(["cat", "dog", "tea"], np.array([[1, 0], [1, 1], [0, 1]]))
@@ -53,17 +53,17 @@ class WordVectors(Nearest, Comparisons, VectorFiles):
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
     ) -> tuple[float, list[dict[str, Any]]]:
-        """Answer "a is to b as c is to d" by the word nearest to b - a + c that is none of these three.
+        """Answer "a is to b as c is to ?" with the word nearest to b - a + c, excluding a, b and c.
 
         Args:
             analogies: a file of lines "a b c d" under lines ": section".
-            restrict_vocab: only so many first keys take part.
-            case_insensitive: compare in capitals; of keys that are then the same, the first counts.
-            dummy4unknown: a question with a word unknown is answered wrongly, rather than left out.
+            restrict_vocab: use only this many first keys.
+            case_insensitive: compare in upper case; of keys that are then equal, the first is used.
+            dummy4unknown: count a question with an unknown word as wrong instead of ignoring it.
 
         Returns:
-            The share of right answers; and for each section, then for all, a dict of "section", "correct" and
-            "incorrect", lists of the questions' words.
+            The accuracy; and a dict for each section and for the total, with "section" and the lists of questions
+            "correct" and "incorrect".
 
         Raises:
             ValueError: A line is neither a section nor four words; the message names the file and the line.
@@ -79,29 +79,29 @@ class WordVectors(Nearest, Comparisons, VectorFiles):
         case_insensitive: bool = True,
         dummy4unknown: bool = False,
     ) -> tuple[evaluation.Correlation, evaluation.Correlation, float]:
-        """Compare similarities with people's judgements: a file of lines of two words and a number; # begins a comment.
+        """Correlate similarities with human judgements: a file of lines of two words and a number; # begins a comment.
 
         Returns:
-            Pearson's and Spearman's correlation, each (statistic, pvalue), and the percentage of pairs left out
-            because a word is unknown; with ``dummy4unknown`` these have similarity 0 instead.
+            Pearson's and Spearman's correlation, each (statistic, pvalue), and the percentage of pairs with an unknown
+            word. Such pairs are ignored, or with ``dummy4unknown`` get similarity 0.
 
         Raises:
-            ValueError: A line after the first is not such a line, or fewer than three pairs have vectors.
+            ValueError: A line after the first is not two words and a number, or fewer than three pairs have vectors.
         """
         return evaluation.word_pairs(self, pairs, delimiter, encoding, restrict_vocab, case_insensitive, dummy4unknown)
 
     def to_embedding(
         self, freeze: bool = True, unknown: str | None = "<unk>", padding: str | None = "<pad>"
     ) -> tuple[torch.nn.Embedding, Rows]:
-        """An embedding layer with a copy of these vectors, and the row of each word in it.
+        """An embedding layer with a copy of these vectors, and a table of the row of each word.
 
-        Words keep their rows. Behind them come a row for unknown words, the mean of all vectors, and one for padding,
-        zeros that training never changes. Vectors that have one of these keys already keep its row.
+        Words keep their rows. Two rows are added: one for unknown words, the mean of all vectors, and one for padding,
+        zeros that training does not change. If these vectors already have such a key, its row is used.
 
         Args:
-            freeze: leave the weights as they are in training.
-            unknown: the key of unknown words; None for no such row.
-            padding: the key of padding; None for no such row.
+            freeze: do not train the weights.
+            unknown: the key for unknown words; None for no such row.
+            padding: the key for padding; None for no such row.
 
         Example:
             >>> layer, rows = vectors.to_embedding(freeze=False)
@@ -115,7 +115,8 @@ class WordVectors(Nearest, Comparisons, VectorFiles):
     def to_projector(self, folder: str | os.PathLike[str], limit: int | None = 10000) -> None:
         """Write vectors.tsv, metadata.tsv and a configuration for ``tensorboard --logdir folder``.
 
-        Only ``limit`` first keys, for a browser is to hold them; a tab or line end in a key becomes a space.
+        Only the first ``limit`` keys are written, because a browser has to load them. In keys, tabs and line breaks
+        become spaces.
         """
         projector.to_projector(self, folder, limit)
 
