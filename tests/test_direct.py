@@ -133,6 +133,7 @@ def described(weights, num_layers):
     """As a layer's own dictionary would be."""
     names = [f"weight_{i}" for i in range(len(weights))]
     plain = {"bias": True, "bidirectional": False, "batch_first": False, "dropout": 0.0, "training": True}
+    plain["proj_size"] = 0
     return plain | {
         "num_layers": num_layers,
         "_parameters": dict(zip(names, weights, strict=True)),

@@ -32,7 +32,7 @@ for dtype in (torch.float32, torch.float64):
             layer.double()
             x = x.detach().double().requires_grad_()
             hx = tuple(h.double() for h in hx) if isinstance(hx, tuple) else hx.double()
-            truth = by_reference(layer, x, hx if isinstance(hx, tuple) else (hx, None))
+            truth = by_reference(layer, x, hx)
             truth = [truth[0], *(truth[1] if isinstance(truth[1], tuple) else truth[1:])]
             truth += torch.autograd.grad(truth[0].sum(), [x, *layer.parameters()])
             scale = [b.abs().max().clamp(min=1e-3) for b in truth]
@@ -79,7 +79,7 @@ for cell in CELLS:
                          (random(40, 5, dtype=dtype), torch.tensor([3] * 9 + [2] * 2 + [1] * 9))):
             for recompute in (False, True):
                 def forward():
-                    return ops.forward(name, x, sizes, *others, True, recompute)
+                    return ops.forward(name, x, sizes, *others, True, recompute, "projected" in cell)
                 before = [torch.full_like(t, math.nan) for t in forward() for _ in range(3)]
                 del before
                 if any(t.isnan().any() for t in forward()):

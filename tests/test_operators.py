@@ -35,19 +35,20 @@ def _arguments(cell, *, bidirectional=False, batch_first=False, packed=False, dt
 def test_opcheck(cell, options):
     if options.get("batch_first"):
         options = options | {"packed": False}
-    arguments = _arguments(cell, **options)
+    arguments, projected = _arguments(cell, **options), {"projected": "projected" in cell}
     name, input, sizes, h0, c0, weights, biases, bidirectional, batch_first = arguments
     if batch_first:  # (B, T, I) with the batch of the states
         input = random(3, 4, 5, dtype=torch.float32)
         arguments = (name, input, *arguments[2:])
     for save in (False, True):
-        torch.library.opcheck(ops.forward, (*arguments, save))
-    output, _, cn, saved = ops.forward(*arguments, True)
+        torch.library.opcheck(ops.forward, (*arguments, save), projected)
+    output, _, cn, saved = ops.forward(*arguments, True, **projected)
     incoming = (torch.ones_like(output), None, torch.ones_like(cn) if c0 is not None else None)
     needs = [True, True, c0 is not None, *([True] * len(weights))]
     torch.library.opcheck(
         ops.backward,
         (name, *incoming, input, sizes, h0, c0, weights, output, saved, biases, bidirectional, batch_first, needs),
+        projected,
     )
 
 
@@ -64,6 +65,7 @@ def test_opcheck_of_all_layers_at_once(cell):
             torch.library.opcheck(
                 ops.infer,
                 (name, input, sizes, h, c, [*weights, *second], 2, biases, bidirectional, batch_first),
+                {"projected": "projected" in cell},
             )
 
 
@@ -185,7 +187,7 @@ def test_an_exported_program_runs_where_only_the_operators_are_loaded(tmp_path):
     (lambda a: a | {"input": a["input"][:0]}, "larger than 0"),
     (lambda a: a | {"h0": a["h0"][:, :2]}, r"Expected h0 size \[1, 3, 6\], got \[1, 2, 6\]"),
     (lambda a: a | {"h0": a["h0"].double()}, "Expected h0 dtype Float, got Double"),
-    (lambda a: a | {"weights": a["weights"][:3]}, "Expected 4 weights per direction"),
+    (lambda a: a | {"weights": a["weights"][:3]}, "Expected 4 weights for 1 direction"),
     (lambda a: a | {"weights": [a["weights"][0][:, :3], *a["weights"][1:]]}, "Expected 3, got 5"),
     (lambda a: a | {"weights": [a["weights"][0], a["weights"][1][:5], *a["weights"][2:]]}, "Expected weight_hh size"),
     (lambda a: a | {"input": a["input"][0], "batch_sizes": torch.tensor([2, 3])}, "not to increase, got 3 at 1"),

@@ -43,11 +43,12 @@ def _call(cell="lstm", *, lengths=None, times=3, batch=2, inputs=5, hidden=6, pr
         "biases": biases,
         "bidirectional": directions == 2,
         "batch_first": False,
+        "projected": projection > 0,
     }  # fmt: skip
 
 
 def _forward(call, save=False, recompute=False):
-    return ops.forward(*[call[name] for name in FORWARD], save, recompute)
+    return ops.forward(*[call[name] for name in FORWARD], save, recompute, call["projected"])
 
 
 def _backward_arguments(call, recompute=False):
@@ -58,8 +59,10 @@ def _backward_arguments(call, recompute=False):
         incoming["d_cn"] = torch.ones_like(cn)
     operands = {name: call[name] for name in FORWARD[1:6]}
     options = {name: call[name] for name in FORWARD[6:]}
+    last = {"recompute": recompute, "projected": call["projected"]}
     needs = [True, True, call["c0"] is not None, *([True] * len(call["weights"]))]
-    return {"cell": call["cell"], **incoming, **operands, "output": output, "saved": saved, **options, "needs": needs}
+    results = {"output": output, "saved": saved}
+    return {"cell": call["cell"], **incoming, **operands, **results, **options, "needs": needs, **last}
 
 
 def _resized(t, bytes_left):
@@ -280,7 +283,9 @@ def _right_or_an_error(run, arguments):
 @given(st.randoms(use_true_random=False))
 def test_forward_with_anything(draw):
     call = _near(draw, _any_call(draw))
-    _right_or_an_error(ops.forward, [*call.values(), draw.choice([False, True]), draw.choice([False, True])])
+    *arguments, projected = call.values()
+    save, recompute = draw.choice([False, True]), draw.choice([False, True])
+    _right_or_an_error(ops.forward, [*arguments, save, recompute, projected])
 
 
 @given(st.randoms(use_true_random=False))

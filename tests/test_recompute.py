@@ -155,14 +155,16 @@ def test_opcheck(cell, options):
     if options.get("batch_first"):  # (B, T, I) with the batch of the states
         arguments = (arguments[0], random(3, 4, 5, dtype=F32), *arguments[2:])
     name, input, sizes, h0, c0, weights, *flags = arguments
-    torch.library.opcheck(ops.forward, (*arguments, True, True))
-    output, _, cn, saved = ops.forward(*arguments, True, True)
+    projected = "projected" in cell
+    torch.library.opcheck(ops.forward, (*arguments, True, True, projected))
+    output, _, cn, saved = ops.forward(*arguments, True, True, projected)
     assert saved.dim() == (3 if name.startswith("rnn") else 4)
     incoming = (torch.ones_like(output), None, torch.ones_like(cn) if c0 is not None else None)
     needs = [True, True, c0 is not None, *([True] * len(weights))]
-    torch.library.opcheck(ops.backward, (name, *incoming, input, sizes, h0, c0, weights, output, saved, *flags, needs))
+    operands = (name, *incoming, input, sizes, h0, c0, weights, output, saved)
+    torch.library.opcheck(ops.backward, (*operands, *flags, needs, True, projected))
     leaves = [w.requires_grad_() for w in weights]
-    torch.library.opcheck(ops.forward, (name, input.requires_grad_(), sizes, h0, c0, leaves, *flags, False, True))
+    torch.library.opcheck(ops.forward, (name, input.requires_grad_(), sizes, h0, c0, leaves, *flags, False, True, projected))
 
 
 def test_saved_of_another_size_is_refused():
@@ -171,7 +173,7 @@ def test_saved_of_another_size_is_refused():
     needs = [True] * (3 + len(weights))
     for wrong in (saved[:, :, :2].contiguous(), saved[:, :0], saved[..., :8].contiguous()):
         with pytest.raises(RuntimeError, match="Expected saved size"):
-            ops.backward(name, output, None, None, input, sizes, h0, c0, weights, output, wrong, *flags, needs)
+            ops.backward(name, output, None, None, input, sizes, h0, c0, weights, output, wrong, *flags, needs, True)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -195,7 +195,7 @@ def test_cells_as_torchs(name):
 def test_entries_that_share_weights_are_one_call(monkeypatch):
     calls, layer = [], make(fastrnn.nn, "gru", 3, 4, dtype=F64)
     forward = ops.forward
-    monkeypatch.setattr(operators, "forward", lambda *a: calls.append(a[1].shape) or forward(*a))
+    monkeypatch.setattr(operators, "forward", lambda *a, **k: calls.append(a[1].shape) or forward(*a, **k))
     vmap(lambda x: layer(x)[0])(INPUTS)
     assert calls == [(4, 5 * 3, 3)]
 

@@ -42,12 +42,11 @@ Number number_of(at::ScalarType dtype) {
 Direction::Direction(const Layer& layer, int64_t index, const Tensor& x, const Tensor& y, cudaStream_t stream)
     : layer(layer), index(index), cell(layer.cell), hidden_size(layer.hidden_size), output_size(layer.output_size),
       number(number_of(layer.dtype)), accumulated(cuda::accumulated(layer.dtype)), stream(stream), x(x),
-      y(y.narrow(1, index * output_size, output_size)), w_ih(layer.weight(index, 0)) {
-  const Tensor& recurrent = layer.weight(index, 1);
+      y(y.narrow(1, index * output_size, output_size)), w_ih(layer.weights[index].w_ih),
+      b_ih(layer.weights[index].b_ih), b_hh(layer.weights[index].b_hh), w_hr(layer.weights[index].w_hr) {
+  const Tensor& recurrent = layer.weights[index].w_hh;
   w_hh = recurrent.narrow(0, 0, cell.recurrent_gates * hidden_size);
   if (cell.gated) w_hh_gated = recurrent.narrow(0, cell.recurrent_gates * hidden_size, hidden_size);
-  if (layer.biases) b_ih = layer.weight(index, 2), b_hh = layer.weight(index, 3);
-  if (projected()) w_hr = layer.weight(index, layer.per_direction - 1);
   if (layer.h0) h0 = (*layer.h0)[index];
   if (layer.c0) c0 = (*layer.c0)[index];
 }

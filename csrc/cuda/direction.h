@@ -45,7 +45,7 @@ struct Direction {
   Direction(const Layer& layer, int64_t index, const at::Tensor& x, const at::Tensor& y, cudaStream_t stream);
 
   bool reverse() const { return index == 1; }
-  bool projected() const { return layer.projected(); }
+  bool projected() const { return layer.projected; }
   // Numbers of a row of what forward saves; without a projection the last thing is what W_hh's second product
   // multiplies.
   int64_t saved_row() const { return (cell.saves + projected()) * hidden_size; }

@@ -41,10 +41,10 @@ bool serves(at::ScalarType dtype) {
   return dtype == at::kDouble || dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf;
 }
 
-std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
+std::vector<int64_t> saved_sizes(const Layer& layer) {
   const CellDescription& cell = layer.cell;
-  if (!recompute || cell.saves == 0)
-    return {layer.directions, layer.rows, cell.saves ? (cell.saves + layer.projected()) * layer.hidden_size : 0};
+  if (!layer.recompute)
+    return {layer.directions, layer.rows, cell.saves ? (cell.saves + layer.projected) * layer.hidden_size : 0};
   const int64_t steps = steps_per_checkpoint(layer.batch);
   return {layer.directions, (layer.times + steps - 1) / steps, layer.batch, layer.hidden_size};
 }
@@ -56,7 +56,7 @@ void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const T
     const Direction direction(layer, d, x, y, stream);
     Forward loop(direction);
     States states = loop.initial(hn[d]);
-    const bool checkpoints = saved.dim() == 4;
+    const bool checkpoints = layer.recompute && saved.defined();
     const int64_t steps = checkpoints ? steps_per_checkpoint(layer.batch) : layer.times;
     for (int64_t n = 0; n < direction.pieces(steps); ++n) {
       if (checkpoints) saved[d][n].copy_(states.state);
@@ -73,16 +73,14 @@ void backward(const Layer& layer, const Tensor& output, const Tensor& saved, con
   const Tensor dx = new_rows(layer, gradients.input);
   for (int64_t d = 0; d < layer.directions; ++d) {
     const Direction direction(layer, d, x, y, stream);
-    const Tensor* dw = &gradients.weights[d * layer.per_direction];
+    const DirectionWeights& dw = gradients.weights[d];
     DirectionGradients g{};
     g.dy = columns(dy, d, layer.output_size);
     g.dhn = of_direction(gradients.hn, d), g.dcn = of_direction(gradients.cn, d);
     g.dx = dx, g.add_to_dx = d > 0;
     g.dh0 = of_direction(gradients.h0, d), g.dc0 = of_direction(gradients.c0, d);
-    g.dw_ih = dw[0], g.dw_hh = dw[1];
-    if (layer.biases) g.db_ih = dw[2], g.db_hh = dw[3];
-    if (layer.projected()) g.dw_hr = dw[layer.per_direction - 1];
-    Backward(direction, g, of_direction(saved, d), saved.dim() == 4).run();
+    g.dw_ih = dw.w_ih, g.dw_hh = dw.w_hh, g.db_ih = dw.b_ih, g.db_hh = dw.b_hh, g.dw_hr = dw.w_hr;
+    Backward(direction, g, of_direction(saved, d), layer.recompute).run();
   }
   return_rows(layer, dx, gradients.input);
 }

@@ -6,43 +6,33 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/library.h>
 
-#include "layer.h"
+#include "schema.h"
 
 namespace fastrnn {
 namespace {
 
-using at::Tensor, at::TensorList, c10::string_view;
+using at::Tensor, at::TensorList;
 using torch::autograd::AutogradContext, torch::autograd::variable_list;
+using torch::jit::Stack;
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> call_forward(string_view cell, const Tensor& input,
-                                                        const OptionalTensor& batch_sizes, const OptionalTensor& h0,
-                                                        const OptionalTensor& c0, TensorList weights, bool biases,
-                                                        bool bidirectional, bool batch_first, bool save,
-                                                        bool recompute) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::forward", "").typed<decltype(call_forward)>();
-  return op.call(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save, recompute);
+const c10::OperatorHandle& forward_operator() {
+  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::forward", "");
+  return op;
 }
-
-std::vector<Tensor> call_backward(string_view cell, const OptionalTensor& d_output, const OptionalTensor& d_hn,
-                                  const OptionalTensor& d_cn, const Tensor& input, const OptionalTensor& batch_sizes,
-                                  const OptionalTensor& h0, const OptionalTensor& c0, TensorList weights,
-                                  const Tensor& output, const Tensor& saved, bool biases, bool bidirectional,
-                                  bool batch_first, c10::List<bool> needs) {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::backward", "").typed<decltype(call_backward)>();
-  return op.call(cell, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weights, output, saved, biases, bidirectional,
-                 batch_first, needs);
+const c10::OperatorHandle& backward_operator() {
+  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::backward", "");
+  return op;
 }
 
 // The output for the backward pass, which the user's changes in place must not reach. The two share their memory until
-// somebody writes to one of them, so a copy is made only for those who do change it (docs/adr/0013).
+// one of them is written to, so a copy is made only for those who do change it (docs/adr/0013).
 Tensor protected_from_changes(const Tensor& output) {
   const bool plain = !at::isTensorSubclassLike(output) && (output.is_cpu() || output.is_cuda()) && output.numel();
   return plain ? output._lazy_clone() : output.clone();
 }
 
-// Python sends whatever is called among dual numbers to the reference (fastrnn/autograd.py). This is for the rest.
+// Python sends whatever is called among dual numbers to the reference (fastrnn/_core/autograd.py). This is for the
+// rest.
 void check_no_tangent(const OptionalTensor& t) {
   TORCH_CHECK_NOT_IMPLEMENTED(
       !torch::autograd::isFwGradDefined(t),
@@ -52,25 +42,34 @@ void check_no_tangent(const OptionalTensor& t) {
 
 OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
+// The tensors of a call that were given, in the schema's order. Only these have an edge to ask.
+variable_list given_tensors(const Arguments& a) {
+  variable_list given{a.input};
+  for (const OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0})
+    if (*t) given.push_back(**t);
+  given.insert(given.end(), a.weights.begin(), a.weights.end());
+  return given;
+}
+
+// `given` are the tensors of the call once more, where torch looks for them.
 struct LayerFunction : torch::autograd::Function<LayerFunction> {
-  static variable_list forward(AutogradContext* ctx, string_view cell, const Tensor& input,
-                               const OptionalTensor& batch_sizes, const OptionalTensor& h0, const OptionalTensor& c0,
-                               TensorList weights, bool biases, bool bidirectional, bool batch_first, bool recompute) {
+  static variable_list forward(AutogradContext* ctx, const Arguments& a, Stack stack, TensorList given) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    auto [output, hn, cn, saved] =
-        call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, true, recompute);
-    variable_list kept{input,
-                       batch_sizes.value_or(Tensor()),
-                       h0.value_or(Tensor()),
-                       c0.value_or(Tensor()),
-                       protected_from_changes(output),
-                       saved};
-    kept.insert(kept.end(), weights.begin(), weights.end());
+    stack[ForwardArguments::place_of_save] = true;
+    forward_operator().callBoxed(stack);
+    const Tensor output = stack[0].toTensor(), hn = stack[1].toTensor(), cn = stack[2].toTensor();
+    const Tensor saved = stack[3].toTensor();
+    variable_list kept{a.batch_sizes.value_or(Tensor()), a.h0.value_or(Tensor()),
+                       a.c0.value_or(Tensor()),          a.input,
+                       protected_from_changes(output),   saved};
+    kept.insert(kept.end(), a.weights.begin(), a.weights.end());
     ctx->save_for_backward(std::move(kept));
-    ctx->saved_data["cell"] = std::string(cell);
-    ctx->saved_data["options"] = c10::List<bool>({biases, bidirectional, batch_first});
+    ctx->saved_data["cell"] = a.cell->name;
+    c10::List<bool> chosen;
+    for (bool Arguments::* option : options) chosen.push_back(a.*option);
+    ctx->saved_data["options"] = chosen;
     ctx->set_materialize_grads(false);
-    if (cell_named(cell).carries_c)
+    if (a.cell->carries_c)
       ctx->mark_non_differentiable({saved});
     else
       ctx->mark_non_differentiable({cn, saved});
@@ -80,57 +79,56 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
   static variable_list backward(AutogradContext* ctx, const variable_list& d) {
     for (const Tensor& t : d) check_no_tangent(t);
     const variable_list kept = ctx->get_saved_variables();
-    const Tensor &input = kept[0], &batch_sizes = kept[1], &h0 = kept[2], &c0 = kept[3];
-    const TensorList weights(kept.data() + 6, kept.size() - 6);
-    const c10::List<bool> options = ctx->saved_data["options"].toBoolList();
-    const std::string cell = ctx->saved_data["cell"].toStringRef();
+    BackwardArguments a(cell_named(ctx->saved_data["cell"].toStringView()));
+    a.batch_sizes = if_defined(kept[0]), a.h0 = if_defined(kept[1]), a.c0 = if_defined(kept[2]);
+    a.input = kept[3], a.output = kept[4], a.saved = kept[5];
+    a.weights.append(kept.begin() + 6, kept.end());
+    size_t option = 0;
+    for (bool chosen : ctx->saved_data["options"].toBoolList()) a.*options[option++] = chosen;
+    a.d_output = if_defined(d[0]), a.d_hn = if_defined(d[1]), a.d_cn = if_defined(d[2]);
 
-    // Only tensors that were given have an edge to ask.
     size_t edge = 0;
-    auto needed = [&](const Tensor& t) { return t.defined() && ctx->needs_input_grad(edge++); };
-    c10::List<bool> needs;
-    needs.push_back(needed(input));
-    if (batch_sizes.defined()) ++edge;
-    needs.push_back(needed(h0)), needs.push_back(needed(c0));
-    for (const Tensor& w : weights) needs.push_back(needed(w));
+    auto needed = [&](const OptionalTensor& t) { return t && ctx->needs_input_grad(edge++); };
+    a.needs.push_back(needed(a.input));
+    if (a.batch_sizes) ++edge;
+    a.needs.push_back(needed(a.h0)), a.needs.push_back(needed(a.c0));
+    for (const Tensor& w : a.weights) a.needs.push_back(needed(w));
 
     // With create_graph=True the gradients are to be differentiated in turn; else there is nothing to record.
     std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
     if (!at::GradMode::is_enabled()) guard.emplace();
-    std::vector<Tensor> grads = call_backward(cell, if_defined(d[0]), if_defined(d[1]), if_defined(d[2]), input,
-                                              if_defined(batch_sizes), if_defined(h0), if_defined(c0), weights, kept[4],
-                                              kept[5], options.get(0), options.get(1), options.get(2), needs);
+    Stack stack;
+    a.push(stack);
+    backward_operator().callBoxed(stack);
+    std::vector<Tensor> grads = stack[0].toTensorVector();
     for (size_t i = 0; i < grads.size(); ++i)
-      if (!needs.get(i)) grads[i] = Tensor();
+      if (!a.needs.get(i)) grads[i] = Tensor();
 
-    variable_list result{Tensor(), grads[0], Tensor(), grads[1], grads[2]};  // cell, input, batch_sizes, h0, c0
+    variable_list result{Tensor(), Tensor(), grads[0]};  // arguments, stack, then of the tensors that were given
+    if (a.batch_sizes) result.emplace_back();
+    if (a.h0) result.push_back(grads[1]);
+    if (a.c0) result.push_back(grads[2]);
     result.insert(result.end(), grads.begin() + 3, grads.end());
-    result.resize(result.size() + 4);  // biases, bidirectional, batch_first, recompute
     return result;
   }
 };
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> forward(string_view cell, const Tensor& input,
-                                                   const OptionalTensor& batch_sizes, const OptionalTensor& h0,
-                                                   const OptionalTensor& c0, TensorList weights, bool biases,
-                                                   bool bidirectional, bool batch_first, bool save, bool recompute) {
-  auto wants_gradient = [](const OptionalTensor& t) {
-    check_no_tangent(t);
-    return t && t->requires_grad();
-  };
+void forward(const c10::OperatorHandle& op, Stack* stack) {
+  const ForwardArguments a(*stack);
+  const variable_list given = given_tensors(a);
   bool recorded = false;  // no early exit: check_no_tangent has to see every tensor
-  for (const OptionalTensor& t : {OptionalTensor(input), h0, c0}) recorded |= wants_gradient(t);
-  for (const Tensor& w : weights) recorded |= wants_gradient(w);
+  for (const Tensor& t : given) check_no_tangent(t), recorded |= t.requires_grad();
   if (!recorded || !at::GradMode::is_enabled()) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    return call_forward(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, save, recompute);
+    return op.callBoxed(stack);
   }
-  variable_list result =
-      LayerFunction::apply(cell, input, batch_sizes, h0, c0, weights, biases, bidirectional, batch_first, recompute);
-  return {result[0], result[1], result[2], result[3]};
+  const Stack own(stack->end() - ForwardArguments::count, stack->end());
+  variable_list result = LayerFunction::apply(static_cast<const Arguments&>(a), own, TensorList(given));
+  torch::jit::drop(*stack, ForwardArguments::count);
+  for (Tensor& t : result) torch::jit::push(*stack, std::move(t));
 }
 
-TORCH_LIBRARY_IMPL(fastrnn, Autograd, m) { m.impl("forward", forward); }
+TORCH_LIBRARY_IMPL(fastrnn, Autograd, m) { m.impl("forward", torch::CppFunction::makeFromBoxedFunction<forward>()); }
 
 }  // namespace
 }  // namespace fastrnn

@@ -19,7 +19,7 @@ WeightFormat format(at::ScalarType dtype) {
 }
 
 int64_t saved_row(const Layer& layer) {
-  return saved_width(layer.cell, layer.hidden_size, layer.projected(), c10::elementSize(layer.dtype));
+  return saved_width(layer.cell, layer.hidden_size, layer.projected, c10::elementSize(layer.dtype));
 }
 
 template <class T>
@@ -42,8 +42,8 @@ void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tenso
 
 int wanted_threads() { return forked() || at::in_parallel_region() ? 1 : at::get_num_threads(); }
 
-std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute) {
-  if (!recompute || saved_row(layer) == 0) return {layer.directions, layer.rows, saved_row(layer)};
+std::vector<int64_t> saved_sizes(const Layer& layer) {
+  if (!layer.recompute) return {layer.directions, layer.rows, saved_row(layer)};
   const int64_t checkpoints = (layer.times - 1) / least_steps_per_checkpoint + 1;  // of one step at least
   return {layer.directions, checkpoints, layer.batch,
           checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype))};
@@ -53,7 +53,7 @@ void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const T
              const Tensor& saved) {
   if (layer.rows == 0) return;
   // A segment may be longer than the least (see steps_per_checkpoint): then some checkpoints belong to none.
-  if (saved.defined() && saved.dim() == 4) saved.zero_();
+  if (saved.defined() && layer.recompute) saved.zero_();
   if (layer.dtype == at::kDouble)
     run<double>(layer, output, hn, cn, first, saved, kernels().of_double);
   else
@@ -65,17 +65,19 @@ Problem<T> problem(const Layer& layer, int64_t d, int threads, const Tensor& out
   Problem<T> p{};
   p.cell = &layer.cell, p.reverse = d == 1, p.threads = threads;
   p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
-  p.projection_size = layer.projected() ? layer.output_size : 0;
+  p.projection_size = layer.projected ? layer.output_size : 0;
   p.active = layer.active.data(), p.before = layer.before.data();
-  auto weight = [&](int64_t i) { return Weights<T>{layer.weight(d, i).const_data_ptr(), format(layer.weight_dtype)}; };
-  p.w_ih = weight(0), p.w_hh = weight(1);
-  if (layer.biases) p.b_ih = weight(2), p.b_hh = weight(3);
-  if (layer.projected()) p.w_hr = weight(layer.per_direction - 1);
+  auto weight = [&](const Tensor& t) {
+    return Weights<T>{t.defined() ? t.const_data_ptr() : nullptr, format(layer.weight_dtype)};
+  };
+  const DirectionWeights& w = layer.weights[d];
+  p.w_ih = weight(w.w_ih), p.w_hh = weight(w.w_hh), p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
+  p.w_hr = weight(w.w_hr);
   if (layer.h0) p.h0 = layer.h0->const_data_ptr<T>() + d * layer.batch * layer.output_size;
   if (layer.c0) p.c0 = layer.c0->const_data_ptr<T>() + d * layer.batch * layer.hidden_size;
   p.x = rows_of<const T>(layer, layer.input);
   p.y = rows_of<T>(layer, output, d * layer.output_size);
-  p.recompute = saved.defined() && saved.dim() == 4;
+  p.recompute = layer.recompute;
   if (!saved.defined() || !saved.numel()) return p;
   T* of_direction = saved.mutable_data_ptr<T>() + d * saved.stride(0);
   if (p.recompute)

@@ -1,13 +1,12 @@
-// A layer's tensors in, a Problem for the kernels out: with run.cpp the only CPU files that look into an at::Tensor.
+// A layer's tensors in, a Problem for the CPU's kernels out.
 #pragma once
 #include "../sequence/problem.h"
 #include "layer.h"
 
 namespace fastrnn::cpu {
 
-// Sizes of what forward leaves for backward. With `recompute` only checkpoints, in 4 dimensions; a cell that saves
-// nothing anyway has nothing to recompute.
-std::vector<int64_t> saved_sizes(const Layer& layer, bool recompute);
+// Sizes of what forward leaves for backward. With `recompute` only checkpoints.
+std::vector<int64_t> saved_sizes(const Layer& layer);
 
 // Runs the forward kernels. hn and cn hold the states of a whole stack, of which this layer's begin at `first`.
 void forward(const Layer& layer, const at::Tensor& output, const at::Tensor& hn, const at::Tensor& cn, int64_t first,

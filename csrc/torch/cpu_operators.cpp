@@ -1,4 +1,4 @@
-// The CPU's side of the operators that csrc/torch/module.cpp declares.
+// The CPU's side of the operators.
 #include <torch/library.h>
 
 #include "../cpu/kernel_table.h"
@@ -29,10 +29,9 @@ void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved,
     if (gradients.input.defined())
       p.dx = rows_of<T>(layer, gradients.input), p.add_to_dx = dx_written, dx_written = true;
     p.dh0 = data_or_null<T>(gradients.h0, h_offset), p.dc0 = data_or_null<T>(gradients.c0, c_offset);
-    const Tensor* dw = &gradients.weights[d * layer.per_direction];
-    p.dw_ih = data_or_null<T>(dw[0]), p.dw_hh = data_or_null<T>(dw[1]);
-    if (layer.biases) p.db_ih = data_or_null<T>(dw[2]), p.db_hh = data_or_null<T>(dw[3]);
-    if (layer.projected()) p.dw_hr = data_or_null<T>(dw[layer.per_direction - 1]);
+    const DirectionWeights& dw = gradients.weights[d];
+    p.dw_ih = data_or_null<T>(dw.w_ih), p.dw_hh = data_or_null<T>(dw.w_hh), p.dw_hr = data_or_null<T>(dw.w_hr);
+    p.db_ih = data_or_null<T>(dw.b_ih), p.db_hh = data_or_null<T>(dw.b_hh);
     kernel(p);
   }
 }

@@ -47,9 +47,9 @@ const Tensor* plain_tensor(PyObject* object) {
   return &t;
 }
 
-std::optional<Stack> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights) {
+std::optional<Arguments> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights) {
   if (!nobody_watches()) return {};
-  Stack call;
+  Arguments call;
   call.cell = find_cell(name);
   if (!call.cell) return {};
   bool plain = true;
@@ -77,7 +77,7 @@ std::optional<Stack> plain_call(std::string_view name, py::handle input, py::han
 }
 
 // The long way decides.
-bool perhaps_left_to_torch(const Stack& call) {
+bool perhaps_left_to_torch(const Arguments& call) {
   const Tensor& input = call.input;
   return call.cell->onednn && input.scalar_type() == at::kBFloat16 && input.dim() == 3 && call.weights[0].dim() == 2 &&
          torch_is_faster(input.size(call.batch_first), input.size(!call.batch_first),
@@ -85,7 +85,7 @@ bool perhaps_left_to_torch(const Stack& call) {
 }
 
 // None where the operands do not fit each other. `one_step`: input and states are those of a cell, one dimension less.
-std::optional<StackResults> run(Stack call, bool one_step = false) {
+std::optional<StackResults> run(Arguments call, int64_t num_layers, bool one_step = false) {
   py::gil_scoped_release release;
   at::AutoDispatchBelowADInplaceOrView guard;
   try {
@@ -93,7 +93,7 @@ std::optional<StackResults> run(Stack call, bool one_step = false) {
       if (one_step && *state) *state = (*state)->unsqueeze(0);
     if (one_step) call.input = call.input.unsqueeze(0);
     if (call.weights.empty() || perhaps_left_to_torch(call)) return {};
-    return run_stack(std::move(call));
+    return run_stack(std::move(call), num_layers);
   } catch (const c10::Error&) {
     return {};
   }
@@ -151,36 +151,37 @@ py::object flat_weights(py::dict layer) {
 }
 
 py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
-  static const std::array<PyObject*, 6> names =
-      interned("num_layers", "dropout", "bias", "bidirectional", "batch_first", "training");
-  std::array<py::object, 6> held;
-  std::array<PyObject*, 6> values;
+  static const std::array<PyObject*, 7> names =
+      interned("num_layers", "dropout", "proj_size", "bias", "bidirectional", "batch_first", "training");
+  std::array<py::object, 7> held;
+  std::array<PyObject*, 7> values;
   for (size_t i = 0; i < names.size(); ++i)
     if (!(values[i] = (held[i] = look_up(layer, names[i])).ptr())) return py::none();
-  const auto [num_layers, dropout, bias, bidirectional, batch_first, training] = values;
+  const auto [num_layers, dropout, proj_size, bias, bidirectional, batch_first, training] = values;
   for (PyObject* option : {bias, bidirectional, batch_first, training})
     if (!PyBool_Check(option)) return py::none();
   int overflow = 0;
   const long layers = PyLong_Check(num_layers) ? PyLong_AsLongAndOverflow(num_layers, &overflow) : 0;
-  if (layers < 1 || !PyFloat_Check(dropout)) return py::none();
+  const long projection = PyLong_Check(proj_size) ? PyLong_AsLongAndOverflow(proj_size, &overflow) : -1;
+  if (layers < 1 || projection < 0 || !PyFloat_Check(dropout)) return py::none();
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
-  std::optional<Stack> call = plain_call(cell, input, hx, weights);
+  std::optional<Arguments> call = plain_call(cell, input, hx, weights);
   if (!call) return py::none();
-  call->num_layers = layers, call->biases = bias == Py_True;
+  call->biases = bias == Py_True, call->projected = projection > 0;
   call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
-  std::optional<StackResults> results = run(std::move(*call));
+  std::optional<StackResults> results = run(std::move(*call), layers);
   if (!results) return py::none();
   py::object output = wrap(std::move(results->output));
   return py::make_tuple(output, state_of(*results));
 }
 
 py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::list weights) {
-  std::optional<Stack> call = plain_call(cell, input, hx, weights);
+  std::optional<Arguments> call = plain_call(cell, input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
   call->biases = call->weights.size() == 4;
-  std::optional<StackResults> results = run(std::move(*call), true);
+  std::optional<StackResults> results = run(std::move(*call), 1, true);
   if (!results) return py::none();
   at::AutoDispatchBelowADInplaceOrView guard;
   results->hn = results->hn.squeeze(0);

@@ -8,14 +8,6 @@ namespace fastrnn {
 
 using at::Tensor;
 
-const CellDescription& cell_named(std::string_view name) {
-  const CellDescription* cell = find_cell(name);
-  if (cell) return *cell;
-  std::string names;
-  for (const CellDescription* each : all_cells()) names += (names.empty() ? "" : ", ") + std::string(each->name);
-  TORCH_CHECK_VALUE(false, "Expected cell to be one of ", names, ", got ", name);
-}
-
 void check_sizes(const Tensor& t, at::IntArrayRef expected, const char* name) {
   TORCH_CHECK(t.sizes() == expected, "Expected ", name, " size ", expected, ", got ", t.sizes());
 }
@@ -37,23 +29,22 @@ void check_in_memory(const Tensor& t, const char* name) {
               ". Was the storage freed, by untyped_storage().resize_()? Restore it before the call");
 }
 
-Layer::Layer(const CellDescription& cell, const Tensor& input_, const OptionalTensor& batch_sizes,
-             const OptionalTensor& h0_, const OptionalTensor& c0_, at::TensorList weights_, bool biases,
-             bool bidirectional, bool batch_first)
-    : cell(cell), biases(biases), batch_first(batch_first && !batch_sizes), packed(batch_sizes.has_value()),
-      directions(bidirectional ? 2 : 1), dtype(input_.scalar_type()), weight_dtype(dtype), device(input_.device()) {
-  TORCH_CHECK(input_.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
-              input_.dim());
-  read_weights(weights_);
-  input = operand(input_, dtype, input_.sizes(), "input");
+Layer::Layer(const Arguments& a)
+    : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
+      recompute(a.recompute && cell.saves > 0), directions(a.bidirectional ? 2 : 1), dtype(a.input.scalar_type()),
+      weight_dtype(dtype), device(a.input.device()) {
+  TORCH_CHECK(a.input.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
+              a.input.dim());
+  read_weights(a);
+  input = operand(a.input, dtype, a.input.sizes(), "input");
   if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
-  read_lengths(batch_sizes);
+  read_lengths(a.batch_sizes);
   TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
               ", got ", input.size(-1));
-  if (h0_) h0 = state(*h0_, output_size, "h0");
-  if (c0_) {
+  if (a.h0) h0 = state(*a.h0, output_size, "h0");
+  if (a.c0) {
     TORCH_CHECK(cell.carries_c, "Expected no c0, got one: ", cell.name, " has no state c");
-    c0 = state(*c0_, hidden_size, "c0");
+    c0 = state(*a.c0, hidden_size, "c0");
   }
 }
 
@@ -76,39 +67,28 @@ Tensor Layer::operand(const Tensor& t, at::ScalarType expected, at::IntArrayRef 
   return reinterpret_cast<uintptr_t>(t.const_data_ptr()) % t.itemsize() ? t.clone() : t;
 }
 
-void Layer::read_weights(at::TensorList given) {
-  int64_t plain = biases ? 4 : 2;
-  per_direction = int64_t(given.size()) / directions;
-  bool has_projection = per_direction == plain + 1;
-  TORCH_CHECK(int64_t(given.size()) == directions * per_direction && (per_direction == plain || has_projection),
-              "Expected ", plain, " weights per direction, or ", plain + 1, " with a projection, got ", given.size(),
-              " for ", directions, " direction(s)");
-  TORCH_CHECK(!has_projection || cell.projectable(), "Expected no projection for ", cell.name);
+void Layer::read_weights(const Arguments& a) {
+  const auto& given = a.weights;
+  const int64_t count = int64_t(given.size()), expected = directions * (2 + 2 * a.biases + projected);
+  TORCH_CHECK(count == expected, "Expected ", expected, " weights for ", directions, " direction(s) ",
+              a.biases ? "with" : "without", " biases and ", projected ? "with" : "without", " a projection, got ",
+              count);
+  TORCH_CHECK(!projected || cell.projectable(), "Expected no projection for ", cell.name);
   TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
               given[0].dim(), " and ", given[1].dim());
-  const int64_t gates = cell.input_gates, recurrent_gates = cell.gates_of_state();
-  input_size = given[0].size(1), hidden_size = given[0].size(0) / gates, output_size = given[1].size(1);
+  input_size = given[0].size(1), hidden_size = given[0].size(0) / cell.input_gates, output_size = given[1].size(1);
   TORCH_CHECK(hidden_size > 0 && input_size > 0, "Expected sizes greater than zero, got weight_ih of size ",
               given[0].sizes());
-  TORCH_CHECK(has_projection ? output_size > 0 && output_size < hidden_size : output_size == hidden_size,
-              "Expected weight_hh size ", at::IntArrayRef{recurrent_gates * hidden_size, hidden_size}, ", got ",
+  TORCH_CHECK(projected ? output_size > 0 && output_size < hidden_size : output_size == hidden_size,
+              "Expected weight_hh size ", at::IntArrayRef{cell.gates_of_state() * hidden_size, hidden_size}, ", got ",
               given[1].sizes());
   const at::ScalarType stored = given[0].scalar_type();
   if (device.is_cpu() && dtype == at::kFloat && (stored == at::kBFloat16 || stored == at::kHalf)) weight_dtype = stored;
-  for (int64_t i = 0; i < int64_t(given.size()); ++i) {
-    int64_t kind = i % per_direction;
-    auto add = [&](at::IntArrayRef sizes, const char* name) {
-      weights.push_back(operand(given[i], weight_dtype, sizes, name).contiguous());
-    };
-    if (has_projection && kind == per_direction - 1)
-      add({output_size, hidden_size}, "weight_hr");
-    else if (kind == 0)
-      add({gates * hidden_size, input_size}, "weight_ih");
-    else if (kind == 1)
-      add({recurrent_gates * hidden_size, output_size}, "weight_hh");
-    else
-      add({(kind == 2 ? gates : recurrent_gates) * hidden_size}, kind == 2 ? "bias_ih" : "bias_hh");
-  }
+  const Tensor* next = given.begin();
+  for (int64_t d = 0; d < directions; ++d)
+    each_weight(weights[d], a.biases, [&](Tensor& weight, at::IntArrayRef sizes, const char* name) {
+      weight = operand(*next++, weight_dtype, sizes, name).contiguous();
+    });
 }
 
 void Layer::read_lengths(const OptionalTensor& batch_sizes) {

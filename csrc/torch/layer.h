@@ -1,43 +1,48 @@
-// The operands of one layer, on any device. Everything a kernel relies on is checked here, so that no call, however
-// wrong, reads out of bounds.
+// One layer, its arguments checked, on any device. Everything a kernel relies on is checked here, so that no call,
+// however wrong, reads out of bounds.
 #pragma once
-#include <ATen/core/Tensor.h>
-
-#include <optional>
 #include <vector>
 
-#include "../cells/registry.h"
+#include "arguments.h"
 
 namespace fastrnn {
 
-using OptionalTensor = std::optional<at::Tensor>;
-
-// Throws ValueError where no cell has this name.
-const CellDescription& cell_named(std::string_view name);
 void check_sizes(const at::Tensor& t, at::IntArrayRef expected, const char* name);
 void check_dtype(const at::Tensor& t, at::ScalarType expected, const char* name);
 void check_device(const at::Tensor& t, at::Device expected, const char* name);
 void check_in_memory(const at::Tensor& t, const char* name);
 
-// One layer's sizes and operands, rows contiguous.
+// The weights of one direction, or their gradients. Undefined where there is none.
+struct DirectionWeights {
+  at::Tensor w_ih, w_hh, b_ih, b_hh, w_hr;
+};
+
+// A layer's sizes and operands, rows contiguous.
 struct Layer {
   const CellDescription& cell;
-  bool biases, batch_first, packed;
-  int64_t directions, per_direction, times, batch, rows, input_size, hidden_size, output_size;
+  const bool packed, batch_first, projected;
+  const bool recompute;  // nothing is saved but checkpoints; not of a cell that saves nothing anyway
+  const int64_t directions;
+  int64_t times, batch, rows, input_size, hidden_size, output_size;
   at::ScalarType dtype, weight_dtype;  // the latter may be narrower: 16 bits beside float32, on the CPU
   at::Device device;
   at::Tensor input;
   OptionalTensor h0, c0;
-  std::vector<at::Tensor> weights;
-  std::vector<int64_t> active, before;  // as in cpu/problem.h; of no step where there are no rows
+  DirectionWeights weights[2];
+  std::vector<int64_t> active, before;  // as in sequence/problem.h; of no step where there are no rows
 
-  // Throws c10::Error where something does not fit.
-  Layer(const CellDescription& cell, const at::Tensor& input, const OptionalTensor& batch_sizes,
-        const OptionalTensor& h0, const OptionalTensor& c0, at::TensorList weights, bool biases, bool bidirectional,
-        bool batch_first);
+  // Throws c10::Error where something does not fit. The layer's own arguments: of a stack those of one layer.
+  explicit Layer(const Arguments& arguments);
 
-  const at::Tensor& weight(int64_t direction, int64_t i) const { return weights[direction * per_direction + i]; }
-  bool projected() const { return output_size != hidden_size; }
+  // Calls visit(weight or gradient, its sizes, its name) for all of a direction, in the order of Arguments::weights.
+  template <class Visit>
+  void each_weight(DirectionWeights& of, bool biases, Visit visit) const {
+    const int64_t input_rows = cell.input_gates * hidden_size, state_rows = cell.gates_of_state() * hidden_size;
+    visit(of.w_ih, {input_rows, input_size}, "weight_ih");
+    visit(of.w_hh, {state_rows, output_size}, "weight_hh");
+    if (biases) visit(of.b_ih, {input_rows}, "bias_ih"), visit(of.b_hh, {state_rows}, "bias_hh");
+    if (projected) visit(of.w_hr, {output_size, hidden_size}, "weight_hr");
+  }
 
   at::Tensor empty(at::IntArrayRef sizes) const { return empty(sizes, dtype); }
   at::Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype) const;
@@ -49,7 +54,7 @@ struct Layer {
 
  private:
   at::Tensor state(const at::Tensor& t, int64_t size, const char* name) const;
-  void read_weights(at::TensorList given);
+  void read_weights(const Arguments& arguments);
   void read_lengths(const OptionalTensor& batch_sizes);
 };
 

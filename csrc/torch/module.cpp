@@ -1,9 +1,8 @@
-// What C++ offers to the layers: the operators' schemas, and the module fastrnn._C.
+// The module fastrnn._C: what C++ offers to Python beside the operators.
 #include <omp.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
-#include <torch/library.h>
 
 #include <algorithm>
 
@@ -14,38 +13,6 @@
 #include "cpu.h"
 #include "fast_path.h"
 #include "stack.h"
-
-// cell: rnn_tanh, rnn_relu, rnn_sigmoid, gru, gru_reset_before, lstm. One layer, all its directions.
-// forward returns output, h_n, c_n (empty but for lstm), saved (empty unless `save`, or there will be a backward pass).
-// With `recompute` saved holds only what backward cannot find again, in 4 dimensions instead of 3.
-// backward returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
-// infer is all layers of forward at once, without saving, for compiled graphs: one call instead of several operators a
-// layer. On the CPU.
-//
-// linear_cross_entropy is fastrnn/losses.py's of class indices, input (N, H). With its loss it returns the gradients of
-// input, linear_weight and linear_bias that `needs` asks for, in the dtype that they are computed in, for an
-// incoming gradient of one. Autograd asks for those that the backward pass will use. The others are empty; without a
-// reduction all are. linear_cross_entropy_backward returns them for any incoming gradient, in the dtypes of
-// the operands.
-TORCH_LIBRARY(fastrnn, m) {
-  m.def(
-      "infer(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, int num_layers, "
-      "bool biases, bool bidirectional, bool batch_first) -> (Tensor, Tensor, Tensor)");
-  m.def(
-      "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
-      "bool bidirectional, bool batch_first, bool save, bool recompute=False) -> (Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
-      "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
-      "bool[] needs) -> Tensor[]");
-  m.def(
-      "linear_cross_entropy(Tensor input, Tensor linear_weight, Tensor target, Tensor? linear_bias, Tensor? weight, "
-      "str reduction, int ignore_index, float label_smoothing, bool[] needs) -> (Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "linear_cross_entropy_backward(Tensor d_loss, Tensor input, Tensor linear_weight, Tensor target, "
-      "Tensor? linear_bias, Tensor? weight, str reduction, int ignore_index, float label_smoothing, bool[] needs) -> "
-      "(Tensor, Tensor, Tensor)");
-}
 
 namespace py = pybind11;
 

@@ -4,6 +4,7 @@
 #include <torch/library.h>
 
 #include "cpu.h"
+#include "schema.h"
 #include "threads.h"
 
 namespace fastrnn {
@@ -12,22 +13,17 @@ using at::Tensor;
 
 namespace {
 
-StackResults run_layers(const Stack& stack) {
-  const int64_t num_layers = stack.num_layers;
+StackResults run_layers(const Arguments& stack, int64_t num_layers) {
   const int64_t weights = int64_t(stack.weights.size()), per_layer = weights / num_layers;
   TORCH_CHECK(per_layer > 0 && weights % num_layers == 0, "Expected as many weights for each of ", num_layers,
               " layers, got ", weights);
   const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   for (const OptionalTensor* state : {&stack.h0, &stack.c0})
-    TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states));
-  StackResults results{stack.input, {}, {}};
-  for (int64_t i = 0; i < num_layers; ++i) {
-    auto of_layer = [&](const OptionalTensor& state) {
-      return state && num_layers > 1 ? state->narrow(0, i * directions, directions) : state;
-    };
-    Layer layer(*stack.cell, results.output, stack.batch_sizes, of_layer(stack.h0), of_layer(stack.c0),
-                at::TensorList(stack.weights).slice(i * per_layer, per_layer), stack.biases, stack.bidirectional,
-                stack.batch_first);
+    TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states), "Expected states of 3 dimensions, ",
+                states, " for ", num_layers, " layers, got size ", (*state)->sizes());
+  StackResults results{};
+  auto run = [&](const Arguments& arguments, int64_t i) {
+    const Layer layer(arguments);
     if (i == 0) {
       results.hn = layer.empty({states, layer.batch, layer.output_size});
       if (layer.cell.carries_c) results.cn = layer.empty({states, layer.batch, layer.hidden_size});
@@ -38,6 +34,17 @@ StackResults run_layers(const Stack& stack) {
     Tensor output = layer.empty_output();
     cpu::forward(layer, output, results.hn, results.cn, i * directions, Tensor());
     results.output = output;
+  };
+  if (num_layers == 1) return run(stack, 0), results;
+  Arguments one = stack;
+  for (int64_t i = 0; i < num_layers; ++i) {
+    auto of_layer = [&](const OptionalTensor& state) {
+      return state ? state->narrow(0, i * directions, directions) : state;
+    };
+    if (i > 0) one.input = results.output;
+    one.h0 = of_layer(stack.h0), one.c0 = of_layer(stack.c0);
+    one.weights.assign(stack.weights.begin() + i * per_layer, stack.weights.begin() + (i + 1) * per_layer);
+    run(one, i);
   }
   return results;
 }
@@ -66,41 +73,31 @@ Tensor converted(const Tensor& t, at::ScalarType dtype) {
 }
 
 // The operator of the same name.
-std::tuple<Tensor, Tensor, Tensor> infer(c10::string_view cell, const Tensor& input, const OptionalTensor& batch_sizes,
-                                         const OptionalTensor& h0, const OptionalTensor& c0, at::TensorList weights,
-                                         int64_t num_layers, bool biases, bool bidirectional, bool batch_first) {
-  TORCH_CHECK(input.scalar_type() == at::kFloat || input.scalar_type() == at::kDouble,
-              "Expected input dtype float32 or float64, got ", input.scalar_type());
-  StackResults results = run_stack({&cell_named(cell),
-                                    input,
-                                    h0,
-                                    c0,
-                                    {weights.begin(), weights.end()},
-                                    batch_sizes,
-                                    num_layers,
-                                    biases,
-                                    bidirectional,
-                                    batch_first});
-  if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, input.scalar_type());
-  return {results.output, results.hn, results.cn};
+void infer(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+  InferArguments a(*stack);
+  const at::ScalarType dtype = a.input.scalar_type();
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble, "Expected input dtype float32 or float64, got ", dtype);
+  StackResults results = run_stack(a, a.num_layers);
+  if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, dtype);
+  torch::jit::drop(*stack, InferArguments::count);
+  torch::jit::push(*stack, std::move(results.output), std::move(results.hn), std::move(results.cn));
 }
 
-TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", infer); }
+TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", torch::CppFunction::makeFromBoxedFunction<infer>()); }
 
 }  // namespace
 
-StackResults run_stack(Stack stack) {
-  TORCH_CHECK(stack.num_layers > 0 && stack.num_layers <= int64_t(stack.weights.size()),
-              "Expected num_layers to be 1 to ", stack.weights.size(), ", the number of weights, got ",
-              stack.num_layers);
+StackResults run_stack(Arguments stack, int64_t num_layers) {
+  TORCH_CHECK(num_layers > 0 && num_layers <= int64_t(stack.weights.size()), "Expected num_layers to be 1 to ",
+              stack.weights.size(), ", the number of weights, got ", num_layers);
   NoThreadsInForkedChild alone;
   const at::ScalarType dtype = stack.input.scalar_type();
-  if (!narrow(dtype)) return run_layers(stack);
+  if (!narrow(dtype)) return run_layers(stack, num_layers);
   // The kernels read narrow weights as they are, and all else in float32.
   stack.input = converted(stack.input, at::kFloat);
   for (OptionalTensor* state : {&stack.h0, &stack.c0})
     if (*state) check_dtype(**state, dtype, "state"), *state = converted(**state, at::kFloat);
-  StackResults results = run_layers(stack);
+  StackResults results = run_layers(stack, num_layers);
   for (Tensor* t : {&results.output, &results.hn, &results.cn})
     if (t->defined()) *t = converted(*t, dtype);
   return results;

@@ -4,24 +4,13 @@
 
 namespace fastrnn {
 
-// The operands are held for the time of the call: another thread may drop them meanwhile.
-struct Stack {
-  const CellDescription* cell = nullptr;
-  at::Tensor input;
-  OptionalTensor h0, c0;
-  c10::SmallVector<at::Tensor, 4> weights;  // of all layers
-  OptionalTensor batch_sizes;
-  int64_t num_layers = 1;
-  bool biases = true, bidirectional = false, batch_first = false;
-};
-
 struct StackResults {
   at::Tensor output, hn, cn;  // the last undefined unless the cell carries c
 };
 
-// Throws c10::Error where something does not fit. Input and states in 16 bits are widened, and the results rounded
-// once.
-StackResults run_stack(Stack stack);
+// The arguments are those of one layer, states and weights those of all. Throws c10::Error where something does not
+// fit. Input and states in 16 bits are widened, and the results rounded once.
+StackResults run_stack(Arguments arguments, int64_t num_layers);
 
 // Whether torch's operator is measured faster for an LSTM in bfloat16: where the processor has instructions for it,
 // which the kernels here do not use, and the batch is large. AMD Zen 5, two threads, T32, torch's time over ours in

@@ -6,6 +6,7 @@ derivative of the backward operator, for gradient penalties and the like, goes t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,8 +34,18 @@ def layer(call: Call) -> Results:
 
 def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
     call, given = operators.backward_call(*inputs)
-    ctx.call, ctx.needs, ctx.arguments = call.bare(), given.needs, len(inputs)
+    ctx.call, ctx.needs, ctx.arguments = call.bare(), given.needs, _arguments_given(inputs)
     ctx.save_for_backward(*given.incoming, call.batch_sizes, *call.tensors())
+
+
+def _arguments_given(inputs: tuple) -> int:
+    """How many arguments torch counts: not those at the end that are the default, which it has filled in."""
+    schema = operators.backward._schema.arguments
+    at_default = itertools.takewhile(
+        lambda pair: pair[0].has_default_value() and pair[1] == pair[0].default_value,
+        zip(reversed(schema), reversed(inputs), strict=True),
+    )
+    return len(inputs) - len(list(at_default))
 
 
 def _second_derivative(ctx: Any, grads_of_grads: Sequence[Tensor | None]) -> tuple:

@@ -1,6 +1,6 @@
 """The operators of the C++ core, called with a Call, and the shapes of what they return.
 
-``torch.ops.fastrnn.*`` are declared in csrc/torch/module.cpp. The order of their arguments is known here alone: a
+``torch.ops.fastrnn.*`` are declared in csrc/torch/schema.h. The order of their arguments is known here alone: a
 ``run_`` function takes a Call apart, and the ``_call`` function beside it puts one together again by the names of the
 schema, for the shape functions and the rules of autograd and vmap. The shapes let torch.compile, torch.export and the
 meta device work with the operators without running a kernel.
@@ -52,6 +52,7 @@ def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]
         call.batch_first,
         save,
         call.recompute,
+        call.projected,
     )
 
 
@@ -78,6 +79,8 @@ def run_backward(call: Call, given: Backward) -> list[Tensor]:
         call.bidirectional,
         call.batch_first,
         list(given.needs),
+        call.recompute,
+        call.projected,
     )
 
 
@@ -86,7 +89,6 @@ def backward_call(*arguments: Any) -> tuple[Call, Backward]:
     given = by_name(backward, arguments)
     incoming = given.pop("d_output"), given.pop("d_hn"), given.pop("d_cn")
     besides = Backward(incoming, given.pop("output"), given.pop("saved"), given.pop("needs"))
-    given.setdefault("recompute", besides.saved.dim() == 4)
     return _call(given), besides
 
 
@@ -103,6 +105,7 @@ def run_infer(call: Call) -> Results:
         call.biases,
         call.bidirectional,
         call.batch_first,
+        call.projected,
     )
 
 
@@ -136,8 +139,6 @@ def by_name(operator: torch._ops.OpOverload, arguments: Sequence[Any]) -> dict[s
 
 
 def _call(given: dict[str, Any]) -> Call:
-    rows = given.get("num_layers", 1) * (2 if given["bidirectional"] else 1)
-    given.setdefault("projected", has_projection(given["weights"], rows, given["biases"]))
     return Call(cells.named(given.pop("cell")), **given)
 
 

@@ -1,0 +1,21 @@
+#include "arguments.h"
+
+namespace fastrnn {
+
+const CellDescription& cell_named(std::string_view name) {
+  const CellDescription* cell = find_cell(name);
+  if (cell) return *cell;
+  std::string names;
+  for (const CellDescription* each : all_cells()) names += (names.empty() ? "" : ", ") + std::string(each->name);
+  TORCH_CHECK_VALUE(false, "Expected cell to be one of ", names, ", got ", name);
+}
+
+void Reader::take_cell(Arguments& to) { to.cell = &cell_named((next++)->toStringView()); }
+
+void Reader::take_operands(Arguments& to) {
+  take(to.input, to.batch_sizes, to.h0, to.c0);
+  const c10::List<at::Tensor> weights = (next++)->toTensorList();
+  for (const at::Tensor& weight : weights) to.weights.push_back(weight);
+}
+
+}  // namespace fastrnn

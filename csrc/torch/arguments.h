@@ -1,0 +1,49 @@
+// What a layer is called with. One object from the operators' border to the kernels: an operand or option is named
+// here, in the schema, and where it is used.
+#pragma once
+#include <ATen/core/Tensor.h>
+#include <ATen/core/stack.h>
+
+#include <optional>
+
+#include "../cells/registry.h"
+
+namespace fastrnn {
+
+using OptionalTensor = std::optional<at::Tensor>;
+
+// Throws ValueError where no cell has this name.
+const CellDescription& cell_named(std::string_view name);
+
+// The operands are held for the time of the call: another thread may drop them meanwhile.
+struct Arguments {
+  const CellDescription* cell = nullptr;
+  at::Tensor input;
+  OptionalTensor batch_sizes, h0, c0;
+  // In each direction as torch.nn orders them: w_ih, w_hh, b_ih, b_hh with `biases`, w_hr with `projected`.
+  c10::SmallVector<at::Tensor, 4> weights;
+  bool biases = true, bidirectional = false, batch_first = false;
+  bool projected = false;
+  bool recompute = false;  // save next to nothing, and let the backward pass compute it again
+};
+
+inline constexpr bool Arguments::* options[] = {&Arguments::biases, &Arguments::bidirectional, &Arguments::batch_first,
+                                                &Arguments::projected, &Arguments::recompute};
+
+// The arguments of an operator in the schema's order, from the dispatcher's stack.
+class Reader {
+ public:
+  Reader(torch::jit::Stack& stack, size_t count) : next(stack.end() - count) {}
+
+  template <class... Fields>
+  void take(Fields&... fields) {
+    ((fields = (next++)->template to<Fields>()), ...);
+  }
+  void take_cell(Arguments& to);
+  void take_operands(Arguments& to);  // input, batch_sizes, h0, c0, weights
+
+ private:
+  torch::jit::Stack::iterator next;
+};
+
+}  // namespace fastrnn
