@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fastrnn._core.backend import sequence, step
-from fastrnn._core.call import Call
-from fastrnn._core.operators import has_projection
+from fastrnn._core.call import call_of
 from fastrnn.losses import linear_cross_entropy
 
 __all__ = ["gru", "gru_cell", "linear_cross_entropy", "lstm", "lstm_cell", "rnn", "rnn_cell"]
@@ -58,7 +57,7 @@ def rnn(
 
     The equation is that of :func:`fastrnn.reference.rnn`.
     """
-    call = Call.of(
+    call = call_of(
         _rnn_name(nonlinearity),
         input,
         hx,
@@ -95,7 +94,7 @@ def gru(
     ``reset_after`` is torch's form (:func:`fastrnn.reference.gru`); False that of Cho et al., 2014
     (:func:`fastrnn.reference.gru_reset_before`).
     """
-    call = Call.of(
+    call = call_of(
         "gru" if reset_after else "gru_reset_before",
         input,
         hx,
@@ -132,7 +131,7 @@ def lstm(
     makes it a projected LSTM: outputs and h then have P features, c still H. The equations are those of
     :func:`fastrnn.reference.lstm`.
     """
-    call = Call.of(
+    call = call_of(
         "lstm",
         input,
         hx,
@@ -140,7 +139,7 @@ def lstm(
         batch_sizes=batch_sizes,
         num_layers=num_layers,
         biases=biases,
-        projected=has_projection(weights, num_layers * (2 if bidirectional else 1), biases),
+        projected=len(weights) == num_layers * (2 if bidirectional else 1) * (5 if biases else 3),
         dropout=dropout,
         training=training,
         bidirectional=bidirectional,

@@ -8,7 +8,7 @@ import fastrnn
 from fastrnn import _environment, functional
 from fastrnn._core import backend, gpu, operators
 from fastrnn._core.backend import sequence, step
-from fastrnn._core.call import Call
+from fastrnn._core.call import call_of
 from fastrnn._verify import Case
 from fastrnn._verify.cases import Shape
 from fastrnn._verify.problem import random_problem
@@ -75,7 +75,7 @@ def operands(cell, dtype=torch.float32, device="cuda"):
 def run(cell, dtype=torch.float32, device="cuda", **options):
     with FakeTensorMode():
         x, weights = operands(cell, dtype, device)
-        output, _ = sequence(Call.of(cell, x, None, weights, **options))
+        output, _ = sequence(call_of(cell, x, None, weights, **options))
     assert output.shape == (3, 2, 5)
     return output
 
@@ -174,7 +174,7 @@ def test_there_are_gradients_in_eval_mode(given, grad, told, monkeypatch):
     monkeypatch.setitem(backend._TORCH_OPERATORS, "lstm", operator)
     with FakeTensorMode(), torch.set_grad_enabled(grad):
         x, weights = operands("lstm")
-        sequence(Call.of("lstm", x, None, [w.requires_grad_() for w in weights], **given))
+        sequence(call_of("lstm", x, None, [w.requires_grad_() for w in weights], **given))
     assert seen == [told]
 
 

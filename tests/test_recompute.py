@@ -164,7 +164,9 @@ def test_opcheck(cell, options):
     operands = (name, *incoming, input, sizes, h0, c0, weights, output, saved)
     torch.library.opcheck(ops.backward, (*operands, *flags, needs, True, projected))
     leaves = [w.requires_grad_() for w in weights]
-    torch.library.opcheck(ops.forward, (name, input.requires_grad_(), sizes, h0, c0, leaves, *flags, False, True, projected))
+    torch.library.opcheck(
+        ops.forward, (name, input.requires_grad_(), sizes, h0, c0, leaves, *flags, False, True, projected)
+    )
 
 
 def test_saved_of_another_size_is_refused():

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import fastrnn.nn
 from fastrnn import reference
 from fastrnn._core import cells
-from fastrnn._core.call import Call
+from fastrnn._core.call import call_of
 from tests.twins import CELLS, TORCH_CELLS, initial, make, random, twins
 
 
@@ -95,7 +95,7 @@ def test_unknown_cell():
     for call in (
         lambda: reference.step("mgu", x, x, None, weights),
         lambda: reference.layer("mgu", x, None, None, None, weights, False, False, False),
-        lambda: Call.of("mgu", x, None, weights),
+        lambda: call_of("mgu", x, None, weights),
         lambda: torch.ops.fastrnn.forward("mgu", x, None, None, None, weights, False, False, False, False),
         lambda: torch.ops.fastrnn.forward("mgu", x.to("meta"), None, None, None, weights, False, False, False, False),
     ):

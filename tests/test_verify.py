@@ -88,7 +88,8 @@ def test_a_wrong_gradient_is_found(monkeypatch: pytest.MonkeyPatch, which: int) 
         operands = list(call.tensors())
         operands[which] = operands[which].view_as(operands[which])
         operands[which].register_hook(lambda gradient: gradient * 1.0001)
-        return right(call.with_tensors(operands))
+        input, h0, c0, *weights = operands
+        return right(call.with_tensors(input, h0, c0, weights))
 
     monkeypatch.setattr(autograd, "layer", wrong)
     (result,) = verify([Case("lstm", torch.float32, RAGGED)])

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 import fastrnn.nn
-from fastrnn._core.call import Call, state_of
+from fastrnn._core.call import call_of, state_of
 from fastrnn._core.operators import run_reference
 from fastrnn._core.stack import stack
 
@@ -66,7 +66,7 @@ def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 2) -> Te
 
 def by_reference(layer: Any, input: Tensor, hx: Any) -> Any:
     """What a fastrnn layer would return, from the plain-torch reference; without dropout, for batched tensors."""
-    call = Call.of(
+    call = call_of(
         layer._cell,
         input,
         hx,

@@ -32,14 +32,19 @@ def autocast(call: Call, layer: bool) -> tuple[Dtypes, Call]:
     """
     given, low = call.input.dtype, torch.get_autocast_dtype(call.input.device.type)
     if not call.input.is_cpu:
-        return (low, low), call.with_tensors(cast(low, call.tensors()))
+        return (low, low), _cast(low, call)
     results = (given, given) if given == torch.float64 else _on_cpu(call, low, layer and call.batch_sizes is None)
-    return results, call.with_tensors(cast(torch.float32, call.tensors()))
+    return results, _cast(torch.float32, call)
 
 
 def cast(dtype: torch.dtype, tensors: Sequence[Tensor | None]) -> list:
     """To another dtype, except float64, which torch.autocast does not touch."""
     return [t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors]
+
+
+def _cast(dtype: torch.dtype, call: Call) -> Call:
+    input, h0, c0, *weights = cast(dtype, call.tensors())
+    return call.with_tensors(input, h0, c0, weights)
 
 
 def _on_cpu(call: Call, low: torch.dtype, padded: bool) -> Dtypes:

@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from fastrnn._core import autograd, gpu, operators
 from fastrnn._core.autocast import autocast, cast
-from fastrnn._core.call import Call, Layer, Results, state_of
+from fastrnn._core.call import Call, Layer, Results, cell_and_states, state_of
 from fastrnn._core.cells import CELLS
 from fastrnn._core.checks import check_lengths, check_sequence, check_step
 from fastrnn._core.extension import _C
@@ -47,7 +47,7 @@ _TORCH_OPERATORS: dict[str, Any] = {name: getattr(_VF, name) for name in _TORCH_
 def kernels_serve(input: Tensor) -> bool:
     """Whether the fused kernels run this input: on the CPU, on CUDA where they are built for it (or meta, for shapes
     alone), in four dtypes."""
-    return input.device.type in _KERNEL_DEVICES and input.dtype in _KERNEL_DTYPES
+    return (input.is_cpu or input.device.type in _KERNEL_DEVICES) and input.dtype in _KERNEL_DTYPES
 
 
 def sequence(call: Call) -> tuple[Tensor, Any]:
@@ -81,7 +81,8 @@ def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
         result = _C.infer_step(cell, input, hx, weights)
         if result is not None:
             return result
-    call = Call.of(cell, input, hx, weights, biases=len(weights) == 4)
+    kind, h0, c0 = cell_and_states(cell, hx)
+    call = Call(kind, input, h0, c0, weights, biases=len(weights) == 4)
     dtypes = input.dtype, input.dtype  # of the results: h and c
     if _casts(call):
         dtypes, call = autocast(call, layer=False)
@@ -92,7 +93,7 @@ def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
     if layer is autograd.layer and input.is_cpu and call.input.dtype in _NARROW_DTYPES:
         call = _widened(call)
     h0, c0 = (None if state is None else state.unsqueeze(0) for state in (call.h0, call.c0))
-    _, h_n, c_n = layer(call._replace(input=call.input.unsqueeze(0), h0=h0, c0=c0))
+    _, h_n, c_n = layer(call.with_tensors(call.input.unsqueeze(0), h0, c0, call.weights))
     if input.is_cpu and (h_n.dtype, c_n.dtype) != dtypes:
         h_n, c_n = h_n.to(dtypes[0]), c_n.to(dtypes[1])
     return state_of(call, h_n.squeeze(0), c_n.squeeze(0))
@@ -101,7 +102,7 @@ def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
 def _widened(call: Call) -> Call:
     """Input and states in float32. The kernels read narrow weights as they are."""
     input, h0, c0 = cast(torch.float32, (call.input, call.h0, call.c0))
-    return call._replace(input=input, h0=h0, c0=c0)
+    return call.with_tensors(input, h0, c0, call.weights)
 
 
 def _left_to_torch(call: Call) -> bool:
@@ -113,7 +114,7 @@ def _left_to_torch(call: Call) -> bool:
 
 def _casts(call: Call) -> bool:
     """Whether torch.autocast is on and left to us. torch's operator casts by itself, and keeps weights in one piece."""
-    device = call.input.device.type
+    device = "cpu" if call.input.is_cpu else call.input.device.type  # which costs more
     return device in OWN_KERNELS and torch.is_autocast_enabled(device) and not _left_to_torch(call)
 
 
@@ -145,13 +146,11 @@ def _torch_is_faster(call: Call) -> bool:
 
 
 def _recomputing(layer: Layer | None) -> Layer:
-    """What runs one layer and saves nothing that can be computed again. Where there are no kernels, all of it is."""
-    return layer if layer is autograd.layer else partial(checkpoint, layer or _torch_layer, use_reentrant=False)
+    """What runs one layer and saves nothing that can be computed again. Where there are no kernels, all of it is.
 
-
-def _torch_layer(call: Call) -> Results:
-    """One layer by torch's operator. Dropout is left to others: cuDNN would not draw the same mask a second time."""
-    return _torch_operator(call._replace(dropout=0.0))
+    Dropout is the stack's, not the operator's: cuDNN would not draw the same mask a second time.
+    """
+    return layer if layer is autograd.layer else partial(checkpoint, layer or _torch_operator, use_reentrant=False)
 
 
 def _torch_operator(call: Call) -> Results:

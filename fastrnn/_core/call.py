@@ -22,7 +22,8 @@ Results = tuple[Tensor, Tensor, Tensor]  # output, h_n and c_n, which is of shap
 class Call(NamedTuple):
     """The operands and options of a call, as :func:`fastrnn.functional.lstm` describes them.
 
-    Its methods are none of them properties, which torch.compile does not trace in a tuple.
+    First the cell and the tensors, then the options of every layer, last those of a stack. A method is no property,
+    since torch.compile does not trace those of a tuple.
     """
 
     cell: Cell
@@ -31,30 +32,21 @@ class Call(NamedTuple):
     c0: Tensor | None  # (L D, B, H), or zeros, where the cell carries c
     weights: Sequence[Tensor]  # of each layer, and in it of each direction, those of weight_names()
     batch_sizes: Tensor | None = None  # int64 (T,) on the CPU: rows that are still active at each step
-    num_layers: int = 1
     biases: bool = True
     projected: bool = False
-    dropout: float = 0.0
-    training: bool = False
     bidirectional: bool = False
     batch_first: bool = False
+    training: bool = False
     recompute: bool = False
-
-    @classmethod
-    def of(cls, cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor], **options: Any) -> Call:
-        """A call with the state as the user gives it: h_0, or (h_0, c_0) where the cell carries c, or None for zeros.
-
-        Raises:
-            ValueError: no cell has this name.
-            AttributeError, IndexError, RuntimeError: a tensor where a pair is expected or the reverse.
-        """
-        kind = cells.named(cell)
-        return cls(kind, input, *_states(kind, hx), weights, **options)
+    num_layers: int = 1
+    dropout: float = 0.0  # between layers
 
     def weight_names(self) -> tuple[str, ...]:
         """The weights of one direction, in their order."""
-        biases = ("b_ih", "b_hh") if self.biases else ()
-        return ("w_ih", "w_hh", *biases, *(("w_hr",) if self.projected else ()))
+        return ("w_ih", "w_hh", *(("b_ih", "b_hh") if self.biases else ()), *(("w_hr",) if self.projected else ()))
+
+    def weights_per_direction(self) -> int:
+        return (4 if self.biases else 2) + self.projected
 
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
@@ -79,17 +71,21 @@ class Call(NamedTuple):
         """Input, h_0, c_0 and the weights: all that may have a gradient."""
         return (self.input, self.h0, self.c0, *self.weights)
 
-    def with_tensors(self, tensors: Sequence[Any]) -> Call:
-        """The same call of other tensors, in the order of :meth:`tensors`."""
-        input, h0, c0, *weights = tensors
-        return self._replace(input=input, h0=h0, c0=c0, weights=weights)
+    def with_tensors(self, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> Call:
+        """The same call of other tensors. (``_replace`` takes twice as long.)"""
+        return Call(self.cell, input, h0, c0, weights, *self[5:])
+
+    def of_layer(self, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> Call:
+        """The call of one layer of the stack."""
+        return Call(self.cell, input, h0, c0, weights, *self[5:12])
 
     def bare(self) -> Call:
         """The same call without its tensors. :meth:`filled` gives them back."""
         return self._replace(input=None, h0=None, c0=None, weights=(), batch_sizes=None)  # type: ignore[arg-type]
 
     def filled(self, batch_sizes: Tensor | None, tensors: Sequence[Any]) -> Call:
-        return self.with_tensors(tensors)._replace(batch_sizes=batch_sizes)
+        input, h0, c0, *weights = tensors
+        return self.with_tensors(input, h0, c0, weights)._replace(batch_sizes=batch_sizes)
 
     def requires_grad(self) -> bool:
         return any(t is not None and t.requires_grad for t in self.tensors())
@@ -99,21 +95,34 @@ class Call(NamedTuple):
 Layer = Callable[[Call], Results]
 
 
-def state_of(call: Call, h: Tensor, c: Tensor | None) -> Any:
-    """The state as the user sees it."""
-    return (h, c) if call.cell.carries_c else h
+def call_of(cell: str, input: Tensor, hx: State | None, weights: Sequence[Tensor], **options: Any) -> Call:
+    """A call as the user gives it: a cell by its name, the state as :func:`cell_and_states` takes it."""
+    kind, h0, c0 = cell_and_states(cell, hx)
+    return Call(kind, input, h0, c0, weights, **options)
 
 
-def _states(cell: Cell, hx: State | None) -> tuple[Tensor | None, Tensor | None]:
+def cell_and_states(name: str, hx: State | None) -> tuple[Cell, Tensor | None, Tensor | None]:
+    """The cell of this name, h_0 and c_0, from h_0, from (h_0, c_0) where the cell carries c, or from None for zeros.
+
+    Raises:
+        ValueError: no cell has this name.
+        AttributeError, IndexError, RuntimeError: a tensor where a pair is expected or the reverse.
+    """
+    cell = cells.named(name)
     if hx is None:
-        return None, None
+        return cell, None, None
     # The types of these errors are torch.nn's: it misses the second state, but counts the third.
     if not cell.carries_c:
         if isinstance(hx, (tuple, list)):
             raise AttributeError(f"Expected hx to be a tensor, got a {type(hx).__name__} of {len(hx)}; pass hx[0]")
-        return hx, None
+        return cell, hx, None
     if isinstance(hx, Tensor) or len(hx) != 2:
         got = f"a tensor of shape {list(hx.shape)}" if isinstance(hx, Tensor) else len(hx)
         error = IndexError if len(hx) < 2 else RuntimeError
         raise error(f"Expected hx to be a pair, got {got}; pass (h_0, c_0)")
-    return hx[0], hx[1]
+    return cell, hx[0], hx[1]
+
+
+def state_of(call: Call, h: Tensor, c: Tensor | None) -> Any:
+    """The state as the user sees it: the reverse of :func:`cell_and_states`."""
+    return (h, c) if call.cell.carries_c else h

@@ -15,19 +15,16 @@ from fastrnn._core.call import Call
 
 def check_sequence(call: Call) -> None:
     """Check the call of a stack of layers."""
-    rows, input = call.state_rows(), call.input
-    expected = rows * len(call.weight_names())
-    if len(call.weights) != expected:
-        raise RuntimeError(f"Expected {expected} weights for {call.num_layers} layers, got {len(call.weights)}")
+    input, weights, shape = call.input, call.weights, call.input.shape
+    expected = call.state_rows() * call.weights_per_direction()
+    if len(weights) != expected:
+        raise RuntimeError(f"Expected {expected} weights for {call.num_layers} layers, got {len(weights)}")
     rank = 3 if call.batch_sizes is None else 2
-    shape = input.shape
     if len(shape) != rank:
         raise RuntimeError(f"Expected input to have {rank} dimensions, got {len(shape)}: {list(shape)}")
-    weights_dtype = call.weights[0].dtype
-    if input.dtype != weights_dtype and (input.is_cpu or not autocasts(input)):
-        raise ValueError(f"Expected input of the weights' dtype {weights_dtype}, got {input.dtype}")
-    _check_features(call)
-    _check_kind(call)
+    if input.dtype != weights[0].dtype and (input.is_cpu or not autocasts(input)):
+        raise ValueError(f"Expected input of the weights' dtype {weights[0].dtype}, got {input.dtype}")
+    _check_input(call, shape)
     if call.batch_sizes is None:
         steps, batch = (shape[1], shape[0]) if call.batch_first else (shape[0], shape[1])
         if steps == 0:
@@ -36,8 +33,10 @@ def check_sequence(call: Call) -> None:
         return  # the batch size is data here, and a traced graph cannot branch on data
     else:
         batch = _largest_batch(call.batch_sizes)
-    _check_state(call.h0, (rows, batch, call.output_size()), "hidden")
-    _check_state(call.c0, (rows, batch, call.hidden_size()), "cell")
+    if call.h0 is not None:
+        _check_state(call.h0, (call.state_rows(), batch, call.output_size()), "hidden")
+    if call.c0 is not None:
+        _check_state(call.c0, (call.state_rows(), batch, call.hidden_size()), "cell")
 
 
 def check_step(call: Call) -> None:
@@ -45,10 +44,11 @@ def check_step(call: Call) -> None:
     shape = call.input.shape
     if len(shape) != 2:
         raise RuntimeError(f"Expected input to have 2 dimensions, got {len(shape)}: {list(shape)}")
-    _check_features(call)
-    _check_kind(call)
-    _check_state(call.h0, (shape[0], call.output_size()), "hidden")
-    _check_state(call.c0, (shape[0], call.output_size()), "cell")
+    _check_input(call, shape)
+    if call.h0 is not None:
+        _check_state(call.h0, (shape[0], call.output_size()), "hidden")
+    if call.c0 is not None:
+        _check_state(call.c0, (shape[0], call.output_size()), "cell")
 
 
 def check_lengths(call: Call) -> None:
@@ -80,26 +80,26 @@ def _largest_batch(batch_sizes: Tensor) -> int:
     return int(batch_sizes[0])
 
 
-def _check_features(call: Call) -> None:
-    shape, expected = call.input.shape, call.weights[0].shape[1]
+def _check_input(call: Call, shape: torch.Size) -> None:
+    """What the input has in common with weights and states."""
+    expected = call.weights[0].shape[1]
     if shape[-1] != expected:
         raise RuntimeError(f"Expected input.size(-1) to be input_size {expected}, got {shape[-1]} in {list(shape)}")
+    dtype, on_cpu = call.input.dtype, call.input.is_cpu
+    for tensor in (*call.weights, call.h0, call.c0):
+        # On the CPU is_cpu says it all, at a quarter of the cost of comparing devices.
+        if tensor is not None and (tensor.dtype != dtype or not (on_cpu and tensor.is_cpu)):
+            _check_kind(call.input, tensor)
 
 
-def _check_state(state: Tensor | None, expected: tuple[int, ...], name: str) -> None:
-    if state is not None and state.shape != expected:
+def _check_state(state: Tensor, expected: tuple[int, ...], name: str) -> None:
+    if state.shape != expected:
         raise RuntimeError(f"Expected {name} state of size {list(expected)}, got {list(state.shape)}")
 
 
-def _check_kind(call: Call) -> None:
+def _check_kind(input: Tensor, tensor: Tensor) -> None:
     """One device and one dtype for all. Where torch's own operator runs under autocast, it does the casting."""
-    input = call.input
-    device, dtype, on_cpu = input.device, input.dtype, input.is_cpu
-    for tensor in (*call.weights, call.h0, call.c0):
-        if tensor is None:
-            continue
-        # On the CPU is_cpu says it all, at a quarter of the cost of comparing devices.
-        if not (on_cpu and tensor.is_cpu) and tensor.device != device:
-            raise RuntimeError(f"Expected weights and states on the input's device {device}, got {tensor.device}")
-        if tensor.dtype != dtype and (on_cpu or not autocasts(input)):
-            raise RuntimeError(f"Expected weights and states of the input's dtype {dtype}, got {tensor.dtype}")
+    if tensor.device != input.device:
+        raise RuntimeError(f"Expected weights and states on the input's device {input.device}, got {tensor.device}")
+    if tensor.dtype != input.dtype and (input.is_cpu or not autocasts(input)):
+        raise RuntimeError(f"Expected weights and states of the input's dtype {input.dtype}, got {tensor.dtype}")

@@ -142,11 +142,6 @@ def _call(given: dict[str, Any]) -> Call:
     return Call(cells.named(given.pop("cell")), **given)
 
 
-def has_projection(weights: Sequence[Tensor], rows: int, biases: bool) -> bool:
-    """Whether so many weights, of L layers in D directions, ``rows`` = L D, are those of projected layers."""
-    return len(weights) == rows * ((4 if biases else 2) + 1)
-
-
 @torch.library.register_fake("fastrnn::forward")
 def _forward_shapes(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     call, save = forward_call(*arguments)

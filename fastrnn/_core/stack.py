@@ -22,29 +22,23 @@ def stack(layer: Layer, call: Call) -> Results:
     if call.num_layers == 1:
         return layer(call)
     directions = call.directions()
-    per_layer = len(call.weights) // call.num_layers
+    per_layer = directions * call.weights_per_direction()
     # torch draws a mask in the order (T, B, H). So that the same seed gives the same mask here, layers below a dropout
     # run time first; the last one takes their output the other way round, without a copy.
     drops = bool(call.dropout) and call.training
     time_first = drops and call.batch_first
+    below = call._replace(batch_first=False) if time_first else call
     output = call.input.transpose(0, 1) if time_first else call.input
     h_n, c_n = [], []
     for i in range(call.num_layers):
-        last = i == call.num_layers - 1
-        if time_first and last:
+        top = i == call.num_layers - 1
+        if time_first and top:
             output = output.transpose(0, 1)
         rows = slice(i * directions, (i + 1) * directions)
-        output, h, c = layer(
-            call._replace(
-                input=output,
-                h0=_rows(call.h0, rows),
-                c0=_rows(call.c0, rows),
-                weights=call.weights[i * per_layer : (i + 1) * per_layer],
-                num_layers=1,
-                batch_first=call.batch_first and (last or not drops),
-            )
-        )
-        if drops and not last:
+        weights = call.weights[i * per_layer : (i + 1) * per_layer]
+        options = call if top else below
+        output, h, c = layer(options.of_layer(output, _rows(call.h0, rows), _rows(call.c0, rows), weights))
+        if drops and not top:
             output = dropout(output, call.dropout)
         h_n.append(h)
         c_n.append(c)

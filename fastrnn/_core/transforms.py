@@ -106,8 +106,8 @@ def second_derivative(
 
         def outputs(*wanted: Tensor) -> tuple[Tensor, ...]:
             found = iter(wanted)
-            chosen = [next(found) if need else t for t, need in zip(tensors, needs, strict=True)]
-            results = operators.run_reference(call.with_tensors(chosen))
+            input, h0, c0, *weights = (next(found) if need else t for t, need in zip(tensors, needs, strict=True))
+            results = operators.run_reference(call.with_tensors(input, h0, c0, weights))
             return tuple(r for r, d in zip(results, incoming, strict=True) if d is not None)
 
         _, pull = torch.func.vjp(outputs, *wanted)  # type: ignore[misc]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from fastrnn._core import gpu
-from fastrnn._core.call import Call
+from fastrnn._core.call import call_of
 from fastrnn._core.operators import run_reference
 from fastrnn._core.stack import stack
 from fastrnn._verify.cases import Case
@@ -57,7 +57,7 @@ class Problem:
         weights = {name: weight.to(dtype).requires_grad_() for name, weight in self.weights.items()}
 
         def run(input: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
-            call = Call.of(
+            call = call_of(
                 self.case.cell,
                 input,
                 (states[0], states[1]) if len(states) == 2 else states[0],

@@ -13,7 +13,7 @@ from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn._core.backend import sequence
-from fastrnn._core.call import Call, State
+from fastrnn._core.call import Call, State, cell_and_states
 from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable, recorded_call
 from fastrnn.nn.face import Faced
@@ -97,10 +97,12 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         return output.squeeze(1), each(lambda state: state.squeeze(1), hidden)
 
     def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, Any]:
-        call = Call.of(
-            self._cell,
+        cell, h0, c0 = cell_and_states(self._cell, hx)
+        call = Call(
+            cell,
             input,
-            hx,
+            h0,
+            c0,
             self._weights(),
             batch_sizes=batch_sizes,
             num_layers=self.num_layers,
