@@ -49,8 +49,14 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
   return {layer.directions, (layer.times + steps - 1) / steps, layer.batch, layer.hidden_size};
 }
 
+// Not yet: the step kernels read no vectors.
+void check_no_vectors(const Layer& layer) {
+  TORCH_CHECK_NOT_IMPLEMENTED(!layer.cell.vectors, layer.cell.name, " has no CUDA kernels yet");
+}
+
 void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved,
              cudaStream_t stream) {
+  check_no_vectors(layer);
   const Tensor x = input_rows(layer), y = new_rows(layer, output);
   for (int64_t d = 0; d < layer.directions; ++d) {
     const Direction direction(layer, d, x, y, stream);
