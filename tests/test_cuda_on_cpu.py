@@ -22,7 +22,13 @@ def emulated(tmp_path_factory):
     include = Path(CUDA_HOME or "/usr/local/cuda") / "include"
     if not (include / "cuda_fp16.h").exists():
         pytest.skip(f"the headers of CUDA's numbers are not in {include}")
-    sources = ["tests/cuda_on_cpu.cpp", "csrc/torch/arguments.cpp", "csrc/torch/layer.cpp", "csrc/torch/operators.cpp", "csrc/cpu/forked.cpp"]
+    sources = [
+        "tests/cuda_on_cpu.cpp",
+        "csrc/torch/arguments.cpp",
+        "csrc/torch/layer.cpp",
+        "csrc/torch/operators.cpp",
+        "csrc/cpu/forked.cpp",
+    ]
     sources += [f"csrc/cuda/{name}.cpp" for name in ("direction", "forward", "backward", "passes", "product")]
     load(
         "fastrnn_cuda_on_cpu",

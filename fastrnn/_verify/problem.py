@@ -37,7 +37,7 @@ class Problem:
     grads: Tensors
 
     def by_module(self, module: torch.nn.Module, device: torch.device) -> Tensors:
-        """Solves it with a layer of torch.nn or fastrnn. On CUDA fastrnn uses its own kernels; the case says if TF32 is on."""
+        """Solves it with a layer of torch.nn or fastrnn. On CUDA fastrnn's own kernels run; TF32 as the case says."""
         module.to(device).load_state_dict(self.weights)
         weights: Tensors = dict(module.named_parameters())
 
@@ -54,7 +54,7 @@ class Problem:
             return self._solve(run, weights, self.case.dtype, device)
 
     def by_reference(self, dtype: torch.dtype, tf32: bool = False) -> Tensors:
-        """Solves it with the plain-torch reference on the CPU, in a dtype; `tf32` rounds operands as a GPU does in TF32."""
+        """Solves it with the plain-torch reference on the CPU, in a dtype; `tf32` rounds operands to TF32."""
         weights = {name: weight.to(dtype).requires_grad_() for name, weight in self.weights.items()}
 
         def run(input: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:

@@ -70,7 +70,9 @@ class Recurrent(torch.nn.Module):
         self.weight_drop = _probability("weight_drop", weight_drop)
         between = self.locked_dropout[1]
         if num_layers > 1 and between and dropout:
-            raise ValueError(f"Expected one dropout between layers, got dropout={dropout}, locked_dropout={between}")
+            raise ValueError(
+                f"Expected only one kind of dropout between layers, got dropout={dropout} and locked_dropout={between}"
+            )
         # One module of all layers, or, where there is something to be done between them, a module for each.
         make = partial(LAYERS[cell], bidirectional=bidirectional)
         if num_layers == 1 or not between:
@@ -145,7 +147,7 @@ def locked(input: Tensor, rate: float, training: bool) -> Tensor:
 def _checked(lengths: Tensor, input: Tensor) -> Tensor:
     steps, batch = input.shape[:2]
     if lengths.shape != (batch,):
-        raise ValueError(f"Expected {batch} lengths for a batch of {batch}, got shape {list(lengths.shape)}")
+        raise ValueError(f"Expected lengths of shape [{batch}] for a batch of {batch}, got shape {list(lengths.shape)}")
     wrong = ((lengths < 1) | (lengths > steps)).nonzero().flatten().tolist()
     if wrong:
         row = wrong[0]

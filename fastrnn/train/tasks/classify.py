@@ -110,7 +110,7 @@ def batches(settings: Settings, model: Classifier) -> Any:
         return _arrays(settings, found.test_images, found.test_labels, shuffle=False)
     texts, classes = _read(data)
     if missing := set(classes) - set(model.classes):
-        raise ValueError(f"{data} has classes that the model lacks: {', '.join(sorted(missing))}")
+        raise ValueError(f"{data} has classes that the model does not know: {', '.join(sorted(missing))}")
     own = [(text, model.classes.index(classes[label])) for text, label in texts]
     return _bucketed(settings, model.inputs, own, shuffle=False)
 
@@ -118,7 +118,7 @@ def batches(settings: Settings, model: Classifier) -> Any:
 def generate(model: Classifier, prompt: str | None, options: Generation) -> str:
     """The classes of a text with their probabilities."""
     if not isinstance(model.inputs, Vocabulary):
-        raise ValueError("this model reads pictures; type fastrnn evaluate RUN --data FOLDER")
+        raise ValueError("this model classifies pictures, not text; type fastrnn evaluate RUN --data FOLDER")
     prompt = EXAMPLE if prompt is None else prompt
     small = all(token == token.lower() for token in model.inputs.tokens)  # as the texts of training are
     found = model.classify(prompt.lower() if small else prompt)
@@ -163,7 +163,7 @@ def _read(data: str) -> tuple[list[Text], list[str]]:
     table = readers.read_table(path, text=("text", "label"), delimiter="\t" if path.suffix == ".tsv" else ",")
     classes = sorted(set(table["label"].tolist()))
     if len(classes) < 2:
-        raise ValueError(f"{data} has one label, {classes[0]!r}; there is nothing to tell apart")
+        raise ValueError(f"{data} has only the label {classes[0]!r}; a classifier needs at least two")
     return list(zip(table["text"].tolist(), map(classes.index, table["label"].tolist()), strict=True)), classes
 
 

@@ -50,7 +50,7 @@ def prepare(settings: Settings) -> Prepared:
     if season is None and settings.data is None and settings.window >= DAY:
         season = DAY
     if season is not None and season > settings.window:
-        raise ValueError(f"season is {season}, longer than the window of {settings.window}; give a longer window")
+        raise ValueError(f"season={season} is longer than window={settings.window}; use a longer window")
     model = Forecaster(
         len(names),
         targets,
@@ -139,11 +139,11 @@ def _values(settings: Settings) -> tuple[np.ndarray, list[str], list[int]]:
         values = read.numbers(names)
     if settings.log:
         if (values <= 0).any():
-            raise ValueError("log is for values above 0, and the series has others; leave it out")
+            raise ValueError("log=true needs values above 0, and the series has others; remove it")
         values = np.log(values)
     wanted = list(settings.targets or names)
     if unknown := [each for each in wanted if each not in names]:
-        raise ValueError(f"there is no column {unknown[0]!r} to predict, only {', '.join(names)}")
+        raise ValueError(f"unknown column to predict {unknown[0]!r}; there are {', '.join(names)}")
     return values, names, [names.index(each) for each in wanted]
 
 

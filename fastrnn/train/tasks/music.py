@@ -105,7 +105,9 @@ def _limit(settings: Settings) -> float:
 def _midi_files(folder: Path, step: float) -> list[Any]:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
     if len(files) < 3:
-        raise ValueError(f"{folder} has {len(files)} MIDI files (.mid, .midi); give three or more, better hundreds")
+        raise ValueError(
+            f"{folder} has {len(files)} MIDI files (.mid, .midi); at least three are needed, better hundreds"
+        )
     return [read_midi(file, step=step).numpy() for file in files]
 
 

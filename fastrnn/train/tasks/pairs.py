@@ -41,7 +41,7 @@ def prepare(
     """
     sources, targets = zip(*train, strict=True)
     if len(held_out) < 2:
-        raise ValueError(f"Two pairs at least are held out, one to validate and one to test on, got {len(held_out)}")
+        raise ValueError(f"At least two pairs must be held out, one to validate and one to test, got {len(held_out)}")
     source = Vocabulary.build(sources, tokenizer=tokenizer, unknown=unknown)
     target = Vocabulary.build(targets, tokenizer=tokenizer, unknown=unknown, bos="<bos>", eos="<eos>")
     model = EncoderDecoder(source, target, **settings.arguments_of(EncoderDecoder))

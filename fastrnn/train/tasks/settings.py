@@ -31,7 +31,7 @@ class TaskSettings:
     def given_data(self) -> str:
         """The data, for what works on the user's own alone; raises ValueError if there are none."""
         if self.data is None:
-            raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+            raise ValueError("there is no data to evaluate on; type --data FILE")
         return self.data
 
     def arguments_of(self, function: Callable[..., Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def batches(settings: Settings, model: Tagger) -> Bucketed:
     data = settings.given_data()
     sentences = _conll(data)[1] if _is_conll(data) else _sentences(settings)
     if missing := {tag for *_, own in sentences for tag in own} - set(model.tags):
-        raise ValueError(f"{data} has tags that the model lacks: {', '.join(sorted(missing))}")
+        raise ValueError(f"{data} has tags that the model does not know: {', '.join(sorted(missing))}")
     return _bucketed(settings, model, sentences, shuffle=False)
 
 
@@ -108,7 +108,7 @@ def generate(model: Tagger, prompt: str | None, options: Generation) -> str:
     if prompt is None:
         prompt = EXAMPLE if "keyword" in model.tags else None
         if prompt is None:
-            raise ValueError('Expected a sentence, got none; type --prompt "words of a sentence"')
+            raise ValueError('this model needs a sentence to tag; type --prompt "words of a sentence"')
     given: list[Any] = list(prompt.split("\t"))
     if "keyword" in model.tags and len(given) == 1:
         with suppress(SyntaxError):  # it is no Python: tokens with spaces between them

@@ -83,5 +83,5 @@ batches = pairs.batches
 
 def generate(model: EncoderDecoder, prompt: str | None, options: Generation) -> str:
     if prompt is None:
-        raise ValueError("A translation needs a sentence. Type: --prompt SENTENCE")
+        raise ValueError("this model needs a sentence to translate; type --prompt SENTENCE")
     return pairs.answer(model, prompt, options)
