@@ -63,7 +63,10 @@ def test_the_kernel_takes_what_fits():
         ({"syn0": np.broadcast_to(np.float32(0), (1, 16))[:0]}, "syn0 must have from 1"),
         ({"keep": np.zeros(WORDS - 1, np.uint32)}, r"keep must have shape \[5\]"),
         ({"lock": np.ones(1, np.float32)}, r"lock must have shape \[5\], got \[1\]"),
-        ({"alias": np.full((WORDS, 2), WORDS, np.uint32)}, r"alias\[0, 1\] must be less than the number of words, 5, got 5"),
+        (
+            {"alias": np.full((WORDS, 2), WORDS, np.uint32)},
+            r"alias\[0, 1\] must be less than the number of words, 5, got 5",
+        ),
         ({"alias": np.zeros((WORDS, 1), np.uint32)}, r"alias must have shape \[5, 2\]"),
         ({"alias": None}, "syn1neg needs alias"),
         ({"paths": None}, "syn1 needs paths"),

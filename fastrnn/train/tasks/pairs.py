@@ -20,12 +20,12 @@ Pair = tuple[str, str]
 class PairSettings(FitSettings):
     """An encoder-decoder; see :class:`fastrnn.train.models.EncoderDecoder`."""
 
-    bridge: str = setting("state", "What the encoder hands over.", choices=("state", "repeat"))
-    attention: str | None = setting(None, "How the decoder attends.", choices=("dot", "additive"))
-    bidirectional: bool = setting(False, "The encoder reads forwards and backwards.")
-    reverse: bool = setting(False, "Read the source backwards.")
-    embedding: int | None = setting(None, "The size of a token's vector; none is one-hot.", least=1)
-    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+    bridge: str = setting("state", "What the encoder passes to the decoder.", choices=("state", "repeat"))
+    attention: str | None = setting(None, "Attention of the decoder.", choices=("dot", "additive"))
+    bidirectional: bool = setting(False, "Bidirectional encoder.")
+    reverse: bool = setting(False, "Read the source in reverse.")
+    embedding: int | None = setting(None, "Size of a token's embedding; none for one-hot vectors.", least=1)
+    clip: float | None = setting(1.0, "Maximum norm of the gradient.", least=0)
 
 
 def prepare(
