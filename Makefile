@@ -29,7 +29,7 @@ lint: install $(VENV)/.lint
 	$(BIN)/clang-format --dry-run --Werror $(CPP)
 	$(BIN)/mypy
 
-# Needs nvcc and no GPU. The kernels' registers and spills; fails on a spill or a warning.
+# Needs nvcc and no GPU. The kernels' registers and spills, and the loops that start them; fails on a spill or a warning.
 cuda-check:
 	$(PYTHON) csrc/cuda/check.py
 

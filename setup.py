@@ -59,7 +59,7 @@ def compiled() -> dict[str, Any]:
     extension = CUDAExtension if cuda else CppExtension
     layers = extension(
         "fastrnn._C",
-        sources("torch/**/*.cpp")
+        [source for source in sources("torch/**/*.cpp") if cuda or not source.startswith("csrc/torch/cuda")]
         + sources("cpu/*.cpp")
         + sources("loss/*.cpp")
         + (sources("cuda/*.cpp") + sources("cuda/*.cu") if cuda else []),

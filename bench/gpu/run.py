@@ -69,7 +69,7 @@ def stages(out: Path, left: float = 0) -> list[Stage]:
             found.append(Stage(f"ncu {kernel}", 30, [ncu, *options, *watched]))
     found.append(Stage("verify", 240, module("pages", "verify", out / "verify.json"), beside=True))
     for kernel in ("step", "cluster", "grid", "block"):
-        tests = [f"tests/test_{name}.py" for name in (device_tests() if kernel == "step" else QUICK_TESTS)]
+        tests = device_tests(None if kernel == "step" else QUICK_TESTS)
         found.append(Stage(f"tests {kernel}", 100 if kernel == "step" else 40, [*pytest(), *tests], asked_for(kernel)))
     if sanitizer := tool("compute-sanitizer"):
         # Without torch's cache of memory, or a read beyond a tensor would be one inside the cache.
@@ -82,12 +82,14 @@ def stages(out: Path, left: float = 0) -> list[Stage]:
     return found
 
 
-def device_tests() -> list[str]:
-    """Names the test files that run on any device, except those that need the packages of the command line."""
-    texts = {file.stem.removeprefix("test_"): file.read_text() for file in sorted((ROOT / "tests").glob("test_*.py"))}
+def device_tests(names: Sequence[str] | None = None) -> list[str]:
+    """Finds the test files that run on any device, of these names or all; not those that need the command line's
+    packages."""
+    files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda file: file.name)
     runs = re.compile(r'^pytestmark = pytest\.mark\.usefixtures\("device"\)|^def _on_cuda\(device\)', re.MULTILINE)
-    needs = re.compile(r"^(from|import) (typer|rich|tests\.test_cli|fastrnn\.cli)", re.MULTILINE)
-    return [name for name, text in texts.items() if runs.search(text) and not needs.search(text)]
+    needs = re.compile(r"^(from|import) (typer|rich|tests\.test_cli|fastrnn\.cli|fastrnn import cli)", re.MULTILINE)
+    texts = {file: file.read_text() for file in files if names is None or file.stem.removeprefix("test_") in names}
+    return [str(file.relative_to(ROOT)) for file, text in texts.items() if runs.search(text) and not needs.search(text)]
 
 
 def asked_for(kernel: str) -> dict[str, str]:

@@ -1,186 +1,247 @@
 #include "backward.h"
 
-#include <ATen/ops/add.h>
-#include <ATen/ops/sum.h>
-
 #include <algorithm>
-
-#include "product.h"
 
 namespace fastrnn::cuda {
 
-using at::Tensor;
-
 namespace {
 
-constexpr int64_t most_bytes_per_chunk = 256 << 20;  // of the gates' gradients; not yet measured
-
-int64_t chunk_steps(const Direction& d, bool recompute) {
-  if (recompute) return steps_per_checkpoint(d.layer.batch);
-  const int64_t row = d.cell.input_gates * d.hidden_size * int64_t(c10::elementSize(d.layer.dtype));
-  return std::clamp<int64_t>(most_bytes_per_chunk / (row * d.layer.batch), 1, d.layer.times);
+template <class T>
+int64_t chunk_steps(const Sequence<T>& s) {
+  if (s.p.recompute) return steps_per_checkpoint(s.batch);
+  return std::clamp<int64_t>(chunk_bytes.gradients / (s.input_width * int64_t(sizeof(T)) * s.batch), 1, s.p.times);
 }
 
-void* pointer(const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
-
-// Where to add up a gradient: in the gradient itself, if that is wide enough.
-Tensor sum_for(const Direction& d, const Tensor& gradient) {
-  if (!gradient.defined() || gradient.scalar_type() == d.accumulated) return gradient;
-  return d.empty_accumulated(gradient.sizes());
-}
-
-void round_to(const Tensor& gradient, const Tensor& sum) {
-  if (gradient.defined()) gradient.copy_(sum);
+// Where to add up a gradient of `count` numbers: in the gradient itself, if that is wide enough.
+template <class T>
+Accumulated<T>* sums_for(void* gradient, int64_t count, Scratch& scratch) {
+  using A = Accumulated<T>;
+  if (!gradient || std::is_same_v<T, A>) return static_cast<A*>(gradient);
+  return scratch.take<A>(count);
 }
 
 }  // namespace
 
-Backward::Backward(const Direction& d, const DirectionGradients& g, const Tensor& saved, bool recompute)
-    : direction(d), gradients(g), saved(saved), recompute(recompute), steps_per_chunk(chunk_steps(d, recompute)),
-      team(backward_team(d.layer.cell, d.number, d.hidden_size, d.layer.batch, d.regime())),
-      sum_ih(sum_for(d, g.dw_ih)), sum_hh(sum_for(d, g.dw_hh)), sum_b_ih(sum_for(d, g.db_ih)),
-      sum_b_hh(sum_for(d, g.db_hh)), sum_hr(sum_for(d, g.dw_hr)) {
-  const int64_t batch = d.layer.batch, rows = std::min(steps_per_chunk * batch, d.layer.rows), hidden = d.hidden_size;
-  dh = d.copy(g.dhn, {batch, d.output_size}, d.accumulated);
-  if (d.cell.carries_c) dc = d.copy(g.dcn, {batch, hidden}, d.accumulated);
-  if (d.cell.gated) dgated = d.empty_accumulated({batch, hidden});
-  if (d.projected()) dunprojected = d.empty_accumulated({batch, hidden}), doutput = d.empty({rows, d.output_size});
-  d_input = d.empty({rows, d.cell.input_gates * hidden});
-  if (d.cell.separate_gradients) d_recurrent = d.empty({rows, d.cell.recurrent_gates * hidden});
-  h_before = d.empty({rows, d.output_size});
-  if (d.cell.gated || d.projected()) kept = d.empty({rows, hidden});
-  chunk_saved = saved;
-  if (recompute) again.emplace(d), chunk_saved = d.empty_accumulated({rows, d.saved_row()});
+template <class T>
+BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
+    : steps_per_chunk(chunk_steps(s)), rows(std::min(steps_per_chunk * s.batch, s.rows({0, s.p.times}))),
+      team(backward_team(s.cell, s.precision.number, s.hidden, s.batch, s.regime())) {
+  const int64_t units = s.batch * s.hidden;
+  dh = scratch.take<A>(s.batch * s.output);
+  if (s.cell.carries_c) dc = scratch.take<A>(units);
+  if (s.cell.gated) dgated = scratch.take<A>(units);
+  if (s.projected()) dunprojected = scratch.take<A>(units), doutput = scratch.take<T>(rows * s.output);
+  d_input = scratch.take<T>(rows * s.input_width);
+  if (s.cell.separate_gradients) d_state = scratch.take<T>(rows * s.state_width);
+  h_before = scratch.take<T>(rows * s.output);
+  if (s.cell.gated || s.projected()) kept = scratch.take<T>(rows * s.hidden);
+  if (!s.matrix_row(s.p.x, s.input)) x = scratch.take<T>(rows * s.input);
+  if (s.p.dx.data && !s.matrix_row(s.p.dx, s.input)) dx = scratch.take<T>(rows * s.input);
+  const int64_t gates = s.cell.gates_of_state() * s.hidden;
+  dw_ih = sums_for<T>(s.p.dw_ih, s.input_width * s.input, scratch);
+  dw_hh = sums_for<T>(s.p.dw_hh, gates * s.output, scratch);
+  db_ih = sums_for<T>(s.p.db_ih, s.input_width, scratch);
+  db_hh = sums_for<T>(s.p.db_hh, gates, scratch);
+  dw_hr = sums_for<T>(s.p.dw_hr, s.output * s.hidden, scratch);
+  if (team.exchanged) exchange = scratch.take<char>(team.exchanged), flags = scratch.take<unsigned>(team.flags);
+  if (!s.p.recompute) return;
+  again.emplace(s, scratch);
+  saved = scratch.take<A>(rows * s.saved_row);
+  if (s.has_state()) carried = scratch.take<A>(units);
+  h = scratch.take<T>(s.batch * s.output);
 }
 
-void Backward::run() {
-  const Direction& d = direction;
-  const int64_t chunks = d.pieces(steps_per_chunk);
+template <class T>
+void Backward<T>::run() {
+  const int64_t chunks = s.pieces(memory.steps_per_chunk), units = s.batch * s.hidden;
+  check(convert(memory.dh, static_cast<const T*>(s.p.dhn), s.batch * s.output, queue.stream));
+  if (memory.dc) check(convert(memory.dc, static_cast<const T*>(s.p.dcn), units, queue.stream));
   for (int64_t n = chunks - 1; n >= 0; --n) {
-    const Range chunk = d.piece(n, steps_per_chunk);
-    if (recompute) compute_again(n, chunk);
+    const Range chunk = s.piece(n, memory.steps_per_chunk);
+    if (memory.again) compute_again(n, chunk);
     run_chunk(chunk);
     products_over_time(chunk, n == chunks - 1);
   }
-  const DirectionGradients& g = gradients;
-  round_to(g.dh0, dh), round_to(g.dc0, dc);
-  round_to(g.dw_ih, sum_ih), round_to(g.dw_hh, sum_hh), round_to(g.dw_hr, sum_hr);
-  round_to(g.db_ih, sum_b_ih), round_to(g.db_hh, sum_b_hh);
+  round_sums();
 }
 
 // What forward would have saved of a chunk: from the h that it returned and the state that it kept.
-void Backward::compute_again(int64_t piece, Range times) {
-  const Direction& d = direction;
-  chunk_state = saved[piece];
-  const int64_t first = d.time(times, 0), rows = d.rows_before(first);
-  States states{d.copy(d.h0, {d.layer.batch, d.output_size}, d.layer.dtype), chunk_state.clone()};
-  if (rows > 0) states.h.narrow(0, 0, rows).copy_(d.at(d.y, d.previous(first)).narrow(0, 0, rows));
-  again->run(times, states, Tensor(), chunk_saved, times.begin);
+template <class T>
+void Backward<T>::compute_again(int64_t piece, Range times) {
+  recomputed = times, checkpoint = s.checkpoint(piece);
+  const int64_t first = s.time(times, 0), rows = s.rows_before(first);
+  check(convert(memory.h, s.h0, s.batch * s.output, queue.stream));
+  if (rows > 0)
+    check(copy_rows<T>({memory.h, rows, 0, s.output}, {h_before(first), rows, 0, s.p.y.row}, rows, s.output,
+                       queue.stream));
+  if (memory.carried) check(convert(memory.carried, checkpoint, s.batch * s.hidden, queue.stream));
+  Forward<T>(s, *memory.again, queue).run(times, {memory.h, memory.carried}, Rows<void>{}, memory.saved);
 }
 
-Tensor Backward::h_before_time(int64_t t) const {
-  const int64_t rows = direction.rows_before(t);
-  return rows ? direction.at(direction.y, direction.previous(t)).narrow(0, 0, rows) : Tensor();
+template <class T>
+Accumulated<T>* Backward<T>::saved(int64_t t) const {
+  return memory.again ? memory.saved + s.rows({recomputed.begin, t}) * s.saved_row : s.saved(t);
 }
 
-Tensor Backward::c_before_time(int64_t t, Range chunk) const {
-  const Direction& d = direction;
-  const int64_t before = d.previous(t);
-  if (!d.cell.carries_c) return {};
-  if (recompute && (before < chunk.begin || before >= chunk.end)) return chunk_state;
-  if (!d.rows_before(t)) return {};
-  return d.at(chunk_saved, before, recompute ? chunk.begin : 0)
-      .narrow(1, (d.cell.saves - 1) * d.hidden_size, d.hidden_size)
-      .narrow(0, 0, d.rows_before(t));
+template <class T>
+const T* Backward<T>::h_before(int64_t t) const {
+  return s.rows_before(t) ? s.at(s.p.y, s.previous(t)) : nullptr;
 }
 
-BackwardStep Backward::operands(Range times, Range chunk) const {
-  const Direction& d = direction;
+template <class T>
+typename Backward<T>::StateBefore Backward<T>::c_before(int64_t t) const {
+  const int64_t before = s.previous(t), rows = s.rows_before(t);
+  if (!s.cell.carries_c) return {};
+  if (memory.again && (before < recomputed.begin || before >= recomputed.end)) return {checkpoint, s.batch, s.hidden};
+  if (!rows) return {};
+  return {saved(before) + (s.cell.saves - 1) * s.hidden, rows, s.saved_row};
+}
+
+template <class T>
+BackwardStep Backward<T>::operands(Range chunk) const {
   BackwardStep p{};
-  p.cell = &d.cell, p.number = d.number, p.hidden_size = d.hidden_size, p.output_size = d.output_size;
-  if (d.cell.saves)
-    p.saved = d.at(chunk_saved, times, recompute ? chunk.begin : 0).data_ptr(), p.saved_row = d.saved_row();
-  p.y = d.at(d.y, times).const_data_ptr(), p.y_row = d.y.stride(0);
-  p.h0 = pointer(d.h0), p.c0 = pointer(d.c0);
-  if (gradients.dy.defined()) p.dy = d.at(gradients.dy, times).data_ptr(), p.dy_row = gradients.dy.stride(0);
-  p.dh = dh.data_ptr(), p.dc = pointer(dc), p.dgated = pointer(dgated);
-  auto of_times = [&](const Tensor& rows) {
-    return rows.defined() ? d.at(rows, times, chunk.begin).data_ptr() : nullptr;
-  };
-  p.d_input = of_times(d_input), p.d_recurrent = of_times(d_recurrent);
-  p.h_before = of_times(h_before), p.kept = of_times(kept), p.kept_slot = d.kept_slot();
+  p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden, p.output_size = s.output;
+  if (s.cell.saves) p.saved = saved(chunk.begin), p.saved_row = s.saved_row;
+  p.y = s.at(s.p.y, chunk.begin), p.y_row = s.p.y.row;
+  p.h0 = s.h0, p.c0 = s.c0;
+  p.dy = s.at(s.p.dy, chunk.begin), p.dy_row = s.p.dy.row;
+  p.dh = memory.dh, p.dc = memory.dc, p.dunprojected = memory.dunprojected, p.dgated = memory.dgated;
+  p.d_input = memory.d_input, p.d_recurrent = memory.d_state, p.h_before = memory.h_before;
+  // Without a projection the last thing saved is what W_hh's second product multiplies.
+  p.kept = memory.kept, p.kept_slot = s.cell.saves - 1 + s.projected();
   return p;
 }
 
-void Backward::run_chunk(Range chunk) {
-  const Direction& d = direction;
+template <class T>
+void Backward<T>::run_chunk(Range chunk) {
+  const Team& team = memory.team;
+  const BackwardStep first_in_memory = operands(chunk);
   if (!team.blocks) {
-    for (int64_t i = chunk.size() - 1; i >= 0; --i) step(d.time(chunk, i), chunk);
+    for (int64_t i = chunk.size() - 1; i >= 0; --i) step(s.time(chunk, i), chunk, first_in_memory);
     return;
   }
-  const int64_t first = d.time(chunk, 0);
-  const Tensor h = h_before_time(first), c = c_before_time(first, chunk);
-  const Exchange exchange(d, team);
-  BackwardSequence s{};
-  s.step = operands(chunk, chunk), s.times = chunk.size(), s.batch = d.layer.batch, s.reverse = d.reverse();
-  s.w_hh = d.w_hh.data_ptr(), s.exchange = pointer(exchange.memory);
-  s.flags = static_cast<unsigned*>(pointer(exchange.flags));
-  s.y_before = pointer(h), s.c_before = pointer(c), s.c_before_row = c.defined() ? c.stride(0) : 0, s.team = team;
-  check(backward_sequence(s, d.stream));
+  if (team.flags) check(cudaMemsetAsync(memory.flags, 0, team.flags * sizeof(unsigned), queue.stream));
+  const int64_t first = s.time(chunk, 0);
+  const StateBefore c = c_before(first);
+  BackwardSequence sequence{};
+  sequence.step = first_in_memory, sequence.times = chunk.size(), sequence.batch = s.batch;
+  sequence.y_step = s.step(s.p.y), sequence.dy_step = s.step(s.p.dy), sequence.reverse = s.p.reverse;
+  sequence.w_hh = s.w_hh, sequence.y_before = h_before(first);
+  sequence.c_before = c.data, sequence.c_before_row = c.row;
+  sequence.team = team, sequence.exchange = memory.exchange, sequence.flags = memory.flags;
+  check(backward_sequence(sequence, queue.stream));
 }
 
-void Backward::step(int64_t t, Range chunk) {
-  const Direction& d = direction;
-  const int64_t rows = d.layer.active[t], recurrent = d.cell.recurrent_gates * d.hidden_size;
-  const Tensor dh_rows = dh.narrow(0, 0, rows), di = d.at(d_input, t, chunk.begin);
-  const Tensor da = d.at(dgates_for_state(), t, chunk.begin).narrow(1, 0, recurrent);
-  const Tensor h = h_before_time(t), c = c_before_time(t, chunk);
-  BackwardStep p = operands({t, t + 1}, chunk);
-  p.rows = rows, p.rows_before = d.rows_before(t), p.y_before = pointer(h);
-  if (c.defined()) p.c_before = c.data_ptr(), p.c_before_row = c.stride(0), p.c_rows_before = c.size(0);
-  if (d.projected())
-    p.dunprojected =
-        through_projection(t, chunk, gradients.dy.defined() ? d.at(gradients.dy, t) : Tensor(), dh_rows).data_ptr();
+template <class T>
+void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
+  const int64_t row = s.rows({chunk.begin, t});
+  T* const di = memory.d_input + row * s.input_width;
+  T* const da = dgates() + row * dgates_row();
+  const StateBefore c = c_before(t);
+  p.rows = s.p.active[t];
+  if (s.cell.saves) p.saved = saved(t);
+  p.y = s.at(s.p.y, t), p.dy = s.at(s.p.dy, t);
+  p.rows_before = s.rows_before(t), p.y_before = h_before(t);
+  p.c_before = c.data, p.c_before_row = c.row, p.c_rows_before = c.rows;
+  p.d_input = di, p.h_before = memory.h_before + row * s.output;
+  if (memory.d_state) p.d_recurrent = da;
+  if (memory.kept) p.kept = memory.kept + row * s.hidden;
 
-  check(cell_backward(p, d.stream));
-  if (d.cell.gated) {
-    multiply(dgated.narrow(0, 0, rows), di.narrow(1, recurrent, d.hidden_size), d.w_hh_gated);
-    check(gate_backward(p, d.stream));
+  if (s.projected()) through_projection(t, chunk, p.rows);
+  check(cell_backward(p, queue.stream));
+  if (s.cell.gated) {
+    queue.products.multiply({p.rows, s.output, s.hidden}, {memory.dgated, s.hidden},
+                            {di + s.state_width, s.input_width}, {s.w_hh_gated, s.output});
+    check(gate_backward(p, queue.stream));
   }
   // What is left in dh passes by W_hh; before a projection nothing does.
-  if (p.rows_before > 0 || gradients.dh0.defined()) multiply(dh_rows, da, d.w_hh, !d.projected());
+  if (p.rows_before > 0 || s.p.dh0)
+    queue.products.multiply({p.rows, s.output, s.state_width}, {memory.dh, s.output}, {da, dgates_row()},
+                            {s.w_hh, s.output}, !s.projected());
 }
 
 // h = W_hr m: dm = (dy + dh) · W_hr.
-Tensor Backward::through_projection(int64_t t, Range chunk, const Tensor& dy, const Tensor& dh_rows) {
-  Tensor sum = direction.at(doutput, t, chunk.begin);
-  dy.defined() ? at::add_out(sum, dh_rows, dy) : sum.copy_(dh_rows);
-  const Tensor dm = dunprojected.narrow(0, 0, dh_rows.size(0));
-  multiply(dm, sum, direction.w_hr);
-  return dm;
+template <class T>
+void Backward<T>::through_projection(int64_t t, Range chunk, int64_t rows) {
+  T* const sum = memory.doutput + s.rows({chunk.begin, t}) * s.output;
+  check(add_rows<T>(sum, memory.dh, s.at(s.p.dy, t), s.p.dy.row, rows, s.output, queue.stream));
+  queue.products.multiply({rows, s.hidden, s.output}, {memory.dunprojected, s.hidden}, {sum, s.output},
+                          {s.w_hr, s.hidden});
 }
 
-void Backward::products_over_time(Range chunk, bool first) {
-  const Direction& d = direction;
-  auto of_chunk = [&](const Tensor& rows) { return rows.narrow(0, 0, d.rows(chunk)); };
-  const Tensor di = of_chunk(d_input), da = of_chunk(dgates_for_state());
-  const int64_t recurrent = d.cell.recurrent_gates * d.hidden_size;
-  if (gradients.dx.defined()) multiply(d.at(gradients.dx, chunk), di, d.w_ih, gradients.add_to_dx);
-  if (sum_ih.defined()) multiply(sum_ih, di.t(), d.at(d.x, chunk), !first);
-  if (sum_hh.defined()) {
-    multiply(sum_hh.narrow(0, 0, recurrent), da.narrow(1, 0, recurrent).t(), of_chunk(h_before), !first);
-    if (d.cell.gated)
-      multiply(sum_hh.narrow(0, recurrent, d.hidden_size), di.narrow(1, recurrent, d.hidden_size).t(), of_chunk(kept),
-               !first);
+template <class T>
+void Backward<T>::products_over_time(Range chunk, bool first) {
+  const Products& products = queue.products;
+  const BackwardMemory<T>& m = memory;
+  const int64_t rows = s.rows(chunk);
+  T* const gated = m.d_input + s.state_width;  // of W_hh's second product
+  if (s.p.dx.data) input_gradient(chunk);
+  if (m.dw_ih)
+    products.transposed_multiply({s.input_width, s.input, rows}, {m.dw_ih, s.input}, {m.d_input, s.input_width},
+                                 s.x(chunk, m.x, queue.stream), !first);
+  if (m.dw_hh) {
+    products.transposed_multiply({s.state_width, s.output, rows}, {m.dw_hh, s.output}, {dgates(), dgates_row()},
+                                 {m.h_before, s.output}, !first);
+    if (s.cell.gated)
+      products.transposed_multiply({s.hidden, s.output, rows}, {m.dw_hh + s.state_width * s.output, s.output},
+                                   {gated, s.input_width}, {m.kept, s.hidden}, !first);
   }
-  if (sum_hr.defined()) multiply(sum_hr, of_chunk(doutput).t(), of_chunk(kept), !first);
-  auto add_up = [&](const Tensor& sum, const Tensor& rows) {
-    if (!sum.defined()) return;
-    const Tensor of_rows = at::sum(rows, at::IntArrayRef{0}, false, d.accumulated);
-    first ? sum.copy_(of_rows) : sum.add_(of_rows);
+  if (m.dw_hr)
+    products.transposed_multiply({s.output, s.hidden, rows}, {m.dw_hr, s.hidden}, {m.doutput, s.output},
+                                 {m.kept, s.hidden}, !first);
+  const int64_t gates = s.cell.gates_of_state() * s.hidden;
+  if (m.db_ih) check(sum_rows<T>(m.db_ih, m.d_input, s.input_width, rows, s.input_width, !first, queue.stream));
+  if (m.db_hh) check(sum_rows<T>(m.db_hh, dgates(), dgates_row(), rows, gates, !first, queue.stream));
+}
+
+template <class T>
+void Backward<T>::input_gradient(Range chunk) {
+  const int64_t count = s.rows(chunk), row = s.matrix_row(s.p.dx, s.input);
+  const Lying<T> lying = s.lying(s.p.dx, chunk), copy{memory.dx, count, 0, s.input};
+  auto copied = [&](const Lying<T>& to, const Lying<T>& from) {
+    const Lying<const T> source{from.data, from.rows_per_step, from.step, from.row};
+    check(copy_rows<T>(to, source, count, s.input, queue.stream));
   };
-  add_up(sum_b_ih, di);
-  add_up(sum_b_hh, da.narrow(1, 0, d.cell.gated ? da.size(1) : recurrent));
+  if (!row && s.p.add_to_dx) copied(copy, lying);
+  queue.products.multiply({count, s.input, s.input_width}, {row ? lying.data : memory.dx, row ? row : s.input},
+                          {memory.d_input, s.input_width}, {s.w_ih, s.input}, s.p.add_to_dx);
+  if (!row) copied(lying, copy);
+}
+
+// The gradients that were added up elsewhere, as they are stored.
+template <class T>
+void Backward<T>::round_sums() {
+  auto round = [&](void* gradient, const A* sums, int64_t count) {
+    if (gradient && gradient != sums) check(convert(static_cast<T*>(gradient), sums, count, queue.stream));
+  };
+  const int64_t gates = s.cell.gates_of_state() * s.hidden;
+  round(s.p.dh0, memory.dh, s.batch * s.output), round(s.p.dc0, memory.dc, s.batch * s.hidden);
+  round(s.p.dw_ih, memory.dw_ih, s.input_width * s.input), round(s.p.dw_hh, memory.dw_hh, gates * s.output);
+  round(s.p.db_ih, memory.db_ih, s.input_width), round(s.p.db_hh, memory.db_hh, gates);
+  round(s.p.dw_hr, memory.dw_hr, s.output * s.hidden);
+}
+
+template struct BackwardMemory<double>;
+template struct BackwardMemory<float>;
+template struct BackwardMemory<__nv_bfloat16>;
+template struct BackwardMemory<__half>;
+
+size_t backward_bytes(const Problem<void>& problem, Precision precision) {
+  return for_number(precision.number, [&]<class T>() {
+    Scratch counted;
+    BackwardMemory<T>(Sequence<T>{problem, precision}, counted);
+    return counted.bytes();
+  });
+}
+
+void backward(const Problem<void>& problem, Precision precision, const Resources& resources) {
+  for_number(precision.number, [&]<class T>() {
+    const Sequence<T> sequence{problem, precision};
+    Scratch scratch(resources.scratch);
+    const BackwardMemory<T> memory(sequence, scratch);
+    const Queue queue{Products(resources.handle, precision.tf32), resources.stream};
+    Backward<T>(sequence, memory, queue).run();
+  });
 }
 
 }  // namespace fastrnn::cuda

@@ -8,44 +8,65 @@
 
 namespace fastrnn::cuda {
 
-// Gradients of one direction; undefined: not given (then zero) or not wanted.
-struct DirectionGradients {
-  at::Tensor dy, dhn, dcn;  // incoming; dy has a row per (time, batch row)
-  at::Tensor dx;            // likewise
-  bool add_to_dx;           // the other direction has already written its share
-  at::Tensor dh0, dc0, dw_ih, dw_hh, db_ih, db_hh, dw_hr;
+template <class T>
+struct BackwardMemory {
+  using A = Accumulated<T>;
+  const int64_t steps_per_chunk, rows;  // rows: of a chunk, at most
+  const Team team;                      // of the persistent kernel, if that runs
+  // Of a step.
+  A *dh, *dc = nullptr, *dunprojected = nullptr, *dgated = nullptr;
+  // Of a chunk. d_state: null where the gates' gradients are those of the input.
+  T *d_input, *d_state = nullptr, *doutput = nullptr, *h_before, *kept = nullptr, *x = nullptr, *dx = nullptr;
+  // The weights' gradients, accumulated: where the caller wants them, if that is wide enough.
+  A *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr;
+  void* exchange = nullptr;
+  unsigned* flags = nullptr;
+  // With recompute: what the forward pass saves of a chunk, and where its loop is.
+  std::optional<ForwardMemory<T>> again;
+  A *saved = nullptr, *carried = nullptr;
+  T* h = nullptr;
+
+  BackwardMemory(const Sequence<T>& sequence, Scratch& scratch);
 };
 
+template <class T>
 class Backward {
  public:
-  // `saved`: what forward saved of every row, or with recompute its checkpoints (piece, batch, hidden_size).
-  Backward(const Direction& direction, const DirectionGradients& gradients, const at::Tensor& saved, bool recompute);
+  using A = Accumulated<T>;
+
+  Backward(const Sequence<T>& sequence, const BackwardMemory<T>& memory, const Queue& queue)
+      : s(sequence), memory(memory), queue(queue) {}
   void run();
 
  private:
   void compute_again(int64_t piece, Range times);
   void run_chunk(Range chunk);
-  void step(int64_t t, Range chunk);
-  // What both ways of taking steps are told about one, or about the first in memory of a chunk's.
-  BackwardStep operands(Range times, Range chunk) const;
-  // Before a time: rows of h and of c; undefined where there are none. c is that of every row where it was kept so.
-  at::Tensor h_before_time(int64_t t) const;
-  at::Tensor c_before_time(int64_t t, Range chunk) const;
+  void step(int64_t t, Range chunk, BackwardStep p);
+  // dL/d(what a projection multiplied) of time t.
+  void through_projection(int64_t t, Range chunk, int64_t rows);
   void products_over_time(Range chunk, bool first);
-  at::Tensor through_projection(int64_t t, Range chunk, const at::Tensor& dy, const at::Tensor& dh);
-  at::Tensor dgates_for_state() const { return d_recurrent.defined() ? d_recurrent : d_input; }
+  void input_gradient(Range chunk);
+  void round_sums();
 
-  const Direction& direction;
-  const DirectionGradients& gradients;
-  const at::Tensor saved;
-  const bool recompute;
-  const int64_t steps_per_chunk;
-  const Team team;  // of the persistent kernel, if that runs
-  std::optional<Forward> again;
-  at::Tensor chunk_saved, chunk_state;  // of the chunk at hand: what forward saved, and the state before its first step
-  at::Tensor dh, dc, dunprojected, dgated;                   // of a step
-  at::Tensor d_input, d_recurrent, doutput, h_before, kept;  // of a chunk
-  at::Tensor sum_ih, sum_hh, sum_b_ih, sum_b_hh, sum_hr;     // the weights' gradients, accumulated
+  // What both ways of taking steps are told about the first of a chunk in memory.
+  BackwardStep operands(Range chunk) const;
+  // Before time t: h, and c with the numbers from one of its rows to the next; null where no row has one.
+  const T* h_before(int64_t t) const;
+  struct StateBefore {
+    const A* data;
+    int64_t rows, row;
+  };
+  StateBefore c_before(int64_t t) const;
+  // The gates' gradients as W_hh wants them, and the numbers of a row.
+  T* dgates() const { return memory.d_state ? memory.d_state : memory.d_input; }
+  int64_t dgates_row() const { return memory.d_state ? s.state_width : s.input_width; }
+  A* saved(int64_t t) const;
+
+  const Sequence<T>& s;
+  const BackwardMemory<T>& memory;
+  const Queue& queue;
+  Range recomputed{0, 0};         // the times that memory.saved is of
+  const A* checkpoint = nullptr;  // before them
 };
 
 }  // namespace fastrnn::cuda

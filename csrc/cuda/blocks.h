@@ -1,15 +1,21 @@
-// Blocks that work together on some rows of the batch: one alone, a cluster, whose blocks write into each other's
-// shared memory, or any number that run at the same time and exchange what they know through global memory.
+// How kernels start, and blocks that work together on some rows of the batch: one alone, a cluster, whose blocks write
+// into each other's shared memory, or any number that run at the same time and exchange through global memory.
 #pragma once
-#include "launch.h"
-
-#ifdef __CUDACC__
 #include <cooperative_groups.h>
-#endif
+#include <cuda_runtime.h>
 
 namespace fastrnn::cuda {
 
-#ifdef __CUDACC__
+template <class... Parameters>
+cudaError_t start(const cudaLaunchConfig_t& config, void (*kernel)(Parameters...), const Parameters&... parameters) {
+  return cudaLaunchKernelEx(&config, kernel, parameters...);
+}
+
+// A block's dynamic shared memory.
+__device__ inline char* shared_memory() {
+  extern __shared__ __align__(16) char memory[];
+  return memory;
+}
 
 struct OneBlock {
   static constexpr bool share_memory = true;
@@ -72,35 +78,5 @@ template <class T>
 __device__ inline T written_by_others(const T* from) {
   return __ldcg(from);
 }
-
-#else
-
-struct BlockCluster {
-  static constexpr bool share_memory = true;
-  BlockCluster(int, unsigned*) {}
-  int rank() const { return int(on_cpu::running->block.x % on_cpu::blocks.size()); }
-  void meet() const { on_cpu::wait(on_cpu::cluster, on_cpu::running->times_at_cluster); }
-  template <class T>
-  T* of(T* mine, int rank) const {
-    const char* place = reinterpret_cast<const char*>(mine);
-    return reinterpret_cast<T*>(aligned(on_cpu::blocks[rank].shared) + (place - shared_memory()));
-  }
-};
-using OneBlock = BlockCluster;
-
-struct BlocksOfGrid {
-  static constexpr bool share_memory = false;
-  const int blocks;
-  BlocksOfGrid(int blocks, unsigned*) : blocks(blocks) {}
-  int rank() const { return int(on_cpu::running->block.x) % blocks; }
-  void meet() const { on_cpu::wait(on_cpu::cluster, on_cpu::running->times_at_cluster); }
-};
-
-template <class T>
-T written_by_others(const T* from) {
-  return *from;
-}
-
-#endif
 
 }  // namespace fastrnn::cuda

@@ -2,105 +2,126 @@
 
 #include <algorithm>
 
-#include "product.h"
-
 namespace fastrnn::cuda {
 
-using at::Tensor;
-
-namespace {
-
-constexpr int64_t most_bytes_per_chunk = 64 << 20;  // of x · W_ihᵀ; not yet measured
-
-int64_t chunk_steps(const Direction& d) {
-  const int64_t row = d.cell.input_gates * d.hidden_size * int64_t(c10::elementSize(d.accumulated));
-  return std::clamp<int64_t>(most_bytes_per_chunk / (row * d.layer.batch), 1, d.layer.times);
+template <class T>
+ForwardMemory<T>::ForwardMemory(const Sequence<T>& s, Scratch& scratch)
+    : steps_per_chunk(
+          std::clamp<int64_t>(chunk_bytes.products / (s.input_width * int64_t(sizeof(A)) * s.batch), 1, s.p.times)),
+      team(forward_team(s.cell, s.precision.number, s.hidden, s.batch, s.regime())) {
+  const int64_t rows = std::min(steps_per_chunk * s.batch, s.rows({0, s.p.times}));
+  if (!s.matrix_row(s.p.x, s.input)) x = scratch.take<T>(rows * s.input);
+  from_input = scratch.take<A>(rows * s.input_width);
+  from_state = scratch.take<A>(s.batch * s.state_width);
+  if (s.has_state()) state = scratch.take<A>(s.batch * s.hidden);
+  if (s.cell.gated) from_gated = scratch.take<A>(s.batch * s.hidden), gated = scratch.take<T>(s.batch * s.hidden);
+  if (s.projected()) unprojected = scratch.take<T>(s.batch * s.hidden);
+  if (team.exchanged) exchange = scratch.take<char>(team.exchanged), flags = scratch.take<unsigned>(team.flags);
 }
 
-void* pointer(const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; }
-
-}  // namespace
-
-Forward::Forward(const Direction& d)
-    : direction(d), steps_per_chunk(chunk_steps(d)),
-      team(forward_team(d.layer.cell, d.number, d.hidden_size, d.layer.batch, d.regime())) {
-  const int64_t batch = d.layer.batch, hidden = d.hidden_size;
-  from_input = d.empty_accumulated({steps_per_chunk * batch, d.cell.input_gates * hidden});
-  from_state = d.empty_accumulated({batch, d.cell.recurrent_gates * hidden});
-  if (d.cell.gated) from_gated = d.empty_accumulated({batch, hidden}), gated = d.empty({batch, hidden});
-  if (d.projected()) unprojected = d.empty({batch, hidden});
+template <class T>
+void Forward<T>::run() {
+  const State state{static_cast<T*>(s.p.hn), memory.state};
+  check(convert(state.h, s.h0, s.batch * s.output, queue.stream));
+  if (state.carried) check(convert(state.carried, s.cell.carries_c ? s.c0 : s.h0, s.batch * s.hidden, queue.stream));
+  const int64_t steps = s.p.checkpoints ? steps_per_checkpoint(s.batch) : s.p.times;
+  for (int64_t n = 0; n < s.pieces(steps); ++n) {
+    const Range piece = s.piece(n, steps);
+    if (s.p.checkpoints && state.carried)
+      check(convert<A, A>(s.checkpoint(n), state.carried, s.batch * s.hidden, queue.stream));
+    run(piece, state, s.p.y, s.saved(piece.begin));
+  }
+  if (s.cell.carries_c) check(convert(static_cast<T*>(s.p.cn), state.carried, s.batch * s.hidden, queue.stream));
 }
 
-States Forward::initial(const Tensor& h) const {
-  const Direction& d = direction;
-  States states{h, {}};
-  d.h0.defined() ? states.h.copy_(d.h0) : states.h.zero_();
-  if ((d.cell.carries_c || d.cell.reads_h))
-    states.state = d.copy(d.cell.carries_c ? d.c0 : d.h0, {d.layer.batch, d.hidden_size}, d.accumulated);
-  return states;
-}
-
-void Forward::run(Range times, States& states, const Tensor& y, const Tensor& saved, int64_t first_saved) {
-  const Direction& d = direction;
-  for (int64_t done = 0; done < times.size(); done += steps_per_chunk) {
-    const int64_t steps = std::min(steps_per_chunk, times.size() - done);
-    const int64_t begin = d.reverse() ? times.end - done - steps : times.begin + done;
+template <class T>
+void Forward<T>::run(Range times, const State& state, const Rows<void>& y, A* saved) {
+  for (int64_t done = 0; done < times.size(); done += memory.steps_per_chunk) {
+    const int64_t steps = std::min(memory.steps_per_chunk, times.size() - done);
+    const int64_t begin = s.p.reverse ? times.end - done - steps : times.begin + done;
     const Range chunk{begin, begin + steps};
-    const Tensor products = from_input.narrow(0, 0, d.rows(chunk));
-    multiply(products, d.at(d.x, chunk), d.w_ih.t());
-    run_chunk(chunk, states, products, y.defined() ? d.at(y, chunk) : y,
-              saved.defined() ? d.at(saved, chunk, first_saved) : saved);
+    queue.products.multiply_transposed({s.rows(chunk), s.input_width, s.input}, {memory.from_input, s.input_width},
+                                       s.x(chunk, memory.x, queue.stream), {s.w_ih, s.input});
+    run_chunk(chunk, state, y, saved ? saved + s.rows({times.begin, begin}) * s.saved_row : nullptr);
   }
 }
 
-// The matrices begin with the chunk.
-void Forward::run_chunk(Range chunk, States& states, const Tensor& products, const Tensor& y, const Tensor& saved) {
-  const Direction& d = direction;
+template <class T>
+void Forward<T>::run_chunk(Range chunk, const State& state, const Rows<void>& y, A* saved) {
+  const Team& team = memory.team;
+  const ForwardStep first = operands(chunk, state, y, saved);
   if (team.blocks) {
-    const Exchange exchange(d, team);
-    ForwardSequence s{};
-    s.step = operands(states, products, y, saved), s.times = chunk.size(), s.batch = d.layer.batch;
-    s.reverse = d.reverse(), s.w_hh = d.w_hh.data_ptr(), s.team = team;
-    s.exchange = pointer(exchange.memory), s.flags = static_cast<unsigned*>(pointer(exchange.flags));
-    check(forward_sequence(s, d.stream));
+    if (team.flags) check(cudaMemsetAsync(memory.flags, 0, team.flags * sizeof(unsigned), queue.stream));
+    const ForwardSequence sequence{first,  chunk.size(), s.batch,         s.step(y),   s.p.reverse,
+                                   s.w_hh, team,         memory.exchange, memory.flags};
+    check(forward_sequence(sequence, queue.stream));
     return;
   }
   for (int64_t i = 0; i < chunk.size(); ++i) {
-    const int64_t t = d.time(chunk, i);
-    step(t, states, d.at(products, t, chunk.begin), y.defined() ? d.at(y, t, chunk.begin) : y,
-         saved.defined() ? d.at(saved, t, chunk.begin) : saved);
+    const int64_t t = s.time(chunk, i), row = s.rows({chunk.begin, t});
+    T* const y_rows = s.at(y, t);
+    ForwardStep p = first;
+    p.rows = s.p.active[t], p.from_input = memory.from_input + row * s.input_width;
+    if (first.y) p.y = y_rows;
+    if (saved) p.saved = saved + row * s.saved_row;
+    step(p, state, y_rows, y.row);
   }
 }
 
-ForwardStep Forward::operands(const States& states, const Tensor& products, const Tensor& y,
-                              const Tensor& saved) const {
-  const Direction& d = direction;
+template <class T>
+ForwardStep Forward<T>::operands(Range chunk, const State& state, const Rows<void>& y, A* saved) const {
   ForwardStep p{};
-  p.cell = &d.cell, p.number = d.number, p.hidden_size = d.hidden_size;
-  p.from_input = products.data_ptr(), p.from_state = from_state.data_ptr(), p.from_gated = pointer(from_gated);
-  p.b_ih = pointer(d.b_ih), p.b_hh = pointer(d.b_hh), p.state = pointer(states.state), p.gated = pointer(gated);
-  p.h = d.projected() ? unprojected.data_ptr() : states.h.data_ptr();
-  if (y.defined() && !d.projected()) p.y = y.data_ptr(), p.y_row = y.stride(0);
-  p.saved = pointer(saved), p.saved_row = d.saved_row(), p.saves_h = d.projected();
+  p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden;
+  p.from_input = memory.from_input, p.from_state = memory.from_state, p.from_gated = memory.from_gated;
+  p.b_ih = s.b_ih, p.b_hh = s.b_hh, p.state = state.carried, p.gated = memory.gated;
+  p.h = s.projected() ? memory.unprojected : state.h;
+  if (!s.projected()) p.y = s.at(y, chunk.begin), p.y_row = y.row;
+  p.saved = saved, p.saved_row = s.saved_row, p.saves_h = s.projected();
   return p;
 }
 
-void Forward::step(int64_t t, States& states, const Tensor& x_product, const Tensor& y, const Tensor& saved) {
-  const Direction& d = direction;
-  const int64_t rows = d.layer.active[t];
-  const Tensor h = states.h.narrow(0, 0, rows);
-  multiply(from_state.narrow(0, 0, rows), h, d.w_hh.t());
-  ForwardStep p = operands(states, x_product, y, saved);
-  p.rows = rows;
-  if (d.cell.gated) {
-    check(gate_forward(p, d.stream));
-    multiply(from_gated.narrow(0, 0, rows), gated.narrow(0, 0, rows), d.w_hh_gated.t());
+template <class T>
+void Forward<T>::step(ForwardStep& p, const State& state, T* y, int64_t y_row) {
+  const Products& products = queue.products;
+  products.multiply_transposed({p.rows, s.state_width, s.output}, {memory.from_state, s.state_width},
+                               {state.h, s.output}, {s.w_hh, s.output});
+  if (s.cell.gated) {
+    check(gate_forward(p, queue.stream));
+    products.multiply_transposed({p.rows, s.hidden, s.output}, {memory.from_gated, s.hidden}, {memory.gated, s.hidden},
+                                 {s.w_hh_gated, s.output});
   }
-  check(cell_forward(p, d.stream));
-  if (d.projected()) {
-    multiply(h, unprojected.narrow(0, 0, rows), d.w_hr.t());
-    if (y.defined()) y.copy_(h);
-  }
+  check(cell_forward(p, queue.stream));
+  if (!s.projected()) return;
+  products.multiply_transposed({p.rows, s.output, s.hidden}, {state.h, s.output}, {memory.unprojected, s.hidden},
+                               {s.w_hr, s.hidden});
+  if (y) check(copy_rows<T>({y, p.rows, 0, y_row}, {state.h, p.rows, 0, s.output}, p.rows, s.output, queue.stream));
+}
+
+#define FASTRNN_FORWARD(T)          \
+  template struct ForwardMemory<T>; \
+  template class Forward<T>;
+FASTRNN_FORWARD(double)
+FASTRNN_FORWARD(float)
+FASTRNN_FORWARD(__nv_bfloat16)
+FASTRNN_FORWARD(__half)
+#undef FASTRNN_FORWARD
+
+size_t forward_bytes(const Problem<void>& problem, Precision precision) {
+  return for_number(precision.number, [&]<class T>() {
+    Scratch counted;
+    ForwardMemory<T>(Sequence<T>{problem, precision}, counted);
+    return counted.bytes();
+  });
+}
+
+void forward(const Problem<void>& problem, Precision precision, const Resources& resources) {
+  for_number(precision.number, [&]<class T>() {
+    const Sequence<T> sequence{problem, precision};
+    Scratch scratch(resources.scratch);
+    const ForwardMemory<T> memory(sequence, scratch);
+    const Queue queue{Products(resources.handle, precision.tf32), resources.stream};
+    Forward<T>(sequence, memory, queue).run();
+  });
 }
 
 }  // namespace fastrnn::cuda

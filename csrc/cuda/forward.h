@@ -1,40 +1,56 @@
 // The time loop forward on a GPU. For each chunk of time x · W_ihᵀ for all its rows in one product; then step by step
 // h_{t-1} · W_hhᵀ and the cell, in one pointwise kernel; or all steps in one persistent kernel.
 #pragma once
-#include "direction.h"
 #include "persistent.h"
+#include "scratch.h"
+#include "sequence.h"
 
 namespace fastrnn::cuda {
 
-// Where one direction's loop begins and what it leaves.
-struct States {
-  at::Tensor h;      // (batch, output_size), as stored: in the first h_{t-1} of every row, out its last h_t
-  at::Tensor state;  // (batch, hidden_size), accumulated: c of an LSTM, h of a GRU; undefined for others
+template <class T>
+struct ForwardMemory {
+  using A = Accumulated<T>;
+  const int64_t steps_per_chunk;
+  const Team team;  // of the persistent kernel, if that runs
+  T* x = nullptr;   // of a chunk, if its rows have to be copied
+  A *from_input, *from_state, *from_gated = nullptr;
+  A* state = nullptr;
+  T *gated = nullptr, *unprojected = nullptr;
+  void* exchange = nullptr;  // where blocks of a team that share no memory tell each other
+  unsigned* flags = nullptr;
+
+  ForwardMemory(const Sequence<T>& sequence, Scratch& scratch);
 };
 
+template <class T>
 class Forward {
  public:
-  explicit Forward(const Direction& direction);
+  using A = Accumulated<T>;
 
-  // Where the loop begins at the first time of all.
-  States initial(const at::Tensor& h) const;
+  // Where the loop is: h (batch, output_size), in the first h_{t-1} of every row, out its last h_t; and (batch,
+  // hidden_size) what the cell itself carries: c of an LSTM, h of a GRU, null for others.
+  struct State {
+    T* h;
+    A* carried;
+  };
 
-  // Runs the times of a range. y and saved may be undefined; saved's first row is that of time `first_saved`.
-  void run(Range times, States& states, const at::Tensor& y, const at::Tensor& saved, int64_t first_saved);
+  Forward(const Sequence<T>& sequence, const ForwardMemory<T>& memory, const Queue& queue)
+      : s(sequence), memory(memory), queue(queue) {}
+
+  // All times, as the problem says.
+  void run();
+  // Some times, of which `saved` takes what backward needs, from its first row on; it may be null.
+  void run(Range times, const State& state, const Rows<void>& y, A* saved);
 
  private:
-  void run_chunk(Range chunk, States& states, const at::Tensor& x_products, const at::Tensor& y,
-                 const at::Tensor& saved);
-  void step(int64_t t, States& states, const at::Tensor& x_product, const at::Tensor& y, const at::Tensor& saved);
+  void run_chunk(Range chunk, const State& state, const Rows<void>& y, A* saved);
+  void step(ForwardStep& p, const State& state, T* y, int64_t y_row);
+  // What both ways of taking steps are told about the first of a chunk in memory.
+  ForwardStep operands(Range chunk, const State& state, const Rows<void>& y, A* saved) const;
 
-  // What both ways of taking steps are told about one, or about the first.
-  ForwardStep operands(const States& states, const at::Tensor& x_products, const at::Tensor& y,
-                       const at::Tensor& saved) const;
-
-  const Direction& direction;
-  const int64_t steps_per_chunk;
-  const Team team;                                                    // of the persistent kernel, if that runs
-  at::Tensor from_input, from_state, from_gated, gated, unprojected;  // scratch
+  const Sequence<T>& s;
+  const ForwardMemory<T>& memory;
+  const Queue& queue;
 };
 
 }  // namespace fastrnn::cuda

@@ -6,9 +6,7 @@
 #include <set>
 #include <utility>
 
-#ifndef __CUDACC__
-#include "on_cpu.h"
-#endif
+#include "hardware.h"
 
 namespace fastrnn::cuda {
 
@@ -86,28 +84,7 @@ cudaError_t launch(void (*kernel)(Parameters...), const Launch& shape, cudaStrea
   const cudaError_t error = shape.shared ? prepare(reinterpret_cast<const void*>(kernel)) : cudaSuccess;
   if (error) return error;
   const Configuration configuration(shape, stream);
-#ifdef __CUDACC__
-  return cudaLaunchKernelEx(&configuration.config, kernel, parameters...);
-#else
-  return run_on_cpu(kernel, configuration.config, parameters...);
-#endif
+  return start(configuration.config, kernel, parameters...);
 }
-
-#ifdef __CUDACC__
-
-// A block's dynamic shared memory.
-__device__ inline char* shared_memory() {
-  extern __shared__ __align__(16) char memory[];
-  return memory;
-}
-
-#else
-
-inline char* aligned(std::vector<char>& memory) {
-  return reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(memory.data()) + 15) / 16 * 16);
-}
-inline char* shared_memory() { return aligned(on_cpu::my_block().shared); }
-
-#endif
 
 }  // namespace fastrnn::cuda

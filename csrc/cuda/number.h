@@ -6,9 +6,36 @@
 #include <math.h>
 #include <stdint.h>
 
+#include <stdexcept>
+#include <type_traits>
+
 #define FASTRNN_DEVICE __host__ __device__ inline
 
 namespace fastrnn::cuda {
+
+enum class Number { float64, float32, bfloat16, float16 };
+
+template <class T>
+constexpr Number number_of = std::is_same_v<T, double>          ? Number::float64
+                             : std::is_same_v<T, float>         ? Number::float32
+                             : std::is_same_v<T, __nv_bfloat16> ? Number::bfloat16
+                                                                : Number::float16;
+
+// Calls run<T>() for a number's type.
+template <class Run>
+auto for_number(Number number, Run run) {
+  switch (number) {
+    case Number::float64:
+      return run.template operator()<double>();
+    case Number::float32:
+      return run.template operator()<float>();
+    case Number::bfloat16:
+      return run.template operator()<__nv_bfloat16>();
+    case Number::float16:
+      return run.template operator()<__half>();
+  }
+  throw std::logic_error("unknown kind of number");
+}
 
 template <class T>
 struct AccumulatedType {

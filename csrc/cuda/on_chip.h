@@ -6,10 +6,9 @@
 #include <tuple>
 
 #include "../cells/registry.h"
-#include "blocks.h"
 #include "cell_step.h"
+#include "launch.h"
 #include "persistent.h"
-#include "tile.h"
 
 namespace fastrnn::cuda {
 namespace {
@@ -127,17 +126,16 @@ Team team_of(int64_t size, int64_t batch, Regime regime, Kernel kernel_for) {
   return found[key] = smallest_team<Memory>(size, batch, regime, device, kernel_for);
 }
 
-// Calls run<Cell, T>() where there is a kernel for it.
-template <class Run>
-auto for_kernel(const CellDescription& cell, Number number, Run run) {
+// Calls run<Cell, T>(), or returns `otherwise` where no kernel is compiled for that.
+template <class Result, class Run>
+Result for_kernel(const CellDescription& cell, Number number, Result otherwise, Run run) {
   return for_cell(cell, [&]<class Cell>() {
-    using Result = decltype(run.template operator()<LSTM, __half>());
     if constexpr (!Cell::gated) {
       if (number == Number::bfloat16) return run.template operator()<Cell, __nv_bfloat16>();
       if (number == Number::float16) return run.template operator()<Cell, __half>();
       if (number == Number::float32) return run.template operator()<Cell, float>();
     }
-    return Result{};
+    return otherwise;
   });
 }
 

@@ -1,16 +1,39 @@
-// A layer's tensors in, its directions run one after the other.
+// A layer on a GPU, one direction at a time: the two passes, and the memory that they need meanwhile.
 #pragma once
-#include "../torch/operators.h"
-#include "direction.h"
+#include <cublas_v2.h>
+
+#include "../sequence/problem.h"
+#include "regime.h"
 
 namespace fastrnn::cuda {
 
-constexpr const char* dtypes = "float64, float32, bfloat16 or float16";
-bool serves(at::ScalarType dtype);
-std::vector<int64_t> saved_sizes(const Layer& layer);
-void forward(const Layer& layer, const at::Tensor& output, const at::Tensor& hn, const at::Tensor& cn,
-             const at::Tensor& saved, cudaStream_t stream);
-void backward(const Layer& layer, const at::Tensor& output, const at::Tensor& saved, const Gradients& gradients,
-              cudaStream_t stream);
+// Numbers that the forward pass saves of a row for the backward pass. With recompute it saves none, but at the
+// beginning of every piece of so many steps (batch, hidden_size) of what the cell carries: Problem::checkpoints.
+int64_t saved_row(const CellDescription& cell, int64_t hidden_size, bool projected);
+int64_t steps_per_checkpoint(int64_t batch);
+
+// Of a chunk of time, at most: x · W_ihᵀ forward, the gates' gradients backward. Not yet measured; tests take less.
+struct ChunkBytes {
+  int64_t products = 64 << 20, gradients = 256 << 20;
+};
+inline ChunkBytes chunk_bytes;
+
+struct Resources {
+  cublasHandle_t handle;  // whose stream is `stream`; its math mode is set
+  cudaStream_t stream;
+  void*
+      scratch;  // on the GPU, as many bytes as forward_bytes() or backward_bytes() says, and aligned like cudaMalloc's
+};
+
+// Bytes of scratch memory. The same for both directions of a layer, which may use it one after the other.
+size_t forward_bytes(const Problem<void>& problem, Precision precision);
+size_t backward_bytes(const Problem<void>& problem, Precision precision);
+
+// `problem` is of at least one row, its pointers are to memory of the current device, of numbers as `precision` says;
+// but what is saved and the checkpoints are accumulated: float64 of those, float32 of all others. Everything runs on
+// the stream, whose end nobody waits for: host arrays of lengths may go when the call returns.
+// Throw std::runtime_error where CUDA fails, std::invalid_argument for sizes that cuBLAS cannot take.
+void forward(const Problem<void>& problem, Precision precision, const Resources& resources);
+void backward(const Problem<void>& problem, Precision precision, const Resources& resources);
 
 }  // namespace fastrnn::cuda

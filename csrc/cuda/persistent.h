@@ -25,6 +25,7 @@ struct Team {
 struct ForwardSequence {
   ForwardStep step;  // of the first time in memory
   int64_t times, batch;
+  int64_t y_step;  // numbers of y from a time to the next
   bool reverse;
   const void* w_hh;  // T (recurrent_gates * hidden_size, hidden_size)
   Team team;
@@ -35,6 +36,7 @@ struct ForwardSequence {
 struct BackwardSequence {
   BackwardStep step;  // of the first time in memory, but for what came before
   int64_t times, batch;
+  int64_t y_step, dy_step;  // numbers from a time to the next
   bool reverse;
   const void* w_hh;
   // Before the first step of the loop forward: T (batch, y_row), A (batch, c_row). Null: h0 and c0.

@@ -32,12 +32,12 @@ FASTRNN_DEVICE BackwardStep step_at(const BackwardSequence& s, int64_t t) {
   const void* y = p.y;
   const bool first = before < 0 || before >= s.times;
   p.saved = after<float>(saved, t * s.batch * p.saved_row);
-  p.y = after<T>(y, t * s.batch * p.y_row);
-  p.y_before = first ? s.y_before : after<T>(y, before * s.batch * p.y_row);
+  p.y = after<T>(y, t * s.y_step);
+  p.y_before = first ? s.y_before : after<T>(y, before * s.y_step);
   p.c_before = first ? s.c_before : after<float>(saved, before * s.batch * p.saved_row + (Cell::saves - 1) * size);
   p.c_before_row = first ? s.c_before_row : p.saved_row;
   p.rows_before = p.y_before ? s.batch : 0, p.c_rows_before = p.c_before ? s.batch : 0;
-  p.dy = after<T>(p.dy, t * s.batch * p.dy_row);
+  p.dy = after<T>(p.dy, t * s.dy_step);
   p.d_input = after<T>(p.d_input, t * s.batch * Cell::input_gates * size);
   p.d_recurrent = after<T>(p.d_recurrent, t * s.batch * Cell::recurrent_gates * size);
   p.h_before = after<T>(p.h_before, t * s.batch * size);
@@ -121,13 +121,13 @@ auto backward_kernel(const Team& team) {
 }  // namespace
 
 Team backward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
-  return for_kernel(cell, number, [&]<class Cell, class T>() {
+  return for_kernel(cell, number, Team{}, [&]<class Cell, class T>() {
     return team_of<BackwardMemory<Cell, T>>(hidden_size, batch, regime, backward_kernel<Cell, T>);
   });
 }
 
 cudaError_t backward_sequence(const BackwardSequence& s, cudaStream_t stream) {
-  return for_kernel(*s.step.cell, s.step.number, [&]<class Cell, class T>() {
+  return for_kernel(*s.step.cell, s.step.number, cudaErrorInvalidValue, [&]<class Cell, class T>() {
     return launch(backward_kernel<Cell, T>(s.team), launch_for(s.team, s.batch), stream, s);
   });
 }

@@ -29,7 +29,7 @@ template <class Cell, class T>
 FASTRNN_DEVICE ForwardStep step_at(const ForwardSequence& s, int64_t t) {
   ForwardStep p = s.step;
   p.from_input = after<float>(p.from_input, t * s.batch * Cell::input_gates * p.hidden_size);
-  p.y = after<T>(p.y, t * s.batch * p.y_row);
+  p.y = after<T>(p.y, t * s.y_step);
   p.saved = after<float>(p.saved, t * s.batch * p.saved_row);
   return p;
 }
@@ -122,13 +122,13 @@ auto forward_kernel(const Team& team) {
 }  // namespace
 
 Team forward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime) {
-  return for_kernel(cell, number, [&]<class Cell, class T>() {
+  return for_kernel(cell, number, Team{}, [&]<class Cell, class T>() {
     return team_of<ForwardMemory<Cell, T>>(hidden_size, batch, regime, forward_kernel<Cell, T>);
   });
 }
 
 cudaError_t forward_sequence(const ForwardSequence& s, cudaStream_t stream) {
-  return for_kernel(*s.step.cell, s.step.number, [&]<class Cell, class T>() {
+  return for_kernel(*s.step.cell, s.step.number, cudaErrorInvalidValue, [&]<class Cell, class T>() {
     return launch(forward_kernel<Cell, T>(s.team), launch_for(s.team, s.batch), stream, s);
   });
 }

@@ -8,10 +8,9 @@
 #include <stdint.h>
 
 #include "../cells/cell.h"
+#include "number.h"
 
 namespace fastrnn::cuda {
-
-enum class Number { float64, float32, bfloat16, float16 };
 
 struct ForwardStep {
   const CellDescription* cell;

@@ -1,84 +1,82 @@
 #include "product.h"
 
-#include <ATen/Context.h>
-#include <ATen/cuda/CUDAContext.h>
+#include <cuda_runtime_api.h>
 
-#include <algorithm>
 #include <climits>
+#include <stdexcept>
+#include <string>
 
 namespace fastrnn::cuda {
 
-using at::Tensor;
-
 namespace {
 
-// What cuBLAS, which thinks in columns, calls a matrix.
-struct Operand {
-  cublasOperation_t operation;
-  int leading;  // numbers from one row (or column, if transposed) to the next
-};
-
-Operand operand(const Tensor& t) {
-  const bool rows = t.stride(1) == 1 || t.size(1) == 1;
-  TORCH_INTERNAL_ASSERT(rows || t.stride(0) == 1 || t.size(0) == 1);
-  const int64_t count = t.size(rows ? 0 : 1), width = t.size(rows ? 1 : 0);
-  const int64_t leading = count == 1 ? width : t.stride(rows ? 0 : 1);  // a single row may have any stride
-  TORCH_INTERNAL_ASSERT(leading >= width, "rows of ", width, " numbers that lie ", leading, " apart");
-  TORCH_CHECK(leading <= INT_MAX, "Expected rows of at most 2^31 - 1 numbers, got ", leading);
-  return {rows ? CUBLAS_OP_N : CUBLAS_OP_T, int(std::max<int64_t>(leading, 1))};
-}
-
-cudaDataType_t data_type(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kDouble:
+cudaDataType_t data_type(Number number) {
+  switch (number) {
+    case Number::float64:
       return CUDA_R_64F;
-    case at::kFloat:
+    case Number::float32:
       return CUDA_R_32F;
-    case at::kBFloat16:
+    case Number::bfloat16:
       return CUDA_R_16BF;
-    default:
+    case Number::float16:
       return CUDA_R_16F;
   }
+  throw std::logic_error("unknown kind of number");
 }
 
-cublasComputeType_t compute_type(at::ScalarType dtype) {
-  if (dtype == at::kDouble) return CUBLAS_COMPUTE_64F;
-  const bool tf32 = dtype == at::kFloat && at::globalContext().allowTF32CuDNN(at::Float32Op::RNN);
-  return tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
-}
-
-// torch's handle comes with the mode of torch's own products, which has a switch of its own for TF32 and may add parts
-// of a sum in 16 bits. Here the compute type alone says what is rounded. torch sets the mode anew whenever it asks.
-cublasHandle_t handle() {
-  const cublasHandle_t handle = at::cuda::getCurrentCUDABlasHandle();
-  cublasSetMathMode(handle, cublasMath_t(CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
-  return handle;
+cublasComputeType_t compute_type(Number number, bool tf32) {
+  if (number == Number::float64) return CUBLAS_COMPUTE_64F;
+  return tf32 && number == Number::float32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
 
 int size(int64_t n) {
-  TORCH_CHECK(n <= INT_MAX, "Expected matrices of at most 2^31 - 1 rows and columns, got ", n);
+  if (n > INT_MAX)
+    throw std::invalid_argument("cuBLAS multiplies matrices of at most 2^31 - 1 rows and columns, got " +
+                                std::to_string(n) + ". Split the batch");
   return int(n);
+}
+
+void check(cublasStatus_t status, const std::string& what) {
+  if (status == CUBLAS_STATUS_SUCCESS) return;
+  cudaGetLastError();  // clears it, or torch would report it again at a later call
+  throw std::runtime_error("cuBLAS failed " + what + ": " + cublasGetStatusString(status));
 }
 
 }  // namespace
 
+// torch hands out its handle in the mode of its own products, which has a switch of its own for TF32 and may add parts
+// of a sum in 16 bits. Here the compute type alone says what is rounded.
+Products::Products(cublasHandle_t handle, bool tf32) : handle(handle), tf32(tf32) {
+  constexpr int mode = CUBLAS_DEFAULT_MATH | CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+  check(cublasSetMathMode(handle, cublasMath_t(mode)), "to set its math mode");
+}
+
+void Products::multiply(ProductSize size, Matrix out, Matrix a, Matrix b, bool add) const {
+  run(size, out, CUBLAS_OP_N, a, CUBLAS_OP_N, b, add);
+}
+
+void Products::multiply_transposed(ProductSize size, Matrix out, Matrix a, Matrix b) const {
+  run(size, out, CUBLAS_OP_N, a, CUBLAS_OP_T, b, false);
+}
+
+void Products::transposed_multiply(ProductSize size, Matrix out, Matrix a, Matrix b, bool add) const {
+  run(size, out, CUBLAS_OP_T, a, CUBLAS_OP_N, b, add);
+}
+
 // Rows of a matrix are columns of cuBLAS's: outᵀ = bᵀ · aᵀ.
-void multiply(const Tensor& out, const Tensor& a, const Tensor& b, bool add) {
-  const at::ScalarType dtype = a.scalar_type();
-  const Operand left = operand(b), right = operand(a), result = operand(out);
-  TORCH_INTERNAL_ASSERT(result.operation == CUBLAS_OP_N && b.scalar_type() == dtype && a.size(1) == b.size(0) &&
-                        out.size(0) == a.size(0) && out.size(1) == b.size(1));
-  const double one = 1, added = add;
-  const float one_float = 1, added_float = add;
-  const bool is_double = dtype == at::kDouble;
-  const cublasStatus_t status = cublasGemmEx(
-      handle(), left.operation, right.operation, size(b.size(1)), size(a.size(0)), size(a.size(1)),
-      is_double ? static_cast<const void*>(&one) : &one_float, b.const_data_ptr(), data_type(dtype), left.leading,
-      a.const_data_ptr(), data_type(dtype), right.leading, is_double ? static_cast<const void*>(&added) : &added_float,
-      out.mutable_data_ptr(), data_type(out.scalar_type()), result.leading, compute_type(dtype), CUBLAS_GEMM_DEFAULT);
-  if (status != CUBLAS_STATUS_SUCCESS) cudaGetLastError();  // or the next call of torch would report it again
-  TORCH_CHECK(status == CUBLAS_STATUS_SUCCESS, "cuBLAS failed on a product of ", a.sizes(), " and ", b.sizes(), ": ",
-              cublasGetStatusString(status));
+void Products::run(ProductSize s, const Matrix& out, cublasOperation_t a_operation, const Matrix& a,
+                   cublasOperation_t b_operation, const Matrix& b, bool add) const {
+  const double one = 1, beta = add;
+  const float one_float = 1, beta_float = add;
+  const bool is_double = a.number == Number::float64;
+  const cublasStatus_t status =
+      cublasGemmEx(handle, b_operation, a_operation, size(s.columns), size(s.rows), size(s.depth),
+                   is_double ? static_cast<const void*>(&one) : &one_float, b.data, data_type(b.number), size(b.row),
+                   a.data, data_type(a.number), size(a.row), is_double ? static_cast<const void*>(&beta) : &beta_float,
+                   out.data, data_type(out.number), size(out.row), compute_type(a.number, tf32), CUBLAS_GEMM_DEFAULT);
+  if (status != CUBLAS_STATUS_SUCCESS)
+    check(status, "on a product of " + std::to_string(s.rows) + " x " + std::to_string(s.depth) + " and " +
+                      std::to_string(s.depth) + " x " + std::to_string(s.columns));
 }
 
 }  // namespace fastrnn::cuda

@@ -1,13 +1,47 @@
 // The matrix products between the pointwise kernels, by cuBLAS.
 #pragma once
-#include <ATen/core/Tensor.h>
+#include <cublas_v2.h>
+
+#include "number.h"
 
 namespace fastrnn::cuda {
 
-// out = a · b, or out += a · b, for matrices whose rows or columns are contiguous and share no memory; out's rows are
-// so. float64 and float32 give their own kind; bfloat16 and float16 are summed in float32 and may be handed out as
-// that. float32 is multiplied as TF32 where torch.backends.cudnn.rnn allows it, the switch of the operators that these
-// take the place of.
-void multiply(const at::Tensor& out, const at::Tensor& a, const at::Tensor& b, bool add = false);
+// Rows of numbers side by side, `row` numbers apart.
+struct Matrix {
+  void* data;
+  int64_t row;
+  Number number;
+
+  template <class T>
+  Matrix(T* data, int64_t row)
+      : data(const_cast<std::remove_const_t<T>*>(data)), row(row), number(number_of<std::remove_const_t<T>>) {}
+};
+
+struct ProductSize {
+  int64_t rows, columns, depth;  // of the result, and of the sums
+};
+
+// Factors have numbers of one type; the result has the same or, of 16-bit numbers, float32, in which those are always
+// summed. No two matrices share memory, nor two rows of one.
+class Products {
+ public:
+  // The handle's stream is that of the kernels. float32 numbers are rounded to TF32 before they are multiplied if
+  // `tf32`. Sets the handle's math mode and leaves it so: torch sets its own whenever it hands out a handle.
+  Products(cublasHandle_t handle, bool tf32);
+
+  // out = a · b, or out += a · b
+  void multiply(ProductSize size, Matrix out, Matrix a, Matrix b, bool add = false) const;
+  // out = a · bᵀ
+  void multiply_transposed(ProductSize size, Matrix out, Matrix a, Matrix b) const;
+  // out = aᵀ · b, or out += aᵀ · b
+  void transposed_multiply(ProductSize size, Matrix out, Matrix a, Matrix b, bool add) const;
+
+ private:
+  void run(ProductSize size, const Matrix& out, cublasOperation_t a_operation, const Matrix& a,
+           cublasOperation_t b_operation, const Matrix& b, bool add) const;
+
+  const cublasHandle_t handle;
+  const bool tf32;
+};
 
 }  // namespace fastrnn::cuda

@@ -11,8 +11,6 @@ constexpr int numbers_per_word = 4 / sizeof(T);
 template <class T>
 constexpr int tile_depth = 8 * numbers_per_word<T>;
 
-#ifdef __CUDACC__
-
 // Four matrices of 8 rows, one row from each lane's address; 16-bit numbers transposed on the way if asked.
 template <bool transposed>
 __device__ inline void load_matrices(uint32_t (&a)[4], const void* row) {
@@ -53,16 +51,12 @@ __device__ inline void load_left(uint32_t (&left)[4], const T* a, int row) {
   }
 }
 
-#endif
-
 // For g < count:  out[g][n][m] = sum over k in [begin, end) of a[g][m][k] * b[n][k],  m < 16, n < 8 * tiles; begin and
 // end are multiples of 16. With `transposed` it is a[g][k][m] that lies in memory. `..._row` numbers from one row to
-// the next,
-// `..._next` from one g to the next; rows of a and b begin at multiples of 16 bytes. All of a warp calls it.
+// the next, `..._next` from one g to the next; rows of a and b begin at multiples of 16 bytes. All of a warp calls it.
 template <int count, int tiles, bool transposed, class T>
-FASTRNN_DEVICE void multiply_tile(const T* a, int a_row, int a_next, const T* b, int b_row, int begin, int end,
-                                  float* out, int out_row, int out_next) {
-#ifdef __CUDA_ARCH__
+__device__ inline void multiply_tile(const T* a, int a_row, int a_next, const T* b, int b_row, int begin, int end,
+                                     float* out, int out_row, int out_next) {
   float c[count][tiles][4] = {};
   const int lane = threadIdx.x % 32;
   const T* b_lane = b + lane / 4 * b_row + lane % 4 * numbers_per_word<T>;
@@ -89,17 +83,6 @@ FASTRNN_DEVICE void multiply_tile(const T* a, int a_row, int a_next, const T* b,
 #pragma unroll
       for (int j = 0; j < 4; ++j)
         out[g * out_next + (n * 8 + lane % 4 * 2 + j % 2) * out_row + lane / 4 + j / 2 * 8] = c[g][n][j];
-#elif !defined(__CUDACC__)
-  if (threadIdx.x % 32) return;
-  for (int g = 0; g < count; ++g)
-    for (int n = 0; n < 8 * tiles; ++n)
-      for (int m = 0; m < 16; ++m) {
-        float sum = 0;
-        for (int k = begin; k < end; ++k)
-          sum += widened(a[g * a_next + (transposed ? k * a_row + m : m * a_row + k)]) * widened(b[n * b_row + k]);
-        out[g * out_next + n * out_row + m] = sum;
-      }
-#endif
 }
 
 }  // namespace fastrnn::cuda

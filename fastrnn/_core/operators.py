@@ -25,8 +25,8 @@ infer = torch.ops.fastrnn.infer.default
 
 _Size = int | torch.SymInt
 _CACHE_LINE = 64
-_LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/sequence/problem.h and csrc/cuda/direction.cpp
-_ROWS_PER_CHECKPOINT = 2048  # as in csrc/cuda/direction.cpp
+_LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/sequence/problem.h and csrc/cuda/sequence.cpp
+_ROWS_PER_CHECKPOINT = 2048  # as in csrc/cuda/sequence.cpp
 
 
 class Backward(NamedTuple):

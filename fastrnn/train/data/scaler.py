@@ -20,11 +20,10 @@ class Scaler:
         self.mean, self.deviation = np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
         if self.mean.shape != self.deviation.shape or self.mean.ndim != 1:
             raise ValueError(
-                "mean and deviation must have one number for each column, "
-                f"got shapes {self.mean.shape} and {self.deviation.shape}"
+                f"mean and deviation are one number a column, got shapes {self.mean.shape} and {self.deviation.shape}"
             )
         if not (np.isfinite(self.mean).all() and np.isfinite(self.deviation).all() and (self.deviation > 0).all()):
-            raise ValueError("mean and deviation must be finite, and the deviation positive")
+            raise ValueError("mean and deviation must be finite, and the deviation above 0")
 
     @classmethod
     def fit(cls, values: np.ndarray) -> Scaler:

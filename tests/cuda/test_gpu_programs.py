@@ -14,7 +14,7 @@ from fastrnn._core import gpu
 from fastrnn._verify import Case
 from fastrnn._verify.cases import Shape
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = Layer("step", "LSTM", "bfloat16", 4, 3, 2, 5)
 # A worker without torch: it answers with the row and a variable, dies at "crash" and is silent at "hang".
 WORKER = """
@@ -261,9 +261,12 @@ class TestRun:
 
     def test_the_tests_are_those_that_run_on_any_device(self):
         """But for those that need packages of the command line."""
-        found = set(run.device_tests())
+        found = {Path(file).stem.removeprefix("test_") for file in run.device_tests()}
         assert found > {"bad_input", "cells", "gradients", "operators", "packed", *run.QUICK_TESTS}
-        assert not found & {"cli", "cuda_default", "cuda_on_cpu", "gpu", "gpu_programs"}
+        assert not found & {"cli", "cuda_default", "cuda_on_cpu", "cuda_persistent", "gpu", "gpu_programs"}
+        quick = run.device_tests(run.QUICK_TESTS)
+        assert [Path(file).name for file in quick] == [f"test_{name}.py" for name in run.QUICK_TESTS]
+        assert all((ROOT / file).is_file() for file in quick)
 
     def test_pytest_takes_no_foreign_plugins(self):
         """As on that machine, where pytest-benchmark warns beside xdist, and warnings are errors."""

@@ -1,0 +1,101 @@
+#include "grid.h"
+#include "rows.h"
+
+namespace fastrnn::cuda {
+namespace {
+
+template <class T>
+struct Copy {
+  Lying<T> to;
+  Lying<const T> from;
+  FASTRNN_DEVICE void operator()(int64_t row, int64_t column) const { to.at(row)[column] = from.at(row)[column]; }
+};
+
+template <class To, class From>
+struct Convert {
+  To* to;
+  const From* from;
+  FASTRNN_DEVICE void operator()(int64_t, int64_t i) const { store(to + i, widened(from[i])); }
+};
+
+template <class T>
+struct Add {
+  T* to;
+  const Accumulated<T>* a;
+  const T* b;
+  int64_t b_row, columns;
+  FASTRNN_DEVICE void operator()(int64_t row, int64_t column) const {
+    const int64_t i = row * columns + column;
+    store(to + i, a[i] + (b ? widened(b[row * b_row + column]) : 0));
+  }
+};
+
+constexpr int sum_columns = 32, sum_parts = 16;  // threads of a block: each sums a part of one column's rows
+
+template <class T>
+__global__ void __launch_bounds__(sum_columns* sum_parts)
+    sum_column(Accumulated<T>* sums, const T* from, int64_t row, int64_t rows, int64_t columns, bool add) {
+  using A = Accumulated<T>;
+  const int part = threadIdx.x / sum_columns, across = threadIdx.x % sum_columns;
+  const int64_t column = int64_t(blockIdx.x) * sum_columns + across;
+  A* parts = reinterpret_cast<A*>(shared_memory());
+  A sum = 0, rounded_off = 0;
+  if (column < columns)
+    for (int64_t r = part; r < rows; r += sum_parts) {
+      const A x = widened(from[r * row + column]) - rounded_off, next = sum + x, lost = (next - sum) - x;
+      rounded_off = lost == lost ? lost : 0, sum = next;  // infinity stays infinity
+    }
+  parts[threadIdx.x] = sum;
+  __syncthreads();
+  if (part > 0 || column >= columns) return;
+  for (int other = 1; other < sum_parts; ++other) sum += parts[other * sum_columns + across];
+  sums[column] = add ? sums[column] + sum : sum;
+}
+
+}  // namespace
+
+template <class T>
+cudaError_t copy_rows(Lying<T> to, Lying<const T> from, int64_t rows, int64_t columns, cudaStream_t stream) {
+  return for_each_number(Copy<T>{to, from}, rows, columns, stream);
+}
+
+template <class To, class From>
+cudaError_t convert(To* to, const From* from, int64_t count, cudaStream_t stream) {
+  if (!from) return cudaMemsetAsync(to, 0, size_t(count) * sizeof(To), stream);
+  if constexpr (std::is_same_v<To, From>)
+    return cudaMemcpyAsync(to, from, size_t(count) * sizeof(To), cudaMemcpyDeviceToDevice, stream);
+  else
+    return for_each_number(Convert<To, From>{to, from}, 1, count, stream);
+}
+
+template <class T>
+cudaError_t add_rows(T* to, const Accumulated<T>* a, const T* b, int64_t b_row, int64_t rows, int64_t columns,
+                     cudaStream_t stream) {
+  return for_each_number(Add<T>{to, a, b, b_row, columns}, rows, columns, stream);
+}
+
+template <class T>
+cudaError_t sum_rows(Accumulated<T>* sums, const T* from, int64_t row, int64_t rows, int64_t columns, bool add,
+                     cudaStream_t stream) {
+  const unsigned blocks = unsigned((columns + sum_columns - 1) / sum_columns), threads = sum_columns * sum_parts;
+  Launch shape{dim3(blocks), threads};
+  shape.shared = threads * sizeof(Accumulated<T>);
+  return launch(sum_column<T>, shape, stream, sums, from, row, rows, columns, add);
+}
+
+#define FASTRNN_OF_ROWS(T)                                                                                     \
+  template cudaError_t copy_rows(Lying<T>, Lying<const T>, int64_t, int64_t, cudaStream_t);                    \
+  template cudaError_t convert(T*, const T*, int64_t, cudaStream_t);                                           \
+  template cudaError_t add_rows(T*, const Accumulated<T>*, const T*, int64_t, int64_t, int64_t, cudaStream_t); \
+  template cudaError_t sum_rows(Accumulated<T>*, const T*, int64_t, int64_t, int64_t, bool, cudaStream_t);
+FASTRNN_OF_ROWS(double)
+FASTRNN_OF_ROWS(float)
+FASTRNN_OF_ROWS(__nv_bfloat16)
+FASTRNN_OF_ROWS(__half)
+#undef FASTRNN_OF_ROWS
+template cudaError_t convert(float*, const __nv_bfloat16*, int64_t, cudaStream_t);
+template cudaError_t convert(float*, const __half*, int64_t, cudaStream_t);
+template cudaError_t convert(__nv_bfloat16*, const float*, int64_t, cudaStream_t);
+template cudaError_t convert(__half*, const float*, int64_t, cudaStream_t);
+
+}  // namespace fastrnn::cuda

@@ -1,0 +1,25 @@
+#include "sequence.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace fastrnn::cuda {
+
+void check(cudaError_t error) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // clears it, or torch would report it again at a later kernel of its own
+  throw std::runtime_error(std::string("CUDA kernel launch failed: ") + cudaGetErrorString(error) +
+                           ". Unset FASTRNN_CUDA_KERNEL to run torch's own operator instead");
+}
+
+int64_t saved_row(const CellDescription& cell, int64_t hidden_size, bool projected) {
+  return cell.saves ? (cell.saves + projected) * hidden_size : 0;
+}
+
+// At least 8, and rows enough for full products.
+int64_t steps_per_checkpoint(int64_t batch) {
+  constexpr int64_t least_steps = 8, enough_rows = 2048;
+  return std::max(least_steps, (enough_rows + batch - 1) / std::max<int64_t>(1, batch));
+}
+
+}  // namespace fastrnn::cuda

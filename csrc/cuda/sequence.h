@@ -1,0 +1,124 @@
+// One direction of a layer as the loops over time see it, forward and backward.
+//
+// Of x, y, their gradients and what is saved there is a row per (time, batch row). Products take the rows of a chunk of
+// times as one matrix, rows the same distance apart: packed and time-first input lies so; batch-first input is copied,
+// chunk by chunk.
+#pragma once
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <climits>
+
+#include "passes.h"
+#include "product.h"
+#include "rows.h"
+
+namespace fastrnn::cuda {
+
+// Throws the error of a launch or a copy, if it is one.
+void check(cudaError_t error);
+
+// What the loops run on.
+struct Queue {
+  Products products;
+  cudaStream_t stream;
+};
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+template <class T>
+struct Sequence {
+  using A = Accumulated<T>;
+
+  const Problem<void>& p;
+  const Precision precision;
+  const CellDescription& cell = *p.cell;
+  const int64_t batch = p.batch, input = p.input_size, hidden = p.hidden_size;
+  const int64_t output = projected() ? p.projection_size : hidden;
+  const int64_t input_width = cell.input_gates * hidden;  // of x · W_ihᵀ
+  const int64_t state_width = cell.recurrent_gates * hidden;
+  const int64_t saved_row = cuda::saved_row(cell, hidden, projected());
+  const T* const w_ih = weight(p.w_ih);
+  const T* const w_hh = weight(p.w_hh);
+  const T* const w_hh_gated = w_hh + state_width * output;  // of the second product
+  const T* const w_hr = weight(p.w_hr);
+  const T* const b_ih = weight(p.b_ih);
+  const T* const b_hh = weight(p.b_hh);
+  const T* const h0 = static_cast<const T*>(p.h0);
+  const T* const c0 = static_cast<const T*>(p.c0);
+
+  static const T* weight(const Weights<void>& w) { return static_cast<const T*>(w.data); }
+
+  bool projected() const { return p.projection_size > 0; }
+  bool has_state() const { return cell.carries_c || cell.reads_h; }
+  // The kernels that FASTRNN_CUDA_KERNEL asks for, if they serve this: all rows at all times, no projection.
+  Regime regime() const {
+    const Regime asked_for = regime_for(cell, precision);
+    return projected() || p.before[p.times] != p.times * batch ? step_by_step : asked_for;
+  }
+
+  // The i-th time of a range in the direction of the loop, and the time before one, which may not exist.
+  int64_t time(Range times, int64_t i) const { return p.reverse ? times.end - 1 - i : times.begin + i; }
+  int64_t previous(int64_t t) const { return p.reverse ? t + 1 : t - 1; }
+  // How many rows of time t have a step before it. Rows are sorted by length, so they are the first ones.
+  int64_t rows_before(int64_t t) const {
+    const int64_t before = previous(t);
+    return before < 0 || before >= p.times ? 0 : std::min(p.active[t], p.active[before]);
+  }
+  int64_t rows(Range times) const { return p.before[times.end] - p.before[times.begin]; }
+  // Piece n of all times cut into pieces, again in the direction of the loop.
+  Range piece(int64_t n, int64_t steps) const {
+    if (p.reverse) n = pieces(steps) - 1 - n;
+    return {n * steps, std::min((n + 1) * steps, p.times)};
+  }
+  int64_t pieces(int64_t steps) const { return (p.times + steps - 1) / steps; }
+
+  // The first row of time t; null where there is no such matrix.
+  const T* at(const Rows<const void>& rows, int64_t t) const {
+    return rows.data ? static_cast<const T*>(rows.data) + offset(rows, t) : nullptr;
+  }
+  T* at(const Rows<void>& rows, int64_t t) const {
+    return rows.data ? static_cast<T*>(rows.data) + offset(rows, t) : nullptr;
+  }
+  A* saved(int64_t t) const { return p.saved.data ? static_cast<A*>(p.saved.data) + p.before[t] * saved_row : nullptr; }
+  A* checkpoint(int64_t piece) const { return static_cast<A*>(p.checkpoints) + piece * batch * hidden; }
+
+  // Numbers between the rows of a matrix that is one for products; 0 if it is not, or if its rows share memory.
+  template <class V>
+  int64_t matrix_row(const Rows<V>& rows, int64_t width) const {
+    const int64_t row = batch == 1 && !rows.packed ? rows.step : rows.row;
+    const bool evenly = rows.packed || p.times == 1 || batch == 1 || rows.step == batch * rows.row;
+    return evenly && width <= row && row <= INT_MAX ? row : 0;
+  }
+  // How the rows of some times lie.
+  Lying<const T> lying(const Rows<const void>& rows, Range times) const {
+    return {at(rows, times.begin), rows.packed ? this->rows(times) : batch, rows.step, rows.row};
+  }
+  Lying<T> lying(const Rows<void>& rows, Range times) const {
+    return {at(rows, times.begin), rows.packed ? this->rows(times) : batch, rows.step, rows.row};
+  }
+  // Numbers from a time to the next where every time has all rows.
+  template <class V>
+  int64_t step(const Rows<V>& rows) const {
+    return rows.step + rows.packed * batch;
+  }
+
+  // The input of some times as one matrix, copied if it is not.
+  Matrix x(Range times, T* copy, cudaStream_t stream) const {
+    if (const int64_t row = matrix_row(p.x, input)) return {at(p.x, times.begin), row};
+    const int64_t count = rows(times);
+    check(copy_rows<T>({copy, count, 0, input}, lying(p.x, times), count, input, stream));
+    return {copy, input};
+  }
+
+ private:
+  template <class V>
+  int64_t offset(const Rows<V>& rows, int64_t t) const {
+    return t * rows.step + p.before[t] * rows.packed;
+  }
+};
+
+}  // namespace fastrnn::cuda

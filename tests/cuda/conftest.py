@@ -1,0 +1,36 @@
+"""The CUDA layers compiled for the CPU: see emulation/library.cpp."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.cpp_extension import CUDA_HOME, load
+
+ROOT = Path(__file__).parents[2]
+EMULATION = ROOT / "tests" / "cuda" / "emulation"
+OF_TORCH = [ROOT / "csrc" / "torch" / f"{name}.cpp" for name in ("arguments", "layer", "operators", "cuda")]
+
+
+@pytest.fixture(scope="session")
+def emulated(tmp_path_factory: pytest.TempPathFactory):
+    include = Path(CUDA_HOME or "/usr/local/cuda") / "include"
+    if not (include / "cuda_fp16.h").exists():
+        pytest.skip(f"the headers of CUDA's numbers are not in {include}")
+    sources = [*EMULATION.glob("*.cpp"), *(ROOT / "csrc" / "cuda").glob("*.cpp"), *OF_TORCH]
+    load(
+        "fastrnn_cuda_on_cpu",
+        [*map(str, sources), str(ROOT / "csrc" / "cpu" / "forked.cpp")],
+        extra_cflags=["-std=c++20", "-O1", "-w", f'-DFASTRNN_HARDWARE=\\"{EMULATION / "gpu.h"}\\"'],
+        extra_include_paths=[str(EMULATION), str(include)],
+        build_directory=str(tmp_path_factory.mktemp("cuda_on_cpu")),
+        is_python_module=False,
+    )
+    return torch.ops.fastrnn_cuda_on_cpu
+
+
+@pytest.fixture
+def small_chunks(emulated):
+    """Chunks of a step or two, which have to be of many megabytes else."""
+    before = emulated.set_chunk_bytes(200)
+    yield
+    emulated.set_chunk_bytes(before)

@@ -1,0 +1,1 @@
+#include "../../../csrc/cuda/persistent_backward.cu"

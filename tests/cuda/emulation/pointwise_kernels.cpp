@@ -1,0 +1,2 @@
+#include "../../../csrc/cuda/pointwise.cu"
+#include "../../../csrc/cuda/rows.cu"

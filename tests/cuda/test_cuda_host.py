@@ -1,0 +1,97 @@
+"""What the CUDA layers cost the host, how they fail, and the wall between them and torch. On the CPU, by emulation."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cuda.operands import backward, forward, operands, run
+
+ROOT = Path(__file__).parents[2]
+CUDA = ROOT / "csrc" / "cuda"
+
+
+def _calls(emulated, given):
+    """Of one forward and one backward pass, each: how often it calls what."""
+    counts = [emulated.calls()]
+    output, _, _, saved = forward(emulated, given)
+    counts.append(emulated.calls())
+    backward(emulated, given, output, saved)
+    counts.append(emulated.calls())
+    return [{name: after[name] - before[name] for name in after} for before, after in pairwise(counts)]
+
+
+def _calls_of_a_step(emulated, cell, **options):
+    run(emulated, operands(cell, **options))  # what is asked of a device once
+    few, many = (_calls(emulated, operands(cell, times=times, **options)) for times in (3, 13))
+    more = [{name: (many[name] - few[name]) / 10 for name in few} for few, many in zip(few, many, strict=True)]
+    return [{name: count for name, count in each.items() if count} for each in more]
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu", "rnn_sigmoid"])
+def test_a_step_is_one_product_and_one_kernel(emulated, cell, batch_first):
+    """No view, copy, clearing, handle, stream or attribute: the host must not be what a step waits for."""
+    for step in _calls_of_a_step(emulated, cell, batch_first=batch_first):
+        assert step == {"launches": 1, "products": 1}
+
+
+def test_a_step_with_a_second_product_is_two_of_each(emulated):
+    for step in _calls_of_a_step(emulated, "gru_reset_before"):
+        assert step == {"launches": 2, "products": 2}
+
+
+def test_a_projection_costs_a_product_and_a_small_kernel(emulated):
+    for step in _calls_of_a_step(emulated, "lstm_projected"):
+        assert step == {"launches": 2, "products": 2}
+
+
+@pytest.mark.parametrize("kernel", ["block", "cluster", "grid"])
+def test_a_persistent_kernel_has_no_steps(emulated, monkeypatch, kernel):
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
+    run(emulated, operands("lstm").to(torch.float16))
+    few, many = (_calls(emulated, operands("lstm", times=times).to(torch.float16)) for times in (3, 13))
+    assert few == many
+
+
+def test_a_kernels_attributes_are_set_once(emulated, monkeypatch):
+    """Not at every launch, where it takes as long as a step."""
+    given = operands("gru").to(torch.float16)
+    monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "cluster:2")
+    run(emulated, given)
+    before = emulated.calls()["attributes set"]
+    assert before > 0
+    for times in (5, 7):
+        run(emulated, operands("gru", times=times).to(torch.float16))
+    assert emulated.calls()["attributes set"] == before
+
+
+def test_a_failed_launch_leaves_no_error_behind(emulated):
+    """CUDA keeps it until it is asked; torch asks after its next kernel, which would seem to have failed."""
+    given = operands("gru")
+    expected = run(emulated, given)
+    emulated.fail_next_launch()
+    with pytest.raises(RuntimeError, match=r"kernel launch failed: .*to run torch's own operator instead"):
+        run(emulated, given)
+    assert emulated.last_error() == 0
+    assert all(map(torch.equal, expected, run(emulated, given)))
+
+
+def test_a_failed_product_says_which(emulated):
+    given = operands("gru")
+    emulated.fail_next_product()
+    with pytest.raises(RuntimeError, match=r"cuBLAS failed on a product of 15 x 4 and 4 x 18: CUBLAS_STATUS_EXEC"):
+        run(emulated, given)
+    assert emulated.last_error() == 0
+
+
+def test_the_kernels_see_no_tensor():
+    """Neither they nor the loops include a header of torch, emulate anything or allocate: scratch memory is given."""
+    for file in CUDA.iterdir():
+        text = file.read_text()
+        if file.suffix != ".py":
+            assert not re.search(r"#include [<\"](ATen|c10|torch|\.\./torch)/|at::|c10::|Tensor", text), file.name
+            assert not re.search(r"on_cpu|emulat", text), file.name
+            assert not re.search(r"cuda(Host)?Malloc\w*\(|std::vector|\bnew \w", text), f"{file.name} allocates"
