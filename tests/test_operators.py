@@ -180,7 +180,7 @@ def test_an_exported_program_runs_where_only_the_operators_are_loaded(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "message"), [
-    (lambda a: a | {"cell": "gru2"}, "cell to be one of .* got gru2"),
+    (lambda a: a | {"cell": "gru2"}, "cell to be one of .* got 'gru2'"),
     (lambda a: a | {"input": a["input"].int()}, "Expected input dtype float32 or float64.*, got Int"),
     (lambda a: a | {"input": a["input"][0]}, "Expected input to have 3 dimensions, got 2"),
     (lambda a: a | {"input": a["input"][:, :, :4]}, "Expected 5, got 4"),

@@ -7,7 +7,7 @@ const CellDescription& cell_named(std::string_view name) {
   if (cell) return *cell;
   std::string names;
   for (const CellDescription* each : all_cells()) names += (names.empty() ? "" : ", ") + std::string(each->name);
-  TORCH_CHECK_VALUE(false, "Expected cell to be one of ", names, ", got ", name);
+  TORCH_CHECK_VALUE(false, "Expected cell to be one of ", names, ", got '", name, "'");
 }
 
 void Reader::take_cell(Arguments& to) { to.cell = &cell_named((next++)->toStringView()); }

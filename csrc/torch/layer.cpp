@@ -76,12 +76,15 @@ void Layer::read_weights(const Arguments& a) {
   TORCH_CHECK(!projected || cell.projectable(), "Expected no projection for ", cell.name);
   TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
               given[0].dim(), " and ", given[1].dim());
+  TORCH_CHECK(given[0].size(0) % cell.input_gates == 0, "Expected weight_ih to have ", cell.input_gates,
+              " rows for each hidden unit of ", cell.name, ", got size ", given[0].sizes());
   input_size = given[0].size(1), hidden_size = given[0].size(0) / cell.input_gates, output_size = given[1].size(1);
   TORCH_CHECK(hidden_size > 0 && input_size > 0, "Expected sizes greater than zero, got weight_ih of size ",
               given[0].sizes());
-  TORCH_CHECK(projected ? output_size > 0 && output_size < hidden_size : output_size == hidden_size,
-              "Expected weight_hh size ", at::IntArrayRef{cell.gates_of_state() * hidden_size, hidden_size}, ", got ",
-              given[1].sizes());
+  TORCH_CHECK(!projected || (output_size > 0 && output_size < hidden_size), "Expected a projection to 1 to ",
+              hidden_size - 1, " features, fewer than the cell has, got weight_hh of size ", given[1].sizes());
+  TORCH_CHECK(projected || output_size == hidden_size, "Expected weight_hh size ",
+              at::IntArrayRef{cell.gates_of_state() * hidden_size, hidden_size}, ", got ", given[1].sizes());
   const at::ScalarType stored = given[0].scalar_type();
   if (device.is_cpu() && dtype == at::kFloat && (stored == at::kBFloat16 || stored == at::kHalf)) weight_dtype = stored;
   const Tensor* next = given.begin();

@@ -52,6 +52,7 @@ void backward(const Device& device, Stack& stack) {
   Gradients gradients;
   gradients.output = rows_contiguous(incoming(a.d_output, blank.sizes(), "d_output"));
   gradients.hn = contiguous(incoming(a.d_hn, {layer.directions, layer.batch, layer.output_size}, "d_hn"));
+  TORCH_CHECK(!a.d_cn || layer.cell.carries_c, "Expected no d_cn, got one: ", layer.cell.name, " has no state c");
   gradients.cn = contiguous(incoming(a.d_cn, {layer.directions, layer.batch, layer.hidden_size}, "d_cn"));
   check_sizes(a.saved, device.saved_sizes(layer), "saved");
   check_device(a.saved, layer.device, "saved");

@@ -19,8 +19,9 @@ StackResults run_layers(const Arguments& stack, int64_t num_layers) {
               " layers, got ", weights);
   const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   for (const OptionalTensor* state : {&stack.h0, &stack.c0})
-    TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states), "Expected states of 3 dimensions, ",
-                states, " for ", num_layers, " layers, got size ", (*state)->sizes());
+    TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states), "Expected states of size [", states,
+                ", batch, features], of ", num_layers, " layers with ", directions, " direction(s), got ",
+                (*state)->sizes());
   StackResults results{};
   auto run = [&](const Arguments& arguments, int64_t i) {
     const Layer layer(arguments);

@@ -64,6 +64,14 @@ def check_lengths(call: Call) -> None:
         raise RuntimeError(f"Expected packed input of {sum(sizes)} rows (the sum of batch_sizes), got {rows}")
 
 
+def check_devices(call: Call, *others: Tensor | None) -> None:
+    """Check that no operand is elsewhere than the input."""
+    device = call.input.device
+    for tensor in (*call.tensors(), *others):
+        if tensor is not None and tensor.device != device:
+            raise RuntimeError(f"Expected all operands on the input's device {device}, got {tensor.device}")
+
+
 def autocasts(input: Tensor) -> bool:
     """Whether torch.autocast is on for the device of ``input``; the meta device has no such state."""
     return not input.is_meta and torch.is_autocast_enabled(input.device.type)

@@ -17,7 +17,7 @@ from torch import Tensor
 from fastrnn import reference
 from fastrnn._core import cells
 from fastrnn._core.call import Call, Results
-from fastrnn._core.checks import check_lengths
+from fastrnn._core.checks import check_devices, check_lengths
 
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default
@@ -160,6 +160,7 @@ def _infer_shapes(*arguments: Any) -> Results:
 @torch.library.register_fake("fastrnn::backward")
 def _backward_shapes(*arguments: Any) -> list[Tensor]:
     call, given = backward_call(*arguments)
+    check_devices(call, *given.incoming, given.output, given.saved)
     return [
         t.new_empty(t.shape) if t is not None and need else call.input.new_empty(0)
         for t, need in zip(call.tensors(), given.needs, strict=True)
@@ -167,6 +168,7 @@ def _backward_shapes(*arguments: Any) -> list[Tensor]:
 
 
 def _result_shapes(call: Call) -> Results:
+    check_devices(call)
     input, directions = call.input, call.directions()
     if call.batch_sizes is None:
         batch: _Size = input.size(call.batch_axis())
