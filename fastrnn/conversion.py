@@ -18,6 +18,7 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.utils.parametrize import is_parametrized
 
 from fastrnn import _unconverted, nn
+from fastrnn._core.backend import TORCH_CELLS
 from fastrnn.nn import derived as subclasses
 from fastrnn.nn.face import Faced
 from fastrnn.nn.layers import RNN_MODES
@@ -101,9 +102,10 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
     for module, found in changes:
         if isinstance(module, nn.RNN):
             module.mode = RNN_MODES[module.nonlinearity]
+        beyond_torch: Any = module._beyond_torch
         module.__class__ = found
-        for ours in ("reset_after", "recompute"):
-            module.__dict__.pop(ours, None)
+        for option in beyond_torch:
+            module.__dict__.pop(option, None)
     _unconverted.warn("to_torch", model, (Faced,), skipped)
     return model
 
@@ -179,5 +181,9 @@ def _rebased(cls: type, old: type, new: type) -> type | str:
     return type(cls.__name__, (new,), members)
 
 
-def _torch_has(module: torch.nn.Module) -> bool:
-    return getattr(module, "nonlinearity", "tanh") != "sigmoid" and getattr(module, "reset_after", True)
+def _torch_has(module: Any) -> bool:
+    """Whether torch.nn computes this module's cell."""
+    try:
+        return module._cell in TORCH_CELLS
+    except RuntimeError:  # an RNNCell whose nonlinearity neither knows fails when it is called, in torch.nn too
+        return True

@@ -73,11 +73,12 @@ def lstm(
 
 
 class Cell(NamedTuple):
-    """A cell of the table: ``step(x, h, w_ih, ...)``, or ``step(x, h, c, w_ih, ...)`` of one that carries a state c."""
+    """A cell of the table: ``step(x, h, w_ih, w_hh, b_ih, b_hh)`` returns h; ``step(x, h, c, ...)`` returns h and c."""
 
     step: Callable
     gates: int  # blocks of H rows in w_ih
     carries_c: bool = False
+    vectors: tuple[str, ...] = ()  # further arguments of the step, one number per unit
 
 
 CELLS = {
@@ -91,9 +92,11 @@ CELLS = {
 
 
 def step(cell: str, x: Tensor, h: Tensor, c: Tensor | None, w: Sequence) -> tuple[Tensor, Tensor | None]:
-    """One step of any cell: ``w`` is w_ih, w_hh, b_ih, b_hh and, for a projected LSTM, w_hr."""
+    """One step of any cell: ``w`` is w_ih, w_hh, b_ih, b_hh, of a projected LSTM w_hr, and the cell's own vectors."""
     kind = _named(cell)
-    return kind.step(x, h, c, *w) if kind.carries_c else (kind.step(x, h, *w), None)
+    projection = ("w_hr",) if len(w) > 4 + len(kind.vectors) else ()
+    weights = dict(zip(("w_ih", "w_hh", "b_ih", "b_hh", *projection, *kind.vectors), w, strict=True))
+    return kind.step(x, h, c, **weights) if kind.carries_c else (kind.step(x, h, **weights), None)
 
 
 def layer(
@@ -121,7 +124,7 @@ def layer(
         h0: (D, B, P), or None for zeros.
         c0: (D, B, H) or None for zeros; LSTM only.
         weights: of each direction w_ih (G H, I), w_hh (G H, P), then with ``biases`` b_ih and b_hh (G H), then of a
-            projected LSTM w_hr (P, H). In the dtype of the input or a narrower one.
+            projected LSTM w_hr (P, H), then the cell's own vectors (H). In the dtype of the input or a narrower one.
         projected: whether there are w_hr. None: if there is one weight more in each direction.
 
     Returns:
@@ -139,7 +142,7 @@ def layer(
     batch = steps[0].size(0)
     outputs, h_n, c_n = [], [], []
     weights = [w.to(input.dtype) for w in weights]
-    for d, (w_ih, w_hh, *others) in enumerate(_of_each_direction(weights, directions, biases, projected)):
+    for d, (w_ih, w_hh, *others) in enumerate(_of_each_direction(kind, weights, directions, biases, projected)):
         w = [w_ih, w_hh, *(others if biases else [None, None, *others])]
         h = input.new_zeros(batch, w_hh.size(1)) if h0 is None else h0[d]
         c = None
@@ -161,10 +164,10 @@ def _named(cell: str) -> Cell:
 
 
 def _of_each_direction(
-    weights: Sequence[Tensor], directions: int, biases: bool, projected: bool | None
+    kind: Cell, weights: Sequence[Tensor], directions: int, biases: bool, projected: bool | None
 ) -> list[Sequence[Tensor]]:
     """The weights of one direction after the other."""
-    count = (4 if biases else 2) + bool(projected)
+    count = (4 if biases else 2) + bool(projected) + len(kind.vectors)
     if projected is None and len(weights) == directions * (count + 1):
         count += 1
     if len(weights) != directions * count:

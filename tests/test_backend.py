@@ -5,7 +5,8 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn.nn
-from fastrnn._core import backend
+from fastrnn._core import backend, cells
+from fastrnn.nn.by_cell import LAYERS
 from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
 
 
@@ -72,3 +73,16 @@ def test_a_dtype_without_kernels_runs_torchs_operator():
 def test_own_cells_are_those_that_torch_lacks():
     assert set(backend._TORCH_OPERATORS) == {"rnn_tanh", "rnn_relu", "gru", "lstm"}
     assert not set(OWN_CELLS) & set(backend._TORCH_OPERATORS)
+
+
+def test_every_cell_has_a_layer():
+    assert set(LAYERS) == set(cells.CELLS)
+    for name, make_layer in LAYERS.items():
+        assert make_layer(3, 4)._cell == name
+
+
+def test_what_the_table_says_is_what_the_layers_have():
+    for name, cell in cells.CELLS.items():
+        layer = LAYERS[name](3, 4)
+        assert layer.weight_ih_l0.shape == (cell.gates * 4, 3)
+        assert isinstance(layer(torch.ones(2, 1, 3))[1], tuple) == cell.carries_c

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 import fastrnn
+from fastrnn.nn.by_cell import LAYERS
 from tests.twins import TORCH_CELLS, initial, make, random
 
 NAMES = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
@@ -323,3 +324,16 @@ def test_a_nonlinearity_set_later():
     x = random(2, 3, dtype=torch.float32)
     expected = cell(x)
     torch.testing.assert_close(fastrnn.to_torch(cell)(x), expected)
+    cell = fastrnn.RNNCell(3, 4, nonlinearity="gelu")  # as torch's: an error when it is called
+    assert type(fastrnn.to_torch(cell)) is nn.RNNCell
+
+
+@pytest.mark.parametrize("cell", LAYERS)
+def test_torch_has_a_cell_or_the_way_back_is_an_error(cell):
+    layer = LAYERS[cell](3, 4, recompute=True)
+    if cell in TORCH_CELLS:
+        assert type(fastrnn.to_torch(layer)).__module__.startswith("torch.nn")
+        assert not {"recompute", "reset_after"} & vars(layer).keys()
+    else:
+        with pytest.raises(ValueError, match="modules that"):
+            fastrnn.to_torch(layer)

@@ -11,13 +11,13 @@ PACKAGE = Path(fastrnn.__file__).parent
 PUBLIC = {"cli", "conversion", "functional", "losses", "nn", "ops", "reference", "train", "word2vec"}
 
 # Each room imports only from rooms before it.
-ORDER = (
-    "_C _built _saving _markdown reference _core _environment losses ops functional _unconverted nn conversion word2vec "
-    "train _verify _bench cli __main__"
-).split()
+ORDER = [
+    *("_C", "_built", "_saving", "_markdown", "reference", "_core", "_environment", "losses", "ops", "functional"),
+    *("_unconverted", "nn", "conversion", "word2vec", "train", "_verify", "_bench", "cli", "__main__"),
+]
 LOOKS_BACK = {
     "nn/quantization.py": "conversion",  # torch's quantization asks a layer for torch's own
-    "word2vec/cli.py": "cli",  # a command: it is also `python -m fastrnn.word2vec`, which does without torch
+    "word2vec/cli.py": "cli",  # a command, also as `python -m fastrnn.word2vec`
 }
 
 

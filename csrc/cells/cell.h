@@ -12,13 +12,16 @@
 //   gated             a second product follows in the same step: the rest of weight_hh times gate(h) (the first GRU)
 //   saves             numbers per hidden unit that the forward step leaves for the backward step
 //   carries_c         there is a second state c besides h (LSTM); the forward step saves it last
-//   reads_h           the pointwise part itself reads h_{t-1} (GRU)
-//   onednn            torch's oneDNN operator computes it in bfloat16; only where it is true
+//   vectors           parameters of the cell itself, a number for each unit; then `vector_names` says what each is
+//   called reads_h           the pointwise part itself reads h_{t-1} (GRU) onednn            torch's oneDNN operator
+//   computes it in bfloat16; only where it is true
 //
-//   forward(a, h_prev, c, h, save)                      a: pre-activations; c: in c_{t-1}, out c_t; h: out h_t
-//   backward(save, h, h_prev, c_prev, dh, dc, da, dh_prev)
+//   forward(a, w, h_prev, c, h, save)                   a: pre-activations; w: the vectors; c: in c_{t-1}, out c_t;
+//                                                       h: out h_t
+//   backward(save, w, h, h_prev, c_prev, dh, dc, da, dw, dh_prev)
 //                                                       dh: dL/dh_t; dc: in dL/dc_t, out dL/dc_{t-1};
-//                                                       da: out dL/da; dh_prev: out the part of dL/dh_{t-1} that
+//                                                       da: out dL/da; dw: out dL/dw of this row and step, which
+//                                                       the loops add up; dh_prev: out the part of dL/dh_{t-1} that
 //                                                       does not pass through weight_hh
 //   gate(a, h_prev), gate_backward(save, h_prev, dgated, da, dh_prev)           only where `gated`
 #pragma once
@@ -36,7 +39,8 @@ struct CellDescription {
   const char* name;
   int slots, input_gates, recurrent_gates;
   bool gated, carries_c, reads_h;
-  int saves;
+  int saves, vectors;
+  const char* const* vector_names;
   bool separate_gradients;  // the gates' gradients are not the same for W_ih and W_hh
 
   bool onednn;  // torch's oneDNN operator computes it in bfloat16

@@ -13,17 +13,17 @@ struct GRU {
   static constexpr int input_gates = 3, recurrent_gates = 3;
   static constexpr int input_slots[] = {0, 1, 2}, recurrent_slots[] = {0, 1, 3};
   static constexpr bool gated = false, carries_c = false, reads_h = true;
-  static constexpr int saves = 4;  // r, z, n, q
+  static constexpr int saves = 4, vectors = 0;  // r, z, n, q
 
   template <class V>
-  FASTRNN_CELL void forward(const V* a, V h_prev, V&, V& h, V* save) {
+  FASTRNN_CELL void forward(const V* a, const V*, V h_prev, V&, V& h, V* save) {
     V r = sigmoid(a[0]), z = sigmoid(a[1]), q = a[3], n = tanh(a[2] + r * q);
     h = n + z * (h_prev - n);
     save[0] = r, save[1] = z, save[2] = n, save[3] = q;
   }
 
   template <class V>
-  FASTRNN_CELL void backward(const V* save, V, V h_prev, V, V dh, V&, V* da, V& dh_prev) {
+  FASTRNN_CELL void backward(const V* save, const V*, V, V h_prev, V, V dh, V&, V* da, V*, V& dh_prev) {
     V r = save[0], z = save[1], n = save[2], q = save[3];
     V dn = dh * (1 - z) * (1 - n * n);
     da[0] = dn * q * r * (1 - r);
@@ -42,7 +42,7 @@ struct GRUResetBefore {
   static constexpr int input_gates = 3, recurrent_gates = 2;
   static constexpr int input_slots[] = {0, 1, 2}, recurrent_slots[] = {0, 1}, gated_slot = 2;
   static constexpr bool gated = true, carries_c = false, reads_h = true;
-  static constexpr int saves = 4;  // r, z, n, r h_prev
+  static constexpr int saves = 4, vectors = 0;  // r, z, n, r h_prev
 
   // Activates r and z in place and returns what the second product multiplies.
   template <class V>
@@ -52,14 +52,14 @@ struct GRUResetBefore {
   }
 
   template <class V>
-  FASTRNN_CELL void forward(const V* a, V h_prev, V&, V& h, V* save) {
+  FASTRNN_CELL void forward(const V* a, const V*, V h_prev, V&, V& h, V* save) {
     V r = a[0], z = a[1], n = tanh(a[2]);
     h = n + z * (h_prev - n);
     save[0] = r, save[1] = z, save[2] = n, save[3] = r * h_prev;
   }
 
   template <class V>
-  FASTRNN_CELL void backward(const V* save, V, V h_prev, V, V dh, V&, V* da, V& dh_prev) {
+  FASTRNN_CELL void backward(const V* save, const V*, V, V h_prev, V, V dh, V&, V* da, V*, V& dh_prev) {
     V z = save[1], n = save[2];
     da[1] = dh * (h_prev - n) * z * (1 - z);
     da[2] = dh * (1 - z) * (1 - n * n);

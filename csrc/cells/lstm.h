@@ -10,11 +10,11 @@ struct LSTM {
   static constexpr int input_gates = 4, recurrent_gates = 4;
   static constexpr int input_slots[] = {0, 1, 2, 3}, recurrent_slots[] = {0, 1, 2, 3};
   static constexpr bool gated = false, carries_c = true, reads_h = false;
-  static constexpr int saves = 5;  // i, f, g, o, c
+  static constexpr int saves = 5, vectors = 0;  // i, f, g, o, c
   static constexpr bool onednn = true;
 
   template <class V>
-  FASTRNN_CELL void forward(const V* a, V, V& c, V& h, V* save) {
+  FASTRNN_CELL void forward(const V* a, const V*, V, V& c, V& h, V* save) {
     V i = sigmoid(a[0]), f = sigmoid(a[1]), g = tanh(a[2]), o = sigmoid(a[3]);
     c = f * c + i * g;
     h = o * tanh(c);
@@ -23,7 +23,7 @@ struct LSTM {
 
   // tanh(c) is computed again: that is cheaper than a sixth number to write and read.
   template <class V>
-  FASTRNN_CELL void backward(const V* save, V, V, V c_prev, V dh, V& dc, V* da, V& dh_prev) {
+  FASTRNN_CELL void backward(const V* save, const V*, V, V, V c_prev, V dh, V& dc, V* da, V*, V& dh_prev) {
     V i = save[0], f = save[1], g = save[2], o = save[3], tanh_c = tanh(save[4]);
     dc = dc + dh * o * (1 - tanh_c * tanh_c);
     da[0] = dc * g * i * (1 - i);

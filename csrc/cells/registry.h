@@ -20,6 +20,8 @@ template <class Cell>
 constexpr CellDescription describe() {
   bool same = true;
   for (int g = 0; g < Cell::recurrent_gates; ++g) same &= Cell::input_slots[g] == Cell::recurrent_slots[g];
+  const char* const* names = nullptr;
+  if constexpr (Cell::vectors > 0) names = Cell::vector_names;
   return {.name = Cell::name,
           .slots = Cell::slots,
           .input_gates = Cell::input_gates,
@@ -28,6 +30,8 @@ constexpr CellDescription describe() {
           .carries_c = Cell::carries_c,
           .reads_h = Cell::reads_h,
           .saves = Cell::saves,
+          .vectors = Cell::vectors,
+          .vector_names = names,
           .separate_gradients = !same,
           .onednn = requires { Cell::onednn; }};
 }

@@ -49,15 +49,15 @@ struct RNN {
   static constexpr int input_gates = 1, recurrent_gates = 1;
   static constexpr int input_slots[input_gates] = {0}, recurrent_slots[recurrent_gates] = {0};
   static constexpr bool gated = false, carries_c = false, reads_h = false;
-  static constexpr int saves = 0;
+  static constexpr int saves = 0, vectors = 0;
 
   template <class V>
-  FASTRNN_CELL void forward(const V* a, V, V&, V& h, V*) {
+  FASTRNN_CELL void forward(const V* a, const V*, V, V&, V& h, V*) {
     h = Activation::value(a[0]);
   }
 
   template <class V>
-  FASTRNN_CELL void backward(const V*, V h, V, V, V dh, V&, V* da, V& dh_prev) {
+  FASTRNN_CELL void backward(const V*, const V*, V h, V, V, V dh, V&, V* da, V*, V& dh_prev) {
     da[0] = Activation::backward(dh, h);
     dh_prev = V{};
   }

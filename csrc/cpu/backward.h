@@ -62,7 +62,7 @@ class Backward : Sequence<Cell, T> {
     }
     store_state(dh, output_width, p.dh0, output, this->my_rows(team), outputs(team));
     if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, this->my_rows(team), units(team));
-    gradients.store_biases(team.share(hidden));
+    gradients.store_sums(team.share(hidden));
   }
 
   // This thread's, until the next meeting.
@@ -137,15 +137,16 @@ class Backward : Sequence<Cell, T> {
     const T* c_prev_row = Cell::carries_c ? previous_c(t, b) : nullptr;
     for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
       int n = int(hidden - u);
-      V save[Cell::saves + 1], da[Cell::slots] = {}, dc_value{}, dh_prev;
+      V save[Cell::saves + 1], w[Cell::vectors + 1], da[S::row_slots] = {}, dc_value{}, dh_prev;
+      this->load_vectors(u, w);
       for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved_row + k * width + u);
       V dh_value = p.w_hr ? V::load(dunprojected + b * width + u) : V::load(dy + u, n) + V::load(dh + b * width + u);
       V h = Cell::saves ? V{} : V::load(h_row + u, n);
       V h_prev = Cell::reads_h ? V::load(h_prev_row + u, n) : V{};
       V c_prev = Cell::carries_c ? V::load(c_prev_row + u, n) : V{};
       if (Cell::carries_c) dc_value = V::load(dc + b * width + u);
-      Cell::backward(save, h, h_prev, c_prev, dh_value, dc_value, da, dh_prev);
-      for (int k = 0; k < Cell::slots; ++k) da[k].store(da_row + k * width + u);
+      Cell::backward(save, w, h, h_prev, c_prev, dh_value, dc_value, da, da + Cell::slots, dh_prev);
+      for (int k = 0; k < S::row_slots; ++k) da[k].store(da_row + k * width + u);
       if (Cell::carries_c) dc_value.store(dc + b * width + u);
       if (!p.w_hr) dh_prev.store(dh + b * width + u);
     }

@@ -71,11 +71,12 @@ class Gates : protected Sequence<Cell, T> {
       T* saved_row = rows.saved ? rows.saved + i * rows.saved_step : nullptr;
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
         int n = int(hidden - u);
-        V a[Cell::slots], save[Cell::saves + 1], h, state{};
+        V a[Cell::slots], w[Cell::vectors + 1], save[Cell::saves + 1], h, state{};
+        this->load_vectors(u, w);
         for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(rows.gates[i] + k * width + u);
         V h_prev = Cell::reads_h ? V::load(rows.h_prev[i] + u, n) : V{};
         if (Cell::carries_c) state = V::load(c_row + u);
-        Cell::forward(a, h_prev, state, h, save);
+        Cell::forward(a, w, h_prev, state, h, save);
         if (h_row) h.store(h_row + u, n);
         if (Cell::carries_c) state.store(c_row + u);
         if (saved_row) {

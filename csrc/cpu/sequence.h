@@ -43,22 +43,36 @@ struct Sequence {
   const int64_t vectors = divide_up(hidden, lanes), output_vectors = divide_up(output, lanes);
   const int64_t output_width = padded<T>(output);
   const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
+  // Slots of a row of gates: the pre-activations, and going backward what the row adds to the gradients of the vectors.
+  static constexpr int row_slots = Cell::slots + Cell::vectors;
   // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.
-  const int64_t gates_width = Cell::slots * width + (Cell::slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
+  const int64_t gates_width = row_slots * width + (row_slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
   const int64_t saved_row = (Cell::saves + (p.projection_size > 0)) * width;
   const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
   Buffer<T> zeros{longest};
+  Buffer<T> cell_vectors{Cell::vectors * width};  // widened, padded with zeros
   RowPointers<const T*> zero_rows{1, chunk_rows()};
 
   Sequence(const Problem<T>& problem, int64_t rows_per_chunk)
       : p(problem), plan(make_plan<Cell>(problem, rows_per_chunk)) {
     zeros.clear(longest);
     zero_rows.fill(zeros);
+    cell_vectors.clear(Cell::vectors * width);
+    for (int k = 0; k < Cell::vectors; ++k)
+      visit_weights(p.vectors[k], 0, [&](auto* from) {
+        for (int64_t u = 0; u < hidden; u += lanes)
+          load_weights(from + u, int(hidden - u)).store(cell_vectors + k * width + u);
+      });
   }
 
   template <class U>
   FASTRNN_INLINE U* at(const Rows<U>& rows, int64_t t, int64_t b) const {
     return rows.data + t * rows.step + p.before[t] * rows.packed + b * rows.row;
+  }
+
+  // The cell's own parameters for the vector of units that begins with u.
+  FASTRNN_INLINE void load_vectors(int64_t u, Vec<T>* w) const {
+    for (int k = 0; k < Cell::vectors; ++k) w[k] = Vec<T>::load(cell_vectors + k * width + u);
   }
 
   // The time before t in the direction of the loop, if row b has one.

@@ -1,5 +1,5 @@
-// The gradients of weights and biases. They need no order in time: a chunk of the backward pass adds to them at once,
-// dW (+)= dgatesᵀ · x or dgatesᵀ · h_{t-1} over all its rows, each a large product.
+// The gradients of weights, biases and the cell's vectors. They need no order in time: a chunk of the backward pass
+// adds to them at once, dW (+)= dgatesᵀ · x or dgatesᵀ · h_{t-1} over all its rows, each a large product.
 #pragma once
 #include "weights.h"
 
@@ -24,13 +24,13 @@ class WeightGradients {
 
  public:
   explicit WeightGradients(const Sequence<Cell, T>& sequence)
-      : s(sequence), p(s.p), bias_sums(s.gates_width), bias_errors(s.gates_width), zero_rows(1, left_width),
+      : s(sequence), p(s.p), sums(s.gates_width), errors(s.gates_width), zero_rows(1, left_width),
         left_columns(s.plan.threads, left_width), result_rows(s.plan.threads, left_width),
         right_panels(s.chunk_rows() * larger(padded<T>(p.input_size), larger(s.width, s.output_width))),
         left_blocks(s.plan.threads * s.chunk_rows() * left_width) {
     zero_rows.fill(s.zeros);
-    bias_sums.clear(s.gates_width);
-    bias_errors.clear(s.gates_width);
+    sums.clear(s.gates_width);
+    errors.clear(s.gates_width);
   }
 
   // Hidden units are shared out.
@@ -46,19 +46,26 @@ class WeightGradients {
       gradient(rows.dgates, leading, hidden, 1, s.gated_slots, rows.kept, hidden,
                p.dw_hh ? p.dw_hh + s.gated_weights : nullptr);
     if (p.w_hr) gradient(rows.doutput, s.output_width, output, 1, s.first_slot, rows.kept, hidden, p.dw_hr);
-    if (p.db_ih || p.db_hh) add_biases(team.share(s.vectors), rows);
+    if (p.db_ih || p.db_hh || wants_vectors()) add_sums(team.share(s.vectors), rows);
   }
 
-  void store_biases(Range units) {
+  void store_sums(Range units) {
     auto store = [&](T* db, int g, int slot) {
-      for (int64_t u = units.begin; db && u < units.end; ++u) db[g * s.hidden + u] = bias_sums[slot * s.width + u];
+      for (int64_t u = units.begin; db && u < units.end; ++u) db[g * s.hidden + u] = sums[slot * s.width + u];
     };
     for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, g, Cell::input_slots[g]);
     for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, g, Cell::recurrent_slots[g]);
     if constexpr (Cell::gated) store(p.db_hh, Cell::recurrent_gates, s.gated_slots[0]);
+    for (int k = 0; k < Cell::vectors; ++k) store(p.dvectors[k], 0, Cell::slots + k);
   }
 
  private:
+  bool wants_vectors() const {
+    for (int k = 0; k < Cell::vectors; ++k)
+      if (p.dvectors[k]) return true;
+    return false;
+  }
+
   // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other. The right side is
   // packed once for all, the left side by blocks of this thread's units.
   void add_product(Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
@@ -93,11 +100,11 @@ class WeightGradients {
       }
   }
 
-  // In blocks, and with the rounding error of adding up the chunks carried along (Kahan): a bias sums over every row
-  // there is.
-  void add_biases(Range mine, const ChunkRows<T>& rows) {
+  // In blocks, and with the rounding error of adding up the chunks carried along (Kahan): a bias or a vector of the
+  // cell sums over every row there is.
+  void add_sums(Range mine, const ChunkRows<T>& rows) {
     constexpr int64_t block = 16;
-    for (int k = 0; k < Cell::slots; ++k)
+    for (int k = 0; k < s.row_slots; ++k)
       for (int64_t u = k * s.width + mine.begin * V::lanes; u < k * s.width + mine.end * V::lanes; u += V::lanes) {
         V chunk{};
         for (int64_t top = 0; top < rows.count; top += block) {
@@ -106,15 +113,15 @@ class WeightGradients {
             sum = sum + V::load(rows.dgates + i * s.gates_width + u);
           chunk = chunk + sum;
         }
-        V before = V::load(bias_sums + u), step = chunk - V::load(bias_errors + u), after = before + step;
-        after.store(bias_sums + u);
-        zero_if_nan((after - before) - step).store(bias_errors + u);  // inf - inf: the sum is exact
+        V before = V::load(sums + u), step = chunk - V::load(errors + u), after = before + step;
+        after.store(sums + u);
+        zero_if_nan((after - before) - step).store(errors + u);  // inf - inf: the sum is exact
       }
   }
 
   const Sequence<Cell, T>& s;
   const Problem<T>& p;
-  Buffer<T> bias_sums, bias_errors;
+  Buffer<T> sums, errors;
   RowPointers<const T*> zero_rows, left_columns;
   RowPointers<T*> result_rows;
   Buffer<T> right_panels, left_blocks;

@@ -86,7 +86,7 @@ FASTRNN_DEVICE Scalar<Accumulated<T>> apply_cell(const ForwardStep& p, int64_t r
   const int64_t size = p.hidden_size, i = row * size + unit;
   constexpr bool has_state = Cell::carries_c || Cell::reads_h;
   Scalar<A> save[Cell::saves + 1], h, state = has_state ? read<A>(p.state, i) : Scalar<A>{};
-  Cell::forward(a, state, state, h, save);
+  Cell::forward(a, static_cast<const Scalar<A>*>(nullptr), state, state, h, save);
   if constexpr (has_state) write<A>(p.state, i, Cell::carries_c ? state : h);
   write<T>(p.h, i, h);
   if (p.y) write<T>(p.y, row * p.y_row + unit, h);
@@ -125,7 +125,8 @@ FASTRNN_DEVICE void apply_cell_backward(const BackwardStep& p, int64_t row, int6
     c_prev = row < p.c_rows_before ? read<A>(p.c_before, row * p.c_before_row + unit) : read<T>(p.c0, i);
     dc = read<A>(p.dc, i);
   }
-  Cell::backward(save, h, h_prev, c_prev, dh, dc, da, dh_prev);
+  Cell::backward(save, static_cast<const Scalar<A>*>(nullptr), h, h_prev, c_prev, dh, dc, da,
+                 static_cast<Scalar<A>*>(nullptr), dh_prev);
   each<Cell::input_gates>([&](auto g) {
     constexpr int slot = Cell::input_slots[g];
     write<T>(p.d_input, (row * Cell::input_gates + g) * size + unit, da[slot]);

@@ -36,6 +36,8 @@ struct Weights {
   }
 };
 
+constexpr int most_vectors = 8;
+
 template <class T>
 struct Problem {
   const CellDescription* cell;
@@ -50,6 +52,7 @@ struct Problem {
 
   // Weights as torch lays them out: gates stacked along the first dimension. Biases and w_hr may be null.
   Weights<T> w_ih, w_hh, b_ih, b_hh, w_hr;
+  Weights<T> vectors[most_vectors];  // the cell's own, (hidden_size)
   const T *h0, *c0;  // (batch, output_size), (batch, hidden_size), null for zeros
 
   Rows<const T> x;
@@ -66,7 +69,7 @@ struct Problem {
   const T *dhn, *dcn;
   Rows<T> dx;
   bool add_to_dx;  // the other direction has already written its share
-  T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr;
+  T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors];
 };
 
 }  // namespace fastrnn

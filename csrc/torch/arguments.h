@@ -20,7 +20,8 @@ struct Arguments {
   const CellDescription* cell = nullptr;
   at::Tensor input;
   OptionalTensor batch_sizes, h0, c0;
-  // In each direction as torch.nn orders them: w_ih, w_hh, b_ih, b_hh with `biases`, w_hr with `projected`.
+  // In each direction as torch.nn orders them: w_ih, w_hh, b_ih, b_hh with `biases`, w_hr with `projected`,
+  // the cell's own vectors.
   c10::SmallVector<at::Tensor, 4> weights;
   bool biases = true, bidirectional = false, batch_first = false;
   bool projected = false;

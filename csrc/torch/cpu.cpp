@@ -73,6 +73,7 @@ Problem<T> problem(const Layer& layer, int64_t d, int threads, const Tensor& out
   const DirectionWeights& w = layer.weights[d];
   p.w_ih = weight(w.w_ih), p.w_hh = weight(w.w_hh), p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
   p.w_hr = weight(w.w_hr);
+  for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
   if (layer.h0) p.h0 = layer.h0->const_data_ptr<T>() + d * layer.batch * layer.output_size;
   if (layer.c0) p.c0 = layer.c0->const_data_ptr<T>() + d * layer.batch * layer.hidden_size;
   p.x = rows_of<const T>(layer, layer.input);

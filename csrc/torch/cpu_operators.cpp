@@ -32,6 +32,7 @@ void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved,
     const DirectionWeights& dw = gradients.weights[d];
     p.dw_ih = data_or_null<T>(dw.w_ih), p.dw_hh = data_or_null<T>(dw.w_hh), p.dw_hr = data_or_null<T>(dw.w_hr);
     p.db_ih = data_or_null<T>(dw.b_ih), p.db_hh = data_or_null<T>(dw.b_hh);
+    for (int k = 0; k < layer.cell.vectors; ++k) p.dvectors[k] = data_or_null<T>(dw.vectors[k]);
     kernel(p);
   }
 }

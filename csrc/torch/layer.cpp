@@ -69,9 +69,9 @@ Tensor Layer::operand(const Tensor& t, at::ScalarType expected, at::IntArrayRef 
 
 void Layer::read_weights(const Arguments& a) {
   const auto& given = a.weights;
-  const int64_t count = int64_t(given.size()), expected = directions * (2 + 2 * a.biases + projected);
-  TORCH_CHECK(count == expected, "Expected ", expected, " weights for ", directions, " direction(s) ",
-              a.biases ? "with" : "without", " biases and ", projected ? "with" : "without", " a projection, got ",
+  const int64_t count = int64_t(given.size()), expected = directions * (2 + 2 * a.biases + projected + cell.vectors);
+  TORCH_CHECK(count == expected, "Expected ", expected, " weights for ", directions, " direction(s) of ", cell.name,
+              " ", a.biases ? "with" : "without", " biases and ", projected ? "with" : "without", " a projection, got ",
               count);
   TORCH_CHECK(!projected || cell.projectable(), "Expected no projection for ", cell.name);
   TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",

@@ -1,8 +1,10 @@
 // One layer, its arguments checked, on any device. Everything a kernel relies on is checked here, so that no call,
 // however wrong, reads out of bounds.
 #pragma once
+#include <array>
 #include <vector>
 
+#include "../sequence/problem.h"
 #include "arguments.h"
 
 namespace fastrnn {
@@ -15,6 +17,7 @@ void check_in_memory(const at::Tensor& t, const char* name);
 // The weights of one direction, or their gradients. Undefined where there is none.
 struct DirectionWeights {
   at::Tensor w_ih, w_hh, b_ih, b_hh, w_hr;
+  std::array<at::Tensor, most_vectors> vectors;  // the cell's own
 };
 
 // A layer's sizes and operands, rows contiguous.
@@ -42,6 +45,7 @@ struct Layer {
     visit(of.w_hh, {state_rows, output_size}, "weight_hh");
     if (biases) visit(of.b_ih, {input_rows}, "bias_ih"), visit(of.b_hh, {state_rows}, "bias_hh");
     if (projected) visit(of.w_hr, {output_size, hidden_size}, "weight_hr");
+    for (int k = 0; k < cell.vectors; ++k) visit(of.vectors[k], {hidden_size}, cell.vector_names[k]);
   }
 
   at::Tensor empty(at::IntArrayRef sizes) const { return empty(sizes, dtype); }

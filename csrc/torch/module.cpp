@@ -76,6 +76,7 @@ py::dict cells() {
     entry["reads_h"] = cell->reads_h;
     entry["projectable"] = cell->projectable();
     entry["saves"] = cell->saves;
+    entry["vectors"] = std::vector<std::string>(cell->vector_names, cell->vector_names + cell->vectors);
     entry["onednn"] = cell->onednn;
     table[cell->name] = entry;
   }

@@ -12,7 +12,7 @@ namespace fastrnn::word2vec {
 
 namespace {
 
-// Where threads wait until it is known whether all of them could be started.
+// Threads wait here until all of them could be started, or one could not.
 class Gate {
  public:
   void decide(bool go) {
@@ -63,9 +63,8 @@ void run_together(int threads, void (*work)(void* context, int rank), void* cont
   } catch (const std::system_error& error) {
     const std::string started = std::to_string(others.size() + 1);
     finish(false);
-    throw std::runtime_error("workers=" + std::to_string(threads) + ": the system starts " + started +
-                             " threads and no more (" + error.code().message() + "); use workers=" + started +
-                             " or fewer");
+    throw std::runtime_error("workers=" + std::to_string(threads) + ": the system can start only " + started +
+                             " threads (" + error.code().message() + "); use workers=" + started + " or fewer");
   }
   finish(true);
 }

@@ -38,10 +38,10 @@ _KERNEL_DEVICES = (*OWN_KERNELS, "meta")
 _KERNEL_DTYPES = (torch.float32, torch.float64, *_NARROW_DTYPES)
 
 # torch has an operator for layers of a cell and one for its single steps. Their names are the cells'.
-_TORCH_CELLS: dict[str, Any] = {
+TORCH_CELLS: dict[str, Any] = {
     name: getattr(_VF, f"{name}_cell") for name in CELLS if hasattr(_VF, name) and hasattr(_VF, f"{name}_cell")
 }
-_TORCH_OPERATORS: dict[str, Any] = {name: getattr(_VF, name) for name in _TORCH_CELLS}
+_TORCH_OPERATORS: dict[str, Any] = {name: getattr(_VF, name) for name in TORCH_CELLS}
 
 
 def kernels_serve(input: Tensor) -> bool:
@@ -181,7 +181,7 @@ def _torch_cell(call: Call) -> Any:
     if h0 is None:
         h0 = c0 = call.input.new_zeros(call.input.size(0), call.output_size())
     biases = () if call.biases else (None, None)
-    return _TORCH_CELLS[call.cell.name](call.input, state_of(call, h0, c0), *call.weights, *biases)
+    return TORCH_CELLS[call.cell.name](call.input, state_of(call, h0, c0), *call.weights, *biases)
 
 
 def _outside_graphs(operator: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-CELLS = ("rnn_tanh", "rnn_relu", "rnn_sigmoid", "gru", "gru_reset_before", "lstm")
+from fastrnn._core.cells import CELLS
+
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
@@ -83,11 +84,11 @@ class Case:
             "bidirectional": shape.bidirectional,
             "dtype": self.dtype,
         }
-        return options | ({"proj_size": self.proj_size} if self.cell == "lstm" else {})
+        return options | ({"proj_size": self.proj_size} if self.proj_size else {})
 
 
 def all_cases(
-    cells: Sequence[str] = CELLS, dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False, tf32: bool = False
+    cells: Sequence[str] = tuple(CELLS), dtypes: Sequence[torch.dtype] = DTYPES, quick: bool = False, tf32: bool = False
 ) -> list[Case]:
     """Lists the cases, cell by cell; the LSTM also with a projection to about half its size.
 
@@ -95,7 +96,7 @@ def all_cases(
     """
     found = []
     for cell in cells:
-        for projected in (False, True) if cell == "lstm" else (False,):
+        for projected in (False, True) if CELLS[cell].projectable else (False,):
             for dtype, allowed in product(dtypes, (False, True) if tf32 else (False,)):
                 if allowed and dtype != torch.float32:
                     continue

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,11 +11,13 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from fastrnn._core import gpu
 from fastrnn._core.call import call_of
+from fastrnn._core.cells import CELLS
 from fastrnn._core.operators import run_reference
 from fastrnn._core.stack import stack
 from fastrnn._verify.cases import Case
 from fastrnn._verify.tf32 import TF32Products
-from fastrnn.nn import GRU, LSTM, RNN
+from fastrnn.conversion import to_torch
+from fastrnn.nn.by_cell import LAYERS
 
 Tensors = dict[str, Tensor]
 
@@ -36,7 +37,7 @@ class Problem:
     grads: Tensors
 
     def by_module(self, module: torch.nn.Module, device: torch.device) -> Tensors:
-        """Solves it with a layer of torch.nn or fastrnn. On CUDA fastrnn uses its own kernels; the case says if TF32 is on."""
+        """Solves it with a layer of torch.nn or fastrnn. On CUDA fastrnn's own kernels run; TF32 as the case says."""
         module.to(device).load_state_dict(self.weights)
         weights: Tensors = dict(module.named_parameters())
 
@@ -53,7 +54,7 @@ class Problem:
             return self._solve(run, weights, self.case.dtype, device)
 
     def by_reference(self, dtype: torch.dtype, tf32: bool = False) -> Tensors:
-        """Solves it with the plain-torch reference on the CPU, in a dtype; `tf32` rounds operands as a GPU does in TF32."""
+        """Solves it with the plain-torch reference on the CPU, in a dtype; `tf32` rounds operands to TF32."""
         weights = {name: weight.to(dtype).requires_grad_() for name, weight in self.weights.items()}
 
         def run(input: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
@@ -126,30 +127,19 @@ def random_problem(case: Case, seed: int) -> Problem:
     states = {"h_0": normal(rows, shape.B, features)}
     grads = {"output": normal(*input.shape[:-1], rows // shape.num_layers * features)}
     grads["h_n"] = normal(*states["h_0"].shape)
-    if case.cell == "lstm":
+    if CELLS[case.cell].carries_c:
         states["c_0"], grads["c_n"] = normal(rows, shape.B, shape.H), normal(rows, shape.B, shape.H)
     weights = {name: uniform(weight.shape) for name, weight in fastrnn_layer(case).named_parameters()}
     return Problem(case, input, batch_sizes, states, weights, grads)
 
 
 def fastrnn_layer(case: Case) -> torch.nn.Module:
-    makers: dict[str, Callable[..., torch.nn.Module]] = {
-        "rnn_tanh": partial(RNN, nonlinearity="tanh"),
-        "rnn_relu": partial(RNN, nonlinearity="relu"),
-        "rnn_sigmoid": partial(RNN, nonlinearity="sigmoid"),
-        "gru": GRU,
-        "gru_reset_before": partial(GRU, reset_after=False),
-        "lstm": LSTM,
-    }
-    return makers[case.cell](**case.options)
+    return LAYERS[case.cell](**case.options)
 
 
 def torch_layer(case: Case) -> torch.nn.Module | None:
     """Returns torch.nn's layer, or None if torch lacks the cell."""
-    makers: dict[str, Callable[..., torch.nn.Module]] = {
-        "rnn_tanh": partial(torch.nn.RNN, nonlinearity="tanh"),
-        "rnn_relu": partial(torch.nn.RNN, nonlinearity="relu"),
-        "gru": torch.nn.GRU,
-        "lstm": torch.nn.LSTM,
-    }
-    return makers[case.cell](**case.options) if case.cell in makers else None
+    try:
+        return to_torch(fastrnn_layer(case))
+    except ValueError:
+        return None

@@ -16,7 +16,7 @@ from fastrnn.word2vec.cli import app as word2vec_app
 
 app = typer.Typer(
     cls=Commands,
-    help="Fast RNN, GRU and LSTM layers for PyTorch, with the same numbers. Models to train with them, and word vectors.",
+    help="Fast RNN, GRU and LSTM layers for PyTorch, models to train with them, and word vectors.",
     no_args_is_help=True,
     add_completion=False,
 )

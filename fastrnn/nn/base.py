@@ -44,6 +44,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
     that ``isinstance(layer, torch.nn.LSTM)`` is true all the same is the work of :mod:`fastrnn.nn.face`.
     """
 
+    _beyond_torch: tuple[str, ...] = ("recompute",)  # attributes that torch.nn's layer has not
     recompute: bool = False  # of modules that convert() made, or that were pickled before there was such a thing
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -21,6 +21,8 @@ _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 class _Cell(Faced, NotScriptable, torch.nn.RNNCellBase):
     """The forward pass that the three share."""
 
+    _beyond_torch: tuple[str, ...] = ()  # attributes that torch.nn's cell has not
+
     @property
     def _cell(self) -> str:
         raise NotImplementedError
@@ -108,6 +110,7 @@ class GRUCell(_Cell):
         forward: CellCall[Tensor]
 
     _twin = torch.nn.GRUCell
+    _beyond_torch = ("reset_after",)
     reset_after: bool = True
 
     def __init__(

@@ -116,6 +116,7 @@ class GRU(Layer):
         forward: LayerCall[Tensor]
 
     _twin = torch.nn.GRU
+    _beyond_torch = ("reset_after", "recompute")
     reset_after: bool = True
 
     def __init__(

@@ -84,7 +84,7 @@ def read_midi(
             raise
         raise ValueError(f"{os.fspath(file)} is not a MIDI file: {error}") from error
     if not song.ticks_per_beat:
-        raise ValueError(f"{os.fspath(file)} counts time without beats, which this reader does not know")
+        raise ValueError(f"{os.fspath(file)} measures time without beats (SMPTE), which is not supported")
     notes: list[tuple[int, int, int]] = []  # key, first tick, the tick behind the last
     for track in song.tracks:
         now, struck = 0, dict[tuple[int, int], int]()
@@ -140,7 +140,7 @@ def _checked(roll: Tensor, lowest: int) -> Tensor:
     if on.dim() != 2:
         raise ValueError(f"Expected a roll (T, K), got {tuple(on.shape)}")
     if lowest < 0 or lowest + on.shape[1] > 128:
-        raise ValueError(f"MIDI's notes are 0 to 127, got {on.shape[1]} keys from {lowest} on")
+        raise ValueError(f"MIDI notes go from 0 to 127, got {on.shape[1]} keys from {lowest} on")
     return on > 0.5
 
 

@@ -91,7 +91,9 @@ class Cosine(Schedule):
 
     def __init__(self, warmup: int = 0, floor: float = 0.0) -> None:
         if warmup < 0 or not 0 <= floor <= 1:
-            raise ValueError(f"cosine needs warmup >= 0 steps and a floor from 0 to 1; got {warmup} and {floor}")
+            raise ValueError(
+                f"cosine needs warmup of at least 0 steps and floor from 0 to 1; got warmup={warmup}, floor={floor}"
+            )
         self.warmup = warmup
         self.floor = floor
         self.steps = 0
@@ -99,7 +101,7 @@ class Cosine(Schedule):
     def begin(self, steps: int | None) -> None:
         if steps is None:
             raise ValueError(
-                "the cosine schedule needs data with a length, to know the last step; use decay or plateau"
+                "the cosine schedule needs training data with a length, to know the last step; use decay or plateau"
             )
         self.steps = steps
 
@@ -115,7 +117,7 @@ class Cosine(Schedule):
     def restore(self, state: Mapping[str, Any]) -> None:
         if state["steps"] != self.steps:
             raise ValueError(
-                f"the cosine schedule of the checkpoint ends at step {state['steps']}, this one at {self.steps}; "
+                f"the checkpoint's cosine schedule ends at step {state['steps']}, and this one at {self.steps}; "
                 "resume with the same number of epochs"
             )
 
@@ -132,7 +134,7 @@ class NTASGD(Schedule):
 
     def __init__(self, patience: int = 5) -> None:
         if patience < 1:
-            raise ValueError(f"ntasgd needs a patience of 1 epoch or more; got {patience}")
+            raise ValueError(f"ntasgd needs a patience of at least 1 epoch; got {patience}")
         self.patience = patience
         self.losses: list[float] = []
 
@@ -174,5 +176,5 @@ def make(schedule: Schedule | Mapping[str, Any] | str | None) -> Schedule:
 
 def _between(name: str, value: float) -> float:
     if not 0 < value < 1:
-        raise ValueError(f"{name} must be between 0 and 1; got {value}")
+        raise ValueError(f"{name} must be above 0 and below 1; got {value}")
     return value

@@ -185,7 +185,7 @@ def test_a_step_is_that_of_torchs_cell(cell, biases, monkeypatch):
     """Not its layer's operator, which copies the weights at every call."""
     seen = []
     monkeypatch.setitem(backend._TORCH_OPERATORS, cell, None)
-    monkeypatch.setitem(backend._TORCH_CELLS, cell, lambda *arguments: seen.append(arguments))
+    monkeypatch.setitem(backend.TORCH_CELLS, cell, lambda *arguments: seen.append(arguments))
     with FakeTensorMode():
         _, weights = operands(cell)
         step(cell, torch.empty(2, 4, device="cuda"), None, weights if biases else weights[:2])

@@ -57,7 +57,7 @@ def test_convolutional_encoder() -> None:
     assert encoder(torch.randn(4, 2, 12, 20)).shape == (4, 5)
     with pytest.raises(ValueError, match=r"Expected pictures \(B, 2, 12, 20\), got \(4, 2, 20, 12\)"):
         encoder(torch.randn(4, 2, 20, 12))
-    with pytest.raises(ValueError, match="cannot be halved 4 times"):
+    with pytest.raises(ValueError, match="too small to be halved 4 times"):
         ConvolutionalEncoder((1, 12, 20), (3, 4, 5, 6))
 
 

@@ -53,7 +53,7 @@ def test_a_damaged_checkpoint_is_an_error_and_stays(cut: Callable[[bytes], bytes
     file = tmp_path / "checkpoint.safetensors"
     damaged = cut(file.read_bytes())
     file.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged, cut short or no safetensors file"):
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is damaged, truncated, or not a safetensors file"):
         train(tmp_path)
     assert file.read_bytes() == damaged
 
@@ -61,7 +61,7 @@ def test_a_damaged_checkpoint_is_an_error_and_stays(cut: Callable[[bytes], bytes
 def test_a_model_is_no_checkpoint(tmp_path: Path) -> None:
     train(tmp_path)
     (tmp_path / "model.safetensors").replace(tmp_path / "checkpoint.safetensors")
-    with pytest.raises(ValueError, match=r"is no fastrnn\.train checkpoint 1; it is fastrnn\.train model 1"):
+    with pytest.raises(ValueError, match=r"is not a fastrnn\.train checkpoint 1 file but fastrnn\.train model 1"):
         train(tmp_path)
 
 
@@ -71,11 +71,11 @@ def test_what_differs_from_the_checkpoint_is_named(tmp_path: Path) -> None:
     other.linear = nn.Linear(5, 8).double()
     with pytest.raises(ValueError, match=r"linear\.weight is \(7, 5\) in the file and \(8, 5\) in the model"):
         train(tmp_path, other)
-    with pytest.raises(ValueError, match=r"other settings: clip was None and is 1\.0; lr was 0\.001 and is 0\.1"):
+    with pytest.raises(ValueError, match=r"different settings: clip was None and is 1\.0; lr was 0\.001 and is 0\.1"):
         train(tmp_path, clip=1.0, lr=0.1)
-    with pytest.raises(ValueError, match="other data: batches was 3 and is 4"):
+    with pytest.raises(ValueError, match="different data: batches was 3 and is 4"):
         train(tmp_path, data=windows(4))
-    with pytest.raises(ValueError, match="other data: first batch was"):
+    with pytest.raises(ValueError, match="different data: first batch was"):
         train(tmp_path, data=windows(4)[1:])
     train(tmp_path, epochs=3)  # more of the same is no difference
 
@@ -83,7 +83,7 @@ def test_what_differs_from_the_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_folder_in_use_is_not_written_over(tmp_path: Path) -> None:
     train(tmp_path)
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    with pytest.raises(FileExistsError, match=r"holds a training already.*resume=True"):
+    with pytest.raises(FileExistsError, match=r"already contains a training.*resume=True"):
         train(tmp_path, resume=False)
     assert before == {file.name: file.read_bytes() for file in tmp_path.iterdir()}
 
@@ -97,7 +97,7 @@ def test_a_full_disc_ends_the_training_and_leaves_the_old_files(tmp_path: Path) 
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
         with pytest.raises(
-            OSError, match="File too large: the file was not written, the one before it is whole"
+            OSError, match="File too large: the file was not written; the previous one is unchanged"
         ) as error:
             train(tmp_path)
     finally:
@@ -112,7 +112,7 @@ def test_a_full_disc_is_told_with_what_is_left(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.safetensors"
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for before in ("there was none before it", "the one before it is whole"):
+    for before in ("there was no previous one", "the previous one is unchanged"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
         try:
             with pytest.raises(OSError, match=before):
@@ -155,7 +155,7 @@ def test_a_checkpoint_is_tensors_and_json(tmp_path: Path) -> None:
 
 
 def test_a_figure_that_is_not_measured_costs_no_epoch(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="unknown figure to monitor 'los'; did you mean 'loss'"):
+    with pytest.raises(ValueError, match="unknown metric to monitor 'los'; did you mean 'loss'"):
         fit(Counter(), windows(3), windows(1), epochs=1, monitor="los", folder=tmp_path, progress=False)
     calls = 0
 

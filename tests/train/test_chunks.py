@@ -89,5 +89,5 @@ def test_errors() -> None:
         chunks(["O", "NP"])
     with pytest.raises(ValueError, match="tag 0 is 'E-NP'"):
         chunks(["E-NP"])
-    with pytest.raises(ValueError, match="2 tags are predicted for a sentence of 1"):
+    with pytest.raises(ValueError, match=r"Expected 1 predicted tags .* got 2"):
         chunk_f1([(["O"], ["O", "O"])])

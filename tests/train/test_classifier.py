@@ -124,7 +124,7 @@ def test_it_begins_with_given_vectors() -> None:
     again = Classifier.from_config(model.config())
     assert again.embedding.weight.shape == (len(VOCABULARY), 3)
     assert not again.embedding.weight.requires_grad
-    with pytest.raises(ValueError, match="give a vocabulary as inputs"):
+    with pytest.raises(ValueError, match="pass a vocabulary as inputs"):
         Classifier(1, "ab", vectors=vectors)
 
 
@@ -144,18 +144,18 @@ def test_config_makes_it_again() -> None:
 def test_errors() -> None:
     with pytest.raises(ValueError, match="Expected pooling to be one of last, mean, max, got 'first'"):
         Classifier(1, "ab", pooling="first")
-    with pytest.raises(ValueError, match="word_dropout reads tokens as unknown"):
+    with pytest.raises(ValueError, match="word_dropout replaces tokens by the unknown token"):
         Classifier(1, "ab", word_dropout=0.1)
-    with pytest.raises(ValueError, match="Expected the kernel to be odd"):
+    with pytest.raises(ValueError, match="Expected kernel to be odd"):
         Classifier(1, "ab", convolution={"channels": 4, "kernel": 4})
     model, numbers = Classifier(VOCABULARY, "ab", hidden=4), Classifier(1, "ab", hidden=4)
     with pytest.raises(ValueError, match="the text is empty"):
         model.classify(" ")
-    with pytest.raises(ValueError, match="no token of 'xyzzy plugh' is known to the model"):
+    with pytest.raises(ValueError, match="none of the tokens of 'xyzzy plugh' is in the vocabulary"):
         model.classify("xyzzy plugh")
     with pytest.raises(TypeError, match="this model reads text"):
         model.classify(torch.zeros(3, 1))
-    with pytest.raises(ValueError, match=r"Expected a series \(T, 1\) of one step or more, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"Expected a series \(T, 1\) with at least one step, got \(3,\)"):
         numbers.classify([1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="no batches"):
         model.evaluate([])

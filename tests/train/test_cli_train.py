@@ -73,7 +73,7 @@ def test_options_come_before_the_file_and_set_before_options(app: typer.Typer) -
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) -> None:
     assert call(app, "train", "letters", *QUICK).exit_code == 0
-    refused(call(app, "train", "letters", *QUICK), "out/letters has a run already", "--resume", "--overwrite")
+    refused(call(app, "train", "letters", *QUICK), "out/letters already contains a run", "--resume", "--overwrite")
     assert call(app, "train", "letters", "--resume", "--set", "epochs=2").exit_code == 0
     assert "| 2 |" in Path("out/letters/report.md").read_text()
     assert call(app, "train", "letters", "--overwrite", *QUICK).exit_code == 0
@@ -87,14 +87,14 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) 
     [
         (["--set", "hiden=3"], ["unknown setting 'hiden'; did you mean 'hidden'?"]),
         (["--set", "hidden"], ["--set takes key=value"]),
-        (["--set", "hidden=big"], ['hidden is a whole number; got "big"']),
+        (["--set", "hidden=big"], ['hidden must be a whole number; got "big"']),
         (["--config", "missing.toml"], ["missing.toml: No such file"]),
         (["--config", "bad.toml"], ["bad.toml, line 2: "]),
         (["--config", "lm.toml"], ["lm.toml is for the task 'lm'"]),
         (["--data", "missing.txt"], ["missing.txt: No such file"]),
         (["--data", "empty.txt"], []),
         (["--device", "tpu"], ["--device must be cpu or cuda; got 'tpu'"]),
-        (["--set", "schedule=3"], ["schedule is a table"]),
+        (["--set", "schedule=3"], ["schedule must be a table"]),
         (["--set", "schedule.name=decai"], ["decay"]),
     ],
 )

@@ -48,20 +48,20 @@ def test_a_nested_key_changes_one_entry() -> None:
     [
         ("hiden=3", "unknown setting 'hiden'; did you mean 'hidden'? There are: accumulate, autocast, batch"),
         ("zzz=3", "unknown setting 'zzz'. There are: accumulate, autocast"),
-        ("hidden=big", 'hidden is a whole number; got "big"'),
-        ("hidden=2.5", "hidden is a whole number; got 2.5"),
-        ("hidden=true", "hidden is a whole number; got true"),
-        ("hidden=0", "hidden is at least 1; got 0"),
-        ("lr=nan", "lr is at least 0; got nan"),
-        ("lr=fast", 'lr is a number; got "fast"'),
-        ("tensorboard=1", "tensorboard is true or false; got 1"),
-        ("data=2024", 'data is a text or "none"; got 2024'),
+        ("hidden=big", 'hidden must be a whole number; got "big"'),
+        ("hidden=2.5", "hidden must be a whole number; got 2.5"),
+        ("hidden=true", "hidden must be a whole number; got true"),
+        ("hidden=0", "hidden must be at least 1; got 0"),
+        ("lr=nan", "lr must be at least 0; got nan"),
+        ("lr=fast", 'lr must be a number; got "fast"'),
+        ("tensorboard=1", "tensorboard must be true or false; got 1"),
+        ("data=2024", 'data must be a text or "none"; got 2024'),
         (
             "cell=gur",
-            'cell is one of lstm, gru, gru_reset_before, rnn_tanh, rnn_relu, rnn_sigmoid (did you mean gru?); got "gur',
+            "cell must be one of lstm, gru, gru_reset_before, rnn_tanh, rnn_relu, rnn_sigmoid (did you mean gru?)",
         ),
-        ("sizes=[1, 2.5]", "sizes is a list, each a whole number; got [1, 2.5]"),
-        ("schedule=3", 'schedule is a table such as {name = "decay", factor = 0.5} or a text or "none"; got 3'),
+        ("sizes=[1, 2.5]", "sizes must be a list, each a whole number; got [1, 2.5]"),
+        ("schedule=3", 'schedule must be a table such as {name = "decay", factor = 0.5} or a text or "none"; got 3'),
         ("hidden", "--set takes key=value, such as --set lr=0.01; got 'hidden'"),
         ("=3", "--set takes key=value"),
     ],
@@ -81,7 +81,7 @@ def test_a_file_is_read_and_its_errors_have_file_and_line(tmp_path: Path) -> Non
     file = tmp_path / "f.toml"
     file.write_bytes(b'\xef\xbb\xbftask = "addition"\r\nhidden = 7\r\n[published]\r\nfigure = 99\r\n')
     assert config.read_config(file, "addition") == {"hidden": 7}
-    with pytest.raises(ValueError, match=r"f\.toml is for the task 'addition'; got 'lm'. Type: fastrnn train addition"):
+    with pytest.raises(ValueError, match=r"f\.toml is for the task 'addition', not 'lm'. Type: fastrnn train addition"):
         config.read_config(file, "lm")
     for text, line in (
         ("hidden = 7\nlr = fast\n", 2),

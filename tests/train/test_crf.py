@@ -124,12 +124,12 @@ def test_narrow_emissions_are_summed_in_the_width_of_the_weights() -> None:
 @pytest.mark.parametrize(
     ("tags", "lengths", "said"),
     [
-        ([[0], [4]], [2], "sequence 0 goes from tag 0 to tag 4 at step 1, which the CRF does not allow"),
-        ([[2], [0]], [2], "sequence 0 begins with tag 2, which the CRF does not allow"),
+        ([[0], [4]], [2], "sequence 0 goes from tag 0 to tag 4 at step 1, which the rules of the CRF forbid"),
+        ([[2], [0]], [2], "sequence 0 begins with tag 2, which the rules of the CRF forbid"),
         ([[1], [-100]], [2], "sequence 0 has the tag -100 at step 1"),
         ([[1], [5]], [2], "sequence 0 has the tag 5 at step 1"),
-        ([[1], [0]], [3], "lengths are [3]"),
-        ([[1], [0]], [0], "lengths are [0]"),
+        ([[1], [0]], [3], "expected 1 lengths from 1 to 2, got [3]"),
+        ([[1], [0]], [0], "expected 1 lengths from 1 to 2, got [0]"),
     ],
 )
 def test_what_cannot_be_scored_is_an_error(tags: list[list[int]], lengths: list[int], said: str) -> None:

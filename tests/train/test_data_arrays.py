@@ -70,7 +70,7 @@ def test_ids_and_numbers_as_labels() -> None:
         (PICTURES, np.zeros(23), {}, TypeError, r"labels\[:, None\]"),
         (np.zeros((23, 1, 4, 5)), LABELS, {}, TypeError, r"got shapes \(23, 1, 4, 5\)"),
         (PICTURES, ["a"] * 23, {}, TypeError, "labels must be numbers"),
-        (PICTURES, LABELS, {"batch": 0}, ValueError, "batch must be 1 or more"),
+        (PICTURES, LABELS, {"batch": 0}, ValueError, "batch must be at least 1"),
     ],
 )
 def test_what_does_not_fit_is_an_error(

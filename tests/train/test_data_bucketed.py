@@ -102,21 +102,21 @@ def test_one_hot_inputs_hold_what_index_inputs_hold() -> None:
     for wrong in ([5], [-1]):
         with pytest.raises(ValueError, match="within 0 to 4, got"):
             one_hot(torch.tensor(wrong), 5)
-    with pytest.raises(TypeError, match="one_hot is for"):
+    with pytest.raises(TypeError, match="one_hot works for ids"):
         Bucketed([([1], [1])], 1, into=Pairs, one_hot=3)
 
 
 @pytest.mark.parametrize(
     ("items", "into", "error", "message"),
     [
-        ([], Labelled, ValueError, "no items"),
+        ([], Labelled, ValueError, "at least one item"),
         ([([1], 0), ([], 0)], Labelled, ValueError, "first part of item 1 is an empty sequence"),
         ([([1, 2], [1])], Tagged, ValueError, "item 0 has 2 steps and 1 targets"),
         ([([0.5], 0)], Labelled, TypeError, r"float64 of shape \(1,\).*values\[:, None\]"),
         ([([1], "good")], Labelled, TypeError, "second part of item 0 must be an integer or numbers.*'good'"),
         ([("ab", [1])], Pairs, TypeError, "first part of item 0 must be ids"),
         ([([[1], [2, 3]], [1])], Pairs, TypeError, "first part of item 0 must be ids"),
-        ([([[1.0]], [1])], Pairs, TypeError, "item 0 are numbers"),
+        ([([[1.0]], [1])], Pairs, TypeError, "item 0 has numbers"),
         ([([1], 0), ([1], 0.5)], Labelled, ValueError, "second part of item 1 is float32"),
         ([([[1.0]], 0), ([[1.0, 2.0]], 0)], Labelled, ValueError, r"item 1 is float32 of shape \(1, 2\)"),
         ([(np.ones((1, 2, 2)), [1]), (np.ones((1, 2, 3)), [1])], Captioned, ValueError, r"item 1 .*\(1, 2, 3\)"),
@@ -140,5 +140,5 @@ def test_columns_of_ids_stay_ids() -> None:
     assert numbers.input.dtype == torch.float32
     with pytest.raises(TypeError, match=r"the first part of item 1 must be columns \(T, C\) of integers, got int64"):
         Bucketed([items[0], ([1, 2], [3, 4])], 2, into=Tagged, columns=True)
-    with pytest.raises(TypeError, match="columns are those of Labelled and Tagged batches"):
+    with pytest.raises(TypeError, match="columns=True works for Labelled and Tagged batches only"):
         Bucketed([([1], [1])], 1, into=Pairs, columns=True)

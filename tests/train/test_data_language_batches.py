@@ -54,10 +54,10 @@ def test_lists_tensors_and_mapped_arrays_give_the_same(tmp_path) -> None:
 
 
 def test_what_is_no_text_is_an_error() -> None:
-    with pytest.raises(ValueError, match="20 rows needs 21 tokens or more, got 20"):
+    with pytest.raises(ValueError, match="20 rows needs at least 21 tokens, got 20"):
         LanguageBatches(range(20), 20, 5)
     for wrong in (np.zeros(30), np.zeros((30, 2), np.int64), "a b c", []):
         with pytest.raises(TypeError, match="integers in one dimension"):
             LanguageBatches(wrong, 2, 5)
-    with pytest.raises(ValueError, match="1 or more"):
+    with pytest.raises(ValueError, match="must be at least 1"):
         LanguageBatches(range(20), 0, 5)

@@ -75,7 +75,7 @@ def test_a_text_is_cut_at_lines_or_words_and_nothing_is_lost(tmp_path: Path) -> 
     assert readers.read_text(write(tmp_path / "one.txt", "x" * 100)).valid == "x" * 5
     with pytest.raises(ValueError, match="has 1 characters, too few"):
         readers.read_text(write(tmp_path / "tiny.txt", "x"))
-    with pytest.raises(ValueError, match="add up to 1"):
+    with pytest.raises(ValueError, match="sum to 1"):
         readers.read_text(tmp_path / "one.txt", (0.5, 0.2, 0.2))
 
 
@@ -87,9 +87,9 @@ def test_a_text_gives_each_part_a_share_of_every_piece(tmp_path: Path) -> None:
     assert corpus.valid == "".join(lines[i] for i in range(100) if 5 <= i % 10 < 8)
     assert corpus.test == "".join(lines[i] for i in range(100) if i % 10 >= 8)
     assert readers.read_text(file, (0.9, 0.1, 0.0), pieces=1) == readers.read_text(file, (0.9, 0.1, 0.0))
-    with pytest.raises(ValueError, match="too few to cut it into"):
+    with pytest.raises(ValueError, match="too few for parts of"):
         readers.read_text(file, (0.9, 0.1, 0.0), pieces=300)  # more than there are lines
-    with pytest.raises(ValueError, match="pieces is 1 or more, got 0"):
+    with pytest.raises(ValueError, match="pieces must be at least 1, got 0"):
         readers.read_text(file, pieces=0)
 
 
@@ -148,7 +148,7 @@ def test_piano_rolls(tmp_path: Path) -> None:
     for other in ("text", {"a": 1.0}, pieces(["text"]), np.eye(3, 88) * 1j):
         with pytest.raises(ValueError, match="expected arrays of real numbers or a cell of them, got MATLAB's class"):
             readers.read_piano_rolls(save("bad.mat", **{**good, "validdata": other}))
-    with pytest.raises(ValueError, match=r"version 7\.3; save it with -v7"):
+    with pytest.raises(ValueError, match=r"version is 7\.3; save it with -v7"):
         readers.read_piano_rolls(write(tmp_path / "new.mat", b"MATLAB 7.3 MAT-file" + b" " * 200))
     with pytest.raises(ValueError, match="has no testdata; expected traindata"):
         readers.read_piano_rolls(save("two.mat", traindata=good["traindata"], validdata=good["validdata"]))
@@ -184,9 +184,9 @@ def test_idx_files_that_are_not_what_they_say(tmp_path: Path) -> None:
     assert np.array_equal(read, numbers)
     assert read.dtype == np.float32
     for content, message in [
-        (idx(numbers, 0x0D)[:-1], r"\(1, 2\) of >f4 makes a file of 20 bytes, got 19"),
+        (idx(numbers, 0x0D)[:-1], r"\(1, 2\) of >f4 needs a file of 20 bytes, got 19"),
         (idx(numbers, 0x0D) + b"x", "20 bytes, got 21"),
-        (b"\0\0\x08\x03" + b"\xff" * 12, r"4294967295\) of uint8 makes a file of 79228162\d* bytes, got 16"),
+        (b"\0\0\x08\x03" + b"\xff" * 12, r"4294967295\) of uint8 needs a file of 79228162\d* bytes, got 16"),
         (b"\0\0\x08\x03\xff", "bytes, got 5"),
         (b"\0\0\x08\0\0", "got 5"),
         (b"\0\0\x07\x01\0\0\0\0", "magic number of an idx file, such as 00 00 08 03, got 00 00 07 01"),
@@ -229,9 +229,9 @@ def test_a_table_has_numbers_dates_and_text(tmp_path: Path) -> None:
         ("a,b\n1,2\n3,inf\n", "line 3, column 'b': expected a number, got 'inf'"),
         ("a,b\n1,2\n3,1_000\n", "line 3, column 'b': expected a number, got '1_000'"),
         ("d\n2016-07-01\n2016-13-01\n", "line 3, column 'd': expected a date, .* got '2016-13-01'"),
-        ("1,2\n3,4\n", "line 1: expected names of columns, got numbers; give header=False"),
+        ("1,2\n3,4\n", "line 1: expected column names, got numbers; pass header=False"),
         ("a,a\n3,4\n", "line 1: two columns are named 'a'"),
-        ("a,b\n", "names of columns, and no rows"),
+        ("a,b\n", "column names but no rows"),
         ('a,b\n1,"2\n', "line 2: not CSV"),
         ("a,b\n1,2\n3,\xe9", "line 3: the byte 0xe9 is not utf-8; expected .*latin-1"),
     ],
@@ -247,8 +247,8 @@ def test_a_row_that_is_wrong_is_named(tmp_path: Path, content: str, message: str
 @pytest.mark.parametrize(
     ("read", "content", "message"),
     [
-        (readers.read_pairs, "a\tb\nc d\n", "line 2: expected a sentence, a tab and a sentence, got 'c d'"),
-        (readers.read_pairs, "a\tb\n\tc\n", "line 2: expected a sentence, a tab"),
+        (readers.read_pairs, "a\tb\nc d\n", "line 2: expected two sentences with a tab between them, got 'c d'"),
+        (readers.read_pairs, "a\tb\n\tc\n", "line 2: expected two sentences with a tab"),
         (readers.read_columns, "the DT\ncat\n", "line 2: expected 2 columns, a word and its tags, got 1: 'cat'"),
         (readers.read_columns, "the DT\n\ncat NN x\n", "line 3: expected 2 columns, .* got 3"),
         (readers.read_text, b"good\n\xff\xfe bad", "line 2: the byte 0xff is not utf-8"),
@@ -295,14 +295,14 @@ def test_missing_empty_and_damaged_files_are_errors(tmp_path: Path, read: Any, w
             read(file)
     file = tmp_path / "short.zip"
     file.write_bytes(write(tmp_path / "whole.zip", noise).read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"short\.zip is no zip archive, or truncated"):
+    with pytest.raises(ValueError, match=r"short\.zip is not a zip archive, or it is truncated"):
         read(file)
     content = bytearray(write(tmp_path / "whole.zip", noise).read_bytes())
     content[500] ^= 1
     (tmp_path / "flipped.zip").write_bytes(content)
     with pytest.raises(ValueError, match=r"flipped\.zip, folder/whole: cannot be unpacked"):
         read(tmp_path / "flipped.zip")
-    with pytest.raises(ValueError, match=r"must have one file in it, but has a, b; unpack it"):
+    with pytest.raises(ValueError, match=r"must contain exactly one file, but contains a, b; unpack it"):
         read(write_zip(tmp_path / "two.zip", {"a": "1", "b": "2"}))
 
 
@@ -346,11 +346,11 @@ def test_data_sets_of_hugging_face(tmp_path: Path) -> None:
     assert readers.read_dataset(both, ["text", "label"], "test") == expected
     both.save_to_disk(tmp_path / "saved")
     assert readers.read_dataset(tmp_path / "saved", ["text", "label"], "train") == expected
-    with pytest.raises(ValueError, match="give split=, one of 'train', 'test'"):
+    with pytest.raises(ValueError, match="pass split=, one of 'train', 'test'"):
         readers.read_dataset(both, ["text"])
     with pytest.raises(ValueError, match="no split 'valid', only 'train', 'test'"):
         readers.read_dataset(both, ["text"], "valid")
-    with pytest.raises(ValueError, match=r"some of 'text', 'label', 'id'; got \['words'\]"):
+    with pytest.raises(ValueError, match=r"names out of 'text', 'label', 'id'; got \['words'\]"):
         readers.read_dataset(rows, ["words"])
     with pytest.raises(ValueError, match="empty"):
         readers.read_dataset(rows.select([]), ["text"])
@@ -367,7 +367,7 @@ def test_a_split_takes_each_item_once() -> None:
     assert parts == split(range(100), (0.8, 0.1, 0.1), seed=3)
     assert parts != split(range(100), (0.8, 0.1, 0.1), seed=4)
     assert split("abcd", (0.5, 0.5), seed=None) == [["a", "b"], ["c", "d"]]
-    with pytest.raises(ValueError, match="add up to 1"):
+    with pytest.raises(ValueError, match="sum to 1"):
         split(range(10), (0.8, 0.1))
     with pytest.raises(ValueError, match="2 items are too few"):
         split(range(2), (0.9, 0.1))

@@ -88,14 +88,14 @@ def test_a_part_may_be_left_out() -> None:
     ("values", "options", "message"),
     [
         ([1.0, float("nan"), 2.0], {}, "step 1, column 0 is nan"),
-        (np.arange(20), {"split": (0.5, 0.2, 0.2)}, "add up to 1"),
+        (np.arange(20), {"split": (0.5, 0.2, 0.2)}, "sum to 1"),
         (np.arange(20), {"split": (0.5, 0.5)}, "three shares"),
         (np.arange(20), {"split": (10, 10, 1)}, "needs 21 steps, and the series has 20"),
-        (np.arange(20), {"window": 14}, "training part has 14 steps, from 0 on; a window of 14 .* need 15"),
-        (np.arange(20), {"horizon": 3}, "validation part has 2 steps, from 14 on; .* need 3"),
+        (np.arange(20), {"window": 14}, "training part has 14 steps from step 0 on; a window of 14 .* need 15"),
+        (np.arange(20), {"horizon": 3}, "validation part has 2 steps from step 14 on; .* need 3"),
         (np.arange(20), {"targets": [1]}, r"columns from 0 to 0, got \[1\]"),
         (np.arange(20), {"targets": []}, "columns from 0 to 0"),
-        (np.arange(20), {"window": 0}, "1 or more"),
+        (np.arange(20), {"window": 0}, "must be at least 1"),
     ],
 )
 def test_what_cannot_be_cut_is_an_error(values: Any, options: dict[str, Any], message: str) -> None:
@@ -105,5 +105,5 @@ def test_what_cannot_be_cut_is_an_error(values: Any, options: dict[str, Any], me
 
 def test_what_is_no_series_is_an_error() -> None:
     for wrong in ("abc", [], np.zeros((2, 3, 4))):
-        with pytest.raises(TypeError, match="a series is"):
+        with pytest.raises(TypeError, match="a series must be"):
             Series(wrong, 4)

@@ -85,7 +85,7 @@ def test_what_cannot_be_encoded_names_file_and_line_and_leaves_nothing(
     file, kept = tmp_path / "text.txt", tmp_path / "kept"
     vocabulary = Vocabulary.build("good word", unknown=None)
     file.write_text("good word\n" * 7 + "good wird\n" + "good word\n" * 7)
-    with pytest.raises(ValueError, match=r"'wird', .*text\.txt, line 8, is not .* nearest is 'word'"):
+    with pytest.raises(ValueError, match=r"'wird', .*text\.txt, line 8, is not .* closest is 'word'"):
         encode_file(file, vocabulary, kept)
     file.write_bytes(b"good word\n" * 7 + b"good \xff\n")
     with pytest.raises(ValueError, match=r"text\.txt, line 8: the byte 0xff is not utf-8"):

@@ -150,7 +150,7 @@ def test_a_signal_to_one_process_stops_both_and_they_resume_to_the_same_bits(pai
     assert not torch.equal(found["part True"], found["whole False"])
     state = checkpoint.load(folder / "whole" / "checkpoint.safetensors")
     assert len(state["run"]["processes"]) == 2
-    with pytest.raises(ValueError, match="is of 2 processes, and this is one of 1; resume with as many"):
+    with pytest.raises(ValueError, match="is from 2 processes, and this training has 1; resume with the same number"):
         fit(Counter(0.3), windows(5), windows(2), stateful=True, folder=folder / "whole", resume=True, **OPTIONS)
 
 

@@ -99,9 +99,9 @@ def test_composing() -> None:
     made.train()
     assert torch.equal(one, made.compose(30, seed=3)), "composing uses no dropout"
     assert made.training
-    with pytest.raises(ValueError, match=r"the prompt has the shape \(3, 88\); give frames of 7 keys"):
+    with pytest.raises(ValueError, match=r"expected a prompt of frames \(T, 7\), got \(3, 88\)"):
         made.compose(3, prompt=torch.zeros(3, 88))
-    with pytest.raises(ValueError, match="temperature is 0; give a number above 0"):
+    with pytest.raises(ValueError, match="temperature must be above 0, got 0"):
         made.compose(3, temperature=0)
 
 

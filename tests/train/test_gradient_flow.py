@@ -225,13 +225,13 @@ class Halved(nn.LSTM):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="Linear has no RNN, GRU or LSTM layer inside"):
+    with pytest.raises(ValueError, match="Linear contains no RNN, GRU or LSTM layer"):
         gradient_flow(nn.Linear(2, 2), None)
-    with pytest.raises(ValueError, match="Halved has a forward of its own"):
+    with pytest.raises(ValueError, match="Halved overrides forward"):
         gradient_flow(nn.Sequential(Halved(I, H)), input_of(T, B, I), loss=None)
     with pytest.raises(TypeError, match="has no method loss"):
         gradient_flow(layer_of("gru", I, H), None)
-    with pytest.raises(ValueError, match="called none of its recurrent layers"):
+    with pytest.raises(ValueError, match="did not call any of its recurrent layers"):
         gradient_flow(layer_of("gru", I, H), None, loss=lambda *_: Step(torch.ones((), requires_grad=True), 1))
 
 

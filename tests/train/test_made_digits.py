@@ -52,7 +52,7 @@ def test_strips_show_what_their_captions_say() -> None:
 
 
 def test_strips_of_nothing() -> None:
-    with pytest.raises(ValueError, match="Expected pictures and a label for each, got 0 and 0"):
+    with pytest.raises(ValueError, match="Expected one label for each picture, got 0 pictures and 0 labels"):
         strips(np.empty((0, 28, 28), np.float32), np.empty(0, np.int64), 3)
-    with pytest.raises(ValueError, match="from 1 to digits=3 digits, got shortest=4"):
+    with pytest.raises(ValueError, match="from 1 to digits=3, got 4"):
         strips(*digits(5), 3, shortest=4)

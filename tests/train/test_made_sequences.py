@@ -121,5 +121,5 @@ def test_python_tokens_need_context_and_parts_are_of_different_modules() -> None
         for word, tag in zip(words, tags, strict=True):
             roles.setdefault(word, set()).add(tag)
     assert sum(len(each) > 1 for each in roles.values()) > 50
-    with pytest.raises(ValueError, match="count is 10 or more, got 3"):
+    with pytest.raises(ValueError, match="count must be at least 10, got 3"):
         python_tokens(3)

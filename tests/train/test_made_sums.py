@@ -49,7 +49,7 @@ def test_the_seed_decides() -> None:
     [
         ((56, 1), "between 1 and 55, the pairs of numbers of up to 1 digits, got 56"),
         ((0, 1), "between 1 and 55"),
-        ((10, 0), "digits must be 1 or more, got 0"),
+        ((10, 0), "digits must be at least 1, got 0"),
     ],
 )
 def test_more_than_there_are(arguments: tuple[int, int], message: str) -> None:

@@ -80,7 +80,7 @@ class TestProbability:
     def test_without_a_token_to_begin_with_it_is_given_the_first(self):
         model = characters()
         assert math.isclose(model.probability("ab"), dict(model.next("a", top=None))["b"], rel_tol=1e-5)
-        with pytest.raises(ValueError, match="Expected two tokens or more, got 1"):
+        with pytest.raises(ValueError, match="Expected at least two tokens, got 1"):
             model.probability("a")
 
     def test_perplexity_of_a_text_and_of_ids_over_several_chunks(self):
@@ -207,7 +207,7 @@ class TestSampling:
         assert self.drawn(**options) == pytest.approx(expected, abs=0.03)
 
     def test_a_model_that_has_come_to_nan_is_named(self):
-        with pytest.raises(ValueError, match="Expected log-probabilities with a finite maximum, got NaN"):
+        with pytest.raises(ValueError, match="the model returned NaN or infinite log-probabilities"):
             sample(torch.tensor([[0.0, float("nan")]]), temperature=0.0)
 
 

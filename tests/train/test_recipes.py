@@ -135,7 +135,7 @@ def test_the_program_trains_records_and_says_what_it_cannot(
     assert math.isfinite(kept["test"]["loss"])  # measured, though it learned next to nothing
     with pytest.raises(SystemExit):
         runner.main()
-    assert "has a run already" in capsys.readouterr().err
+    assert "already contains a run" in capsys.readouterr().err
     for name, message in (("ptb-small", "Give the folder of data sets: --data"), ("ptb", "no recipe 'ptb'")):
         monkeypatch.setattr("sys.argv", ["run.py", name])
         with pytest.raises(SystemExit):

@@ -154,7 +154,11 @@ def test_the_same_model_on_torch_draws_the_same_masks(cell, options):
         (("lstm", 3, 4), {"dropout": 1.0}, r"Expected dropout to be a probability in \[0, 1\), got 1.0"),
         (("lstm", 3, 4), {"weight_drop": -0.1}, "Expected weight_drop to be a probability"),
         (("lstm", 3, 4), {"locked_dropout": (0.1, 0.2)}, "Expected locked_dropout to be one number or three"),
-        (("lstm", 3, 4, 2), {"locked_dropout": 0.1, "dropout": 0.1}, "Expected one dropout between layers"),
+        (
+            ("lstm", 3, 4, 2),
+            {"locked_dropout": 0.1, "dropout": 0.1},
+            "Expected only one kind of dropout between layers",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(arguments, options, message):
@@ -167,7 +171,7 @@ def test_what_cannot_be_is_refused(arguments, options, message):
     [
         ([3, 0], "Expected lengths from 1 to the 5 steps of the input, got 0 for row 1"),
         ([6, 1], "Expected lengths from 1 to the 5 steps of the input, got 6 for row 0"),
-        ([5], r"Expected 2 lengths for a batch of 2, got shape \[1\]"),
+        ([5], r"Expected lengths of shape \[2\] for a batch of 2, got shape \[1\]"),
     ],
 )
 def test_lengths_that_do_not_fit_are_refused(lengths, message):

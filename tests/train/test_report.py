@@ -77,7 +77,7 @@ def test_tensorboard_has_every_epoch_once(tmp_path: Path) -> None:
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [event.step for event in events.Scalars("train_loss")] == [3, 6]
-    with pytest.raises(ValueError, match="tensorboard=True needs a folder="):
+    with pytest.raises(ValueError, match="tensorboard=True needs folder="):
         fit(Counter(), windows(3), epochs=1, tensorboard=True, progress=False)
 
 

@@ -89,16 +89,18 @@ def test_files_that_are_no_models_are_told(tmp_path: Path) -> None:
     whole = (tmp_path / "m").read_bytes()
     for data in (b"", b"text", whole[:200], whole[:-1]):
         (tmp_path / "cut").write_bytes(data)
-        with pytest.raises(ValueError, match="cut is damaged, cut short or no safetensors file"):
+        with pytest.raises(ValueError, match="cut is damaged, truncated, or not a safetensors file"):
             load(tmp_path / "cut")
-    with pytest.raises(FileNotFoundError, match=r"no model\.safetensors: no epoch was finished"):
+    with pytest.raises(FileNotFoundError, match=r"no model\.safetensors: no epoch has finished"):
         load(tmp_path)
     with pytest.raises(FileNotFoundError, match="there is no"):
         load(tmp_path / "nothing")
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign")
-    with pytest.raises(ValueError, match=r"no fastrnn\.train model 1; it is a safetensors file of another program"):
+    with pytest.raises(
+        ValueError, match=r"is not a fastrnn\.train model 1 file but a safetensors file of another program"
+    ):
         load(tmp_path / "foreign")
 
 

@@ -42,7 +42,7 @@ def test_cosine_is_torchs_after_an_even_rise() -> None:
     assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
     assert rates[4:] == pytest.approx(expected)
     assert cosine.multiplier(99, 1) == pytest.approx(0.1)
-    with pytest.raises(ValueError, match="needs data with a length"):
+    with pytest.raises(ValueError, match="needs training data with a length"):
         Cosine().begin(None)
 
 
@@ -65,7 +65,7 @@ def test_what_a_schedule_remembers_comes_back() -> None:
     short, long = Cosine(), Cosine()
     short.begin(10)
     long.begin(20)
-    with pytest.raises(ValueError, match="ends at step 10, this one at 20; resume with the same number of epochs"):
+    with pytest.raises(ValueError, match="ends at step 10, and this one at 20; resume with the same number of epochs"):
         long.restore(short.state())
 
 
@@ -82,5 +82,5 @@ def test_schedules_by_name_and_as_toml_writes_them() -> None:
 
 @pytest.mark.parametrize("wrong", [{"factor": 1.0}, {"factor": 0}, {"factor": math.nan}])
 def test_a_factor_that_is_none(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="factor must be between 0 and 1"):
+    with pytest.raises(ValueError, match="factor must be above 0 and below 1"):
         schedules.make({"name": "plateau", **wrong})

@@ -72,10 +72,10 @@ def test_classify_a_table_with_a_convolution(tmp_path: Path) -> None:
     again = classify.batches(classify.Settings(data=str(file)), prepared.model)
     assert len(again.items) == 60
     file.write_text("text,label\na b,maybe\nc d,yes\n")
-    with pytest.raises(ValueError, match="classes that the model lacks: maybe"):
+    with pytest.raises(ValueError, match="classes that the model does not know: maybe"):
         classify.batches(classify.Settings(data=str(file)), prepared.model)
     file.write_text("text,label\na b,yes\n")
-    with pytest.raises(ValueError, match="has one label, 'yes'"):
+    with pytest.raises(ValueError, match="has only the label 'yes'"):
         classify.prepare(classify.Settings(data=str(file)))
 
 
@@ -99,9 +99,9 @@ def test_forecast_made_waves_and_a_table(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(forecast.generate(prepared.model, str(file), Generation()).split()) == 3
     whole = forecast.batches(forecast.Settings(**settings), prepared.model)
     assert evaluate(prepared.model, whole)["mse"] > 0
-    with pytest.raises(ValueError, match="there is no column 'c' to predict, only a, b"):
+    with pytest.raises(ValueError, match="unknown column to predict 'c'; there are a, b"):
         forecast.prepare(forecast.Settings(data=str(file), targets=("c",)))
-    with pytest.raises(ValueError, match="season is 24, longer than the window of 12"):
+    with pytest.raises(ValueError, match="season=24 is longer than window=12"):
         forecast.prepare(forecast.Settings(**settings, season=24))
 
 
@@ -139,7 +139,7 @@ def test_tag_a_file_of_columns(tmp_path: Path) -> None:
     assert [line.split() for line in answer.splitlines()] == [["B-NP", "the"], ["I-NP", "cat"], ["B-VP", "sat"]]
     assert len(tag.batches(tag.Settings(**settings), prepared.model).items) == 30
     file.write_text("the DT B-PP\n\n")
-    with pytest.raises(ValueError, match="tags that the model lacks: B-PP"):
+    with pytest.raises(ValueError, match="tags that the model does not know: B-PP"):
         tag.batches(tag.Settings(**settings), prepared.model)
 
 

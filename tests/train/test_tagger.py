@@ -156,17 +156,19 @@ def test_tags_of_nothing_and_config() -> None:
 def test_errors() -> None:
     made = columns()
     model = Tagger(made, BIO, hidden=5)
-    with pytest.raises(ValueError, match="1 columns were given; the model reads 2: word, pos"):
+    with pytest.raises(ValueError, match=r"the model reads 2 columns \(word, pos\), got 1"):
         model.tag("He said")
-    with pytest.raises(ValueError, match=r"the columns word, pos have \[2, 1\] tokens; give one of each"):
+    with pytest.raises(
+        ValueError, match=r"the columns word, pos have \[2, 1\] tokens; all columns need the same number"
+    ):
         model.tag("He said", "PRP")
-    with pytest.raises(ValueError, match="there is no spelling 'suffix9'; give any of lower, shape"):
+    with pytest.raises(ValueError, match="unknown spelling feature 'suffix9'; use any of lower, shape"):
         columns(spelling=("suffix9",))
-    with pytest.raises(ValueError, match="a sentence has 2 columns; 1 are named: word"):
+    with pytest.raises(ValueError, match=r"expected 1 columns \(word\), got a sentence with 2"):
         Columns.build(SENTENCES, ("word",))
     with pytest.raises(ValueError, match="name those of the data first"):
         Columns({"shape": made.vocabularies["shape"]})
-    with pytest.raises(ValueError, match="goes from tag 0 to tag 2 at step 1, which the CRF does not allow"):
+    with pytest.raises(ValueError, match="goes from tag 0 to tag 2 at step 1, which the rules of the CRF forbid"):
         model.loss(Tagged(made.encode(SENTENCES[1]).unsqueeze(1), None, torch.tensor([[0], [2]])))
     with pytest.raises(ValueError, match=r"Expected ids \(T, B, 4\) of word, pos, suffix2, shape, got \(3, 2, 5\)"):
         model(torch.zeros(3, 2, 5, dtype=torch.int64))

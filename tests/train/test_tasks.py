@@ -77,9 +77,11 @@ def test_a_run_is_resumed_or_replaced_only_on_request(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     tasks.train("letters", out=folder, epochs=1)
     before = {name: (folder / name).read_bytes() for name in ("settings.toml", "model.safetensors")}
-    with pytest.raises(FileExistsError, match=r"has a run already\. Go on with it: --resume; replace it: --overwrite"):
+    with pytest.raises(
+        FileExistsError, match=r"already contains a run; continue it with --resume, replace it with --overwrite"
+    ):
         tasks.train("letters", out=folder, epochs=2)
-    with pytest.raises(ValueError, match="cell is one of"):
+    with pytest.raises(ValueError, match="cell must be one of"):
         tasks.train("letters", out=folder, overwrite=True, cell="tree")
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         tasks.train("letters", out=folder, overwrite=True, data=str(tmp_path / "missing.txt"))
@@ -108,7 +110,7 @@ def test_a_run_goes_on_with_its_own_settings_for_longer(tmp_path: Path) -> None:
 def test_files_that_are_not_a_runs_are_not_touched(tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="files that are not a run's"):
+        with pytest.raises(FileExistsError, match="files that do not belong to a run"):
             tasks.train("letters", out=tmp_path, overwrite=overwrite)
     with pytest.raises(FileExistsError, match="is a file"):
         tasks.train("letters", out=tmp_path / "report.md")

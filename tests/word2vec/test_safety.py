@@ -63,18 +63,21 @@ def test_the_kernel_takes_what_fits():
         ({"syn0": np.broadcast_to(np.float32(0), (1, 16))[:0]}, "syn0 must have from 1"),
         ({"keep": np.zeros(WORDS - 1, np.uint32)}, r"keep must have shape \[5\]"),
         ({"lock": np.ones(1, np.float32)}, r"lock must have shape \[5\], got \[1\]"),
-        ({"alias": np.full((WORDS, 2), WORDS, np.uint32)}, r"alias\[0, 1\] is no word"),
+        (
+            {"alias": np.full((WORDS, 2), WORDS, np.uint32)},
+            r"alias\[0, 1\] must be less than the number of words, 5, got 5",
+        ),
         ({"alias": np.zeros((WORDS, 1), np.uint32)}, r"alias must have shape \[5, 2\]"),
         ({"alias": None}, "syn1neg needs alias"),
         ({"paths": None}, "syn1 needs paths"),
-        ({"syn1": None, "syn1neg": None}, "nothing to predict"),
+        ({"syn1": None, "syn1neg": None}, "without them there is nothing to train"),
         ({"offsets": np.array([0, 10, 21])}, r"offsets\[2\] must be from 10 to 20, got 21"),
         ({"offsets": np.array([0, 10, 5])}, r"offsets\[2\] must be from 10 to 20, got 5"),
         ({"offsets": np.array([-1, 10])}, r"offsets\[0\] must be from 0 to 20, got -1"),
-        ({"offsets": np.array([], np.int64)}, "offsets must be a vector of at least one number"),
-        ({"ids": np.full(20, WORDS, np.int32)}, r"ids\[\d+\] is no word: words are from 0 to 4"),
-        ({"ids": np.full(20, -1, np.int32)}, r"ids\[\d+\] is no word"),
-        ({"ids": np.full(20, -1, np.int32), "deterministic": True}, r"ids\[\d+\] is no word"),
+        ({"offsets": np.array([], np.int64)}, "offsets must be a non-empty vector"),
+        ({"ids": np.full(20, WORDS, np.int32)}, r"ids\[\d+\] must be from 0 to 4, got 5"),
+        ({"ids": np.full(20, -1, np.int32)}, r"ids\[\d+\] must be from 0 to 4, got -1"),
+        ({"ids": np.full(20, -1, np.int32), "deterministic": True}, r"ids\[\d+\] must be from 0 to 4, got -1"),
         ({"window": 0}, "window must be 1 or more"),
         ({"negative": 0}, "negative must be from 1 to 1000"),
         ({"negative": 2**31 - 1}, "negative must be from 1 to 1000"),
@@ -123,7 +126,7 @@ def test_cuts_outside_of_the_text(cuts):
         lambda: _C.PhraseCounter(options, 1).count(b"some text", cuts),
         lambda: _C.PhraseJoiner("_", [], []).join_text(b"some text", cuts, 1),
     ):
-        with pytest.raises(ValueError, match="cuts must be places in the text"):
+        with pytest.raises(ValueError, match="cuts must be increasing positions in the text"):
             use()
 
 
@@ -207,7 +210,7 @@ def test_threads_that_the_system_does_not_start():
     done = subprocess.run([sys.executable, "-c", NO_MORE_THREADS], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     error, words = done.stdout.splitlines()
-    assert error.startswith("workers=64: the system starts ")
+    assert error.startswith("workers=64: the system can start only ")
     assert "; use workers=" in error
     assert words == "3"
 

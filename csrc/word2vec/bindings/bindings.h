@@ -1,4 +1,4 @@
-// What C++ offers to fastrnn/word2vec: the parts of its module _C.
+// The parts of the extension module fastrnn.word2vec._C.
 #pragma once
 #include <pybind11/pybind11.h>
 

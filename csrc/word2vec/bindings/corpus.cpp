@@ -1,4 +1,4 @@
-// The module's part for corpora: cut, WordCounter, WordEncoder.
+// Bindings for corpora: cut, WordCounter, WordEncoder.
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
@@ -19,7 +19,7 @@ py::array_t<T> array(const std::vector<T>& numbers) {
   return py::array_t<T>(py::ssize_t(numbers.size()), numbers.data());
 }
 
-// The words that occur min_count times or more, in order of their first appearance, and their counts.
+// The words that occur min_count times or more, in order of first appearance, and their counts.
 py::tuple finish(WordCounter& counter, int64_t min_count) {
   std::vector<const Entry*> entries;
   {
@@ -53,8 +53,8 @@ py::list encode_text(const WordEncoder& encoder, const py::buffer& text, const s
   return arrays;
 }
 
-// As many of the iterator's next sentences as have about max_words; None if there are no more. A list of words that is
-// longer than a sentence makes several.
+// The iterator's next sentences, about max_words words; None if there are no more. Lists of words longer than a
+// sentence are split.
 py::object encode_sentences(const WordEncoder& encoder, const py::iterator& sentences, int64_t max_words) {
   Ids part;
   Utf8 utf8;
@@ -94,7 +94,7 @@ void count_sentences(WordCounter& counter, const py::iterable& sentences) {
   }
 }
 
-// Python's own error for a str that has no UTF-8.
+// Raises Python's own error for a str that cannot be encoded as UTF-8.
 void raise_as_python_does(std::exception_ptr thrown) {
   try {
     if (thrown) std::rethrow_exception(thrown);
@@ -119,7 +119,8 @@ void bind_corpus(py::module_& m) {
         py::gil_scoped_release unlocked;
         return cut(bytes.view, is_last, piece_size);
       },
-      "where a text can be cut between sentences", py::arg("text"), py::arg("is_last"), py::arg("piece_size"));
+      "positions where a text can be cut between sentences", py::arg("text"), py::arg("is_last"),
+      py::arg("piece_size"));
 
   py::class_<WordCounter>(m, "WordCounter")
       .def(py::init<int, int64_t>(), py::arg("threads"), py::arg("max_size"))

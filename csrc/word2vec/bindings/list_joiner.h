@@ -1,4 +1,4 @@
-// Joining the phrases of Python's lists of words.
+// Joining phrases in Python lists of words.
 #pragma once
 #include <pybind11/stl.h>
 
@@ -18,7 +18,7 @@
 
 namespace fastrnn::word2vec {
 
-// As long as it lives, no new list sets off the garbage collector, and that any program.
+// While it lives, creating lists does not start the garbage collector, which could run arbitrary Python code.
 class NoGarbageCollection {
  public:
   NoGarbageCollection() : was_on_(PyGC_Disable()) {}
@@ -30,7 +30,8 @@ class NoGarbageCollection {
   bool was_on_;
 };
 
-// A PhraseJoiner for Python's lists: a word stays the same object, and each phrase is one object, made when first met.
+// A PhraseJoiner for Python lists. A word stays the same object; each phrase is one object, made at its first
+// occurrence.
 class ListJoiner {
  public:
   explicit ListJoiner(std::shared_ptr<const Phrases> phrases)
@@ -49,12 +50,12 @@ class ListJoiner {
 
   pybind11::list join_sentence(const pybind11::handle& sentence) { return join({as_words(sentence)}, 1)[0]; }
 
-  // The next sentences of an iterator; none if there are no more.
+  // Joins the next sentences of an iterator; an empty list at its end.
   pybind11::list join_sentences(const pybind11::iterator& sentences, int threads) {
     return join(next_sentences(sentences), threads);
   }
 
-  // Of each phrase of a sentence, its first and its last word and its text.
+  // The first word, the last word and the text of each phrase in a sentence.
   std::vector<std::array<pybind11::str, 3>> phrases_of(const pybind11::handle& sentence) {
     const pybind11::object words = as_words(sentence);
     Reader reader;
@@ -115,8 +116,8 @@ class ListJoiner {
     return joined;
   }
 
-  // With the GIL, so that no list changes while threads read it. Only this thread can make lists: it makes those that
-  // can be made, and then reads the next sentence itself.
+  // Keeps the GIL, so that no list changes while threads read it. Only this thread may create lists: it creates those
+  // that are ready, then reads the next sentence itself.
   pybind11::list join(const std::vector<pybind11::object>& sentences, int threads) {
     struct Read {
       Sentence sentence;

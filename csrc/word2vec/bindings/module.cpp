@@ -1,4 +1,4 @@
-// The module fastrnn.word2vec._C. It is not linked to torch, which word2vec can so do without.
+// The extension module fastrnn.word2vec._C. It is not linked to torch, so that Word2Vec works without torch.
 #include "../../cpu/forked.h"
 #include "bindings.h"
 

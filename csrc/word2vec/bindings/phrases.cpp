@@ -1,4 +1,4 @@
-// The module's part for phrases: Phrases, PhraseCounter and PhraseJoiner.
+// Bindings for phrases: Phrases, PhraseCounter and PhraseJoiner.
 #include "../phrases/phrases.h"
 
 #include <pybind11/stl.h>
@@ -15,7 +15,7 @@ namespace py = pybind11;
 
 namespace {
 
-// With the GIL, so that no list changes while threads read it.
+// Keeps the GIL, so that no list changes while threads read it.
 void count_sentences(PhraseCounter& counter, const py::iterable& sentences) {
   const py::iterator iterator = py::iter(sentences);
   while (true) {
@@ -29,8 +29,8 @@ void count_sentences(PhraseCounter& counter, const py::iterable& sentences) {
   }
 }
 
-// Python's threads read the phrases with the GIL, or, while they join a text, with the lock: both keep a change out.
-// The lock comes first, and who holds it never waits for the GIL but here.
+// Python threads read the phrases while they hold the GIL, or the lock when joining a text, so a change needs both. The
+// lock is taken first, and only this function waits for the GIL while holding it.
 void add(Phrases& phrases, PhraseCounter& counter) {
   py::gil_scoped_release unlocked;
   PhraseCounts counted = counter.finish();
@@ -39,7 +39,7 @@ void add(Phrases& phrases, PhraseCounter& counter) {
   phrases.add(std::move(counted));
 }
 
-// A dict, for one object for each of them would set the garbage collector to look at all lists of the corpus.
+// A dict, because a new object per phrase would make the garbage collector traverse all lists of the corpus.
 py::dict texts_and_scores(const Phrases& phrases) {
   py::dict scores;
   for (const auto& [text, score] : phrases.phrases()) scores[to_str(text)] = score;

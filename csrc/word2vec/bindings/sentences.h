@@ -1,4 +1,4 @@
-// Sentences that come from Python: iterables of lists of words.
+// Sentences from Python: iterables of lists of words.
 #pragma once
 #include <pybind11/pybind11.h>
 
@@ -9,13 +9,13 @@
 
 namespace fastrnn::word2vec {
 
-// A sentence's words as a list or tuple, itself if it is one. A str cannot be meant, for it would be a sentence of
-// letters.
+// A sentence as a list or tuple of words; the same object if it is one. A str is refused, because it would be a
+// sentence of letters.
 inline pybind11::object as_words(const pybind11::handle& sentence) {
   if (PyUnicode_Check(sentence.ptr()) || PyBytes_Check(sentence.ptr()))
     throw pybind11::type_error(std::string("a sentence must be a list of words, got ") +
                                Py_TYPE(sentence.ptr())->tp_name +
-                               ": a corpus is an iterable of sentences, or give corpus_file");
+                               "; give an iterable of such lists, or use corpus_file for a text file");
   auto words = pybind11::reinterpret_steal<pybind11::object>(
       PySequence_Fast(sentence.ptr(), "a sentence must be a list of words"));
   if (!words) throw pybind11::error_already_set();
@@ -29,20 +29,20 @@ void for_each_word(const pybind11::handle& words, Utf8& utf8, Use&& use) {
     use(utf8(PySequence_Fast_GET_ITEM(words.ptr(), i)));
 }
 
-// The next sentence of an iterator, or null. Throws, too, for Ctrl-C.
+// The next sentence of an iterator, or null at its end. Also throws for Ctrl-C.
 inline pybind11::object next_sentence(const pybind11::iterator& sentences) {
   auto sentence = pybind11::reinterpret_steal<pybind11::object>(PyIter_Next(sentences.ptr()));
   if (PyErr_Occurred() || PyErr_CheckSignals() < 0) throw pybind11::error_already_set();
   return sentence;
 }
 
-// Words that are read at once: enough to be worth the start of a thread, few enough to stay in the caches. Phrases of
-// enwiki8 found and joined with 2^14: 1.4 and 1.4 s, with 2^16: 1.1 and 1.2, with 2^17: 1.2 and 1.3.
+// Words read at once: enough to be worth starting threads, few enough to stay in the caches. Seconds to find and to
+// join the phrases of enwiki8: 2^14: 1.4 and 1.4; 2^16: 1.1 and 1.2; 2^17: 1.2 and 1.3.
 constexpr int64_t kWordsAtOnce = int64_t{1} << 16;
 
-// The next sentences of an iterator, about kWordsAtOnce words; none if there are no more. An iterator may change a list
-// that it gave as soon as it is asked for the next one, so it is copied, but that of a list only hands on what is
-// there.
+// The next sentences of an iterator, about kWordsAtOnce words; none at its end. Sentences are copied, because an
+// iterator may change a list it returned when it is asked for the next one. A list's own iterator does not, so its
+// sentences are not copied.
 inline std::vector<pybind11::object> next_sentences(const pybind11::iterator& sentences) {
   const bool copy = !Py_IS_TYPE(sentences.ptr(), &PyListIter_Type);
   std::vector<pybind11::object> next;

@@ -8,7 +8,7 @@
 
 namespace fastrnn::word2vec {
 
-// The memory of an object with the buffer protocol, for as long as this lives: bytes, an mmap, a memoryview.
+// The memory of an object with the buffer protocol (bytes, mmap, memoryview), valid as long as this object lives.
 struct Text {
   explicit Text(const pybind11::buffer& object) : info(object.request()) {
     view = {static_cast<const char*>(info.ptr), size_t(info.size * info.itemsize)};
@@ -19,20 +19,20 @@ struct Text {
 
 inline pybind11::str to_str(std::string_view text) { return pybind11::str(text.data(), text.size()); }
 
-// A str that has no UTF-8; bind_corpus makes it Python's UnicodeEncodeError.
+// A str that cannot be encoded as UTF-8; bind_corpus turns it into Python's UnicodeEncodeError.
 struct HalfSurrogatePair {
   std::u32string word;
 };
 
-// The UTF-8 of strs. Nothing of Python is called, so threads without the GIL may read what cannot change: a str never
-// does, and a list does not while a thread that waits for them holds the GIL.
+// The UTF-8 encoding of strs. It does not call Python, so threads without the GIL can use it on objects that cannot
+// change: a str never does, and a list does not while the thread that waits for them holds the GIL.
 class Utf8 {
  public:
-  // Valid as long as the str, and until clear(). Throws TypeError for anything else, and HalfSurrogatePair.
+  // Valid as long as the str lives, and until clear(). Throws TypeError for other objects, and HalfSurrogatePair.
   std::string_view operator()(PyObject* word) {
     if (!PyUnicode_Check(word))
       throw pybind11::type_error(std::string("a word must be a str, got ") + Py_TYPE(word)->tp_name +
-                                 ": str(word) makes one of it");
+                                 "; convert it, for example with str(word)");
     if (PyUnicode_IS_COMPACT_ASCII(word))  // most words
       return {static_cast<const char*>(PyUnicode_DATA(word)), size_t(PyUnicode_GET_LENGTH(word))};
     return encode(word);

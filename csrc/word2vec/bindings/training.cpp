@@ -14,13 +14,13 @@ namespace fastrnn::word2vec {
 
 namespace {
 
-// Words in a block of whole sentences: what one worker takes at a time, and after which the learning rate falls.
+// Words in a block of whole sentences, which a worker takes at a time. The learning rate changes after each block.
 constexpr int64_t words_per_block = 10000;
-constexpr int64_t longest_sentence = int64_t{1} << 28;  // so that windows of several blocks can be numbered by an int32
+constexpr int64_t longest_sentence = int64_t{1} << 28;  // so that an int32 can number the windows of several blocks
 constexpr int most_negatives = 1000;
 constexpr int64_t line = 16;  // floats in a cache line
 
-// Where blocks begin, and what of the training depends on how long sentences and blocks are.
+// Where blocks begin. Sets the members of Training that depend on the lengths of sentences and blocks.
 std::vector<int64_t> blocks_of(const Array<int64_t>& offsets_of_sentences, Training& t) {
   const int64_t* offsets = offsets_of_sentences.data();
   const int64_t sentences = offsets_of_sentences.size() - 1;
@@ -29,7 +29,7 @@ std::vector<int64_t> blocks_of(const Array<int64_t>& offsets_of_sentences, Train
   for (int64_t s = 0; s < sentences; ++s) {
     const int64_t first = blocks.back(), length = offsets[s + 1] - offsets[s];
     if (length > longest_sentence)
-      refuse("a sentence may have " + std::to_string(longest_sentence) + " words, got one of " +
+      refuse("a sentence may have at most " + std::to_string(longest_sentence) + " words, got " +
              std::to_string(length));
     if (s > first && offsets[s + 1] - offsets[first] > words_per_block) blocks.push_back(s);
     t.reach = std::max(t.reach, std::min<int64_t>(t.window, length - 1));
@@ -42,7 +42,7 @@ std::vector<int64_t> blocks_of(const Array<int64_t>& offsets_of_sentences, Train
   return blocks;
 }
 
-// Looks for Ctrl-C and tells Python how far the training is, at most ten times a second.
+// Checks for Ctrl-C and reports progress to Python, at most ten times a second.
 struct Reporter {
   py::object progress;
   std::exception_ptr error;
@@ -103,9 +103,9 @@ py::tuple train_epoch(const Array<int32_t>& ids, const Array<int64_t>& offsets, 
     t.lock = lock->data();
   }
 
-  require(syn1 || syn1neg, "give syn1 or syn1neg, or there is nothing to predict");
+  require(syn1 || syn1neg, "give syn1, syn1neg or both; without them there is nothing to train");
   if (syn1neg) {
-    require(negative >= 1 && negative <= most_negatives, "with syn1neg negative must be from 1 to " +
+    require(negative >= 1 && negative <= most_negatives, "with syn1neg, negative must be from 1 to " +
                                                              std::to_string(most_negatives) + ", got " +
                                                              std::to_string(negative));
     require(alias.has_value(), "syn1neg needs alias");
@@ -134,8 +134,9 @@ py::tuple train_epoch(const Array<int32_t>& ids, const Array<int64_t>& offsets, 
     loss = train(t);
   }
   if (reporter.error) std::rethrow_exception(reporter.error);
-  require(unknown < 0,
-          "ids[" + std::to_string(unknown) + "] is no word: words are from 0 to " + std::to_string(t.words - 1));
+  if (unknown >= 0)
+    refuse("ids[" + std::to_string(unknown) + "] must be from 0 to " + std::to_string(t.words - 1) + ", got " +
+           std::to_string(ids.data()[unknown]));
   return py::make_tuple(loss.sum, loss.pairs);
 }
 

@@ -1,4 +1,4 @@
-// The arrays of a training, checked before the kernel follows pointers into them.
+// Checks of the arrays for training, because the kernel uses raw pointers into them.
 #pragma once
 #include <pybind11/numpy.h>
 
@@ -33,9 +33,9 @@ void require_size(const char* name, const Array<T>& array, int64_t size) {
           std::string(name) + " must have shape [" + std::to_string(size) + "], got " + shape_of(array));
 }
 
-// Sizes that grow from 0 or more up to at most `most`: where the parts of something begin and end.
+// Checks for non-decreasing offsets from 0 to at most `most`.
 inline void require_offsets(const char* name, const Array<int64_t>& offsets, int64_t most) {
-  require(offsets.ndim() == 1 && offsets.size() > 0, std::string(name) + " must be a vector of at least one number");
+  require(offsets.ndim() == 1 && offsets.size() > 0, std::string(name) + " must be a non-empty vector");
   int64_t before = 0;
   for (py::ssize_t i = 0; i < offsets.size(); ++i) {
     const int64_t now = offsets.data()[i];
@@ -46,7 +46,7 @@ inline void require_offsets(const char* name, const Array<int64_t>& offsets, int
   }
 }
 
-// A matrix that is trained, of so many rows of whole cache lines.
+// Checks a matrix that is trained and returns its data.
 inline float* trained(const char* name, Array<float>& matrix, int64_t rows, int64_t width) {
   require(matrix.ndim() == 2 && matrix.shape(0) == rows && matrix.shape(1) == width,
           std::string(name) + " must have shape [" + std::to_string(rows) + ", " + std::to_string(width) + "], got " +
@@ -61,11 +61,13 @@ inline const Alias* alias_table(const Array<uint32_t>& table, int64_t words) {
           "alias must have shape [" + std::to_string(words) + ", 2], got " + shape_of(table));
   const Alias* alias = reinterpret_cast<const Alias*>(table.data());
   for (int64_t word = 0; word < words; ++word)
-    if (alias[word].other >= words) refuse("alias[" + std::to_string(word) + ", 1] is no word");
+    if (alias[word].other >= words)
+      refuse("alias[" + std::to_string(word) + ", 1] must be less than the number of words, " + std::to_string(words) +
+             ", got " + std::to_string(alias[word].other));
   return alias;
 }
 
-// The paths of hierarchical softmax, of each word through inner nodes that are rows of syn1.
+// The paths of hierarchical softmax: for each word the inner nodes on its path, which are rows of syn1.
 struct Paths {
   Array<int64_t> offsets;
   Array<int32_t> nodes;
@@ -76,13 +78,17 @@ struct Paths {
     require_offsets("the offsets of paths", offsets, nodes.size());
     require_size("the codes of paths", codes, nodes.size());
     for (py::ssize_t i = 0; i < nodes.size(); ++i)
-      if (nodes.data()[i] < 0 || nodes.data()[i] >= inner_nodes) refuse("a path leads to no row of syn1");
+      if (nodes.data()[i] < 0 || nodes.data()[i] >= inner_nodes)
+        refuse("the nodes of paths must be from 0 to " + std::to_string(inner_nodes - 1) + ", got " +
+               std::to_string(nodes.data()[i]));
     t.path_offsets = offsets.data();
     t.path_nodes = nodes.data();
     t.path_codes = codes.data();
     for (int64_t w = 0; w < t.words; ++w) {
       const int64_t length = t.path_offsets[w + 1] - t.path_offsets[w];
-      if (length > t.words) refuse("a path is longer than there are words");
+      if (length > t.words)
+        refuse("a path must not be longer than the number of words, " + std::to_string(t.words) + ", got length " +
+               std::to_string(length));
       if (length > t.longest_path) t.longest_path = int(length);
     }
   }

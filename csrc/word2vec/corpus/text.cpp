@@ -12,15 +12,15 @@ namespace fastrnn::word2vec {
 
 namespace {
 
-constexpr int kGroup = 256;  // bytes looked at together, as a loop that the compiler makes SIMD of
+constexpr int kGroup = 256;  // bytes examined at once, in a loop that the compiler vectorizes
 
-// From a text that begins with a sentence, the first end of a sentence at or beyond `enough`; where there is none, the
-// last of all, or `begin`.
+// The first end of a sentence at or after `enough`, in a text that begins at a sentence. If there is none, the last end
+// of a sentence, or `begin`.
 const char* end_of_sentence(const char* begin, const char* end, const char* enough) {
   const char* found = begin;
   int64_t words = 0;
   for (const char* at = begin; at < end;) {
-    if (at > begin && end - at >= kGroup) {  // leap over a group in which no sentence ends
+    if (at > begin && end - at >= kGroup) {  // skip a group without an end of a sentence
       int ends = 0, newlines = 0;
       for (int i = 0; i < kGroup; ++i) {
         ends += is_space(at[i]) & !is_space(at[i - 1]);
@@ -44,19 +44,19 @@ const char* end_of_sentence(const char* begin, const char* end, const char* enou
   return found;
 }
 
-// The start of the line that `at` lies in, or `begin`, where that is nearer.
+// The start of the line that contains `at`, or `begin` if that is later.
 const char* start_of_line(const char* begin, const char* at) {
   const size_t newline = std::string_view(begin, at - begin).rfind('\n');
   return newline == std::string_view::npos ? begin : begin + newline + 1;
 }
 
-// Refuses a text that ends in the beginning of a word too long to be one.
+// Throws if the text ends in a word that is too long.
 void check_last_word(const char* begin, const char* end) {
   const char* word = end;
   while (word > begin && !is_space(word[-1]) && size_t(end - word) <= kLongestWord) --word;
   if (size_t(end - word) > kLongestWord)
     throw std::invalid_argument("the corpus has a word of more than " + std::to_string(kLongestWord) +
-                                " bytes; words are separated by white space");
+                                " bytes; is it text with words separated by white space?");
 }
 
 }  // namespace
@@ -92,7 +92,7 @@ std::vector<int64_t> cut(std::string_view text, bool is_last, int64_t piece_size
 void check_cuts(std::string_view text, const std::vector<int64_t>& cuts) {
   const bool in_order = std::is_sorted(cuts.begin(), cuts.end());
   if (cuts.empty() || !in_order || cuts.front() < 0 || cuts.back() > int64_t(text.size()))
-    throw std::invalid_argument("cuts must be places in the text, in order, as cut() gives them");
+    throw std::invalid_argument("cuts must be increasing positions in the text, as returned by cut()");
 }
 
 void for_each_piece(int threads, int64_t pieces, const std::function<void(int, int64_t)>& work) {
@@ -115,9 +115,9 @@ void for_each_piece(int threads, int64_t pieces, const std::function<void(int, i
 
 namespace {
 
-// The length of the character that begins `bytes` (not empty), positive if it is valid, else minus the length of what
-// one U+FFFD stands for: the longest beginning of a valid character, or one byte (the Unicode standard, table 3-7 and
-// "U+FFFD substitution of maximal subparts" in section 3.9).
+// The length of the first character of `bytes` (not empty) if it is valid; otherwise minus the number of bytes that one
+// U+FFFD replaces: the longest prefix of a valid character, or one byte (the Unicode standard, table 3-7 and "U+FFFD
+// substitution of maximal subparts" in section 3.9).
 int character(std::string_view bytes) {
   auto at = [&](size_t i) -> int { return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0; };
   const int first = at(0);
@@ -139,7 +139,7 @@ int character(std::string_view bytes) {
 bool is_utf8(std::string_view bytes) {
   unsigned char any = 0;
   for (const char byte : bytes) any |= static_cast<unsigned char>(byte);
-  if (any < 0x80) return true;  // ASCII, which most words are
+  if (any < 0x80) return true;  // ASCII, like most words
   while (!bytes.empty()) {
     const int length = character(bytes);
     if (length < 0) return false;

@@ -55,7 +55,7 @@ void WordTable::grow() {
 
 Entry* WordTable::make(std::string_view text, int64_t first) {
   if (text.size() > kLongestWord)
-    throw std::invalid_argument("a word may have " + std::to_string(kLongestWord) + " bytes, got one of " +
+    throw std::invalid_argument("a word may have at most " + std::to_string(kLongestWord) + " bytes, got " +
                                 std::to_string(text.size()));
   const size_t needed = (sizeof(Entry) + text.size() + alignof(Entry) - 1) / alignof(Entry) * alignof(Entry);
   if (needed > left_) {

@@ -10,20 +10,20 @@
 
 namespace fastrnn::word2vec {
 
-// What is known of one word. Its bytes follow it in memory, so that looking at both costs one cache miss.
+// One word. Its bytes follow the entry in memory, so that reading both costs one cache miss.
 struct Entry {
   int64_t count;
-  int64_t first;  // where in the corpus it was first met; the table is told in what measure
+  int64_t first;  // position of its first occurrence, in the units of the caller
   uint32_t size;
   std::string_view text() const { return {reinterpret_cast<const char*>(this + 1), size}; }
 };
 
-// From words to their entries: linear probing, at most half full; entries in large blocks that never move.
+// A hash table from words to entries: linear probing, at most half full. Entries are in large blocks that never move.
 class WordTable {
  public:
   WordTable();
 
-  // Null where the word is not in the table.
+  // Null if the word is not in the table.
   Entry* find(std::string_view text) const { return find(text, hash(text)); }
   Entry* find(std::string_view text, uint64_t hash) const {
     for (uint64_t i = hash & mask_;; i = (i + 1) & mask_) {
@@ -33,27 +33,27 @@ class WordTable {
     }
   }
 
-  // The word's entry, made with a count of 0 if there was none.
+  // The word's entry; a new one with count 0 if there was none.
   Entry& at(std::string_view text, int64_t first) { return at(text, first, hash(text)); }
   Entry& at(std::string_view text, int64_t first, uint64_t hash);
 
-  // As the two above, for bytes from anywhere: a word that is not UTF-8 is looked up as replace_invalid makes it.
+  // The same for arbitrary bytes: a word that is not UTF-8 is looked up after replace_invalid().
   Entry* find_bytes(std::string_view bytes) const;
   Entry& at_bytes(std::string_view bytes, int64_t first);
 
-  // Hints that a word with this hash is about to be looked up; the second, when the first has had time to work.
+  // Prefetch for a word with this hash that is about to be looked up: first the slot and, some time later, the entry.
   void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[hash & mask_]); }
   void prefetch_entry(uint64_t hash) const { __builtin_prefetch(slots_[hash & mask_].entry); }
 
   int64_t size() const { return size_; }
 
-  // In the order of their first appearance.
+  // In order of first appearance.
   std::vector<const Entry*> entries() const;
 
-  // Forgets every word that was counted less than `count` times.
+  // Removes every word that was counted less than `count` times.
   void prune(int64_t count);
 
-  // Adds the counts of another table, the earlier of the two first appearances wins.
+  // Adds the counts of another table, and keeps the earlier first appearance.
   void add(const WordTable& other);
 
  private:
@@ -73,12 +73,12 @@ class WordTable {
   size_t left_ = 0;
 };
 
-// Counts the words of a corpus that comes in parts, in order.
+// Counts the words of a corpus that arrives in parts, in order.
 //
-// With max_size > 0, each sentence that leaves more than max_size words in the table makes it forget some: the first
-// time those counted less than once (none), then less than twice, and so on, as gensim does. That depends on the order
-// of the corpus; so threads count without it, and where one of them has seen too many words, is_too_large() says so and
-// the corpus is to be counted again by one thread.
+// With max_size > 0, whenever a sentence ends with more than max_size words in the table, some are discarded: the first
+// time those counted less than once (none), then less than twice, and so on, as in gensim. That depends on the order of
+// the corpus, so several threads do not discard. If one of them has seen too many words, is_too_large() is true, and
+// the corpus must be counted again by one thread.
 class WordCounter {
  public:
   WordCounter(int threads, int64_t max_size);
@@ -93,19 +93,19 @@ class WordCounter {
   int64_t total_words() const { return total_words_; }
   int64_t sentences() const { return sentences_; }
 
-  // All counts in one table, after which there is nothing more to count.
+  // All counts in one table. Nothing can be counted afterwards.
   const WordTable& finish();
 
  private:
   std::vector<WordTable> tables_;  // one for each thread
   int64_t max_size_;
-  int64_t least_ = 1;     // a word counted less often is forgotten next
-  int64_t position_ = 0;  // bytes, or words, that came before
+  int64_t least_ = 1;     // next time, words counted less often than this are discarded
+  int64_t position_ = 0;  // bytes, or words, so far
   int64_t total_words_ = 0, sentences_ = 0;
   bool too_large_ = false;
 };
 
-// A corpus as numbers: words that are not in the vocabulary are dropped.
+// Sentences as word ids; words that are not in the vocabulary are dropped.
 struct Ids {
   std::vector<int32_t> ids;
   std::vector<int64_t> lengths;  // of each sentence
@@ -113,13 +113,13 @@ struct Ids {
 
 class WordEncoder {
  public:
-  // A word's id is its place among the keys. Throws std::invalid_argument for a key that is there twice.
+  // A word's id is its index among the keys. Throws std::invalid_argument for a repeated key.
   void add_key(std::string_view key);
 
   // The parts of the text, in order.
   std::vector<Ids> encode(std::string_view text, const std::vector<int64_t>& cuts, int threads) const;
 
-  // -1 for a word that is not in the vocabulary.
+  // -1 if the word is not in the vocabulary.
   int32_t id(std::string_view word) const {
     const Entry* entry = table_.find(word);
     return entry ? int32_t(entry->first) : -1;

@@ -1,4 +1,4 @@
-// A hash of words: inlined, since it is computed for every word of a corpus.
+// A hash function for words. It is inline because it runs for every word of a corpus.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -18,10 +18,10 @@ inline T load(const char* at) {
   return value;
 }
 
-// Eight bytes at a time, each folded in by a multiplication of 64 by 64 bits; the last of them may be some that were
-// there already, and words of fewer are put together from two halves that overlap, for a copy of as many bytes as are
-// left takes longer than all the rest. The constants are odd, with about as many ones as zeros; the tables need no
-// more.
+// Eight bytes at a time, each mixed in by a multiplication of 64 by 64 bits. The last eight bytes may overlap earlier
+// ones, and shorter words are read as two overlapping halves, because copying the exact number of remaining bytes would
+// take longer than everything else. The constants are odd, with about as many ones as zeros, which is enough for the
+// tables.
 inline uint64_t hash(std::string_view text) {
   constexpr uint64_t kFactor = 0x9E3779B97F4A7C15, kLast = 0xD6E8FEB86659FD93;
   const char* at = text.data();

@@ -9,11 +9,11 @@ namespace fastrnn::word2vec {
 
 namespace {
 
-// Words and pairs that are counted together: more take more memory, 20 bytes each; fewer fetch the table more often.
+// Words and pairs per batch: more take more memory, 20 bytes each; with fewer the table is read more often.
 constexpr size_t kBatch = size_t{4} << 20;
 constexpr int64_t kBatchBytes = int64_t{3} * kBatch;  // of text
-constexpr size_t kSentences = 64;                     // that a thread takes at a time
-constexpr int64_t kFew = 1 << 14;                     // names for which no threads are started
+constexpr size_t kSentences = 64;                     // taken by a thread at a time
+constexpr int64_t kFew = 1 << 14;                     // with fewer names no threads are started
 
 }  // namespace
 
@@ -98,18 +98,18 @@ void PhraseCounter::gather(int64_t pieces, const Read& read) {
   }
 }
 
-// Names of the batch.
+// The number of names in the batch.
 int64_t PhraseCounter::gathered() const {
   if (sentences_.empty()) return 0;
   const Sentence& last = sentences_.back();
   return last.place + int64_t(last.end - last.begin);
 }
 
-// Adds the batch's sentences to the counts, as many at once as leave the table small enough.
+// Adds the batch's sentences to the counts, as many at a time as keep the table small enough.
 void PhraseCounter::count_batch() {
   if (sentences_.empty()) return;
   const int64_t names = gathered();
-  if (names > int64_t{UINT32_MAX}) throw std::length_error("a sentence has more than 2 billion words");
+  if (names > int64_t{UINT32_MAX}) throw std::length_error("a sentence has more than 2 billion words; split it");
   share_words();
   bool pruned = false;
   for (size_t first = 0, span = sentences_.size(); first < sentences_.size(); span *= 2) {
@@ -155,9 +155,9 @@ void PhraseCounter::add(size_t first, size_t last, int64_t step) {
   const int64_t names = end.place + int64_t(end.end - end.begin) - sentences_[first].place;
   const int threads = names < kFew ? 1 : int(readers_.size());
   const int64_t pieces = int64_t((last - first + kSentences - 1) / kSentences);
-  for (Occurrences& met : occurrences_) met.expect(counts_.words.size());
+  for (Occurrences& each : occurrences_) each.expect(counts_.words.size());
   for_each_piece(threads, pieces, [&](int thread, int64_t piece) {
-    Occurrences& met = occurrences_[thread];
+    Occurrences& found = occurrences_[thread];
     const size_t begin = first + piece * kSentences;
     for (size_t i = begin; i < std::min(begin + kSentences, last); ++i) {
       const Sentence& sentence = sentences_[i];
@@ -166,14 +166,14 @@ void PhraseCounter::add(size_t first, size_t last, int64_t step) {
       uint32_t place = uint32_t(sentence.place);
       for (size_t j = sentence.begin; j < sentence.end; ++j) {
         const auto [left, right] = names[j];
-        met.add({left == kNone ? kNone : ids[left], ids[right]}, place++);
+        found.add({left == kNone ? kNone : ids[left], ids[right]}, place++);
       }
     }
   });
   counts_.names.add(occurrences_, counts_.position, step, threads);
 }
 
-// The sentence, the first of those added or a later one, with which there were too many words and pairs.
+// The sentence, `first` or a later one, that made the number of words and pairs too large.
 size_t PhraseCounter::overflowing(size_t first) const {
   const int64_t start = counts_.position + sentences_[first].place;
   int64_t before = 0;

@@ -1,7 +1,7 @@
-// Counting the words and pairs of neighbours of a corpus that comes in parts, in order, by any number of threads.
+// Counting the words and pairs of neighbours in a corpus that arrives in parts, in order, with any number of threads.
 //
-// A batch of the corpus is read by all threads, each with numbers of its own for the words; these become numbers that
-// all share; with them the names are counted (name_counts.h). Nothing of the result depends on which thread did what.
+// All threads read a batch of the corpus, each with its own numbers for words. These are then mapped to shared numbers,
+// with which the names are counted (name_counts.h). The result does not depend on which thread read what.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -13,23 +13,23 @@
 
 namespace fastrnn::word2vec {
 
-// Words with their numbers, and how often each word and pair was met, by the names that reader.h gives them.
+// The numbers of words, and the counts of words and pairs by their names (reader.h).
 struct PhraseCounts {
   Words words;
   NameCounts names;
   int64_t total_words = 0;
   int64_t position = 0;  // of the next word or pair
-  int64_t least = 1;     // what is counted less often is forgotten next
+  int64_t least = 1;     // next time, names counted less often than this are discarded
 
-  // Adds what another corpus gave, after all that was there before.
+  // Adds the counts of another corpus, which comes after this one.
   void add(const PhraseCounts& other);
 
-  // Forgets words that are part of nothing that is counted. The others get new numbers.
+  // Removes words that are not part of any counted name. The others get new numbers.
   void drop_unused_words();
 };
 
-// A sentence that leaves more than max_size words and pairs makes it forget some: the first time those counted less
-// than once (none), then less than twice, and so on, as gensim does.
+// Whenever a sentence ends with more than max_size words and pairs, some are discarded: the first time those counted
+// less than once (none), then less than twice, and so on, as in gensim.
 class PhraseCounter {
  public:
   PhraseCounter(const PhraseOptions& options, int threads);
@@ -37,11 +37,11 @@ class PhraseCounter {
   // `cuts` as cut() makes them.
   void count(std::string_view text, const std::vector<int64_t>& cuts);
 
-  // Or of any kind: read(reader, piece) gives a reader the sentences of one piece.
+  // The same for other sources: read(reader, piece) passes the sentences of one piece to a reader.
   using Read = std::function<void(PhraseReader&, int64_t)>;
   void count(int64_t pieces, const Read& read);
 
-  // All counts, after which there is nothing more to count.
+  // All counts. Nothing can be counted afterwards.
   PhraseCounts finish();
 
  private:

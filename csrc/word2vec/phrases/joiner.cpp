@@ -8,15 +8,15 @@ PhraseJoiner::PhraseJoiner(std::string delimiter, const std::vector<std::string>
     : delimiter_(std::move(delimiter)), ask_(std::move(ask)) {
   for (const std::string& word : connectors) words_.id(word);
   connectors_ = words_.size();
-  know_words();
+  classify_words();
 }
 
 void PhraseJoiner::add(std::string_view phrase, bool certain) {
   phrases_.add(words_.name(phrase, delimiter_), certain, phrases_.size());
-  know_words();
+  classify_words();
 }
 
-void PhraseJoiner::know_words() {
+void PhraseJoiner::classify_words() {
   while (plain_.size() < words_.size()) plain_.push_back(is_plain(words_.text(uint32_t(plain_.size()))));
 }
 

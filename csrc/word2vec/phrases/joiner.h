@@ -1,5 +1,5 @@
-// Joining the phrases of a text: few words are part of a phrase, and few pairs are one, so that what has to be looked
-// up fits into the caches close to the cores, whatever was counted.
+// Joining the phrases in a text. Only few words are part of a phrase and only few pairs are phrases, so the table for
+// joining fits in the first caches, however much was counted.
 #pragma once
 #include <functional>
 #include <string>
@@ -12,15 +12,15 @@ namespace fastrnn::word2vec {
 
 class PhraseJoiner {
  public:
-  // Whether first and last, joined to a text that may be a phrase, are one.
+  // Whether `joined`, with these first and last words, is a phrase.
   using Ask = std::function<bool(std::string_view first, std::string_view last, std::string_view joined)>;
 
   PhraseJoiner(std::string delimiter, const std::vector<std::string>& connectors, Ask ask);
 
-  // Makes the text a phrase, or if not `certain`, one to ask about.
+  // Adds a phrase; if it is not `certain`, `ask` decides each time it occurs.
   void add(std::string_view phrase, bool certain);
 
-  // The parts of a text with their phrases joined: a space between words, a line for each sentence.
+  // The parts of a text with phrases joined: a space between words, one line per sentence.
   std::vector<std::string> join(std::string_view text, const std::vector<int64_t>& cuts, int threads) const;
 
   struct Word {
@@ -28,11 +28,11 @@ class PhraseJoiner {
     uint64_t hash;
     uint32_t id;  // kNone: part of no phrase
     bool connector;
-    bool plain;  // without the delimiter's first byte, so never to be split
+    bool plain;  // without the delimiter's first byte, so never split
   };
 
-  // Calls emit(first, last, phrase) for each word of a sentence or run of words that is a phrase: `phrase` is the
-  // number of add()s before its own, or -1 for a word.
+  // Calls emit(first, last, phrase) for each word of a sentence, or run of words that is a phrase. `phrase` is the
+  // number of the phrase in the order of add(), or -1 for a word.
   template <class Emit>
   void join(std::vector<Word>& sentence, std::string& scratch, Emit&& emit) const {
     look_up(sentence);
@@ -62,10 +62,10 @@ class PhraseJoiner {
   const std::string& delimiter() const { return delimiter_; }
 
  private:
-  void know_words();
+  void classify_words();
   void look_up(std::vector<Word>& sentence) const;
 
-  // The number of the phrase that a run of words is, or -1.
+  // The number of the phrase that these words are, or -1.
   int64_t find(const std::vector<Word>& sentence, int64_t first, int64_t last, std::string& scratch) const {
     const Word &a = sentence[first], &b = sentence[last];
     if (first + 1 == last && b.plain) {
@@ -81,10 +81,10 @@ class PhraseJoiner {
 
   std::string delimiter_;
   Ask ask_;
-  Words words_;              // the connectors, and what is part of a phrase
-  uint32_t connectors_;      // how many there are
+  Words words_;              // the connectors, and the words of phrases
+  uint32_t connectors_;      // number of connectors
   std::vector<bool> plain_;  // of the words
-  PairTable phrases_;        // the count is whether it is certain, the place is its number
+  PairTable phrases_;        // count: whether it is certain; first: its number
 };
 
 }  // namespace fastrnn::word2vec

@@ -8,7 +8,7 @@ namespace fastrnn::word2vec {
 
 namespace {
 
-// A part of the table is fetched from memory once for every batch, so fetch ahead.
+// Each batch reads a part of the table from memory once, so prefetch it.
 constexpr size_t kAhead = 16;
 
 }  // namespace
@@ -33,16 +33,16 @@ void NameCounts::add_word(uint32_t id, int64_t count, int64_t first) {
 }
 
 void NameCounts::add(std::vector<Occurrences>& occurrences, int64_t position, int64_t step, int threads) {
-  for (Occurrences& met : occurrences)
-    for (uint32_t id = 0; id < met.words_.size(); ++id) {
-      Occurrences::Word& word = met.words_[id];
+  for (Occurrences& each : occurrences)
+    for (uint32_t id = 0; id < each.words_.size(); ++id) {
+      Occurrences::Word& word = each.words_[id];
       if (word.count > 0) add_word(id, step * word.count, position + word.first);
       word.count = 0;
     }
   for_each_piece(threads, PairTable::kParts, [&](int, int64_t part) {
     PairTable& table = pairs_[part];
-    for (Occurrences& met : occurrences) {
-      std::vector<Occurrences::Met>& all = met.pairs_[part];
+    for (Occurrences& each : occurrences) {
+      std::vector<Occurrences::PairAt>& all = each.pairs_[part];
       for (size_t i = 0; i < all.size(); ++i) {
         if (i + kAhead < all.size()) table.prefetch(hash(all[i + kAhead].pair));
         table.add(all[i].pair, step, position + all[i].place);

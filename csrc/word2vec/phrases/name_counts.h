@@ -1,10 +1,9 @@
-// Counting names (see reader.h), many millions of them, in memory that is far larger than any cache.
+// Counting many millions of names (see reader.h), which need far more memory than any cache has.
 //
-// Half of them are words, pairs of no word and one: these are counted by their number. Of the others a hash table that
-// is probed at random waits for memory at each step. So it is 256 tables, each for a part of the hashes; what is to be
-// counted is first sorted by these parts, and then counted a part at a time, in cache, each part by one thread (the
-// radix partitioning of database joins: Manegold, Boncz and Kersten, 2002, "Optimizing main-memory join on modern
-// hardware", section 3).
+// Half of the names are single words; these are counted in an array, by the number of the word. For pairs, one large
+// hash table would wait for memory at each access. So there are 256 tables, each for a part of the hashes: pairs are
+// first sorted by part, then each part is counted by one thread, in cache (the radix partitioning of database joins:
+// Manegold, Boncz and Kersten, 2002, "Optimizing main-memory join on modern hardware", section 3).
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -13,12 +12,12 @@
 
 namespace fastrnn::word2vec {
 
-// Names that a thread has met in a text of fewer than 2^32 of them, from its beginning on.
+// The names that a thread has read in a text of fewer than 2^32 names, with their positions in it.
 class Occurrences {
  public:
   Occurrences() : pairs_(PairTable::kParts) {}
 
-  // Of words whose numbers are below this.
+  // Makes room for words with numbers below this.
   void expect(uint32_t words) { words_.resize(words); }
   void add(Pair name, uint32_t place) {
     if (name.left != kNone) {
@@ -33,34 +32,34 @@ class Occurrences {
   struct Word {
     uint32_t count = 0, first;
   };
-  struct Met {
+  struct PairAt {
     Pair pair;
     uint32_t place;
   };
-  std::vector<Word> words_;              // by their numbers
-  std::vector<std::vector<Met>> pairs_;  // by the parts of their hashes
+  std::vector<Word> words_;                 // by their numbers
+  std::vector<std::vector<PairAt>> pairs_;  // by parts of their hashes
 };
 
 class NameCounts {
  public:
   NameCounts() : pairs_(PairTable::kParts) {}
 
-  // Null for a name that is not counted.
+  // Null if the name was not counted.
   const PairCount* find(Pair name) const {
     if (name.left != kNone) return part(name).find(name);
     return name.right < words_.size() && words_[name.right].first >= 0 ? &words_[name.right] : nullptr;
   }
 
-  // Adds to a name's count; of the places where it was met, the first is kept.
+  // Adds to a name's count and keeps the earliest position.
   void add(Pair name, int64_t count, int64_t first);
 
-  // Adds `step` for each occurrence, which is at place + position. Empties what it was given.
+  // Adds `step` for each occurrence, at its place + position. Clears `occurrences`.
   void add(std::vector<Occurrences>& occurrences, int64_t position, int64_t step, int threads);
 
-  // How many names are counted.
+  // The number of distinct names.
   int64_t size() const { return size_; }
 
-  // Forgets every name that was counted less than `count` times.
+  // Removes every name that was counted less than `count` times.
   void prune(int64_t count);
 
   // Calls use(const PairCount&) for each.

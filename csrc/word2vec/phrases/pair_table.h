@@ -1,4 +1,4 @@
-// From pairs of numbers to their counts. A large table is one of 256, each for a part of the hashes: see name_counts.h.
+// A hash table from pairs of numbers to their counts. Large counts use 256 of them, see name_counts.h.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -13,19 +13,19 @@ struct Pair {
   bool operator==(const Pair& other) const { return left == other.left && right == other.right; }
 };
 
-// How often a pair was met, and where first.
+// How often a pair occurred, and where it occurred first.
 struct PairCount {
   Pair pair;
   int64_t count;
   int64_t first = -1;  // -1: a free slot
 };
 
-inline uint64_t hash(Pair pair) {  // Fibonacci hashing: the high bits are the good ones
+inline uint64_t hash(Pair pair) {  // Fibonacci hashing: the high bits are well mixed
   const uint64_t key = uint64_t{pair.left} << 32 | pair.right;
   return (key ^ key >> 29) * 0x9E3779B97F4A7C15;
 }
 
-// From pairs to their counts: linear probing, at most three quarters full.
+// Linear probing, at most three quarters full.
 class PairTable {
  public:
   static constexpr int kPartBits = 8, kParts = 1 << kPartBits;
@@ -33,13 +33,13 @@ class PairTable {
 
   PairTable() : slots_(kFirstSlots) {}
 
-  // Null where the pair is not in the table.
+  // Null if the pair is not in the table.
   const PairCount* find(Pair pair) const {
     const PairCount& slot = slots_[place(pair)];
     return slot.first < 0 ? nullptr : &slot;
   }
 
-  // Adds to the pair's count, which begins as 0; of the places where it was met, the first is kept.
+  // Adds to the pair's count, which starts at 0, and keeps the earliest position.
   void add(Pair pair, int64_t count, int64_t first) {
     PairCount* slot = &slots_[place(pair)];
     if (slot->first < 0) {
@@ -53,7 +53,7 @@ class PairTable {
     if (first < slot->first) slot->first = first;
   }
 
-  // A hint that the pair with this hash is about to be looked up.
+  // Prefetch for a pair with this hash that is about to be looked up.
   void prefetch(uint64_t hash) const { __builtin_prefetch(&slots_[start(hash)], 1); }
 
   int64_t size() const { return size_; }
@@ -77,7 +77,7 @@ class PairTable {
   void grow();
 
   std::vector<PairCount> slots_;
-  int shift_ = 64 - 3;  // so that the hash's next bits choose the slot
+  int shift_ = 64 - 3;  // the next bits of the hash choose the slot
   int64_t size_ = 0;
 };
 

@@ -8,7 +8,7 @@
 namespace fastrnn::word2vec {
 
 void Phrases::add(PhraseCounts counted) {
-  if (size() == 0) {  // taken as it is, also if it is too large, as gensim does
+  if (size() == 0) {  // used as it is, even if it is too large, as in gensim
     counted.total_words += counts_.total_words;
     counted.least = counts_.least;
     counts_ = std::move(counted);
@@ -34,12 +34,12 @@ double Phrases::score(int64_t first, int64_t last, int64_t both) const {
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   if (first == 0 || last == 0 || !is_frequent(both)) return none;
   double score;
-  if (options_
-          .npmi) {  // Bouma, 2009, "Normalized (pointwise) mutual information in collocation extraction", equation 5
+  // Bouma, 2009, "Normalized (pointwise) mutual information in collocation extraction", equation 5
+  if (options_.npmi) {
     const double words = double(total_words());
     const double p_first = first / words, p_last = last / words, p_both = both / words;
     score = std::log(p_both / (p_first * p_last)) / -std::log(p_both);
-  } else {  // Mikolov's equation 6, times the size of the vocabulary
+  } else {  // Mikolov's equation 6 times the size of the vocabulary
     score = (both - options_.min_count) / (double(first) * double(last)) * double(size());
   }
   return score > options_.threshold ? score : none;
@@ -72,7 +72,7 @@ std::vector<std::pair<std::string, double>> Phrases::phrases() const {
     std::string joined = text(candidate.pair);
     const std::string_view view = joined;
     const size_t left = view.find(delimiter);
-    // the last delimiter that does not overlap one before it, where there are several
+    // the last delimiter that does not overlap an earlier one
     size_t right = left;
     for (size_t next; (next = view.find(delimiter, right + delimiter.size())) != std::string::npos;) right = next;
     const double value = score(view.substr(0, left), view.substr(right + delimiter.size()), view);
@@ -91,7 +91,9 @@ std::vector<PairCount> Phrases::counts() const {
 
 void Phrases::restore(const std::vector<std::string>& texts, const std::vector<int64_t>& numbers, int64_t total_words,
                       int64_t least) {
-  if (texts.size() != numbers.size()) throw std::invalid_argument("there must be as many counts as words");
+  if (texts.size() != numbers.size())
+    throw std::invalid_argument("expected one count per word, got " + std::to_string(numbers.size()) + " counts and " +
+                                std::to_string(texts.size()) + " words");
   for (size_t i = 0; i < texts.size(); ++i)
     counts_.names.add(counts_.words.name(texts[i], options_.delimiter), numbers[i], counts_.position++);
   counts_.total_words = total_words;

@@ -1,7 +1,7 @@
-// Phrases: two words that stand together more often than chance would have it become one (Mikolov et al., 2013,
+// Finding phrases: two words that occur together more often than by chance become one (Mikolov et al., 2013,
 // arXiv:1310.4546, section 4).
 //
-// Connector words ("of", "the") are neither counted nor an end of a phrase, but may stand inside one.
+// Connector words ("of", "the") are not counted. A phrase may contain them, but not begin or end with one.
 #pragma once
 #include <shared_mutex>
 #include <string>
@@ -17,7 +17,7 @@ class Phrases {
  public:
   explicit Phrases(PhraseOptions options) : options_(std::move(options)) {}
 
-  // Adds what was counted in another corpus.
+  // Adds the counts of another corpus.
   void add(PhraseCounts counted);
 
   // The score of a phrase if all three were counted and it is above the threshold, else NaN.
@@ -26,13 +26,12 @@ class Phrases {
   // A text that may be a phrase.
   struct Candidate {
     PairCount pair;
-    bool certain;  // it can only be read as one pair of words, whose score is above the threshold
+    bool certain;  // there is only one way to split it into two words, and their score is above the threshold
   };
-  // All that may be phrases, in order of first appearance.
+  // All possible phrases, in order of first appearance.
   std::vector<Candidate> candidates() const;
 
-  // All texts that are phrases where each delimiter in them stands between two words, in order of first appearance, and
-  // their scores.
+  // All texts that are phrases when split at every delimiter, with their scores, in order of first appearance.
   std::vector<std::pair<std::string, double>> phrases() const;
 
   std::string text(const PairCount& counted) const { return counts_.words.text(counted.pair, options_.delimiter); }
@@ -42,9 +41,9 @@ class Phrases {
   int64_t least() const { return counts_.least; }
   const PhraseOptions& options() const { return options_; }
 
-  mutable std::shared_mutex changing;  // held by those that read or change this while others can run
+  mutable std::shared_mutex changing;  // held while reading or changing this without the GIL
 
-  // Puts back the texts of counts(), their numbers, total_words() and least().
+  // Restores the texts and numbers of counts(), total_words() and least().
   void restore(const std::vector<std::string>& texts, const std::vector<int64_t>& numbers, int64_t total_words,
                int64_t least);
 

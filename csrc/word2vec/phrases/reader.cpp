@@ -6,7 +6,7 @@ namespace fastrnn::word2vec {
 
 namespace {
 
-// Words are looked up in a table that is larger than the caches close by, so it is fetched ahead.
+// The table of words is larger than the first caches, so prefetch it.
 constexpr size_t kAhead = 16;
 
 }  // namespace

@@ -1,8 +1,9 @@
-// What is counted of a sentence, as pairs of numbers.
+// The words and pairs of a sentence as names, which are pairs of numbers.
 //
-// Counts are by text: "new_york" met as a word and "new" beside "york" are one. So each text has one name: a text with
-// the delimiter in it is the pair of what stands before the last delimiter and behind it, any other text is the pair of
-// no word and itself. A phrase of two words is its two words, then; "bank_of_america" is "bank_of" and "america".
+// Counting is by text, so the word "new_york" and the neighbours "new" and "york" count as the same. Therefore each
+// text has one name. If it contains the delimiter, its name is the pair of the text before the last delimiter and the
+// text after it; otherwise it is the pair of no word and the text itself. So a phrase of two words is its two words,
+// and "bank_of_america" is "bank_of" and "america".
 #pragma once
 #include <string>
 #include <string_view>
@@ -13,21 +14,21 @@
 
 namespace fastrnn::word2vec {
 
-// Where a text is split into its name's two halves; npos where it is whole.
+// Where a text is split into the two halves of its name; npos if it is not split.
 inline size_t split(std::string_view text, std::string_view delimiter) { return text.rfind(delimiter); }
 
-// Words and numbers for them, in the order in which they came.
+// Numbers for words, in order of first appearance.
 class Words {
  public:
   static constexpr uint32_t kMost = kNone;  // numbers are below it
 
-  // The word's number, a new one if it has none. Throws std::length_error if there are too many.
+  // The word's number; a new one if it has none. Throws std::length_error if there are too many.
   uint32_t id(std::string_view word) { return id(word, hash(word)); }
   uint32_t id(std::string_view word, uint64_t hash) {
     const Entry* entry = table_.find(word, hash);
     return entry ? uint32_t(entry->first) : add(word);
   }
-  // kNone where it has none.
+  // kNone if it has none.
   uint32_t find(std::string_view word) const { return find(word, hash(word)); }
   uint32_t find(std::string_view word, uint64_t hash) const {
     const Entry* entry = table_.find(word, hash);
@@ -37,11 +38,11 @@ class Words {
   std::string_view text(uint32_t id) const { return entries_[id]->text(); }
   uint32_t size() const { return uint32_t(entries_.size()); }
 
-  // As those of WordTable.
+  // See WordTable.
   void prefetch(uint64_t hash) const { table_.prefetch(hash); }
   void prefetch_entry(uint64_t hash) const { table_.prefetch_entry(hash); }
 
-  // The name of a text. find_name gives a pair that is in no table, if a half of it has no number.
+  // The name of a text. If a half has no number, find_name returns a pair that is in no table.
   Pair name(std::string_view text, std::string_view delimiter);
   Pair find_name(std::string_view text, std::string_view delimiter) const;
   std::string text(Pair name, std::string_view delimiter) const;
@@ -61,12 +62,12 @@ struct PhraseOptions {
   std::vector<std::string> connectors;
 };
 
-// Turns sentences into the names of their words and pairs of neighbours, with numbers of its own for the words.
+// Turns sentences into the names of their words and pairs of neighbours, with this reader's own numbers for words.
 class PhraseReader {
  public:
   explicit PhraseReader(const PhraseOptions& options);
 
-  // The word's bytes must be there until the sentence ends.
+  // The word's bytes must stay valid until the sentence ends.
   void word(std::string_view word) {
     unread_.push_back({word, hash(word)});
     if (unread_.size() == kUnread) read();
@@ -78,14 +79,14 @@ class PhraseReader {
   }
 
   Words words;
-  std::vector<Pair> names;   // of what was read since this was emptied, in order
+  std::vector<Pair> names;   // in order, since this was last cleared
   std::vector<size_t> ends;  // of the sentences, in names
   int64_t total_words = 0;
 
  private:
-  // Of a word, one for each number.
+  // Properties of a word, one for each number.
   struct Kind {
-    bool known, connector, plain;  // plain: without the delimiter's first byte, so never to be split
+    bool known, connector, plain;  // plain: without the delimiter's first byte, so never split
   };
   struct Unread {
     std::string_view text;
@@ -101,7 +102,7 @@ class PhraseReader {
   WordTable connectors_;
   std::vector<Kind> kinds_;
   std::vector<Unread> unread_;
-  std::vector<uint32_t> run_;  // the last word that is no connector, and the connectors after it
+  std::vector<uint32_t> run_;  // the last word that is not a connector, and the connectors after it
   std::string joined_;
 };
 

@@ -1,4 +1,4 @@
-// A block of about 10,000 words, subsampled, trained window by window; and what the workers of an epoch share.
+// Training a subsampled block of about 10,000 words, window by window; and the state that workers of an epoch share.
 #pragma once
 #include <pthread.h>
 
@@ -17,7 +17,7 @@ struct Epoch {
 
   explicit Epoch(const Training& training) : t(training) {}
 
-  // The rate depends on the place in the corpus, not on who is how far, so it is the same for any number of workers.
+  // The learning rate depends on the position in the corpus alone, so it is the same for any number of workers.
   float alpha(int64_t block) const {
     const int64_t all = t.offsets[t.blocks[t.block_count]] - t.offsets[0];
     const double progress = double(t.offsets[t.blocks[block]] - t.offsets[0]) / double(larger(all, 1));
@@ -34,7 +34,7 @@ struct Epoch {
   }
   bool stopped() const { return __atomic_load_n(&stop, __ATOMIC_RELAXED); }
 
-  // Draws the words of a block. A number that is no word's stops the training; it was left out.
+  // Draws the words of a block. An invalid id is skipped and stops the training.
   void draw(int64_t block, Drawn& drawn) {
     draw_words(t, block, drawn);
     if (drawn.unknown < 0) return;
@@ -43,7 +43,7 @@ struct Epoch {
   }
 
  private:
-  // The loss with what is added to it.
+  // Adds to the loss and returns the sum.
   Loss add(Loss part) {
     pthread_mutex_lock(&loss_lock);
     loss.sum += part.sum, loss.pairs += part.pairs;
@@ -53,9 +53,9 @@ struct Epoch {
   }
 };
 
-// Trains window i of the block that was drawn into a workspace, and chooses the rows of the one that is windows_ahead
-// further. To be called for one i after another, from -windows_ahead on. Negatives that are not there yet are drawn on
-// the way: that is faster than to draw them all before.
+// Trains window i of the block in a workspace, and chooses the rows of window i + windows_ahead. Call it for
+// consecutive i, starting at -windows_ahead. Negatives that were not drawn yet are drawn here, which is faster than
+// drawing all of them first.
 template <bool skip_gram, bool negatives_drawn>
 inline void train_window(const Training& t, Workspace& space, float alpha, int64_t i, Loss& loss) {
   // A new window is chosen before the oldest is trained.
@@ -70,7 +70,7 @@ inline void train_window(const Training& t, Workspace& space, float alpha, int64
   const Window& w = space.window[i % (windows_ahead + 1)];
   if (t.lock) copy_locked<skip_gram>(t, w, space.locked);
   multiply<skip_gram>(t, w, space.products);
-  loss.sum += judge<skip_gram>(alpha, w, space.products);
+  loss.sum += loss_and_steps<skip_gram>(alpha, w, space.products);
   update<skip_gram>(t, w, later, space.products);
   if (t.lock) move_locked<skip_gram>(t, w, space.locked);
   loss.pairs += skip_gram ? w.contexts : w.inputs;

@@ -1,23 +1,23 @@
-// Which windows of a round must not be trained before which.
+// The dependencies between the windows of a round.
 //
-// A round is a block for each stream, and its windows have an order: window 0 of every stream, then window 1, and so
-// on. Two windows that share a row must be trained in that order, all others may be trained at once.
+// A round has one block per stream, and its windows have an order: window 0 of every stream, then window 1, and so on.
+// Two windows that share a row must be trained in this order; all others can be trained at the same time.
 #pragma once
 #include "block.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
-// Blocks that are trained together, and so the most workers that have work. Two workers take 1.03 times as long as with
-// 2 streams for skip-gram and 1.07 for CBOW, with 8 streams 1.03 and 1.17.
+// Blocks that are trained together, which is also the largest useful number of workers. With two workers, 4 streams
+// take 1.03 times as long as 2 for skip-gram and 1.07 for CBOW; 8 streams 1.03 and 1.17.
 constexpr int streams = 4;
 
-// A window's number in its round: its place in the order.
+// A window's number in its round: its position in the order.
 FASTRNN_INLINE int32_t number_of(int64_t window, int stream) { return int32_t(window * streams + stream); }
 
 class Conflicts {
  public:
-  // For each window, the last one of another worker that has one of its rows before it, or -1: by the rows of the
-  // context and by those of the outputs, each found by a worker for all.
+  // Finds for each window the last earlier window of another worker that shares a row with it, or -1. One worker does
+  // so for the rows of the context, another for the rows of the outputs.
   void find(const Training& t, Workspaces& spaces, const Team& team) {
     if (team.rank == 0)
       find(context, &Drawn::after_context, spaces, team,
@@ -30,8 +30,9 @@ class Conflicts {
   }
 
  private:
-  // Which window had a row last. Rows share slots, for a small table stays in the nearest cache: a window may wait for
-  // one with which it shares nothing, but never too short, for that one has waited for the one it hides.
+  // The last window that used each row. Rows share slots, because a small table stays in the first cache. So a window
+  // may wait for one with which it shares no row. It never waits too little, because that window has itself waited for
+  // the one it replaced.
   struct Last {
     static constexpr uint32_t slots = 8192;
     int32_t window[slots];

@@ -1,21 +1,21 @@
 // deterministic=True: the same bits for any number of workers.
 //
-// A worker goes through the windows of its streams without asking anybody, but before a window that has to come after
-// one of another worker: there it waits until that is done. So every window finds its rows as if all windows before it,
-// and none after it, had been trained. Few of those that are under way together share a row: two workers wait before
-// 7 % of the windows of enwiki8.
+// A worker trains the windows of its streams without synchronization, except before a window that depends on one of
+// another worker: there it waits until that one is done. So every window finds its rows as if all windows before it,
+// and none after it, had been trained. Few windows that are trained at the same time share a row: two workers wait
+// before 7 % of the windows of enwiki8.
 #pragma once
 #include "conflicts.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
-// How far each worker is. Windows are counted through the whole epoch.
+// The progress of each worker. Windows are numbered through the whole epoch.
 class Progress {
  public:
-  // The calling worker comes to a window, and has done all of its own before.
+  // The calling worker is at this window and has trained all of its earlier ones.
   void arrive(const Team& team, int64_t window) { __atomic_store_n(&next[team.rank].window, window, __ATOMIC_RELEASE); }
 
-  // Waits until all others are beyond a window. Returns a window before which they have done all of theirs.
+  // Waits until all others are past a window. Returns a window before which they have trained all of theirs.
   int64_t wait(const Team& team, int64_t window) const {
     int64_t least = INT64_MAX;
     for (int other = 0; other < team.size; ++other) {
@@ -39,18 +39,18 @@ class InOrder {
  public:
   explicit InOrder(const Training& t) : spaces(t, streams) {}
 
-  // With hierarchical softmax one: the root of the tree is in every window, and two workers that wait for each other
-  // each time take 1.4 times as long as one.
+  // One for hierarchical softmax: the root of the tree is in every window, so two workers always wait for each other
+  // and take 1.4 times as long as one.
   static int workers(const Training& t) { return t.path_offsets ? 1 : int(smaller(t.workers, streams)); }
 
   // Called by every worker.
   template <bool skip_gram>
   void train(Epoch& epoch, Team& team) {
-    int64_t windows = 0;  // in all rounds before
+    int64_t windows = 0;  // in all earlier rounds
     for (int64_t first = 0;; first += streams) {
       for (int stream = team.rank; stream < streams; stream += team.size) draw(epoch, first + stream, spaces[stream]);
       team.meet();
-      const int64_t longest = spaces.longest();  // between the two meetings, where nobody draws
+      const int64_t longest = spaces.longest();  // between the two barriers, where no worker draws
       if (team.rank == 0 && first > 0) finish(epoch, first - streams);
       if (team.size > 1) conflicts.find(epoch.t, spaces, team);
       team.meet();
@@ -75,7 +75,7 @@ class InOrder {
     for (int64_t i = 0; i < space.drawn.count; ++i) draw_negatives(t, space.drawn, i);
   }
 
-  // Adds up what was trained in the round of a first block; in order, for sums of floats depend on it.
+  // Adds the losses of the round that starts at block `first`. In order, because a sum of floats depends on it.
   void finish(Epoch& epoch, int64_t first) {
     for (int64_t block = first; block < smaller(first + streams, epoch.t.block_count); ++block)
       epoch.done(block, losses[block - first]);

@@ -1,4 +1,4 @@
-// An epoch: every worker takes the next block, or all go through the blocks in an order.
+// Training an epoch: either every worker takes the next block, or all work through the blocks in a fixed order.
 #include "../worker_threads.h"
 #include "in_order.h"
 
@@ -20,14 +20,14 @@ inline void train_without_locks(Epoch& epoch, Workspace& space, const Team& team
   }
 }
 
-// Calls work(team) on each of some threads.
+// Calls work(team) on each of `threads` threads.
 template <class Work>
 inline void run_team(int threads, Work work) {
   struct Call {
     Work& work;
     int threads;
     Barrier barrier;
-  } call{work, threads, Barrier(INT64_MAX)};  // a worker has a part of its own: no team is dissolved
+  } call{work, threads, Barrier(INT64_MAX)};  // no worker may leave: each has its own part
   const auto run = [](void* context, int rank) {
     Call& call = *static_cast<Call*>(context);
     Team team(rank, call.threads, &call.barrier);

@@ -1,19 +1,19 @@
-// gensim's vectors_lockf: a factor for each word that its change by training is multiplied with; 0 keeps its vector.
+// gensim's vectors_lockf: a factor for each word that scales the changes of its vector; 0 freezes the vector.
 //
-// A window works on copies of the rows whose factor is not 1, and moves the rows afterwards by their share of the way.
-// So a row that is to stay is never written to, whoever trains beside, and windows without such rows pay one look at
-// their factors.
+// A window trains copies of the rows whose factor is not 1, and then moves the rows by that factor towards the copies.
+// So a frozen row is never written to, even while other workers train, and windows without such rows only read the
+// factors.
 #pragma once
 #include "window.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
 struct LockedRows {
-  float** row;  // of a window, the rows of its inputs (CBOW: of its context)
+  float** row;  // the rows of a window's inputs (CBOW: of its context)
   float* copy;
 };
 
-// Points the window to copies.
+// Makes the window use copies of locked rows.
 template <bool skip_gram>
 inline void copy_locked(const Training& t, const Window& w, const LockedRows& locked) {
   float** rows = skip_gram ? w.input : w.context;
@@ -21,14 +21,14 @@ inline void copy_locked(const Training& t, const Window& w, const LockedRows& lo
   for (int i = 0; i < count; ++i) {
     float* row = locked.row[i] = rows[i];
     if (t.lock[(row - t.syn0) / t.width] == 1) continue;
-    int first = 0;  // a word that is there twice has one copy
+    int first = 0;  // a word that occurs twice has one copy
     while (locked.row[first] != row) ++first;
     rows[i] = locked.copy + first * t.width;
     if (first == i) __builtin_memcpy(rows[i], row, t.width * sizeof(float));
   }
 }
 
-// Moves the rows after their copies.
+// Moves the rows towards their trained copies.
 template <bool skip_gram>
 inline void move_locked(const Training& t, const Window& w, const LockedRows& locked) {
   float** rows = skip_gram ? w.input : w.context;

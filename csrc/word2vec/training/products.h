@@ -1,5 +1,5 @@
-// The three products of a window: the dot products of its input rows with its output rows, and the two sums of rows
-// that the gradient is made of. A row is a whole number of registers.
+// The three products of a window: the dot products of input rows and output rows, and the two sums of rows that form
+// the gradient. A row is a whole number of registers.
 #pragma once
 #include "../../cpu/activations.h"
 
@@ -22,8 +22,8 @@ FASTRNN_INLINE void with_constant(int n, F f) {
   f(Constant<Max>{});
 }
 
-// The shape of a register of dot products: lane i * outputs + j is that of input i and output j. Several inputs share
-// the loads of the outputs; the one input of CBOW leaves room for more outputs.
+// The shape of a register of dot products: lane i * outputs + j is the product of input i and output j. Several inputs
+// share the loads of the outputs; with CBOW's single input there is room for more outputs.
 template <bool several_inputs>
 struct TileOf {
   static constexpr int outputs = several_inputs || Floats::lanes < 8 ? 4 : 8;
@@ -61,14 +61,14 @@ inline void sum_rows(float* target, const float* const* rows, int count, float f
   }
 }
 
-// Outputs whose rows and sums stay in registers together.
+// Number of outputs whose rows and sums fit in registers.
 constexpr int outputs_at_once = Floats::lanes == 16 ? 8 : 6;
 
-// One register's width of columns of the gradient's products: calls move(i, sum over j of g[i][j] * output[j]), with
-// the output rows as they were, and adds to output[j] the sum over i of g[i][j] * input(i).
+// A gradient step on one register's width of columns: calls move(i, sum over j of g[i][j] * output[j]) with the old
+// output rows, and adds to output[j] the sum over i of g[i][j] * input(i).
 template <int Outputs, class Input, class Move>
-FASTRNN_INLINE void descend(int inputs, Input input, Move move, float* const* output, int64_t column, const float* g,
-                            int64_t stride) {
+FASTRNN_INLINE void gradient_step(int inputs, Input input, Move move, float* const* output, int64_t column,
+                                  const float* g, int64_t stride) {
   Floats::Register old[Outputs], sum[Outputs];
 #pragma GCC unroll 8
   for (int j = 0; j < Outputs; ++j) sum[j] = old[j] = Floats::load(output[j] + column).v;

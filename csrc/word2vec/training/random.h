@@ -1,8 +1,9 @@
-// Random choices that depend on nothing but the seed, the epoch and the place in the corpus, so they are the same for
-// any number of workers. fastrnn/word2vec/training/sampling.py makes the same ones in numpy.
+// Random choices that depend only on the seed, the epoch and the position in the corpus, so they are the same for any
+// number of workers. fastrnn/word2vec/training/sampling.py makes the same choices in numpy.
 //
-// A word's first number is the output of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number
-// generators, 2014) at its place in the corpus; its negatives are the outputs of a SplitMix64 that starts there.
+// A word's random number is the output of SplitMix64 (Steele, Lea and Flood, Fast splittable pseudorandom number
+// generators, 2014) at its position in the corpus. Its negatives are the outputs of a SplitMix64 with this number as
+// seed.
 #pragma once
 #include "../../cpu/vec.h"
 #include "train.h"
@@ -18,21 +19,21 @@ FASTRNN_INLINE uint64_t split_mix(uint64_t state, uint64_t step) {
   return z ^ (z >> 31);
 }
 
-// All that is drawn for a block of sentences: the words that survive subsampling, with a word -1 before and after each
-// sentence, the random number of each, and its negatives.
+// What is drawn for a block of sentences: the words that subsampling keeps, with a word -1 before and after each
+// sentence, the random number of each word, and its negatives.
 struct Drawn {
-  int64_t count;  // of the words, without the first -1
+  int64_t count;  // number of words, without the first -1
   int32_t* word;
   uint64_t* random;
   int32_t* negative;                      // count x negative
-  int32_t *after_context, *after_output;  // see Conflicts, which finds them
-  int64_t unknown;                        // the place in the corpus of a number that is no word's, or -1
+  int32_t *after_context, *after_output;  // found by Conflicts
+  int64_t unknown;                        // the position in the corpus of an invalid id, or -1
 
-  // The last window of another worker that word i's window has to come after, or -1.
+  // The last window of another worker that must be trained before window i, or -1.
   int32_t after(int64_t i) const { return after_context[i] > after_output[i] ? after_context[i] : after_output[i]; }
 };
 
-// Mikolov et al., arXiv:1310.4546, section 2.3. The low half of the random number decides; the high one is for the
+// Mikolov et al., arXiv:1310.4546, section 2.3. Uses the low half of the random number; the high half is for the
 // window.
 inline void subsample(const Training& t, int64_t begin, int64_t end, Drawn& drawn) {
   int64_t count = drawn.count;
@@ -54,24 +55,24 @@ FASTRNN_INLINE int reach_of(const Training& t, uint64_t random) {
   return t.shrink_windows ? 1 + int((random >> 32) * t.window >> 32) : t.window;
 }
 
-// How many words ahead of its turn a word's part of the alias table is asked for: the table is larger than the nearest
-// caches, and what is trained meanwhile leaves a load from it long in the queue.
+// How many words ahead a word's entries of the alias table are prefetched. The table is larger than the first caches,
+// and training keeps the memory queue full, so a load from it takes long.
 constexpr int negatives_ahead = 4;
 
-// Draws the negatives of word i. To be called for one word after another.
+// Draws the negatives of word i. Call it for consecutive words.
 FASTRNN_INLINE void draw_negatives(const Training& t, Drawn& drawn, int64_t i) {
   const auto column = [&](uint64_t draw) { return uint32_t(draw) * uint64_t(t.words) >> 32; };
   for (int n = 0; n < t.negative; ++n) {
     __builtin_prefetch(t.alias + column(split_mix(drawn.random[i + negatives_ahead], n)));
     const uint64_t draw = split_mix(drawn.random[i], n);
     const word2vec::Alias alias = t.alias[column(draw)];
-    // Without a branch, which would wait for the table and then be wrong half the time.
+    // Without a branch, which would wait for the table and be mispredicted half the time.
     const uint32_t stays = -uint32_t(uint32_t(draw >> 32) <= alias.keep);
     drawn.negative[i * t.negative + n] = int32_t((uint32_t(column(draw)) & stays) | (alias.other & ~stays));
   }
 }
 
-// Draws the words of a block, not yet their negatives.
+// Draws the words of a block, without their negatives.
 inline void draw_words(const Training& t, int64_t block, Drawn& drawn) {
   drawn.word[-1] = -1;
   drawn.count = 0;

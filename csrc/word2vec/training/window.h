@@ -1,9 +1,9 @@
-// A window: some input rows of syn0 that shall predict some output rows of syn1 or syn1neg, each with a sign: +1 for
-// what was seen, -1 for what was not. Skip-gram and CBOW, negative sampling and hierarchical softmax differ only in the
-// rows they put into it.
+// A window: input rows of syn0 that should predict output rows of syn1 or syn1neg, each with a sign: +1 for observed
+// outputs, -1 for negatives. Skip-gram and CBOW, negative sampling and hierarchical softmax differ only in the rows of
+// their windows.
 //
-// The negatives are drawn once per centre word and shared by its whole context (Ji et al., arXiv:1604.04661), so the
-// work is three small matrix products over rows in the nearest cache (docs/adr/0008-word2vec.md).
+// Negatives are drawn once per centre word and shared by its whole context (Ji et al., arXiv:1604.04661), so the work
+// is three small matrix products over rows in the first cache (docs/adr/0008-word2vec.md).
 #pragma once
 #include "products.h"
 #include "random.h"
@@ -13,14 +13,14 @@ namespace fastrnn::FASTRNN_TARGET {
 struct Window {
   int contexts, inputs, outputs;
   float** context;      // rows of syn0
-  float** input;        // skip-gram: the same rows, each once; CBOW: the one row `hidden`
-  float* times;         // how often each input is there
+  float** input;        // skip-gram: the same rows, each once; CBOW: the single row `hidden`
+  float* times;         // how often each input occurs
   float** output;       // rows of syn1 and syn1neg, each once
   float* sign;          // of each output
-  float* output_times;  // how often each output is there
+  float* output_times;  // how often each output occurs
 };
 
-// Between one product of the window that is trained and the next.
+// Intermediate results between the products of the current window.
 struct Products {
   float* hidden;       // CBOW: the mean or sum of the context
   float* dots;         // the dot products, tile after tile
@@ -29,15 +29,15 @@ struct Products {
   int64_t stride;      // from one input's coefficients to the next one's
 };
 
-// Rows that are each there once, and how often each was added: a row that is there twice is worked at once, with twice
-// the weight, for its dot products are the same.
-struct DifferentRows {
+// Distinct rows, and how often each was added. A row that occurs twice is processed once with twice the weight, because
+// its dot products are the same.
+struct DistinctRows {
   float** row;
   float* times;
   int count = 0;
-  uint64_t seen = 0;  // a bit for the last six of each number: most rows need not be looked for
+  uint64_t seen = 0;  // bits for the last six bits of each number, to skip most searches
 
-  // Whether it was not there yet.
+  // Returns whether the row is new.
   FASTRNN_INLINE bool add(float* added, int64_t number) {
     const uint64_t bit = uint64_t{1} << (number & 63);
     if (seen & bit)
@@ -53,8 +53,7 @@ struct DifferentRows {
   }
 };
 
-// Asks for columns of the rows that no earlier window has brought into the cache: the outputs, and of the context the
-// furthest word ahead.
+// Prefetches columns of the rows that no earlier window has loaded: the outputs, and the last word of the context.
 FASTRNN_INLINE void fetch(const Window& w, int64_t begin, int64_t end) {
   for (int64_t k = begin; k < end; k += line) {
     for (int j = 0; j < w.outputs; ++j) __builtin_prefetch(w.output[j] + k, 1);
@@ -62,7 +61,7 @@ FASTRNN_INLINE void fetch(const Window& w, int64_t begin, int64_t end) {
   }
 }
 
-// Calls use(word) for each word of the context of the word at a place.
+// Calls use(word) for each context word of the word at `place`.
 template <class Use>
 FASTRNN_INLINE void for_each_context(const Training& t, const Drawn& drawn, int64_t place, Use use) {
   const int32_t* word = drawn.word + place;
@@ -87,11 +86,11 @@ FASTRNN_INLINE void for_each_output(const Training& t, const Drawn& drawn, int64
   }
 }
 
-// Which rows a word of the block takes part with as the centre. No inputs: nothing to train here.
+// Chooses the rows of the window whose centre is at `place`. Without inputs there is nothing to train.
 inline void choose_rows(const Training& t, const Drawn& drawn, int64_t place, Window& w) {
   w.contexts = w.inputs = w.outputs = 0;
   if (drawn.word[place] < 0) return;
-  DifferentRows inputs{w.input, w.times}, outputs{w.output, w.output_times};
+  DistinctRows inputs{w.input, w.times}, outputs{w.output, w.output_times};
   for_each_context(t, drawn, place, [&](int64_t word) {
     w.context[w.contexts] = t.syn0 + word * t.width;
     if (t.skip_gram) inputs.add(w.context[w.contexts], word);
@@ -108,7 +107,7 @@ inline void choose_rows(const Training& t, const Drawn& drawn, int64_t place, Wi
   w.outputs = outputs.count;
 }
 
-// Calls use(tile, i, j, Constant<inputs>, Constant<outputs>) for the tiles of a window, from input i and output j on.
+// Calls use(tile, i, j, Constant<inputs>, Constant<outputs>) for the tiles of a window, starting at input i, output j.
 template <class Tile, class Use>
 FASTRNN_INLINE void for_each_tile(const Window& w, Use use) {
   int tile = 0;
@@ -157,7 +156,7 @@ constexpr float largest_error = 6;
 // From the dot products: returns the loss, and writes the step against its gradient with respect to each, which is
 // -(1 - sigmoid(x)) for what was seen, sigmoid(x) for what was not (arXiv:1310.4546, equation 4).
 template <bool skip_gram>
-inline float judge(float alpha, const Window& w, const Products& p) {
+inline float loss_and_steps(float alpha, const Window& w, const Products& p) {
   using Tile = TileOf<skip_gram>;
   Floats::Register loss{};
   for_each_tile<Tile>(w, [&](int tile, int i, int j, auto inputs, auto outputs) __attribute__((always_inline)) {
@@ -181,7 +180,7 @@ inline float judge(float alpha, const Window& w, const Products& p) {
 }
 
 // One step of gradient descent, a register's width of columns at a time. Meanwhile the same columns of a later window's
-// rows are asked for. Where not all outputs fit into registers, p.before keeps the inputs as they were.
+// rows are prefetched. If not all outputs fit in registers, p.before keeps the old inputs.
 template <bool skip_gram, bool all_at_once>
 inline void update(const Training& t, const Window& w, const Window& later, const Products& p) {
   for (int64_t k = 0; k < t.width; k += Floats::lanes) {
@@ -201,12 +200,13 @@ inline void update(const Training& t, const Window& w, const Window& later, cons
     int first = 0;
     do {
       with_constant<outputs_at_once>(w.outputs - first, [&](auto outputs) __attribute__((always_inline)) {
-        descend<decltype(outputs)::value>(w.inputs, input, move, w.output + first, k, p.coefficient + first, p.stride);
+        gradient_step<decltype(outputs)::value>(w.inputs, input, move, w.output + first, k, p.coefficient + first,
+                                                p.stride);
       });
       first += outputs_at_once;
     } while (!all_at_once && first < w.outputs);
     if (skip_gram) continue;
-    // word2vec.c gives the whole gradient to every word of a mean; a sum shares it out. gensim does the same.
+    // Like word2vec.c and gensim, give every word the whole gradient of a mean, but a share of the gradient of a sum.
     if (!t.cbow_mean) gradient /= Floats::Register{} + float(w.contexts);
     for (int i = 0; i < w.contexts; ++i) Floats(Floats::load(w.context[i] + k).v + gradient).store(w.context[i] + k);
   }

@@ -1,4 +1,4 @@
-// Memory for a worker, taken once and used for the whole epoch.
+// Memory of a worker, allocated once for the whole epoch.
 #pragma once
 #include <stdlib.h>
 
@@ -9,11 +9,11 @@
 
 namespace fastrnn::FASTRNN_TARGET {
 
-// How many windows ahead of its turn a window's rows are asked for. CBOW 1.3 times as fast as with the rows of eight
-// windows asked for at once, before the first of them is trained.
+// How many windows ahead rows are prefetched. CBOW is 1.3 times as fast as with prefetching the rows of eight windows
+// at once, before the first of them is trained.
 constexpr int windows_ahead = 8;
 
-// One block of memory, zero to begin with. Asked twice: first how much is needed, then for the pieces.
+// One block of zeroed memory. Used twice: first to add up the size, then to take the pieces.
 class Memory {
  public:
   ~Memory() { free(block); }
@@ -35,8 +35,8 @@ class Memory {
   int64_t used = 0;
 };
 
-// What a worker has for itself, or in order a stream of blocks: the words that were drawn, windows that wait for their
-// rows, and the numbers between one product of a window and the next.
+// The data of one worker, or of one stream of blocks when training in order: the drawn words, the windows whose rows
+// are being prefetched, and intermediate results.
 struct Workspace {
   Drawn drawn;
   Window* window;
@@ -47,19 +47,19 @@ struct Workspace {
     lay_out(t);
     memory.allocate();
     lay_out(t);
-    ++drawn.word;  // before the first is a word -1
+    ++drawn.word;  // word -1 is before the first
   }
 
  private:
   Memory memory;
 
   void lay_out(const Training& t) {
-    constexpr int windows = windows_ahead + 1;  // one more than those that wait
+    constexpr int windows = windows_ahead + 1;  // one more than are prefetched
     const int64_t contexts = 2 * t.reach, outputs = t.longest_path + (t.negative ? 1 + t.negative : 0);
     const int64_t stride = divide_up(outputs, TileOf<false>::outputs) * TileOf<false>::outputs;
     const int64_t tiles = t.skip_gram ? divide_up(contexts, TileOf<true>::inputs) * (stride / TileOf<true>::outputs)
                                       : stride / TileOf<false>::outputs;
-    // One is written behind the last and then dropped, and some further on are looked at.
+    // One word is written past the last and then dropped, and some random numbers after it are read.
     drawn.word = memory.take<int32_t>(1 + t.longest_block + 1);
     drawn.random = memory.take<uint64_t>(t.longest_block + 1 + negatives_ahead);
     drawn.negative = memory.take<int32_t>(t.longest_block * t.negative);
@@ -89,7 +89,7 @@ struct Workspace {
   }
 };
 
-// Several of them. (No container of the library: see vec.h.)
+// Several workspaces. (Not a standard container: see vec.h.)
 class Workspaces {
  public:
   Workspaces(const Training& t, int number) : Workspaces(number) {
@@ -102,7 +102,7 @@ class Workspaces {
   }
   Workspace& operator[](int i) { return spaces[i]; }
 
-  // How many words were drawn into the one that has most.
+  // The largest number of drawn words in a workspace.
   int64_t longest() const {
     int64_t most = 0;
     for (int i = 0; i < count; ++i) most = larger(most, spaces[i].drawn.count);

@@ -1,4 +1,4 @@
-"""What `fastrnn demo` runs: verify, a short benchmark, a character language model of Python's documentation, and sums."""
+"""What `fastrnn demo` runs: verify, a short benchmark, a character language model, and sums."""
 
 from __future__ import annotations
 

@@ -47,18 +47,22 @@ class Arrays:
         self.inputs, self.labels = _numbers(inputs, "inputs"), _numbers(labels, "labels")
         if self.inputs.ndim < 2 or (self.inputs.ndim > 3 and not pixels) or self.labels.ndim not in (1, 2):
             raise TypeError(
-                "inputs are (N, T), (N, T, F) or pictures (N, H, W), labels (N,) or (N, F); "
+                "expected inputs (N, T), (N, T, F) or pictures (N, H, W), and labels (N,) or (N, F); "
                 f"got shapes {self.inputs.shape} and {self.labels.shape}"
             )
         if len(self.inputs) != len(self.labels) or len(self.inputs) == 0:
-            raise ValueError(f"each item has a label, got {len(self.inputs)} items and {len(self.labels)} labels")
+            raise ValueError(
+                f"expected one label for each item, got {len(self.inputs)} items and {len(self.labels)} labels"
+            )
         if batch < 1:
-            raise ValueError(f"batch must be 1 or more, got {batch}")
+            raise ValueError(f"batch must be at least 1, got {batch}")
         self._ids = self.inputs.ndim == 2 and not pixels
         if self._ids and (self.inputs.dtype.kind == "f" or scale is not None):
-            raise TypeError("inputs (N, T) are ids; numbers, one a step, are (N, T, 1): inputs[..., None]")
+            raise TypeError(
+                "inputs (N, T) must be integer ids; for one number at each step give (N, T, 1): inputs[..., None]"
+            )
         if self.labels.ndim == 1 and self.labels.dtype.kind == "f":
-            raise TypeError("labels (N,) are integers; numbers are (N, 1): labels[:, None]")
+            raise TypeError("labels (N,) must be integers; for numbers give (N, 1): labels[:, None]")
         self.batch, self.pixels, self.scale, self.seed, self.shuffle = batch, pixels, scale, seed, shuffle
         steps = self.inputs[0].size if pixels else self.inputs.shape[1]
         self.permutation = None if permuted is None else np.random.default_rng(permuted).permutation(steps)

@@ -68,18 +68,18 @@ class Bucketed:
         if into not in _PARTS:
             raise TypeError(f"into must be Labelled, Tagged, Pairs or Captioned, got {into!r}")
         if batch < 1:
-            raise ValueError(f"batch must be 1 or more, got {batch}")
+            raise ValueError(f"batch must be at least 1, got {batch}")
         self.batch, self.into, self.seed, self.shuffle = batch, into, seed, shuffle
         self.pad, self.target_pad, self.one_hot = pad, pad if target_pad is None else target_pad, one_hot
         if columns and into not in (Labelled, Tagged):
-            raise TypeError("columns are those of Labelled and Tagged batches")
+            raise TypeError("columns=True works for Labelled and Tagged batches only")
         self.items = [_checked(item, into, i, columns) for i, item in enumerate(items)]
         if not self.items:
-            raise ValueError("there are no items to make batches of")
+            raise ValueError("expected at least one item, got none")
         _check_alike([first for first, _ in self.items], "first part", ragged=into is not Captioned)
         _check_alike([second for _, second in self.items], "second part", ragged=into is not Labelled)
         if one_hot is not None and (into not in (Labelled, Tagged) or self.items[0][0].ndim != 1):
-            raise TypeError("one_hot is for the ids (T,) of Labelled and Tagged batches")
+            raise TypeError("one_hot works for ids (T,) of Labelled and Tagged batches only")
         self._lengths = np.array(
             [(len(second), 0) if into is Captioned else (len(first), np.size(second)) for first, second in self.items]
         )
@@ -134,14 +134,14 @@ def _checked(item: Any, into: type[Batch], place: int, columns: bool) -> tuple[n
     try:
         first, second = item
     except (TypeError, ValueError):
-        raise TypeError(f"items are pairs (first, second), but item {place} is {item!r:.80}") from None
+        raise TypeError(f"items must be pairs (first, second), but item {place} is {item!r:.80}") from None
     of_first, of_second = _PARTS[into]
     first = (as_columns if columns else of_first)(first, f"the first part of item {place}")
     second = of_second(second, f"the second part of item {place}")
     if into is Tagged and len(first) != len(second):
-        raise ValueError(f"item {place} has {len(first)} steps and {len(second)} targets; there is one target a step")
+        raise ValueError(f"item {place} has {len(first)} steps and {len(second)} targets; each step needs one target")
     if (into is Pairs and (first.ndim, second.ndim) != (1, 1)) or (into is Captioned and second.ndim != 1):
-        raise TypeError(f"the sequences of {into.__name__} are ids (T,), but those of item {place} are numbers")
+        raise TypeError(f"{into.__name__} needs sequences of ids (T,), but item {place} has numbers")
     return first, second
 
 
@@ -152,5 +152,5 @@ def _check_alike(arrays: list[np.ndarray], part: str, ragged: bool) -> None:
     if other is not None:
         raise ValueError(
             f"the {part} of item {other} is {arrays[other].dtype} of shape {arrays[other].shape}, "
-            f"that of item 0 {arrays[0].dtype} of shape {arrays[0].shape}; they go into one batch"
+            f"that of item 0 {arrays[0].dtype} of shape {arrays[0].shape}; items of one batch must agree"
         )

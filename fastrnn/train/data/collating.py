@@ -21,7 +21,7 @@ def as_sequence(sequence: Any, place: str) -> np.ndarray:
     """
     array = _array(sequence)
     if array.size == 0:
-        raise ValueError(f"{place} is an empty sequence; leave such items out")
+        raise ValueError(f"{place} is an empty sequence; remove such items")
     if array.ndim == 1 and array.dtype.kind in "iub":
         return array.astype(np.int64, copy=False)
     if array.ndim == 2 and array.dtype.kind in "iubf":
@@ -41,7 +41,7 @@ def as_columns(sequence: Any, place: str) -> np.ndarray:
     """
     array = _array(sequence)
     if array.size == 0:
-        raise ValueError(f"{place} is an empty sequence; leave such items out")
+        raise ValueError(f"{place} is an empty sequence; remove such items")
     if array.ndim != 2 or array.dtype.kind not in "iu":
         raise TypeError(f"{place} must be columns (T, C) of integers, got {array.dtype} of shape {array.shape}")
     return array.astype(np.int64, copy=False)

@@ -36,5 +36,5 @@ def _tokens(each: Any) -> list[str]:
 def as_text(each: Any) -> str:
     """A text, to learn subwords from. Raises TypeError for anything else."""
     if not isinstance(each, str):
-        raise TypeError(f"subwords are learnt from texts (str), got {each!r:.80}")
+        raise TypeError(f"subwords are learned from texts (str), got {each!r:.80}")
     return each

@@ -45,14 +45,16 @@ class LanguageBatches:
         self, tokens: Sequence[int] | Any, batch: int, steps: int, *, jitter: float = 0.0, seed: int = 0
     ) -> None:
         if batch < 1 or steps < 1 or jitter < 0:
-            raise ValueError(f"batch and steps are 1 or more, jitter 0 or more, got {batch}, {steps} and {jitter}")
+            raise ValueError(
+                f"batch and steps must be at least 1 and jitter at least 0, got {batch}, {steps} and {jitter}"
+            )
         self.tokens = _integers(tokens)
         self.batch, self.steps, self.jitter, self.seed = batch, steps, jitter, seed
         self.length = (len(self.tokens) - 1) // batch
         self.left_over = len(self.tokens) - 1 - self.length * batch
         if self.length < 1:
             raise ValueError(
-                f"a batch of {batch} rows needs {batch + 1} tokens or more, got {len(self.tokens)}; "
+                f"a batch of {batch} rows needs at least {batch + 1} tokens, got {len(self.tokens)}; "
                 "use a smaller batch or more text"
             )
 
@@ -94,6 +96,6 @@ def _integers(tokens: Any) -> np.ndarray:
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise TypeError(
             f"tokens must be integers in one dimension, got {array.dtype} of shape {array.shape}; "
-            "Vocabulary.encode makes them of a text"
+            "Vocabulary.encode makes them from a text"
         )
     return array

@@ -20,10 +20,11 @@ class Scaler:
         self.mean, self.deviation = np.asarray(mean, np.float64), np.asarray(deviation, np.float64)
         if self.mean.shape != self.deviation.shape or self.mean.ndim != 1:
             raise ValueError(
-                f"mean and deviation are one number a column, got shapes {self.mean.shape} and {self.deviation.shape}"
+                "mean and deviation must have one number for each column, "
+                f"got shapes {self.mean.shape} and {self.deviation.shape}"
             )
         if not (np.isfinite(self.mean).all() and np.isfinite(self.deviation).all() and (self.deviation > 0).all()):
-            raise ValueError("mean and deviation must be finite, and the deviation above 0")
+            raise ValueError("mean and deviation must be finite, and the deviation positive")
 
     @classmethod
     def fit(cls, values: np.ndarray) -> Scaler:

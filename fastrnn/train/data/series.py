@@ -57,12 +57,12 @@ class Series:
         seed: int = 0,
     ) -> None:
         if min(window, horizon, batch) < 1:
-            raise ValueError(f"window, horizon and batch are 1 or more, got {window}, {horizon} and {batch}")
+            raise ValueError(f"window, horizon and batch must be at least 1, got {window}, {horizon} and {batch}")
         table = _table(values)
         self.window, self.horizon = window, horizon
         self.targets = list(range(table.shape[1]) if targets is None else targets)
         if not self.targets or not all(0 <= column < table.shape[1] for column in self.targets):
-            raise ValueError(f"targets are columns from 0 to {table.shape[1] - 1}, got {self.targets}")
+            raise ValueError(f"targets must be columns from 0 to {table.shape[1] - 1}, got {self.targets}")
         self.parts = _parts(len(table), split)
         self.scaler = Scaler.fit(table[slice(*self.parts[0])]) if scale else None
         scaled = table if self.scaler is None else self.scaler.transform(table)
@@ -76,7 +76,7 @@ class Series:
                 continue
             if end - first < horizon:
                 raise ValueError(
-                    f"the {name} part has {end - begin} steps, from {begin} on; a window of {window} steps and a "
+                    f"the {name} part has {end - begin} steps from step {begin} on; a window of {window} steps and a "
                     f"horizon of {horizon} need {max(window - begin, 0) + horizon}"
                 )
             starts = range(first, end - horizon + 1)
@@ -115,18 +115,20 @@ class Windows:
 def _table(values: Any) -> np.ndarray:
     array = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
     if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "iubf":
-        raise TypeError(f"a series is (T,) or (T, F) numbers, got {array.dtype} of shape {array.shape}")
+        raise TypeError(f"a series must be numbers (T,) or (T, F), got {array.dtype} of shape {array.shape}")
     table = (array[:, None] if array.ndim == 1 else array).astype(np.float64)
     if not np.isfinite(table).all():
         row, column = np.argwhere(~np.isfinite(table))[0]
-        raise ValueError(f"the value at step {row}, column {column} is {table[row, column]}; fill or drop such steps")
+        raise ValueError(
+            f"the value at step {row}, column {column} is {table[row, column]}; fill in or remove such steps"
+        )
     return table
 
 
 def _parts(length: int, split: Sequence[float]) -> list[tuple[int, int]]:
     """Where the three parts begin and end."""
     if len(split) != 3 or min(split) < 0:
-        raise ValueError(f"split is three shares or numbers of steps (train, valid, test), got {split!r}")
+        raise ValueError(f"split must be three shares or numbers of steps (train, valid, test), got {split!r}")
     if sum(split) > 1 and all(float(part).is_integer() for part in split):
         ends = np.cumsum(split).astype(int).tolist()
         if ends[-1] > length:
@@ -134,5 +136,7 @@ def _parts(length: int, split: Sequence[float]) -> list[tuple[int, int]]:
     elif math.isclose(sum(split), 1.0, abs_tol=1e-6):
         ends = [round(split[0] * length), round((split[0] + split[1]) * length), length]
     else:
-        raise ValueError(f"shares add up to 1, but {tuple(split)} to {sum(split):g}; numbers of steps are whole")
+        raise ValueError(
+            f"shares must sum to 1, but {tuple(split)} sum to {sum(split):g}; numbers of steps must be whole"
+        )
     return list(zip([0, *ends[:-1]], ends, strict=True))

@@ -21,7 +21,7 @@ def split(items: Sequence[Item], shares: Sequence[float], seed: int | None = 0) 
         ValueError: the shares do not add up to 1, or a part is empty although its share is not 0.
     """
     if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"shares add up to 1, got {tuple(shares)}")
+        raise ValueError(f"shares must sum to 1, got {tuple(shares)}")
     count = len(items)
     places = np.arange(count) if seed is None else np.random.default_rng(seed).permutation(count)
     ends = [round(sum(shares[: part + 1]) * count) for part in range(len(shares))]

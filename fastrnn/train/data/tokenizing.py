@@ -87,7 +87,7 @@ class Subwords:
         ids = self._tokenizer.get_vocab(with_added_tokens=True)
         tokens = sorted(ids, key=ids.__getitem__)
         if [ids[token] for token in tokens] != list(range(len(tokens))):
-            raise ValueError("the ids of the tokenizer have gaps, so its tokens are no vocabulary")
+            raise ValueError("the ids of the tokenizer have gaps, so it cannot be used as a vocabulary")
         return tokens
 
     def split(self, text: str, eos: str | None) -> list[str]:
@@ -117,7 +117,7 @@ def tokenizer_named(name: str, subwords: str | None = None) -> Tokenizer:
         raise ValueError(f"tokenizer must be one of {', '.join(map(repr, TOKENIZERS))}, got {name!r}")
     if (name == "subwords") != (subwords is not None):
         raise ValueError(
-            f'the JSON of a tokenizer (subwords=) goes with tokenizer="subwords", got tokenizer={name!r} '
+            f'subwords= (the JSON of a tokenizer) and tokenizer="subwords" go together, got tokenizer={name!r} '
             + ("without it" if subwords is None else "with it")
         )
     if subwords is not None:

@@ -99,7 +99,7 @@ class Vocabulary:
             raise ValueError(f"max_size={max_size} leaves no room beside {len(special)} special tokens")
         if tokenizer == "subwords":
             if isinstance(texts, Mapping):
-                raise TypeError("subwords are learnt from texts, got counts of tokens")
+                raise TypeError("subwords are learned from texts, got counts of tokens")
             whole = [texts] if isinstance(texts, str) else (as_text(each) for each in texts)
             learnt = Subwords.trained(whole, max_size or 8000, min_count, special)
             return cls(learnt.tokens, tokenizer=tokenizer, subwords=learnt.definition, **names)
@@ -115,7 +115,7 @@ class Vocabulary:
         if len(kept) < len(others) and unknown is None:
             raise ValueError(
                 f"max_size={max_size} and min_count={min_count} leave out {len(others) - len(kept)} tokens, "
-                'and there is none to stand for them; give unknown="<unk>"'
+                'but there is no token to replace them; pass unknown="<unk>"'
             )
         return cls(special + kept, tokenizer=tokenizer, **names)
 
@@ -169,7 +169,7 @@ class Vocabulary:
         listed = ids.tolist() if hasattr(ids, "tolist") else list(ids)
         wrong = next((i for i in listed if not 0 <= i < len(self.tokens)), None)
         if wrong is not None:
-            raise ValueError(f"ids go from 0 to {len(self.tokens) - 1}, got {wrong}")
+            raise ValueError(f"ids must be from 0 to {len(self.tokens) - 1}, got {wrong}")
         tokens = [self.tokens[i] for i in listed if i not in (self.bos, self.pad)]
         return self._split_join.join(tokens, self._special["eos"])
 
@@ -188,7 +188,9 @@ class Vocabulary:
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Vocabulary:
         if "tokens" not in config:
-            raise ValueError(f"the config of a vocabulary has tokens, got {', '.join(map(repr, config)) or 'nothing'}")
+            raise ValueError(
+                f"the config of a vocabulary must have tokens, got {', '.join(map(repr, config)) or 'nothing'}"
+            )
         return cls(**config)
 
     def __len__(self) -> int:
@@ -209,10 +211,10 @@ class Vocabulary:
     def never_seen(self, token: str, place: str = "") -> ValueError:
         """The error for a token that is not here, with the nearest that is."""
         near = difflib.get_close_matches(token, self.tokens, 1) or [t for t in self.tokens if t == token.swapcase()]
-        nearest = f"; the nearest is {near[0]!r}" if near else ""
+        nearest = f"; the closest is {near[0]!r}" if near else ""
         return ValueError(
-            f"{token!r}{place}, is not in the vocabulary of {len(self)} tokens{nearest}. "
-            'A vocabulary built with unknown="<unk>" takes any'
+            f"{token!r}{place and f'{place},'} is not in the vocabulary of {len(self)} tokens{nearest}. "
+            'A vocabulary built with unknown="<unk>" accepts any token'
         )
 
     def _line(self, text: str, place: int) -> int:
@@ -236,10 +238,10 @@ def _checked(tokens: Sequence[str]) -> Sequence[str]:
 
 def _check_tokens(tokens: list[str], ids: Mapping[str, int]) -> None:
     if not tokens:
-        raise ValueError("a vocabulary has one token at least, got none")
+        raise ValueError("a vocabulary needs at least one token, got none")
     other = next((token for token in tokens if not isinstance(token, str)), None)
     if other is not None:
-        raise TypeError(f"the tokens of a vocabulary are str, got {other!r}")
+        raise TypeError(f"the tokens of a vocabulary must be str, got {other!r}")
     if len(ids) < len(tokens):
         twice = next(token for i, token in enumerate(tokens) if ids[token] != i)
         raise ValueError(f"the token {twice!r} is in the vocabulary twice")

@@ -68,7 +68,7 @@ def gradient_flow(model: nn.Module, batch: Any, *, loss: Loss | None = None) -> 
     with torch.enable_grad(), stepwise(model) as (h, c):
         step = checked(loss_of(model, loss)(model, batch, None))
     if not h:
-        raise ValueError(f"the loss of {type(model).__name__} called none of its recurrent layers")
+        raise ValueError(f"the loss of {type(model).__name__} did not call any of its recurrent layers")
     states = [state for by_layer in (h, c) for layer in by_layer.values() for state in layer]
     gradients = torch.autograd.grad(step.loss, states, allow_unused=True)
     norms = iter([0.0 if g is None else float(torch.linalg.vector_norm(g)) for g in gradients])
@@ -87,7 +87,7 @@ def stepwise(model: nn.Module) -> Iterator[tuple[States, States]]:
     layers = dict(recurrent_layers(model))
     for layer in layers.values():
         if type(layer).forward not in KNOWN or "forward" in vars(layer):
-            raise ValueError(f"{type(layer).__name__} has a forward of its own, which gradient_flow cannot take apart")
+            raise ValueError(f"{type(layer).__name__} overrides forward, so gradient_flow cannot run it step by step")
     try:
         for name, layer in layers.items():
             layer.forward = _forward(name, layer, h, c)

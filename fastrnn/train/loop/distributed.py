@@ -109,8 +109,8 @@ class Processes(World):
             return 1
         if self.stateful:
             raise ValueError(
-                f"a stateful loop over {self.size} processes divides batches by their columns, and does not know "
-                f"those of {type(batch).__name__}; use the batches of fastrnn.train.data, or stateful=False"
+                f"a stateful loop over {self.size} processes splits batches by columns, and those of "
+                f"{type(batch).__name__} are unknown; use the batches of fastrnn.train.data, or stateful=False"
             )
         return self.size
 

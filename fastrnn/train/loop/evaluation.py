@@ -29,15 +29,17 @@ def loss_of(model: Any, loss: Loss | None) -> Loss:
 def checked(step: Any, stateful: bool = False) -> Step:
     """What a loss function returned, if it is a Step that can be trained on."""
     if not isinstance(step, Step):
-        raise TypeError(f"the loss must return a fastrnn.train.Step(loss, items, state); got {type(step).__name__}")
+        raise TypeError(
+            f"the loss function must return fastrnn.train.Step(loss, items, state); got {type(step).__name__}"
+        )
     if step.loss.dim() != 0:
         raise ValueError(f"Step.loss must be a scalar, the mean over the items; got shape {tuple(step.loss.shape)}")
     if stateful and step.state is None:
         raise ValueError(
-            "a stateful loop needs a state to carry: return Step(loss, items, state), or use stateful=False"
+            "stateful=True needs a state to carry: return Step(loss, items, state), or pass stateful=False"
         )
     if step.items <= 0:
-        raise ValueError(f"a batch must have something to learn from; Step.items is {step.items}")
+        raise ValueError(f"Step.items must be at least 1, got {step.items}: the batch has nothing to learn from")
     return step
 
 
@@ -104,5 +106,7 @@ def _mean_loss(model: nn.Module, batches: Iterator[Any], loss: Loss, stateful: b
         total = total + step.loss.double() * step.items
         items += step.items
     if items == 0:
-        raise ValueError("the data has no batches to evaluate on; an iterator can be read only once, a list again")
+        raise ValueError(
+            "there are no batches to evaluate on. An iterator can be read only once; pass a list or a DataLoader"
+        )
     return float(total) / items

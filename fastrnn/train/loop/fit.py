@@ -97,7 +97,7 @@ def fit(
         OSError: a file cannot be written; what was saved before is whole.
     """
     if not isinstance(model, nn.Module):
-        raise TypeError(f"fit trains modules by gradients; {type(model).__name__} is none, and has a way of its own")
+        raise TypeError(f"fit trains a torch.nn.Module, got {type(model).__name__}; a model that counts has count()")
     settings = {
         "epochs": epochs,
         "optimizer": optimizer if isinstance(optimizer, str) else type(optimizer).__name__,
@@ -170,7 +170,7 @@ def fit(
                 figures = {} if valid is None else world.agree(evaluate(model, valid, loss=loss, stateful=stateful))
                 if figures and monitor not in figures:
                     files.checkpoint()  # the epoch is not to be trained again for a word
-                    raise unknown("figure to monitor", monitor, figures)
+                    raise unknown("metric to monitor", monitor, figures)
                 row = training.row(figures) | ({"partial": True} if stopped else {})
                 if training.keep_if_best(row, monitor):
                     files.best()
@@ -188,7 +188,11 @@ def fit(
         training.history.append(row)
     reason = _reason(stopped, training)
     if stopped == "nan":
-        warnings.warn(f"Training stopped: {reason}. Try a lower lr, or clip.", RuntimeWarning, stacklevel=2)
+        warnings.warn(
+            f"Training stopped: {reason}. Try a lower lr, or clip the gradient with clip=.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     if training.best_weights:
         model.load_state_dict(training.best_weights)
     result = Result(training.history, training.best, training.seconds, training.items, stopped, reason)
@@ -202,9 +206,9 @@ def _check(settings: dict[str, Any], *, validated: bool) -> None:
         if value is not None and not (value >= least and value > 0):
             raise ValueError(f"{name} must be {'above 0' if least == 0 else 'at least 1'}; got {value}")
     if settings["autocast"] not in (None, *AUTOCAST):
-        raise unknown("dtype of autocast", settings["autocast"], AUTOCAST)
+        raise unknown("autocast dtype", settings["autocast"], AUTOCAST)
     if not validated and (settings["schedule"]["name"] in ("plateau", "ntasgd") or settings["patience"] is not None):
-        raise ValueError("the schedules plateau and ntasgd, and patience, need validation; pass valid=")
+        raise ValueError("the schedules plateau and ntasgd and the argument patience need validation data; pass valid=")
 
 
 def _reason(stopped: str, training: Training) -> str:

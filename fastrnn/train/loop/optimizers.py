@@ -35,5 +35,5 @@ def make(
     if optimizer in ("sgd", "rmsprop"):
         options["momentum"] = momentum
     elif momentum:
-        raise ValueError(f"{optimizer} has no momentum; got momentum={momentum}. Leave it out, or use sgd or rmsprop")
+        raise ValueError(f"{optimizer} takes no momentum; got momentum={momentum}. Remove it, or use sgd or rmsprop")
     return OPTIMIZERS[optimizer](parameters, **options)

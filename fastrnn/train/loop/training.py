@@ -77,7 +77,8 @@ class Training:
             yield group
         if self.batch == 0:
             raise ValueError(
-                f"the data has no batches in epoch {self.epoch + 1}; an iterator can be read only once, a list again"
+                f"there are no batches in epoch {self.epoch + 1}. "
+                "An iterator can be read only once; pass a list or a DataLoader"
             )
 
     def diverged(self, *, look: bool = False) -> bool:
@@ -176,8 +177,8 @@ class Training:
         """Become the training that :meth:`saved` was called of."""
         if len(saved["processes"]) != self.world.size:
             raise ValueError(
-                f"the checkpoint is of {len(saved['processes'])} processes, and this is one of {self.world.size}; "
-                "resume with as many"
+                f"the checkpoint is from {len(saved['processes'])} processes, and this training has {self.world.size}; "
+                "resume with the same number"
             )
         for name in self.COUNTERS:
             setattr(self, name, saved["counters"][name])

@@ -65,7 +65,7 @@ class Captioner(torch.nn.Module):
             raise ValueError(f"Expected bridge to be one of {', '.join(BRIDGES)}, got {bridge!r}")
         if not isinstance(getattr(encoder, "output_size", None), int):
             raise ValueError(
-                f"Expected encoder to be a module with output_size, the features (B, output_size) that it gives; "
+                f"Expected encoder to have an attribute output_size, since it returns features (B, output_size); "
                 f"{type(encoder).__name__} has none. Type: encoder.output_size = …"
             )
         self.vocabulary, self.encoder, self.bridge = vocabulary, encoder, bridge
@@ -140,5 +140,5 @@ class Captioner(torch.nn.Module):
         vocabulary, encoder = Vocabulary.from_config(options.pop("vocabulary")), dict(options.pop("encoder"))
         name = encoder.pop("class")
         if name not in ENCODERS:
-            raise ValueError(f"Expected an encoder that is one of {', '.join(ENCODERS)}, got {name!r}")
+            raise ValueError(f"Expected encoder to be one of {', '.join(ENCODERS)}, got {name!r}")
         return cls(vocabulary, ENCODERS[name](**encoder), **options)

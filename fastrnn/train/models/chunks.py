@@ -37,7 +37,7 @@ def chunks(tags: Sequence[str]) -> list[Chunk]:
         prefix, _, name = tag.partition("-")
         if prefix not in ("B", "I", "O") or (prefix == "O") == bool(name):
             raise ValueError(
-                f"tag {place} is {tag!r}; chunks are tagged B-X at their first token, I-X within, and O outside"
+                f"tag {place} is {tag!r}; tags must be B-X at the first token of a chunk, I-X inside it, and O outside"
             )
         if kind is not None and (prefix != "I" or name != kind):
             found.append((kind, first, place))
@@ -55,7 +55,9 @@ def chunk_f1(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> ChunkScore
     total = found = right = 0
     for truth, predicted in pairs:
         if len(truth) != len(predicted):
-            raise ValueError(f"{len(predicted)} tags are predicted for a sentence of {len(truth)}")
+            raise ValueError(
+                f"Expected {len(truth)} predicted tags for a sentence of {len(truth)} tokens, got {len(predicted)}"
+            )
         real, guess = set(chunks(truth)), set(chunks(predicted))
         total, found, right = total + len(real), found + len(guess), right + len(real & guess)
     precision, recall = right / found if found else 0.0, right / total if total else 0.0

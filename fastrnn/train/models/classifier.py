@@ -64,9 +64,11 @@ class Classifier(nn.Module):
         if pooling not in POOLINGS:
             raise ValueError(f"Expected pooling to be one of {', '.join(POOLINGS)}, got {pooling!r}")
         if word_dropout and (isinstance(inputs, int) or inputs.unknown is None):
-            raise ValueError("word_dropout reads tokens as unknown: give a vocabulary with an unknown token, or 0")
+            raise ValueError(
+                "word_dropout replaces tokens by the unknown token: pass a vocabulary that has one, or word_dropout=0"
+            )
         if isinstance(inputs, int) and (vectors is not None or frozen):
-            raise ValueError("vectors and frozen are for the embedding of tokens: give a vocabulary as inputs")
+            raise ValueError("vectors and frozen need an embedding of tokens: pass a vocabulary as inputs")
         rows = None if vectors is None or isinstance(inputs, int) else given_vectors(inputs, vectors)
         embedding = embedding if rows is None else rows.size(1)
         self.inputs, self.classes, self.pooling, self.word_dropout = inputs, list(classes), pooling, word_dropout
@@ -145,13 +147,17 @@ class Classifier(nn.Module):
         if isinstance(self.inputs, int):
             input = torch.as_tensor(sequence, dtype=self.output.weight.dtype)
             if input.dim() != 2 or input.shape[1] != self.inputs or not len(input):
-                raise ValueError(f"Expected a series (T, {self.inputs}) of one step or more, got {tuple(input.shape)}")
+                raise ValueError(
+                    f"Expected a series (T, {self.inputs}) with at least one step, got {tuple(input.shape)}"
+                )
         else:
             if isinstance(sequence, Tensor):
-                raise TypeError("this model reads text: give a str, or its tokens")
+                raise TypeError("this model reads text: pass a str, or a list of tokens")
             ids = self.inputs.encode(sequence)
             if all(i == self.inputs.unknown for i in ids):
-                raise ValueError(f"no token of {sequence!r:.80} is known to the model" if ids else "the text is empty")
+                raise ValueError(
+                    f"none of the tokens of {sequence!r:.80} is in the vocabulary" if ids else "the text is empty"
+                )
             input = torch.tensor(ids)
         was = self.training
         self.eval()

@@ -57,7 +57,7 @@ class Columns:
         self.given = [name for name in self.vocabularies if name not in SPELLING]
         if not self.given or [*self.given, *self.spelling] != list(self.vocabularies):
             raise ValueError(
-                f"the columns are {list(self.vocabularies)}; name those of the data first, at least one, "
+                f"got the columns {list(self.vocabularies)}; name those of the data first, at least one, "
                 f"then any of {', '.join(SPELLING)}"
             )
 
@@ -72,11 +72,13 @@ class Columns:
         """The columns of these sentences. What occurs less than ``min_count`` times is unknown."""
         for name in spelling:
             if name not in SPELLING:
-                raise ValueError(f"there is no spelling {name!r}; give any of {', '.join(SPELLING)}")
+                raise ValueError(f"unknown spelling feature {name!r}; use any of {', '.join(SPELLING)}")
         tokens: dict[str, list[str]] = {name: [] for name in (*given, *spelling)}
         for sentence in sentences:
             if len(sentence) != len(given):
-                raise ValueError(f"a sentence has {len(sentence)} columns; {len(given)} are named: {', '.join(given)}")
+                raise ValueError(
+                    f"expected {len(given)} columns ({', '.join(given)}), got a sentence with {len(sentence)}"
+                )
             for name, column in zip(given, sentence, strict=True):
                 tokens[name].extend(column)
         for name in spelling:
@@ -96,12 +98,12 @@ class Columns:
         """
         if len(sentence) != len(self.given):
             raise ValueError(
-                f"{len(sentence)} columns were given; the model reads {len(self.given)}: {', '.join(self.given)}"
+                f"the model reads {len(self.given)} columns ({', '.join(self.given)}), got {len(sentence)}"
             )
         sizes = [len(column) for column in sentence]
         if len(set(sizes)) > 1:
             raise ValueError(
-                f"the columns {', '.join(self.given)} have {sizes} tokens; give one of each for every token"
+                f"the columns {', '.join(self.given)} have {sizes} tokens; all columns need the same number"
             )
         spelled = [[SPELLING[name](word) for word in sentence[0]] for name in self.spelling]
         ids = [

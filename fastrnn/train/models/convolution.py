@@ -20,7 +20,7 @@ class Convolution(nn.Module):
     def __init__(self, features: int, channels: int, kernel: int = 5, stride: int = 1):
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"Expected the kernel to be odd, so that it has a middle, got {kernel}")
+            raise ValueError(f"Expected kernel to be odd, so that it has a centre, got {kernel}")
         self.channels, self.stride = channels, stride
         self.filters = nn.Conv1d(features, channels, kernel, stride, padding=kernel // 2)
 

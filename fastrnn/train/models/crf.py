@@ -103,20 +103,20 @@ class LinearChainCRF(nn.Module):
             t, b = (int(i) for i in wrong.nonzero()[0])
             raise ValueError(
                 f"sequence {b} has the tag {int(tags[t, b])} at step {t}; "
-                f"within its length every step has one, from 0 to {len(self.start) - 1}"
+                f"every step within its length needs a tag from 0 to {len(self.start) - 1}"
             )
         bad = ~self.allowed[tags[:-1], tags[1:]] & real[1:]
         if bad.any():
             t, b = (int(i) for i in bad.nonzero()[0])
             raise ValueError(
                 f"sequence {b} goes from tag {int(tags[t, b])} to tag {int(tags[t + 1, b])} at step {t + 1}, "
-                "which the CRF does not allow; correct the data, or give other rules"
+                "which the rules of the CRF forbid; correct the data or change the rules"
             )
         if not self.allowed_first[tags[0]].all():
             b = int((~self.allowed_first[tags[0]]).nonzero()[0])
             raise ValueError(
-                f"sequence {b} begins with tag {int(tags[0, b])}, which the CRF does not allow; correct the data, "
-                "or give other rules"
+                f"sequence {b} begins with tag {int(tags[0, b])}, which the rules of the CRF forbid; correct the data "
+                "or change the rules"
             )
 
 
@@ -134,6 +134,6 @@ def _steps(emissions: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
     if lengths is None:
         lengths = torch.full((batch,), steps)
     if len(lengths) != batch or int(lengths.min()) < 1 or int(lengths.max()) > steps:
-        raise ValueError(f"lengths are {lengths.tolist()}; give {batch} of them, each from 1 to {steps}")
+        raise ValueError(f"expected {batch} lengths from 1 to {steps}, got {lengths.tolist()}")
     lengths = lengths.to(emissions.device)
     return lengths, torch.arange(steps, device=emissions.device).unsqueeze(1) < lengths

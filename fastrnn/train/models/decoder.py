@@ -81,8 +81,9 @@ class Decoder(torch.nn.Module):
         super().__init__()
         if vocabulary.bos is None or vocabulary.eos is None:
             raise ValueError(
-                f"The vocabulary to write with has no {'bos' if vocabulary.bos is None else 'eos'}, a token for where "
-                'a sequence begins or ends. Type: Vocabulary.build(…, bos="<bos>", eos="<eos>")'
+                f"The target vocabulary lacks {'bos' if vocabulary.bos is None else 'eos'}, the token that "
+                f"{'begins' if vocabulary.bos is None else 'ends'} a sequence. "
+                'Type: Vocabulary.build(…, bos="<bos>", eos="<eos>")'
             )
         self.vocabulary, self.bos, self.eos = vocabulary, vocabulary.bos, vocabulary.eos
         self.input = None if repeat else Tokens(len(vocabulary), embedding)
@@ -193,7 +194,9 @@ class Decoder(torch.nn.Module):
             exact += sum(row == column[1 : length - 1] for row, (column, length) in zip(written, columns, strict=True))
             sequences += len(written)
         if not sequences:
-            raise ValueError("There is nothing to evaluate: the data has no batches")
+            raise ValueError(
+                "there are no batches to evaluate on. An iterator can be read only once; pass a list or a DataLoader"
+            )
         return {"loss": loss / tokens, "accuracy": right / tokens, "exact": exact / sequences}
 
 
@@ -205,7 +208,7 @@ class Tokens(torch.nn.Module):
     def __init__(self, tokens: int, embedding: int | None) -> None:
         super().__init__()
         if embedding is not None and embedding < 1:
-            raise ValueError(f"Expected embedding to be a size, or None for one-hot, got {embedding}")
+            raise ValueError(f"Expected embedding to be at least 1, or None for one-hot, got {embedding}")
         self.count, self.size = tokens, embedding or tokens
         self.embedding = torch.nn.Embedding(tokens, embedding) if embedding else None
         self.register_buffer("zero", torch.zeros(()), persistent=False)  # has the device and dtype of the model

@@ -75,7 +75,7 @@ class EncoderDecoder(torch.nn.Module):
             raise ValueError(f"Expected bridge to be one of {', '.join(BRIDGES)}, got {bridge!r}")
         if bidirectional and hidden % 2:
             raise ValueError(
-                f"A bidirectional encoder has half of the hidden units in each direction, got hidden={hidden}; "
+                f"Expected an even hidden for a bidirectional encoder, half for each direction, got {hidden}; "
                 f"type hidden={hidden + 1}"
             )
         self.source_vocabulary, self.target_vocabulary = source_vocabulary, target_vocabulary
@@ -156,7 +156,7 @@ class EncoderDecoder(torch.nn.Module):
             return []
         rows = [self.source_vocabulary.encode(each) for each in texts]
         if not all(rows):
-            raise ValueError(f"There is nothing to read in text {rows.index([]) + 1} of {len(texts)}: it is empty")
+            raise ValueError(f"Expected texts that are not empty, but text {rows.index([]) + 1} of {len(texts)} is")
         arrays = [np.asarray(row) for row in rows]
         source, ends = padded(arrays, 0).to(self.device), lengths(arrays)
         with predicting(self):

@@ -35,7 +35,7 @@ class ConvolutionalEncoder(torch.nn.Module):
             layers += [convolution, torch.nn.BatchNorm2d(after), torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
         height, width = height >> len(self.channels), width >> len(self.channels)
         if not height * width:
-            raise ValueError(f"A picture {self.size} cannot be halved {len(self.channels)} times")
+            raise ValueError(f"Pictures {self.size} are too small to be halved {len(self.channels)} times")
         self.layers = torch.nn.Sequential(*layers, torch.nn.Flatten())
         self.output = torch.nn.Linear((depth, *self.channels)[-1] * height * width, output)
 

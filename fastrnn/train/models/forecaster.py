@@ -67,7 +67,7 @@ class Forecaster(nn.Module):
         if base not in BASES:
             raise ValueError(f"Expected base to be one of {', '.join(BASES)}, got {base!r}")
         if season is None and base == "season":
-            raise ValueError('base="season" needs to know its steps; give season=24 for hours of days, or such')
+            raise ValueError('base="season" needs season=, the steps of one period, such as season=24 for hourly data')
         self.targets = list(range(features) if targets is None else targets)
         if not self.targets or not all(0 <= column < features for column in self.targets):
             raise ValueError(f"Expected targets to be columns from 0 to {features - 1}, got {self.targets}")
@@ -109,7 +109,7 @@ class Forecaster(nn.Module):
         """The forecast (B, horizon * C) that the last season comes again and again."""
         season = self.season
         if season is None:
-            raise ValueError("this model knows of no season; make it with season=24 for hours of days, or such")
+            raise ValueError("this model has no season; create it with season=, such as season=24 for hourly data")
         if len(input) < season:
             raise ValueError(f"a season of {season} steps is longer than the window of {len(input)}")
         steps = len(input) - season + torch.arange(self.horizon) % season
@@ -148,13 +148,17 @@ class Forecaster(nn.Module):
         steps = torch.as_tensor(history, dtype=torch.float64)
         steps = steps.unsqueeze(1) if steps.dim() == 1 else steps
         if steps.dim() != 2 or steps.shape[1] != self.features or not len(steps):
-            raise ValueError(f"Expected a history (T, {self.features}) of one step or more, got {tuple(steps.shape)}")
+            raise ValueError(
+                f"Expected a history (T, {self.features}) with at least one step, got {tuple(steps.shape)}"
+            )
         steps = steps if self.window is None else steps[-self.window :]
         if not steps.isfinite().all():
             step, column = (int(i) for i in (~steps.isfinite()).nonzero()[0])
-            raise ValueError(f"step {step}, column {column} of the history is {float(steps[step, column])}")
+            raise ValueError(
+                f"step {step}, column {column} of the history is {float(steps[step, column])}; expected finite numbers"
+            )
         if self.log and not (steps > 0).all():
-            raise ValueError(f"the model takes logarithms, and the history has {float(steps.min())}")
+            raise ValueError(f"the model takes logarithms, so the history must be above 0, got {float(steps.min())}")
         values = steps.log() if self.log else steps
         scaled = values if self.scaler is None else self.scaler.transform(values)
         was = self.training

@@ -95,7 +95,7 @@ class FrameModel(nn.Module):
             temperature: below 1 what is probable becomes more so.
         """
         if temperature <= 0:
-            raise ValueError(f"temperature is {temperature}; give a number above 0")
+            raise ValueError(f"temperature must be above 0, got {temperature}")
         weight = self.output.weight
         generator = torch.Generator()
         if seed is None:
@@ -104,7 +104,7 @@ class FrameModel(nn.Module):
             generator.manual_seed(seed)
         past = torch.zeros(0, self.keys) if prompt is None else prompt.float().cpu()
         if past.dim() != 2 or past.shape[1] != self.keys:
-            raise ValueError(f"the prompt has the shape {tuple(past.shape)}; give frames of {self.keys} keys")
+            raise ValueError(f"expected a prompt of frames (T, {self.keys}), got {tuple(past.shape)}")
         was = self.training
         self.eval()
         try:

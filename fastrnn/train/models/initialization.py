@@ -16,7 +16,7 @@ def recurrent_layers(module: nn.Module) -> Iterator[tuple[str, nn.RNNBase]]:
     """The names and layers of every RNN, GRU and LSTM inside a module, itself included."""
     found = [(name, each) for name, each in module.named_modules() if isinstance(each, nn.RNNBase)]
     if not found:
-        raise ValueError(f"{type(module).__name__} has no RNN, GRU or LSTM layer inside")
+        raise ValueError(f"{type(module).__name__} contains no RNN, GRU or LSTM layer")
     yield from found
 
 

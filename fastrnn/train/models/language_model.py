@@ -85,11 +85,13 @@ class LanguageModel(Predictor, torch.nn.Module):
         if softmax not in ("full", "adaptive"):
             raise ValueError(f"Expected softmax to be full or adaptive, got {softmax!r}")
         if tied and (one_hot or softmax == "adaptive"):
-            raise ValueError("Expected tied weights with an embedding and the full softmax; leave out tied=True")
+            raise ValueError(
+                "tied=True needs an embedding and the full softmax: remove one_hot and adaptive softmax, or tied"
+            )
         if frozen and vectors is None:
-            raise ValueError("Expected vectors to keep as they are, got none; leave out frozen=True, or give vectors=")
+            raise ValueError("frozen=True needs vectors=, which it keeps unchanged; got none")
         if one_hot and vectors is not None:
-            raise ValueError("Expected vectors or one-hot words, got both; leave out one_hot=True")
+            raise ValueError("vectors= and one_hot=True exclude each other, got both")
         rows = None if vectors is None else given_vectors(vocabulary, vectors)
         embedding = embedding if rows is None else rows.size(1)
         self.vocabulary = vocabulary
@@ -164,7 +166,9 @@ class LanguageModel(Predictor, torch.nn.Module):
                 step = self.loss(batch, None if batch.first else state)
                 total, items, state = total + float(step.loss) * step.items, items + step.items, step.state
         if not items:
-            raise ValueError("Expected windows to evaluate on, got none")
+            raise ValueError(
+                "there are no batches to evaluate on. An iterator can be read only once; pass a list or a DataLoader"
+            )
         loss = total / items
         found = {"loss": loss, "perplexity": math.inf if loss > 700 else math.exp(loss)}
         if self.vocabulary.tokenizer == "characters":
@@ -224,7 +228,7 @@ def _output(features: int, words: int, softmax: str, cutoffs: Sequence[int] | No
     if features < 4 ** len(cutoffs):
         raise ValueError(
             f"Expected hidden to be at least {4 ** len(cutoffs)} for an adaptive softmax with {len(cutoffs)} cutoffs, "
-            f"as each cluster has a quarter of the features of the one before, got {features}; use fewer cutoffs"
+            f"since each cluster has a quarter of the previous cluster's features, got {features}; use fewer cutoffs"
         )
     return AdaptiveLogSoftmaxWithLoss(features, words, cutoffs)
 

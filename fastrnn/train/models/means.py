@@ -32,5 +32,7 @@ class Means:
             ValueError: there were no batches.
         """
         if not self.items:
-            raise ValueError("the data has no batches to evaluate on; an iterator can be read only once, a list again")
+            raise ValueError(
+                "there are no batches to evaluate on. An iterator can be read only once; pass a list or a DataLoader"
+            )
         return {name: total / self.items for name, total in self._sums.items()}

@@ -58,7 +58,7 @@ class NGram(Predictor):
         cross_sentences: bool = False,
     ) -> None:
         if order < 1:
-            raise ValueError(f"order must be 1 or more, got {order}")
+            raise ValueError(f"order must be at least 1, got {order}")
         self.vocabulary = vocabulary
         self.order = order
         self._smoothing = Smoothing(smoothing, order, k, weights, discounts)
@@ -96,7 +96,7 @@ class NGram(Predictor):
         self._check_counted()
         text = self._text(held_out)
         if not len(text):
-            raise ValueError("expected a held-out text to tune on, got an empty one")
+            raise ValueError("expected a held-out text to tune on, got an empty text")
         before = self._counts.beginning
         _, _, state = self._counts.walk(before, self._counts.no_history())
         histories, ngrams, _ = self._counts.walk(text, state)
@@ -112,8 +112,8 @@ class NGram(Predictor):
         ids = np.array(self.vocabulary.encode(history), np.int64)
         if len(ids) >= self.order:
             raise ValueError(
-                f"a model of order {self.order} counts histories of at most {self.order - 1} words, got {len(ids)}: "
-                f"give fewer, or make an NGram of order={len(ids) + 1}"
+                f"a model of order {self.order} has histories of at most {self.order - 1} words, got {len(ids)}: "
+                f"pass fewer words, or create NGram(…, order={len(ids) + 1})"
             )
         _, _, state = self._counts.walk(ids, self._counts.no_history())
         length = len(ids) + 1
@@ -143,7 +143,9 @@ class NGram(Predictor):
         if start is not None:
             text = np.concatenate([[start], text])
         if len(text) < 2:
-            raise ValueError("expected two tokens or more" if start is None else "expected a token or more, got none")
+            raise ValueError(
+                "expected at least two tokens" if start is None else "expected at least one token, got none"
+            )
         _, _, state = self._counts.walk(text[:1], self._counts.no_history())
         return torch.from_numpy(self._of_text(text[1:], state)[0])
 
@@ -158,7 +160,9 @@ class NGram(Predictor):
         parts = [self.token_log_probabilities(data)] if batches is None else self._of_windows(batches)
         found = [part.flatten() for part in parts]
         if not found:
-            raise ValueError("there are no batches to evaluate on; an iterator can be read only once, a list again")
+            raise ValueError(
+                "there are no batches to evaluate on. An iterator can be read only once; pass a list or a DataLoader"
+            )
         log_p = torch.cat(found)
         loss = -float(log_p.mean())
         figures = {"loss": loss, "perplexity": math.exp(loss)}
@@ -202,9 +206,7 @@ class NGram(Predictor):
     def from_config(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> NGram:
         """The model that :meth:`config` and :meth:`tensors` describe; raises ValueError if they do not fit."""
         if config.get("order") != len(tensors) - 1:
-            raise ValueError(
-                f"a model of order {config.get('order')} has that many tensors and one, got {len(tensors)}"
-            )
+            raise ValueError(f"expected one tensor more than the order, {config.get('order')}, got {len(tensors)}")
         model = cls(**{**config, "vocabulary": Vocabulary.from_config(config["vocabulary"])})
         model._counts.restore({name: tensor.numpy() for name, tensor in tensors.items()})
         return model
@@ -218,7 +220,7 @@ class NGram(Predictor):
         if not isinstance(tokens, (Sequence, np.ndarray)) or (len(tokens) and isinstance(tokens[0], (list, tuple))):
             raise TypeError(
                 f"expected a text, its tokens or their ids, got {type(tokens).__name__}: {str(tokens)[:40]}. "
-                "Of several texts, or pieces of one, count each by itself"
+                "Count several texts, or pieces of one, one by one"
             )
         if isinstance(tokens, str) or (len(tokens) and isinstance(tokens[0], str)):
             tokens = self.vocabulary.encode(tokens)  # type: ignore[arg-type]
@@ -256,7 +258,7 @@ class NGram(Predictor):
 
     def _check_counted(self) -> None:
         if not self._counts.counts[0].any():
-            raise ValueError("the model has counted nothing yet: call model.count(text) first")
+            raise ValueError("the model has no counts yet: call model.count(text) first")
 
     def _probabilities(self) -> Tables:
         """The tables of the smoothing, made when they are first needed after counting."""

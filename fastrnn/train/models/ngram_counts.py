@@ -178,14 +178,16 @@ class NGramCounts:
                 raise ValueError(f"{name} must be those of {self.words} words, got {len(keys)}")
             inside = not len(keys) or (keys[0] >= 0 and keys[-1] < above * self.words)
             if not inside or (keys[1:] <= keys[:-1]).any() or (counts < 0).any():
-                raise ValueError(f"{name} are damaged: keys must rise, and have a history; counts must not be negative")
+                raise ValueError(
+                    f"{name} are damaged: keys must be ascending and have a history, and counts must not be negative"
+                )
             self.keys[length - 1], self.counts[length - 1], above = keys, counts, len(keys)
         before = checked_ids(arrays["before"], self.words)
         if before.ndim != 1 or len(before) >= self.order:
             raise ValueError(f"before must be at most {self.order - 1} words, got shape {before.shape}")
         self._before = before.astype(np.int64)
         if any((place < 0).any() for place in self.suffixes()):
-            raise ValueError("n-grams are damaged: each without its first word must be there, too")
+            raise ValueError("n-grams are damaged: the shorter n-gram without the first word must exist for each")
 
 
 def checked_ids(tokens: Sequence[int] | NDArray[np.integer], words: int) -> NDArray:

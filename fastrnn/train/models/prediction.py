@@ -155,7 +155,7 @@ class Predictor:
         start = self._start
         row = ids if start is None else torch.cat([torch.tensor([start]), ids])
         if len(row) < 2:
-            raise ValueError(f"Expected {'two tokens' if start is None else 'a token'} or more, got {len(ids)}")
+            raise ValueError(f"Expected at least {'two tokens' if start is None else 'one token'}, got {len(ids)}")
         found = []
         with predicting(self):
             state = self.begin(1)
@@ -177,7 +177,7 @@ class Predictor:
             raise ValueError(_nothing_known(words, vocabulary.tokens))
         if not ids and start is None:
             raise ValueError(
-                f"Expected a prompt of at least one token, since this model begins with none, got {text!r}"
+                f"Expected a prompt of at least one token, as no token of this vocabulary begins a text; got {text!r}"
             )
         return ids if start is None else [start, *ids]
 

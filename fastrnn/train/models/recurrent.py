@@ -6,7 +6,6 @@ the time loop alone, so the fused kernels run them: masks are drawn before the l
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,20 +15,12 @@ from torch.func import functional_call
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fastrnn.nn import GRU, LSTM, RNN
 from fastrnn.nn.base import each
+from fastrnn.nn.by_cell import LAYERS
 
 State = Tensor | tuple[Tensor, Tensor]
 
-_LAYERS: dict[str, Callable[..., torch.nn.RNNBase]] = {
-    "lstm": LSTM,
-    "gru": GRU,
-    "gru_reset_before": partial(GRU, reset_after=False),
-    "rnn_tanh": RNN,
-    "rnn_relu": partial(RNN, nonlinearity="relu"),
-    "rnn_sigmoid": partial(RNN, nonlinearity="sigmoid"),
-}
-CELLS = tuple(_LAYERS)
+CELLS = tuple(LAYERS)
 
 
 class Recurrent(torch.nn.Module):
@@ -71,7 +62,7 @@ class Recurrent(torch.nn.Module):
         weight_drop: float = 0.0,
     ) -> None:
         super().__init__()
-        if cell not in _LAYERS:
+        if cell not in LAYERS:
             raise ValueError(f"Expected cell to be one of {', '.join(CELLS)}, got {cell!r}")
         self.cell, self.input_size, self.hidden_size, self.num_layers = cell, input_size, hidden_size, num_layers
         self.bidirectional, self.dropout = bidirectional, _probability("dropout", dropout)
@@ -79,9 +70,11 @@ class Recurrent(torch.nn.Module):
         self.weight_drop = _probability("weight_drop", weight_drop)
         between = self.locked_dropout[1]
         if num_layers > 1 and between and dropout:
-            raise ValueError(f"Expected one dropout between layers, got dropout={dropout}, locked_dropout={between}")
+            raise ValueError(
+                f"Expected only one kind of dropout between layers, got dropout={dropout} and locked_dropout={between}"
+            )
         # One module of all layers, or, where there is something to be done between them, a module for each.
-        make = partial(_LAYERS[cell], bidirectional=bidirectional)
+        make = partial(LAYERS[cell], bidirectional=bidirectional)
         if num_layers == 1 or not between:
             self.layers = torch.nn.ModuleList([make(input_size, hidden_size, num_layers, dropout=self._inner_dropout)])
         else:
@@ -154,7 +147,7 @@ def locked(input: Tensor, rate: float, training: bool) -> Tensor:
 def _checked(lengths: Tensor, input: Tensor) -> Tensor:
     steps, batch = input.shape[:2]
     if lengths.shape != (batch,):
-        raise ValueError(f"Expected {batch} lengths for a batch of {batch}, got shape {list(lengths.shape)}")
+        raise ValueError(f"Expected lengths of shape [{batch}] for a batch of {batch}, got shape {list(lengths.shape)}")
     wrong = ((lengths < 1) | (lengths > steps)).nonzero().flatten().tolist()
     if wrong:
         row = wrong[0]

@@ -30,7 +30,7 @@ def sample(
     check(temperature, top_k, top_p)
     scores = log_probabilities.detach().to("cpu", torch.float64)
     if not scores.amax(1).isfinite().all():
-        raise ValueError("Expected log-probabilities with a finite maximum, got NaN or infinity from the model")
+        raise ValueError("the model returned NaN or infinite log-probabilities")
     if temperature == 0:
         return scores.argmax(1)
     number = scores.size(1) if top_k is None else min(top_k, scores.size(1))

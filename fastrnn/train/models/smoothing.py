@@ -56,7 +56,7 @@ class Smoothing:
             return replace(self, k=best_k(counts, histories, ngrams))
         if self.method == "interpolated":
             return replace(self, weights=best_weights(counts, histories, ngrams))
-        raise ValueError(f'smoothing={self.method!r} has nothing to tune; "add-k" and "interpolated" do')
+        raise ValueError(f'smoothing={self.method!r} has no parameters to tune; "add-k" and "interpolated" have')
 
 
 def _relative(counts: NGramCounts, length: int) -> tuple[Numbers, NDArray[np.bool_]]:

@@ -68,7 +68,9 @@ class Tagger(nn.Module):
         self.columns, self.tags = columns, list(tags)
         self._options = options_of(Tagger, locals(), without=("vectors",))
         if word_dropout and first.unknown is None:
-            raise ValueError("word_dropout reads words as unknown, and the vocabulary has no unknown token")
+            raise ValueError(
+                "word_dropout replaces words by the unknown token, which the vocabulary lacks; pass word_dropout=0"
+            )
         self.word_dropout = word_dropout
         self.embeddings = nn.ModuleList(
             [

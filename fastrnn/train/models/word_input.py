@@ -46,7 +46,7 @@ def given_vectors(vocabulary: Vocabulary, vectors: Any) -> Tensor:
     known = [row for row, token in enumerate(vocabulary.tokens) if token in table]
     if not known:
         raise ValueError(
-            f"Expected vectors of the vocabulary's words, got none of them, such as {vocabulary.tokens[:3]}; "
+            f"none of the vocabulary's words has a vector, such as {vocabulary.tokens[:3]}; "
             "train Word2Vec on the same tokens"
         )
     found = torch.stack([torch.tensor(table[vocabulary.tokens[row]]) for row in known])

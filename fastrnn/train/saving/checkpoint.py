@@ -54,7 +54,9 @@ def load(file: Path) -> dict[str, Any]:
 def check(file: Path, state: dict[str, Any], model: nn.Module, settings: dict[str, Any], data: dict[str, Any]) -> None:
     """Raise ValueError if a state is of another model, other settings or other data, and say what differs."""
     if differences := differing(model, state["run"]["model"]):
-        raise ValueError(f"{file} is of another model than this {type(model).__name__}: {'; '.join(differences)}")
+        raise ValueError(
+            f"{file} is a checkpoint of a different model than this {type(model).__name__}: {'; '.join(differences)}"
+        )
     for what, saved, now in (("settings", state["settings"], settings), ("data", state["data"], data)):
         changed = [
             f"{name} was {saved.get(name)!r} and is {now.get(name)!r}"
@@ -63,8 +65,8 @@ def check(file: Path, state: dict[str, Any], model: nn.Module, settings: dict[st
         ]
         if changed:
             raise ValueError(
-                f"{file} was trained with other {what}: {'; '.join(changed)}. "
-                "Resume with the same, or train anew in another folder"
+                f"{file} was trained with different {what}: {'; '.join(changed)}. "
+                "Resume with the same, or start a new training in another folder"
             )
 
 

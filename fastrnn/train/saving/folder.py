@@ -38,7 +38,7 @@ class Folder:
             self._begin(self.path, resume)
         self.board: logs.TensorBoard | None = None
         if tensorboard and self.path is None:
-            raise ValueError("tensorboard=True needs a folder=")
+            raise ValueError("tensorboard=True needs folder=")
         if tensorboard and self.writes and self.path is not None:
             self.board = logs.TensorBoard(self.path / "tensorboard", training.step)
         self._last = monotonic()
@@ -47,8 +47,8 @@ class Folder:
         there = [name for name in (CHECKPOINT, model_file.MODEL) if (folder / name).exists()]
         if there and not resume:
             raise FileExistsError(
-                f"{folder} holds a training already ({', '.join(there)}); "
-                "pass resume=True to go on with it, or another folder"
+                f"{folder} already contains a training ({', '.join(there)}); "
+                "pass resume=True to continue it, or another folder"
             )
         if CHECKPOINT in there:
             self._resume(folder / CHECKPOINT)

@@ -31,9 +31,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ImportError(
-                f"tensorboard=True needs it installed. Type: pip install tensorboard ({error})"
-            ) from error
+            raise ImportError(f"tensorboard=True needs tensorboard. Type: pip install tensorboard ({error})") from error
         self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def epoch(self, row: dict[str, Any]) -> None:

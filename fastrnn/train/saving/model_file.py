@@ -34,7 +34,9 @@ def contents(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a file of this kind; tensors that were one are so again."""
     tensors, about = read(path)
     if about.get("kind") != kind:
-        raise ValueError(f"{path} is no {kind}; it is {about.get('kind', 'a safetensors file of another program')}")
+        raise ValueError(
+            f"{path} is not a {kind} file but {about.get('kind', 'a safetensors file of another program')}"
+        )
     return tensors | {name: tensors[twin] for name, twin in json.loads(about["tied"]).items()}, about
 
 
@@ -74,8 +76,8 @@ def store(file: Path, data: bytes) -> None:
         with replacing(file) as out:
             out.write(data)
     except OSError as error:
-        now = "the one before it is whole" if file.exists() else "there was none before it"
-        raise OSError(error.errno, f"{error.strerror}: the file was not written, {now}", str(file)) from error
+        now = "the previous one is unchanged" if file.exists() else "there was no previous one"
+        raise OSError(error.errno, f"{error.strerror}: the file was not written; {now}", str(file)) from error
 
 
 def load(file: str | PathLike[str], *, into: Any = None) -> Any:
@@ -92,7 +94,9 @@ def load(file: str | PathLike[str], *, into: Any = None) -> Any:
     path = Path(file)
     if path.is_dir():
         if not (path / MODEL).exists():
-            raise FileNotFoundError(f"{path} has no {MODEL}: no epoch was finished there, or it is not a run's folder")
+            raise FileNotFoundError(
+                f"{path} has no {MODEL}: no epoch has finished there, or it is not the folder of a run"
+            )
         path = path / MODEL
     tensors, about = contents(path, KIND)
     if into is not None:
@@ -101,9 +105,9 @@ def load(file: str | PathLike[str], *, into: Any = None) -> Any:
     name, config = about["model"], json.loads(about["config"])
     if name not in models.HOMES:
         error = unknown("model", name, models.HOMES)
-        raise ValueError(f"{path}: {error} To load it, make the module and type load(file, into=module)")
+        raise ValueError(f"{path}: {error} To load it, create the module and call load(file, into=module)")
     if config is None:
-        raise ValueError(f"{path} was saved without a config; make the module and type load(file, into=module)")
+        raise ValueError(f"{path} was saved without a config; create the module and call load(file, into=module)")
     kind = getattr(models, name)
     if not issubclass(kind, nn.Module):
         return kind.from_config(config, tensors)
@@ -121,13 +125,15 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with library.safe_open(path, framework="pt") as opened:
             return {name: opened.get_tensor(name) for name in opened.keys()}, dict(opened.metadata() or {})  # noqa: SIM118
     except library.SafetensorError as error:
-        raise ValueError(f"{path} is damaged, cut short or no safetensors file: {error}") from error
+        raise ValueError(f"{path} is damaged, truncated, or not a safetensors file: {error}") from error
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load tensors into a module of the same parameters; else say which differ."""
     if differences := differing(model, tensors):
-        raise ValueError(f"{path} holds another model than this {type(model).__name__}: {'; '.join(differences)}")
+        raise ValueError(
+            f"{path} contains a different model than this {type(model).__name__}: {'; '.join(differences)}"
+        )
     model.load_state_dict(tensors)
 
 

@@ -18,7 +18,7 @@ def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
     """The JSON of a value; its tensors are added to ``tensors`` under names that say where they stood."""
     if isinstance(value, Tensor):
         if name in tensors:
-            raise ValueError(f"two tensors would be saved as {name!r}")
+            raise ValueError(f"two tensors have the same name {name!r}")
         tensors[name] = value
         return {TENSOR: name}
     if isinstance(value, dict):

@@ -24,15 +24,15 @@ class Settings(PairSettings):
     """The network of the example of Keras, at a higher learning rate that falls. Data: lines of sum, tab, answer."""
 
     digits: int = setting(3, "Digits of the longest number.", least=1)
-    count: int = setting(50_000, "Sums, those that are held out among them.", least=3)
-    held_out: float = setting(0.1, "Share of the sums that is not for training.", least=0)
-    padded: bool = setting(False, "Fill up sums and answers with spaces to one length, as the example of Keras does.")
-    bridge: str = setting("repeat", "What the encoder hands over.", choices=("state", "repeat"))
-    reverse: bool = setting(True, "Read the sum backwards.")
+    count: int = setting(50_000, "Number of sums, including those held out.", least=3)
+    held_out: float = setting(0.1, "Share of the sums held out of training.", least=0)
+    padded: bool = setting(False, "Pad sums and answers with spaces to one length, as the Keras example does.")
+    bridge: str = setting("repeat", "What the encoder passes to the decoder.", choices=("state", "repeat"))
+    reverse: bool = setting(True, "Read the sum in reverse.")
     batch: int = setting(64, "Sums in a batch.", least=1)
-    epochs: int = setting(20, "Passes over the data.", least=1)
-    lr: float = setting(4e-3, "Learning rate at the start.", least=0)
-    schedule: Mapping[str, Any] | str | None = setting("cosine", "How the learning rate changes.")
+    epochs: int = setting(20, "Number of passes over the data.", least=1)
+    lr: float = setting(4e-3, "Initial learning rate.", least=0)
+    schedule: Mapping[str, Any] | str | None = setting("cosine", "Learning rate schedule.")
 
 
 def prepare(settings: Settings) -> Prepared:

@@ -29,18 +29,18 @@ class Settings(FitSettings):
     """Data: the folder of MNIST's four files. By default digits are drawn."""
 
     digits: int = setting(3, "Digits of the longest strip.", least=1)
-    shortest: int | None = setting(None, "Digits of the shortest strip; none is as many as of the longest.", least=1)
+    shortest: int | None = setting(None, "Digits of the shortest strip; by default the same as the longest.", least=1)
     count: int = setting(10_000, "Strips to train on.", least=1)
-    held_out: int = setting(1_000, "Strips to validate on, and as many to test on.", least=1)
+    held_out: int = setting(1_000, "Strips to validate on, and the same number to test on.", least=1)
     channels: tuple[int, ...] = setting((16, 32), "Channels of each convolution.")
-    features: int = setting(128, "Features that the encoder makes of a strip.", least=1)
-    embedding: int | None = setting(None, "The size of a word's vector; none is one-hot.", least=1)
-    bridge: str = setting("state", "What the encoder hands over.", choices=("state", "repeat"))
+    features: int = setting(128, "Features that the encoder extracts from a strip.", least=1)
+    embedding: int | None = setting(None, "Size of a word's embedding; none for one-hot vectors.", least=1)
+    bridge: str = setting("state", "What the encoder passes to the decoder.", choices=("state", "repeat"))
     batch: int = setting(64, "Strips in a batch.", least=1)
-    epochs: int = setting(6, "Passes over the data.", least=1)
-    lr: float = setting(4e-3, "Learning rate at the start.", least=0)
-    schedule: Mapping[str, Any] | str | None = setting("cosine", "How the learning rate changes.")
-    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+    epochs: int = setting(6, "Number of passes over the data.", least=1)
+    lr: float = setting(4e-3, "Initial learning rate.", least=0)
+    schedule: Mapping[str, Any] | str | None = setting("cosine", "Learning rate schedule.")
+    clip: float | None = setting(1.0, "Maximum norm of the gradient.", least=0)
 
 
 def prepare(settings: Settings) -> Prepared:

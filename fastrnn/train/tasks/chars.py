@@ -18,14 +18,14 @@ class Settings(LanguageSettings):
     """Every character is a token, white space included."""
 
     hidden: int = setting(256, "Hidden units of each layer.", least=1)
-    embedding: int = setting(64, "Features that stand for a character.", least=1)
-    steps: int = setting(64, "Characters that a gradient goes back.", least=1)
-    lr: float = setting(4e-3, "Learning rate at the start.", least=0)
-    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
-    valid_share: float = setting(0.05, "Of one text, the part to validate on.", least=0)
-    test_share: float = setting(0.05, "Of one text, the part to test on.", least=0)
+    embedding: int = setting(64, "Size of a character's embedding.", least=1)
+    steps: int = setting(64, "Characters that gradients go back.", least=1)
+    lr: float = setting(4e-3, "Initial learning rate.", least=0)
+    clip: float | None = setting(1.0, "Maximum norm of the gradient.", least=0)
+    valid_share: float = setting(0.05, "Share of a single text to validate on.", least=0)
+    test_share: float = setting(0.05, "Share of a single text to test on.", least=0)
     pieces: int = setting(
-        1, "Validate and test on the ends of so many pieces of the text, not on its own end.", least=1
+        1, "Cut the text into this many pieces and take the validation and test parts from the end of each.", least=1
     )
 
 

@@ -33,28 +33,32 @@ class Settings(FitSettings):
     data: str | None = setting(
         None,
         "A CSV file with columns text and label; the sentence polarity data set; or MNIST's folder. By default "
-        "sentences of the docstrings of Python's library, by subject.",
+        "sentences from the docstrings of Python's library, classified by subject.",
     )
     hidden: int = setting(100, "Hidden units of each layer and direction.", least=1)
-    dropout: float = setting(
-        0.5, "Probability of zeroing an element of embeddings, between and behind layers.", least=0
-    )
+    dropout: float = setting(0.5, "Dropout of embeddings, between layers and after them.", least=0)
     batch: int = setting(50, "Sequences in a batch.", least=1)
-    epochs: int = setting(12, "Passes over the data.", least=1)
-    clip: float | None = setting(5.0, "Largest norm of the gradient.", least=0)
-    patience: int | None = setting(4, "Stop after so many epochs without a better validation.", least=0)
-    bidirectional: bool = setting(True, "Read from both ends.")
-    pooling: str = setting("max", "What stands for a sequence: the last state, or of all outputs.", choices=POOLINGS)
-    dense: int | None = setting(None, "Units of a layer between the recurrent ones and the softmax.", least=1)
-    channels: int | None = setting(None, "Filters of a convolution before the recurrent layers.", least=1)
-    kernel: int = setting(5, "Steps that each of its filters sees.", least=1)
-    stride: int = setting(1, "Steps from one of its outputs to the next.", least=1)
-    embedding: int = setting(100, "Features that stand for a word.", least=1)
-    word2vec: int = setting(10, "Epochs of Word2Vec on the training text, for the embedding to begin with.", least=0)
-    frozen: bool = setting(False, "Keep the embedding as it is then.")
-    word_dropout: float = setting(0.1, "Probability of reading a word as unknown in training.", least=0)
-    min_count: int = setting(2, "How often a word has to occur to be in the vocabulary.", least=1)
-    permuted: bool = setting(False, "Pictures: read the pixels in one random order.")
+    epochs: int = setting(12, "Number of passes over the data.", least=1)
+    clip: float | None = setting(5.0, "Maximum norm of the gradient.", least=0)
+    patience: int | None = setting(4, "Stop after this many epochs without an improvement in validation.", least=0)
+    bidirectional: bool = setting(True, "Read in both directions.")
+    pooling: str = setting(
+        "max", "What represents a sequence: the last state, or a pooling of all outputs.", choices=POOLINGS
+    )
+    dense: int | None = setting(None, "Units of a dense layer before the softmax; none for no such layer.", least=1)
+    channels: int | None = setting(
+        None, "Filters of a convolution before the recurrent layers; none for no convolution.", least=1
+    )
+    kernel: int = setting(5, "Width of a filter in steps.", least=1)
+    stride: int = setting(1, "Steps from one output of the convolution to the next.", least=1)
+    embedding: int = setting(100, "Size of a word's embedding.", least=1)
+    word2vec: int = setting(
+        10, "Epochs of Word2Vec on the training text that initialise the embedding; 0 for none.", least=0
+    )
+    frozen: bool = setting(False, "Do not train the embedding then.")
+    word_dropout: float = setting(0.1, "Probability of replacing a word by the unknown token in training.", least=0)
+    min_count: int = setting(2, "Minimum count of a word in the vocabulary.", least=1)
+    permuted: bool = setting(False, "Pictures: read the pixels in one fixed random order.")
 
 
 class Parts(NamedTuple):
@@ -110,7 +114,7 @@ def batches(settings: Settings, model: Classifier) -> Any:
         return _arrays(settings, found.test_images, found.test_labels, shuffle=False)
     texts, classes = _read(data)
     if missing := set(classes) - set(model.classes):
-        raise ValueError(f"{data} has classes that the model lacks: {', '.join(sorted(missing))}")
+        raise ValueError(f"{data} has classes that the model does not know: {', '.join(sorted(missing))}")
     own = [(text, model.classes.index(classes[label])) for text, label in texts]
     return _bucketed(settings, model.inputs, own, shuffle=False)
 
@@ -118,7 +122,7 @@ def batches(settings: Settings, model: Classifier) -> Any:
 def generate(model: Classifier, prompt: str | None, options: Generation) -> str:
     """The classes of a text with their probabilities."""
     if not isinstance(model.inputs, Vocabulary):
-        raise ValueError("this model reads pictures; type fastrnn evaluate RUN --data FOLDER")
+        raise ValueError("this model classifies pictures, not text; type fastrnn evaluate RUN --data FOLDER")
     prompt = EXAMPLE if prompt is None else prompt
     small = all(token == token.lower() for token in model.inputs.tokens)  # as the texts of training are
     found = model.classify(prompt.lower() if small else prompt)
@@ -163,7 +167,7 @@ def _read(data: str) -> tuple[list[Text], list[str]]:
     table = readers.read_table(path, text=("text", "label"), delimiter="\t" if path.suffix == ".tsv" else ",")
     classes = sorted(set(table["label"].tolist()))
     if len(classes) < 2:
-        raise ValueError(f"{data} has one label, {classes[0]!r}; there is nothing to tell apart")
+        raise ValueError(f"{data} has only the label {classes[0]!r}; a classifier needs at least two")
     return list(zip(table["text"].tolist(), map(classes.index, table["label"].tolist()), strict=True)), classes
 
 

@@ -56,7 +56,7 @@ def read_config(file: str | Path, task: str) -> dict[str, Any]:
     """The settings in a file that was written for a task: a user's, a recipe's or a run's settings.toml."""
     found = read_toml(file)
     if found.get("task", task) != task:
-        raise ValueError(f"{file} is for the task {found['task']!r}; got {task!r}. Type: fastrnn train {found['task']}")
+        raise ValueError(f"{file} is for the task {found['task']!r}, not {task!r}. Type: fastrnn train {found['task']}")
     return {key: value for key, value in found.items() if key not in BESIDE}
 
 
@@ -132,12 +132,12 @@ def checked(value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
             value = converted(value, kind)
             break
     else:
-        raise ValueError(f"is {' or '.join(describe(kind) for kind in allowed)}")
+        raise ValueError(f"must be {' or '.join(describe(kind) for kind in allowed)}")
     if (choices := limits.get("choices")) and value not in choices:
         near = get_close_matches(str(value), choices, n=1)
-        raise ValueError(f"is one of {', '.join(choices)}{f' (did you mean {near[0]}?)' if near else ''}")
+        raise ValueError(f"must be one of {', '.join(choices)}{f' (did you mean {near[0]}?)' if near else ''}")
     if (least := limits.get("least")) is not None and not value >= least:  # not: a NaN is not allowed either
-        raise ValueError(f"is at least {least:g}")
+        raise ValueError(f"must be at least {least:g}")
     return value
 
 

@@ -23,24 +23,24 @@ DAY = 24  # the shorter period of the made waves
 class Settings(FitSettings):
     """A forecast of all steps of the horizon at once; see :class:`fastrnn.train.models.Forecaster`."""
 
-    data: str | None = setting(None, "A CSV file; by default made waves with a day, a week, a trend and noise.")
+    data: str | None = setting(
+        None, "A CSV file; by default generated waves with daily and weekly periods, a trend and noise."
+    )
     hidden: int = setting(64, "Hidden units of each layer.", least=1)
-    dropout: float = setting(0.2, "Probability of zeroing an element between layers and of the last state.", least=0)
-    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
-    patience: int | None = setting(4, "Stop after so many epochs without a better validation.", least=0)
-    columns: Sequence[str] | None = setting(None, "Columns that the model sees; by default all of numbers.")
-    targets: Sequence[str] | None = setting(None, "Columns that it predicts; by default all that it sees.")
-    window: int = setting(96, "Steps that it sees.", least=1)
-    horizon: int = setting(24, "Steps ahead.", least=1)
-    season: int | None = setting(None, "Steps after which the series repeats itself, as a baseline.", least=1)
+    dropout: float = setting(0.2, "Dropout between layers and of the last state.", least=0)
+    clip: float | None = setting(1.0, "Maximum norm of the gradient.", least=0)
+    patience: int | None = setting(4, "Stop after this many epochs without an improvement in validation.", least=0)
+    columns: Sequence[str] | None = setting(None, "Columns that the model sees; by default all numeric ones.")
+    targets: Sequence[str] | None = setting(None, "Columns to predict; by default all that the model sees.")
+    window: int = setting(96, "Steps that the model sees.", least=1)
+    horizon: int = setting(24, "Steps to forecast.", least=1)
+    season: int | None = setting(None, "Steps of one period of the series, for a baseline.", least=1)
     split: Sequence[float] = setting(
-        (0.7, 0.1, 0.2), "Training, validation and test part: shares, or numbers of steps such as [8640, 2880, 2880]."
+        (0.7, 0.1, 0.2), "Training, validation and test parts: shares, or numbers of steps such as [8640, 2880, 2880]."
     )
-    log: bool = setting(False, "Learn the logarithms, for a series that grows by per cent.")
-    error: str = setting("mse", "What to minimise: mean squared or absolute error.", choices=tuple(LOSSES))
-    base: str = setting(
-        "last", "What the forecast corrects: the last value again, the last season, none.", choices=BASES
-    )
+    log: bool = setting(False, "Learn logarithms, for a series that grows by percentages.")
+    error: str = setting("mse", "Loss: mean squared or mean absolute error.", choices=tuple(LOSSES))
+    base: str = setting("last", "What the model corrects: the last value, the last season, or nothing.", choices=BASES)
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -50,7 +50,7 @@ def prepare(settings: Settings) -> Prepared:
     if season is None and settings.data is None and settings.window >= DAY:
         season = DAY
     if season is not None and season > settings.window:
-        raise ValueError(f"season is {season}, longer than the window of {settings.window}; give a longer window")
+        raise ValueError(f"season={season} is longer than window={settings.window}; use a longer window")
     model = Forecaster(
         len(names),
         targets,
@@ -139,11 +139,11 @@ def _values(settings: Settings) -> tuple[np.ndarray, list[str], list[int]]:
         values = read.numbers(names)
     if settings.log:
         if (values <= 0).any():
-            raise ValueError("log is for values above 0, and the series has others; leave it out")
+            raise ValueError("log=true needs values above 0, and the series has others; remove it")
         values = np.log(values)
     wanted = list(settings.targets or names)
     if unknown := [each for each in wanted if each not in names]:
-        raise ValueError(f"there is no column {unknown[0]!r} to predict, only {', '.join(names)}")
+        raise ValueError(f"unknown column to predict {unknown[0]!r}; there are {', '.join(names)}")
     return values, names, [names.index(each) for each in wanted]
 
 

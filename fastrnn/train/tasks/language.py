@@ -20,30 +20,34 @@ class LanguageSettings(FitSettings):
     """A recurrent language model and how to train it; see :class:`fastrnn.train.models.LanguageModel`."""
 
     data: str | None = setting(
-        None, "A text, cut into 90, 5 and 5 %; or a folder of three; by default Python's documentation."
+        None, "A text, split into 90, 5 and 5 %; or a folder of three texts; by default Python's documentation."
     )
-    dropout: float = setting(0.0, "Probability of zeroing an element before, between and after the layers.", least=0)
-    embedding: int = setting(128, "Features that stand for a token.", least=1)
+    dropout: float = setting(0.0, "Dropout before, between and after the layers.", least=0)
+    embedding: int = setting(128, "Size of a token's embedding.", least=1)
     schedule: Mapping[str, Any] | str | None = setting(
-        "cosine", 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
+        "cosine", 'Learning rate schedule: a name, or a table such as {name = "decay", factor = 0.5, after = 4}.'
     )
-    steps: int = setting(35, "Tokens that a gradient goes back.", least=1)
-    stateful: bool = setting(True, "Carry the state over windows; false starts each from zeros.")
-    jitter: float = setting(0.0, "Standard deviation of the steps, as AWD-LSTM varies them.", least=0)
+    steps: int = setting(35, "Tokens that gradients go back.", least=1)
+    stateful: bool = setting(True, "Carry the state from window to window; false starts each from zeros.")
+    jitter: float = setting(0.0, "Standard deviation of the window length, as in AWD-LSTM.", least=0)
     locked_dropout: float | tuple[float, ...] = setting(
-        0.0, "Dropout with one mask for all steps: one number, or those of input, between layers and output."
+        0.0, "Dropout with one mask for all steps: one number, or three for input, between layers and output."
     )
-    embedding_dropout: float = setting(0.0, "Probability that a token is zero wherever it stands in a batch.", least=0)
-    weight_drop: float = setting(0.0, "Probability of zeroing an element of the recurrent weights.", least=0)
-    tied: bool = setting(False, "The embedding is the matrix of the softmax, too.")
-    softmax: str = setting("full", "The softmax over the vocabulary.", choices=("full", "adaptive"))
-    cutoffs: tuple[int, ...] | None = setting(None, "Where the clusters of the adaptive softmax begin.")
-    one_hot: bool = setting(False, "Tokens go into the first layer as one-hot vectors, without an embedding.")
-    init_uniform: float | None = setting(None, "Draw all weights from -u to u.", least=0)
-    activation_penalty: float = setting(0.0, "Times the mean square of the output: added to the loss.", least=0)
-    temporal_penalty: float = setting(0.0, "Times the mean square of its change in a step: likewise.", least=0)
-    max_vocabulary: int | None = setting(None, "Most tokens of the vocabulary, the frequent ones.", least=2)
-    min_count: int = setting(1, "How often a token has to occur to be in the vocabulary.", least=1)
+    embedding_dropout: float = setting(0.0, "Probability of zeroing a token's embedding in a whole batch.", least=0)
+    weight_drop: float = setting(0.0, "Dropout of the recurrent weights.", least=0)
+    tied: bool = setting(False, "Use the embedding as the matrix of the softmax too.")
+    softmax: str = setting("full", "Softmax over the vocabulary.", choices=("full", "adaptive"))
+    cutoffs: tuple[int, ...] | None = setting(None, "First token of each cluster of the adaptive softmax.")
+    one_hot: bool = setting(False, "Feed tokens to the first layer as one-hot vectors instead of embeddings.")
+    init_uniform: float | None = setting(None, "Initialise all weights uniformly from -u to u.", least=0)
+    activation_penalty: float = setting(0.0, "Weight of the mean square of the output in the loss.", least=0)
+    temporal_penalty: float = setting(
+        0.0, "Weight of the mean square of the output's change from step to step in the loss.", least=0
+    )
+    max_vocabulary: int | None = setting(
+        None, "Maximum size of the vocabulary; the most frequent tokens are kept.", least=2
+    )
+    min_count: int = setting(1, "Minimum count of a token in the vocabulary.", least=1)
 
 
 def read(data: str, shares: tuple[float, float, float], pieces: int = 1) -> Corpus:

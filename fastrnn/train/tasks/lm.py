@@ -23,15 +23,15 @@ class Settings(LanguageSettings):
     """Words stand between white space, and a line is a sentence."""
 
     hidden: int = setting(256, "Hidden units of each layer.", least=1)
-    dropout: float = setting(0.4, "Probability of zeroing an element before, between and after the layers.", least=0)
+    dropout: float = setting(0.4, "Dropout before, between and after the layers.", least=0)
     batch: int = setting(20, "Texts side by side.", least=1)
-    epochs: int = setting(12, "Passes over the data.", least=1)
-    lr: float = setting(3e-3, "Learning rate at the start.", least=0)
-    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
-    tokenizer: str = setting("words", "What a token is; subwords need pip install tokenizers.", choices=TOKENIZERS)
-    min_count: int = setting(2, "How often a word has to occur to be in the vocabulary.", least=1)
-    vectors: str | None = setting(None, "A file of word vectors to begin with, in word2vec's format.")
-    frozen: bool = setting(False, "Keep the vectors as they are.")
+    epochs: int = setting(12, "Number of passes over the data.", least=1)
+    lr: float = setting(3e-3, "Initial learning rate.", least=0)
+    clip: float | None = setting(1.0, "Maximum norm of the gradient.", least=0)
+    tokenizer: str = setting("words", "What a token is; subwords need: pip install tokenizers.", choices=TOKENIZERS)
+    min_count: int = setting(2, "Minimum count of a word in the vocabulary.", least=1)
+    vectors: str | None = setting(None, "File of initial word vectors in word2vec's format.")
+    frozen: bool = setting(False, "Do not train the word vectors.")
 
 
 def prepare(settings: Settings) -> Prepared:

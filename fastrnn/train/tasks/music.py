@@ -27,19 +27,20 @@ class Settings(FitSettings):
     """Which of 88 keys sound next; see :class:`fastrnn.train.models.FrameModel`."""
 
     data: str | None = setting(
-        None, "A .mat file of piano rolls such as Nottingham.mat, or a folder of MIDI files. By default chords by rule."
+        None,
+        "A .mat file of piano rolls such as Nottingham.mat, or a folder of MIDI files. By default generated chords.",
     )
     hidden: int = setting(128, "Hidden units of each layer.", least=1)
-    dropout: float = setting(0.2, "Probability of zeroing an element between and behind layers.", least=0)
-    input_dropout: float = setting(0.0, "Probability of reading a key as silent in training.", least=0)
-    batch: int = setting(8, "Pieces, or parts of them, in a batch.", least=1)
-    epochs: int = setting(20, "Passes over the data.", least=1)
-    lr: float = setting(1e-2, "Learning rate at the start.", least=0)
+    dropout: float = setting(0.2, "Dropout between layers and after them.", least=0)
+    input_dropout: float = setting(0.0, "Probability of silencing an input key in training.", least=0)
+    batch: int = setting(8, "Pieces or parts of pieces in a batch.", least=1)
+    epochs: int = setting(20, "Number of passes over the data.", least=1)
+    lr: float = setting(1e-2, "Initial learning rate.", least=0)
     schedule: Mapping[str, Any] | str | None = setting(
-        "cosine", 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
+        "cosine", 'Learning rate schedule: a name, or a table such as {name = "decay", factor = 0.5, after = 4}.'
     )
-    clip: float | None = setting(5.0, "Largest norm of the gradient.", least=0)
-    steps: int = setting(100, "Frames that a gradient goes back: longer pieces are cut in training.", least=1)
+    clip: float | None = setting(5.0, "Maximum norm of the gradient.", least=0)
+    steps: int = setting(100, "Frames that gradients go back; longer pieces are cut in training.", least=1)
     step: float = setting(0.5, "Quarter notes that a frame lasts, for MIDI.", least=0)
 
 
@@ -105,7 +106,9 @@ def _limit(settings: Settings) -> float:
 def _midi_files(folder: Path, step: float) -> list[Any]:
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".mid", ".midi"))
     if len(files) < 3:
-        raise ValueError(f"{folder} has {len(files)} MIDI files (.mid, .midi); give three or more, better hundreds")
+        raise ValueError(
+            f"{folder} has {len(files)} MIDI files (.mid, .midi); at least three are needed, better hundreds"
+        )
     return [read_midi(file, step=step).numpy() for file in files]
 
 

@@ -22,17 +22,23 @@ STEPS = 1 << 14  # tokens that are looked up at once
 class Settings(TaskSettings):
     """Words stand between white space, and a line is a sentence; or every character is a token."""
 
-    data: str | None = setting(None, "A text, which is cut; or a folder of three; by default Python's documentation.")
-    tokenizer: str = setting("words", "What is counted.", choices=("words", "characters"))
-    order: int = setting(5, "The longest n-gram: 3 for trigrams.", least=1)
-    smoothing: str = setting("kneser-ney", "What to do about n-grams that were not seen.", choices=METHODS)
-    cross_sentences: bool = setting(False, "A history goes on across the end of a sentence.")
-    min_count: int | None = setting(None, "How often a token has to occur to be known; by default words 2.", least=1)
-    max_vocabulary: int | None = setting(None, "Most tokens of the vocabulary, the frequent ones.", least=2)
-    valid_share: float = setting(0.05, "Of one text, the part to validate on.", least=0)
-    test_share: float = setting(0.05, "Of one text, the part to test on.", least=0)
+    data: str | None = setting(
+        None, "A text, which is split; or a folder of three texts; by default Python's documentation."
+    )
+    tokenizer: str = setting("words", "What a token is.", choices=("words", "characters"))
+    order: int = setting(5, "Length of the longest n-gram: 3 for trigrams.", least=1)
+    smoothing: str = setting("kneser-ney", "Smoothing method.", choices=METHODS)
+    cross_sentences: bool = setting(False, "Let histories cross the ends of sentences.")
+    min_count: int | None = setting(
+        None, "Minimum count of a token; by default 2 for words, 1 for characters.", least=1
+    )
+    max_vocabulary: int | None = setting(
+        None, "Maximum size of the vocabulary; the most frequent tokens are kept.", least=2
+    )
+    valid_share: float = setting(0.05, "Share of a single text to validate on.", least=0)
+    test_share: float = setting(0.05, "Share of a single text to test on.", least=0)
     pieces: int = setting(
-        1, "Validate and test on the ends of so many pieces of the text, not on its own end.", least=1
+        1, "Cut the text into this many pieces and take the validation and test parts from the end of each.", least=1
     )
 
 

@@ -20,12 +20,12 @@ Pair = tuple[str, str]
 class PairSettings(FitSettings):
     """An encoder-decoder; see :class:`fastrnn.train.models.EncoderDecoder`."""
 
-    bridge: str = setting("state", "What the encoder hands over.", choices=("state", "repeat"))
-    attention: str | None = setting(None, "How the decoder attends.", choices=("dot", "additive"))
-    bidirectional: bool = setting(False, "The encoder reads forwards and backwards.")
-    reverse: bool = setting(False, "Read the source backwards.")
-    embedding: int | None = setting(None, "The size of a token's vector; none is one-hot.", least=1)
-    clip: float | None = setting(1.0, "Largest norm of the gradient.", least=0)
+    bridge: str = setting("state", "What the encoder passes to the decoder.", choices=("state", "repeat"))
+    attention: str | None = setting(None, "Attention of the decoder.", choices=("dot", "additive"))
+    bidirectional: bool = setting(False, "Bidirectional encoder.")
+    reverse: bool = setting(False, "Read the source in reverse.")
+    embedding: int | None = setting(None, "Size of a token's embedding; none for one-hot vectors.", least=1)
+    clip: float | None = setting(1.0, "Maximum norm of the gradient.", least=0)
 
 
 def prepare(
@@ -41,7 +41,7 @@ def prepare(
     """
     sources, targets = zip(*train, strict=True)
     if len(held_out) < 2:
-        raise ValueError(f"Two pairs at least are held out, one to validate and one to test on, got {len(held_out)}")
+        raise ValueError(f"At least two pairs must be held out, one to validate and one to test, got {len(held_out)}")
     source = Vocabulary.build(sources, tokenizer=tokenizer, unknown=unknown)
     target = Vocabulary.build(targets, tokenizer=tokenizer, unknown=unknown, bos="<bos>", eos="<eos>")
     model = EncoderDecoder(source, target, **settings.arguments_of(EncoderDecoder))

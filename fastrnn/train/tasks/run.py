@@ -62,9 +62,7 @@ class Run:
     def complete(self, text: str, n: int = 1, **options: Any) -> list[str]:
         """Texts that go on from one, by a language model; options as in :class:`Generation`."""
         if not hasattr(self.model, "complete"):
-            raise ValueError(
-                f"a model of the task {self.task.name} does not complete text, but it answers: use generate"
-            )
+            raise ValueError(f"a model of the task {self.task.name} does not complete text; use generate")
         given = {name: value for name, value in options.items() if value is not None}
         found = self.model.complete(text, n=n, **given)
         return [found] if isinstance(found, str) else found
@@ -80,7 +78,7 @@ class Run:
             prepared = prepare(self.task, settings)
             if prepared.model.config() != self.model.config():
                 raise ValueError(
-                    f"{data} gives another vocabulary or other sizes than the data that this run learned from"
+                    f"{data} leads to another vocabulary or other sizes than the training data of this run"
                 )
         return measure(self.task, self.model, prepared)
 
@@ -198,7 +196,7 @@ def measure(task: Task, model: Any, prepared: Prepared) -> dict[str, float]:
     if task.evaluate:
         return task.evaluate(model, prepared)
     if prepared.test is None:
-        raise ValueError(f"the data of the task {task.name} have no test part")
+        raise ValueError(f"the data of the task {task.name} has no test part")
     return evaluate(model, prepared.test, stateful=bool(prepared.fit.get("stateful", False)))
 
 
@@ -207,14 +205,15 @@ def check_free(folder: Path, overwrite: bool = False) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; a run needs a folder. Choose another --out")
+        raise FileExistsError(f"{folder} is a file, but a run needs a folder; choose another --out")
     if (folder / SETTINGS).exists():
         if not overwrite:
             raise FileExistsError(
-                f"{folder} has a run already. Go on with it: --resume; replace it: --overwrite; or choose another --out"
+                f"{folder} already contains a run; continue it with --resume, replace it with --overwrite, "
+                "or choose another --out"
             )
     elif any(not each.name.endswith(ENDING) for each in folder.iterdir()):
-        raise FileExistsError(f"{folder} has files that are not a run's. Choose another --out")
+        raise FileExistsError(f"{folder} contains files that do not belong to a run; choose another --out")
 
 
 def begin(folder: Path, task: Task, settings: TaskSettings, resume: bool) -> str | None:

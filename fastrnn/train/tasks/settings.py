@@ -25,13 +25,13 @@ def help_of(of: Field[Any]) -> str:
 class TaskSettings:
     """What every task needs."""
 
-    data: str | None = setting(None, "File or folder to train on; by default what every machine has or makes.")
-    seed: int = setting(0, "Seed of weights, order and dropout.", least=0)
+    data: str | None = setting(None, "File or folder to train on; by default the task makes its own data.")
+    seed: int = setting(0, "Random seed for weights, data order and dropout.", least=0)
 
     def given_data(self) -> str:
         """The data, for what works on the user's own alone; raises ValueError if there are none."""
         if self.data is None:
-            raise ValueError("Expected data to evaluate on, got none; type --data FILE")
+            raise ValueError("there is no data to evaluate on; type --data FILE")
         return self.data
 
     def arguments_of(self, function: Callable[..., Any]) -> dict[str, Any]:
@@ -45,22 +45,22 @@ class FitSettings(TaskSettings):
     """A recurrent model and how to train it: a setting that has the name of an argument of
     :func:`fastrnn.train.fit` or of the model is that argument."""
 
-    cell: str = setting("lstm", "The recurrent cell.", choices=CELLS)
+    cell: str = setting("lstm", "Recurrent cell.", choices=CELLS)
     hidden: int = setting(128, "Hidden units of each layer.", least=1)
-    layers: int = setting(1, "Recurrent layers.", least=1)
-    dropout: float = setting(0.0, "Probability of zeroing an element between layers.", least=0)
+    layers: int = setting(1, "Number of recurrent layers.", least=1)
+    dropout: float = setting(0.0, "Dropout between layers.", least=0)
     batch: int = setting(32, "Sequences in a batch.", least=1)
-    epochs: int = setting(10, "Passes over the data.", least=1)
-    optimizer: str = setting("adam", "How to descend.", choices=("adam", "adamw", "sgd", "rmsprop"))
-    lr: float = setting(1e-3, "Learning rate at the start.", least=0)
+    epochs: int = setting(10, "Number of passes over the data.", least=1)
+    optimizer: str = setting("adam", "Optimizer.", choices=("adam", "adamw", "sgd", "rmsprop"))
+    lr: float = setting(1e-3, "Initial learning rate.", least=0)
     momentum: float = setting(0.0, "Momentum of sgd.", least=0)
     weight_decay: float = setting(0.0, "Weight decay.", least=0)
     schedule: Mapping[str, Any] | str | None = setting(
-        None, 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
+        None, 'Learning rate schedule: a name, or a table such as {name = "decay", factor = 0.5, after = 4}.'
     )
-    clip: float | None = setting(None, "Largest norm of the gradient.", least=0)
+    clip: float | None = setting(None, "Maximum norm of the gradient.", least=0)
     accumulate: int = setting(1, "Batches per step of the optimizer.", least=1)
-    patience: int | None = setting(None, "Stop after so many epochs without a better validation.", least=1)
-    autocast: str | None = setting(None, "The dtype of products under autocast.", choices=("bfloat16", "float16"))
+    patience: int | None = setting(None, "Stop after this many epochs without an improvement in validation.", least=1)
+    autocast: str | None = setting(None, "dtype of matrix products under autocast.", choices=("bfloat16", "float16"))
     checkpoint_every: float = setting(300.0, "Seconds between checkpoints.", least=0)
-    tensorboard: bool = setting(False, "Write TensorBoard's logs, too.")
+    tensorboard: bool = setting(False, "Also write TensorBoard logs.")

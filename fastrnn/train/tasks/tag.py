@@ -29,29 +29,29 @@ class Settings(FitSettings):
 
     data: str | None = setting(
         None,
-        "A file with a token and its columns a line, the tag last; or CoNLL-2000's folder or .zip. By default lines of "
-        "Python's own library.",
+        "A file with a token and its columns on each line, the tag last; or CoNLL-2000's folder or .zip. By default "
+        "lines of Python's own library.",
     )
     columns: Sequence[str] = setting(("word",), "Names of the columns before the tag, such as word and pos.")
     spelling: Sequence[str] = setting(
-        ("lower", "prefix2", "prefix3", "suffix2", "suffix3", "suffix4", "shape"), "What of a word's spelling is seen."
+        ("lower", "prefix2", "prefix3", "suffix2", "suffix3", "suffix4", "shape"), "Spelling features of a word."
     )
     hidden: int = setting(128, "Hidden units of each layer and direction.", least=1)
-    dropout: float = setting(
-        0.3, "Probability of zeroing an element of embeddings, between and behind layers.", least=0
-    )
-    epochs: int = setting(15, "Passes over the data.", least=1)
+    dropout: float = setting(0.3, "Dropout of embeddings, between layers and after them.", least=0)
+    epochs: int = setting(15, "Number of passes over the data.", least=1)
     schedule: Mapping[str, Any] | str | None = setting(
-        "cosine", 'How the learning rate changes: a name, or such as {name = "decay", factor = 0.5, after = 4}.'
+        "cosine", 'Learning rate schedule: a name, or a table such as {name = "decay", factor = 0.5, after = 4}.'
     )
-    clip: float | None = setting(5.0, "Largest norm of the gradient.", least=0)
-    bidirectional: bool = setting(True, "Read from both ends.")
-    embedding: int = setting(100, "Features that stand for a word.", least=1)
-    column_embedding: int = setting(25, "Features that stand for an entry of any other column.", least=1)
-    word_dropout: float = setting(0.05, "Probability of reading a word as unknown in training.", least=0)
-    word2vec: int = setting(0, "Epochs of Word2Vec on the training text, for the embedding to begin with.", least=0)
-    min_count: int = setting(1, "How often an entry has to occur to be in its vocabulary.", least=1)
-    crf: bool = setting(True, "Score whole paths of tags.")
+    clip: float | None = setting(5.0, "Maximum norm of the gradient.", least=0)
+    bidirectional: bool = setting(True, "Read in both directions.")
+    embedding: int = setting(100, "Size of a word's embedding.", least=1)
+    column_embedding: int = setting(25, "Size of the embedding of every other column.", least=1)
+    word_dropout: float = setting(0.05, "Probability of replacing a word by the unknown token in training.", least=0)
+    word2vec: int = setting(
+        0, "Epochs of Word2Vec on the training text that initialise the embedding; 0 for none.", least=0
+    )
+    min_count: int = setting(1, "Minimum count of an entry in its vocabulary.", least=1)
+    crf: bool = setting(True, "Score whole tag sequences with a CRF.")
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -99,7 +99,7 @@ def batches(settings: Settings, model: Tagger) -> Bucketed:
     data = settings.given_data()
     sentences = _conll(data)[1] if _is_conll(data) else _sentences(settings)
     if missing := {tag for *_, own in sentences for tag in own} - set(model.tags):
-        raise ValueError(f"{data} has tags that the model lacks: {', '.join(sorted(missing))}")
+        raise ValueError(f"{data} has tags that the model does not know: {', '.join(sorted(missing))}")
     return _bucketed(settings, model, sentences, shuffle=False)
 
 
@@ -108,7 +108,7 @@ def generate(model: Tagger, prompt: str | None, options: Generation) -> str:
     if prompt is None:
         prompt = EXAMPLE if "keyword" in model.tags else None
         if prompt is None:
-            raise ValueError('Expected a sentence, got none; type --prompt "words of a sentence"')
+            raise ValueError('this model needs a sentence to tag; type --prompt "words of a sentence"')
     given: list[Any] = list(prompt.split("\t"))
     if "keyword" in model.tags and len(given) == 1:
         with suppress(SyntaxError):  # it is no Python: tokens with spaces between them

@@ -38,16 +38,16 @@ from fastrnn.train.tasks.settings import TaskSettings
 
 SETTINGS, MODEL, REPORT = "settings.toml", "model.safetensors", "report.md"  # of a run's folder
 TASKS = {
-    "lm": "A language model of words.",
-    "chars": "A language model of characters.",
-    "ngram": "The baseline: n-grams, counted.",
-    "addition": "Sums such as 123+34, read and answered digit by digit.",
-    "translate": "Sentences into sentences of another language.",
-    "classify": "One class for each sequence.",
-    "tag": "One tag for each word.",
-    "forecast": "The next values of a series.",
-    "caption": "Pictures into words.",
-    "music": "Polyphonic music, as MIDI.",
+    "lm": "Language model of words.",
+    "chars": "Language model of characters.",
+    "ngram": "Language model by counting n-grams: the baseline.",
+    "addition": "Add numbers such as 123+34, digit by digit.",
+    "translate": "Translate sentences.",
+    "classify": "Classify texts or pictures.",
+    "tag": "Tag each word of a sentence.",
+    "forecast": "Forecast a series.",
+    "caption": "Describe pictures in words.",
+    "music": "Compose polyphonic music, as MIDI.",
 }
 
 

@@ -23,18 +23,20 @@ class Settings(PairSettings):
     """Data: lines of sentence, tab, translation. By default "three hundred five" and "trois cent cinq"."""
 
     tokenizer: str = setting("characters", "What a token is.", choices=("characters", "words"))
-    pairs: int | None = setting(10_000, "So many pairs, the first of the file; none is all.", least=3)
-    held_out: float = setting(0.2, "Share of the pairs that is not for training.", least=0)
-    shuffle: bool = setting(
-        True, "Draw the held-out pairs, no sentence in both parts; false: the file's last, as in the example of Keras."
+    pairs: int | None = setting(
+        10_000, "Use only this many pairs from the beginning of the file; none for all.", least=3
     )
-    attention: str | None = setting("dot", "How the decoder attends.", choices=("dot", "additive"))
-    reverse: bool = setting(True, "Read the sentence backwards.")
+    held_out: float = setting(0.2, "Share of the pairs held out of training.", least=0)
+    shuffle: bool = setting(
+        True, "Hold out random sentences, each in one part only; false takes the last of the file, as Keras does."
+    )
+    attention: str | None = setting("dot", "Attention of the decoder.", choices=("dot", "additive"))
+    reverse: bool = setting(True, "Read the sentence in reverse.")
     hidden: int = setting(128, "Hidden units of each layer.", least=1)
     batch: int = setting(64, "Sentences in a batch.", least=1)
-    epochs: int = setting(12, "Passes over the data.", least=1)
-    lr: float = setting(4e-3, "Learning rate at the start.", least=0)
-    schedule: Mapping[str, Any] | str | None = setting("cosine", "How the learning rate changes.")
+    epochs: int = setting(12, "Number of passes over the data.", least=1)
+    lr: float = setting(4e-3, "Initial learning rate.", least=0)
+    schedule: Mapping[str, Any] | str | None = setting("cosine", "Learning rate schedule.")
 
 
 def prepare(settings: Settings) -> Prepared:
@@ -83,5 +85,5 @@ batches = pairs.batches
 
 def generate(model: EncoderDecoder, prompt: str | None, options: Generation) -> str:
     if prompt is None:
-        raise ValueError("A translation needs a sentence. Type: --prompt SENTENCE")
+        raise ValueError("this model needs a sentence to translate; type --prompt SENTENCE")
     return pairs.answer(model, prompt, options)

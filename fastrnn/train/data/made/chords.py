@@ -44,7 +44,7 @@ def chords(count: int = 300, *, bars: int = 16, seed: int = 0) -> list[Piece]:
         ValueError: less than one of either.
     """
     if count < 1 or bars < 1:
-        raise ValueError(f"count and bars are 1 or more, got {count} and {bars}")
+        raise ValueError(f"count and bars must be at least 1, got {count} and {bars}")
     generator = np.random.default_rng(seed)
     return [_piece(bars, generator) for _ in range(count)]
 

@@ -82,9 +82,9 @@ def strips(
     """
     shortest = digits if shortest is None else shortest
     if not 1 <= shortest <= digits:
-        raise ValueError(f"A strip has from 1 to digits={digits} digits, got shortest={shortest}")
+        raise ValueError(f"shortest must be from 1 to digits={digits}, got {shortest}")
     if len(pictures) == 0 or len(pictures) != len(labels):
-        raise ValueError(f"Expected pictures and a label for each, got {len(pictures)} and {len(labels)}")
+        raise ValueError(f"Expected one label for each picture, got {len(pictures)} pictures and {len(labels)} labels")
     generator = np.random.default_rng(seed)
     chosen = generator.integers(0, len(pictures), (count, digits))
     lengths = generator.integers(shortest, digits + 1, count)

@@ -47,8 +47,8 @@ def _topics() -> Iterator[str]:
         from pydoc_data.topics import topics
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "this Python has no documentation (pydoc_data.topics): install it whole, on Debian python3 in place of "
-            "python3-minimal, or give a text of your own with data="
+            "this Python lacks its documentation (pydoc_data.topics): install all of Python, on Debian python3 instead "
+            "of python3-minimal, or pass your own text as data="
         ) from error
     return (topics[name] for name in sorted(topics))
 

@@ -80,4 +80,4 @@ def _french_below_100(number: int) -> str:
 
 def _check(number: int) -> None:
     if not 0 <= number < _LIMIT:
-        raise ValueError(f"numbers go from 0 to {_LIMIT - 1}, got {number}")
+        raise ValueError(f"numbers must be from 0 to {_LIMIT - 1}, got {number}")

@@ -57,7 +57,7 @@ def python_tokens(count: int = 6000, *, longest: int = 60, seed: int = 0) -> Lin
         seed: of the order of the modules.
     """
     if count < 10:
-        raise ValueError(f"count is 10 or more, got {count}")
+        raise ValueError(f"count must be at least 10, got {count}")
     files = sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
     random.Random(seed).shuffle(files)
     parts = []

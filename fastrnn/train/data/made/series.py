@@ -28,7 +28,7 @@ def waves(
     """
     if steps < 1 or columns < 1 or not all(period > 0 for period in periods):
         raise ValueError(
-            f"steps and columns are 1 or more and periods above 0, got {steps}, {columns} and {tuple(periods)}"
+            f"steps and columns must be at least 1 and periods above 0, got {steps}, {columns} and {tuple(periods)}"
         )
     generator = np.random.default_rng(seed)
     time = np.arange(steps)[:, None]

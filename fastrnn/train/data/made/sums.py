@@ -31,7 +31,7 @@ def sums(
         ValueError: there are fewer pairs of such numbers than ``count``, or a part is empty.
     """
     if digits < 1:
-        raise ValueError(f"digits must be 1 or more, got {digits}")
+        raise ValueError(f"digits must be at least 1, got {digits}")
     numbers = 10**digits
     possible = numbers * (numbers + 1) // 2
     if not 1 <= count <= possible:

@@ -54,7 +54,7 @@ def topics(*, held_out: float = 0.1, least_words: int = 5, seed: int = 0) -> Top
         ValueError: held_out is not above 0 and below a half.
     """
     if not 0 < held_out < 0.5:
-        raise ValueError(f"held_out is a share above 0 and below 0.5, got {held_out}")
+        raise ValueError(f"held_out must be above 0 and below 0.5, got {held_out}")
     subjects = [_units(modules, least_words) for modules in SUBJECTS.values()]
     among = Counter(text for units in subjects for text in {text for unit in units for text in unit})
     seen = {text for text, count in among.items() if count > 1}

@@ -68,7 +68,7 @@ def read_member(source: File, names: Sequence[str], where: str = "") -> tuple[st
     if not path.exists():
         raise missing(path, where)
     if path.suffix != ".zip":
-        raise ValueError(f"{path} is neither a folder nor a .zip; expected one with {' or '.join(names)} in it")
+        raise ValueError(f"{path} is neither a folder nor a .zip; expected one that contains {' or '.join(names)}")
     with _zip(path) as archive:
         for name in names:
             found = [info for info in archive.infolist() if Path(info.filename).name == name]
@@ -80,7 +80,7 @@ def read_member(source: File, names: Sequence[str], where: str = "") -> tuple[st
                     raise ValueError(f"{place} is empty")
                 return place, content
         there = ", ".join(archive.namelist()[:5]) or "nothing"
-        raise FileNotFoundError(f"{path} has no file {' or '.join(names)} in it; it has {there}. {where}".strip())
+        raise FileNotFoundError(f"{path} does not contain {' or '.join(names)}; it contains {there}. {where}".strip())
 
 
 def missing(path: Path, where: str) -> FileNotFoundError:
@@ -145,7 +145,7 @@ def _zip(path: Path) -> zipfile.ZipFile:
     except _DAMAGED as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        raise ValueError(f"{path} is no zip archive, or truncated or damaged: {error}") from error
+        raise ValueError(f"{path} is not a zip archive, or it is truncated or damaged: {error}") from error
 
 
 def _only_member(path: Path) -> bytes:
@@ -153,7 +153,7 @@ def _only_member(path: Path) -> bytes:
         files = [info for info in archive.infolist() if not info.is_dir()]
         if len(files) != 1:
             names = ", ".join(info.filename for info in files[:5]) or "nothing"
-            raise ValueError(f"{path} must have one file in it, but has {names}; unpack it and name the file")
+            raise ValueError(f"{path} must contain exactly one file, but contains {names}; unpack it and give one file")
         return _unpacked(archive, files[0], path)
 
 

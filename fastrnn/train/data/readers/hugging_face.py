@@ -26,7 +26,7 @@ def read_dataset(source: Any, columns: Sequence[str], split: str | None = None) 
     found = _loaded(source) if isinstance(source, (str, os.PathLike)) else source
     if isinstance(found, Mapping):
         if split not in found:
-            asked = "give split=, one of" if split is None else f"there is no split {split!r}, only"
+            asked = "pass split=, one of" if split is None else f"there is no split {split!r}, only"
             raise ValueError(f"the data set is split: {asked} {', '.join(map(repr, found))}")
         found = found[split]
     elif split is not None:
@@ -36,7 +36,7 @@ def read_dataset(source: Any, columns: Sequence[str], split: str | None = None) 
         raise TypeError(f"expected a Dataset, a DatasetDict or a folder, got {type(source).__name__}")
     unknown = [column for column in columns if column not in names]
     if unknown or isinstance(columns, str) or not columns:
-        raise ValueError(f"columns are a list of some of {', '.join(map(repr, names))}; got {columns!r}")
+        raise ValueError(f"columns must be a list of names out of {', '.join(map(repr, names))}; got {columns!r}")
     rows = list(zip(*(found[column] for column in columns), strict=True))
     if not rows:
         raise ValueError("the data set is empty")
@@ -45,7 +45,7 @@ def read_dataset(source: Any, columns: Sequence[str], split: str | None = None) 
 
 def _loaded(folder: str | os.PathLike[str]) -> Any:
     if not os.path.isdir(folder):
-        raise missing(Path(folder), "A data set is saved into a folder by its method save_to_disk.")
+        raise missing(Path(folder), "The method save_to_disk saves a data set into a folder.")
     try:
         library = import_module("datasets")
     except ImportError as error:

@@ -75,6 +75,6 @@ def _array(content: bytes, place: str) -> np.ndarray:
     shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, begin, 4))
     expected = begin + math.prod(shape) * dtype.itemsize
     if len(content) != expected or dimensions == 0:
-        raise ValueError(f"{place}: an array {shape} of {dtype} makes a file of {expected} bytes, got {len(content)}")
+        raise ValueError(f"{place}: an array {shape} of {dtype} needs a file of {expected} bytes, got {len(content)}")
     array = np.frombuffer(content, dtype, offset=begin).reshape(shape)
     return array.astype(dtype.newbyteorder("="))  # a copy, so that it can be written to

@@ -31,10 +31,10 @@ def read_mat(content: bytes, names: Sequence[str]) -> dict[str, Value]:
         ValueError: it is no such file, or damaged; or such a variable is of another kind.
     """
     if content[:8] == b"\x89HDF\r\n\x1a\n" or content[:19] == b"MATLAB 7.3 MAT-file":
-        raise ValueError("it is of version 7.3; save it with -v7")
+        raise ValueError("its version is 7.3; save it with -v7")
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:
-        raise ValueError("it has no header of a .mat file of version 5 to 7")
+        raise ValueError("it lacks the header of a .mat file of version 5 to 7")
     found: dict[str, Value] = {}
     for kind, data in _elements(memoryview(content)[128:], order):
         if kind == _COMPRESSED:

@@ -27,7 +27,7 @@ def read_pairs(file: File, encoding: str = "utf-8") -> list[tuple[str, str]]:
         columns = [column.strip() for column in line.split("\t")[:2]]
         if len(columns) < 2 or not all(columns):
             raise ValueError(
-                f"{os.fspath(file)}, line {number}: expected a sentence, a tab and a sentence, got {line!r:.80}"
+                f"{os.fspath(file)}, line {number}: expected two sentences with a tab between them, got {line!r:.80}"
             )
         pairs.append((columns[0], columns[1]))
     return pairs

@@ -82,13 +82,13 @@ def read_table(
         rows = rows[1:]
         if all(_is_number(cell) for cell in names):
             raise ValueError(
-                f"{place}, line 1: expected names of columns, got numbers; give header=False if it has none"
+                f"{place}, line 1: expected column names, got numbers; pass header=False if the file has no names"
             )
         twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
         if twice is not None:
             raise ValueError(f"{place}, line 1: two columns are named {twice!r}")
     if not rows:
-        raise ValueError(f"{place} has names of columns, and no rows")
+        raise ValueError(f"{place} has column names but no rows")
     unknown = [name for name in text if name not in names]
     if unknown:
         raise ValueError(f"{place}: there is no column {unknown[0]!r}, only {', '.join(map(repr, names))}")

@@ -58,9 +58,9 @@ def read_text(
         ValueError: it is empty, damaged, not in this encoding, or so short that a part of it is empty.
     """
     if len(shares) != 3 or min(shares) < 0 or shares[0] == 0 or abs(sum(shares) - 1) > 1e-6:
-        raise ValueError(f"shares are three numbers (train, valid, test) that add up to 1, got {tuple(shares)}")
+        raise ValueError(f"shares must be three numbers (train, valid, test) that sum to 1, got {tuple(shares)}")
     if pieces < 1:
-        raise ValueError(f"pieces is 1 or more, got {pieces}")
+        raise ValueError(f"pieces must be at least 1, got {pieces}")
     where = "Any text will do; tinyshakespeare is the file input.txt of the project char-rnn."
     text = files.read_text(file, where, encoding)
     ends = [0]  # of train, valid, test of the first piece, then of the second …
@@ -69,7 +69,7 @@ def read_text(
     cut = [text[begin:end] for begin, end in itertools.pairwise(ends)]
     parts = ["".join(cut[part::3]) if share else None for part, share in enumerate(shares)]
     if not all(part is None or part.strip() for part in parts):
-        raise ValueError(f"{Path(file)} has {len(text)} characters, too few to cut it into {tuple(shares)}")
+        raise ValueError(f"{Path(file)} has {len(text)} characters, too few for parts of {tuple(shares)}")
     return Corpus(parts[0] or "", parts[1], parts[2])
 
 
@@ -86,7 +86,7 @@ def text_blocks(file: File, encoding: str = "utf-8", block: int = 1 << 22) -> It
     if not path.is_file():
         raise files.missing(path, "")
     if path.suffix == ".zip":
-        raise ValueError(f"{path} is read in parts, which a .zip cannot be; unpack it first")
+        raise ValueError(f"{path} is a .zip, which cannot be read in parts; unpack it first")
     decoder = files.incremental_decoder(encoding)
     text, line, empty = "", 1, True
     with opened(path) as stream:
