@@ -150,13 +150,13 @@ def test_layer(program, cell):
                 assert error <= tolerance, f"{name} of {lengths} {sizes}, options {options}, {isa}, {dtype}: {error}"
 
 
-@pytest.mark.parametrize("folder", ["cells", "sequence", "cpu", "loss", "word2vec"])
+@pytest.mark.parametrize("folder", sorted(path.name for path in CSRC.iterdir() if path.name != "torch"))
 def test_no_header_of_torch(folder):
     files = [path for path in CSRC.glob(f"{folder}/**/*") if path.suffix in (".h", ".cpp", ".cu")]
     assert files
     for path in files:
         text = path.read_text(encoding="utf-8")
         for header in re.findall(r'^\s*#\s*include\s*[<"](.*?)[>"]', text, re.MULTILINE):
-            assert not re.match(r"(ATen|c10|torch|caffe2|pybind11/.*torch)/", header), f"{path} includes {header}"
+            assert not re.match(r"(ATen|c10|caffe2|torch)/", header), f"{path} includes {header}"
             assert "../torch" not in header, f"{path} includes {header}"
         assert not re.search(r"\b(at|c10|torch)::", text), f"{path} names something of torch's"
