@@ -12,7 +12,7 @@
 //   gated             a second product follows in the same step: the rest of weight_hh times gate(h) (the first GRU)
 //   saves             numbers per hidden unit that the forward step leaves for the backward step
 //   carries_c         there is a second state c besides h (LSTM); the forward step saves it last
-//   vectors           parameters of the cell itself, a number for each unit; `vector_names` then says what each is called
+//   vectors           parameters of the cell itself, a number for each unit; `vector_names` has their names
 //   reads_h           the pointwise part itself reads h_{t-1} (GRU)
 //   onednn            torch's oneDNN operator computes it in bfloat16; only where it is true
 //
