@@ -92,6 +92,7 @@ void run(const Sizes& sizes, const std::vector<int64_t>& lengths, const Passes<T
   p.active = active.data(), p.before = before.data();
   p.w_ih.data = a.find("w_ih"), p.w_hh.data = a.find("w_hh"), p.w_hr.data = a.find("w_hr");
   p.b_ih.data = a.find("b_ih"), p.b_hh.data = a.find("b_hh");
+  for (int k = 0; k < cell.vectors; ++k) p.vectors[k].data = a.find("vector" + std::to_string(k));
   p.h0 = a.find("h0"), p.c0 = a.find("c0");
   p.x = packed<const T>(a.find("x"), sizes.input_size);
   p.y = packed<T>(a.make("y", rows * output), output);
@@ -117,9 +118,11 @@ void run(const Sizes& sizes, const std::vector<int64_t>& lengths, const Passes<T
   p.dw_hh = a.make("dw_hh", gates * hidden * output);
   if (p.b_ih) p.db_ih = a.make("db_ih", input_gates * hidden), p.db_hh = a.make("db_hh", gates * hidden);
   if (p.w_hr) p.dw_hr = a.make("dw_hr", output * hidden);
+  for (int k = 0; k < cell.vectors; ++k) p.dvectors[k] = a.make("dvector" + std::to_string(k), hidden);
   passes.backward(p);
   for (const char* name : {"y", "hn", "cn", "dx", "dh0", "dc0", "dw_ih", "dw_hh", "db_ih", "db_hh", "dw_hr"})
     a.write(name);
+  for (int k = 0; k < cell.vectors; ++k) a.write("dvector" + std::to_string(k));
 }
 
 }  // namespace

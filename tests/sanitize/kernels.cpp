@@ -76,12 +76,13 @@ Numbers run(const CellDescription& cell, const Shape& shape, bool packed, bool r
   }
   const int64_t rows = before[times];
   const Numbers x = random_numbers(rows * inputs, 1), dy = random_numbers(rows * 2 * hidden, 2);
-  const Numbers w_ih = random_numbers(input_gates * hidden * inputs, 3), bias = random_numbers(4 * hidden, 4);
+  const Numbers w_ih = random_numbers(input_gates * hidden * inputs, 3),
+                bias = random_numbers(most_vectors * hidden, 4);
   const Numbers w_hh = random_numbers(recurrent_gates * hidden * hidden, 5), state = random_numbers(batch * hidden, 6);
   Numbers y(rows * 2 * hidden), dx(rows * inputs);
   const int64_t checkpoints = (times + least_steps_per_checkpoint - 1) / least_steps_per_checkpoint * batch * width;
   struct Direction {
-    Numbers saved, checkpoints, hn, cn, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh;
+    Numbers saved, checkpoints, hn, cn, dh0, dc0, dw_ih, dw_hh, db_ih, db_hh, dvectors;
   } found[2];
   Problem<float> problems[2];
   for (int d = 0; d < 2; ++d) {
@@ -90,12 +91,15 @@ Numbers run(const CellDescription& cell, const Shape& shape, bool packed, bool r
          Numbers(state.size()),         Numbers(state.size()),
          Numbers(state.size()),         Numbers(state.size()),
          Numbers(w_ih.size()),          Numbers(w_hh.size()),
-         Numbers(input_gates * hidden), Numbers(recurrent_gates * hidden)};
+         Numbers(input_gates * hidden), Numbers(recurrent_gates * hidden),
+         Numbers(cell.vectors * hidden)};
     Problem<float>& p = problems[d] = {};
     p.cell = &cell, p.reverse = d == 1, p.threads = threads;
     p.times = times, p.batch = batch, p.input_size = inputs, p.hidden_size = hidden;
     p.active = active.data(), p.before = before.data();
     p.w_ih.data = w_ih.data(), p.w_hh.data = w_hh.data(), p.b_ih.data = p.b_hh.data = bias.data();
+    for (int k = 0; k < cell.vectors; ++k)
+      p.vectors[k].data = bias.data() + k * hidden, p.dvectors[k] = f.dvectors.data() + k * hidden;
     p.h0 = state.data(), p.c0 = has_c ? state.data() : nullptr;
     auto rows_of = [&](auto* data, int64_t row) {
       return Rows<std::remove_pointer_t<decltype(data)>>{data, packed ? 0 : batch * row, packed ? row : 0, row};
@@ -122,7 +126,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, bool packed, bool r
   Numbers all = y;
   all.insert(all.end(), dx.begin(), dx.end());
   for (const Direction& f : found)
-    for (const Numbers* n : {&f.hn, &f.cn, &f.dh0, &f.dc0, &f.dw_ih, &f.dw_hh, &f.db_ih, &f.db_hh})
+    for (const Numbers* n : {&f.hn, &f.cn, &f.dh0, &f.dc0, &f.dw_ih, &f.dw_hh, &f.db_ih, &f.db_hh, &f.dvectors})
       all.insert(all.end(), n->begin(), n->end());
   return all;
 }
