@@ -1,6 +1,6 @@
-"""From text, numbers or symbols to a trained recurrent model: plain PyTorch, every piece usable alone.
+"""From text, numbers or symbols to a trained recurrent model, in plain PyTorch; each part also works alone.
 
-``data`` makes batches, ``models`` has the models, and ``fit`` trains any of them. ``fastrnn train`` does all three.
+``data`` makes batches, ``models`` has the models, and ``fit`` trains any of them. ``fastrnn train`` combines the three.
 """
 
 from importlib import import_module
@@ -31,7 +31,7 @@ __all__ = [
     "to_device",
 ]
 
-# Where each name is; it is imported when it is first asked for.
+# The module of each name, imported when the name is first used.
 _MODULES = ("data", "models", "tasks")
 _HOMES = {
     "Result": "loop.result",
@@ -45,7 +45,7 @@ _HOMES = {
     "to_device": "loop.placement",
 }
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+if not TYPE_CHECKING:  # else a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name in _MODULES:

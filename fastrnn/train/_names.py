@@ -1,4 +1,4 @@
-"""The error for a name that does not exist: what was given, what there is, and the nearest of it."""
+"""The error for an unknown name: what was given, the closest known name, and all known names."""
 
 from __future__ import annotations
 

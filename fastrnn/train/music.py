@@ -1,7 +1,7 @@
 """Piano rolls as MIDI files and as pictures.
 
-A roll is a tensor (T, K) of zeros and ones, one row a step: row t has the keys that sound, key 0 being ``lowest``. A
-key that sounds in steps side by side is one long note: a roll does not know that a note was struck again.
+A roll is a tensor (T, K) of zeros and ones with a row for each step: row t has the keys that sound, and key 0 is
+``lowest``. A key that sounds in consecutive steps is one long note: a roll cannot represent a repeated note.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def write_midi(
     """Write a roll (T, K) as a MIDI file of one track.
 
     Args:
-        step: quarter notes that a row lasts: 0.5 is an eighth, as in Nottingham; JSB Chorales have 1.
-        tempo: quarter notes a minute.
+        step: length of a row in quarter notes: 0.5 is an eighth, as in Nottingham; JSB Chorales have 1.
+        tempo: quarter notes per minute.
         lowest: MIDI's number of the roll's first key.
-        velocity: how hard keys are struck, 1 to 127.
+        velocity: how hard keys are struck, from 1 to 127.
         program: the instrument, 0 to 127 of General MIDI: 0 is a piano.
 
     Raises:
-        ValueError: the roll is not (T, K), or has keys beyond MIDI's 127; a step or a tempo that is not above 0.
+        ValueError: the roll is not (T, K) or has keys above MIDI's 127, or step or tempo is not above 0.
     """
     mido = _mido()
     on = _checked(roll, lowest)
@@ -66,11 +66,11 @@ def write_midi(
 def read_midi(
     file: str | os.PathLike[str], *, step: float = 0.5, lowest: int = LOWEST, keys: int = 88, drums: bool = False
 ) -> Tensor:
-    """The roll (T, K) float of a MIDI file: the keys that sound at some time of each step.
+    """The roll (T, K), float, of a MIDI file: the keys that sound at any time within each step.
 
     Args:
-        step: quarter notes that a row lasts.
-        lowest, keys: the range of the roll; notes outside are left out.
+        step: length of a row in quarter notes.
+        lowest, keys: the range of the roll; notes outside are ignored.
         drums: keep channel 10, whose notes are drums.
 
     Raises:
@@ -85,7 +85,7 @@ def read_midi(
         raise ValueError(f"{os.fspath(file)} is not a MIDI file: {error}") from error
     if not song.ticks_per_beat:
         raise ValueError(f"{os.fspath(file)} measures time without beats (SMPTE), which is not supported")
-    notes: list[tuple[int, int, int]] = []  # key, first tick, the tick behind the last
+    notes: list[tuple[int, int, int]] = []  # key, first tick, end
     for track in song.tracks:
         now, struck = 0, dict[tuple[int, int], int]()
         for message in track:
@@ -93,7 +93,7 @@ def read_midi(
             if message.type not in ("note_on", "note_off") or (message.channel == 9 and not drums):
                 continue
             place = message.channel, message.note
-            if place in struck:  # a note struck again ends there
+            if place in struck:  # a repeated note ends the previous one
                 notes.append((message.note, struck.pop(place), now))
             if message.type == "note_on" and message.velocity > 0:
                 struck[place] = now
@@ -111,7 +111,7 @@ def read_midi(
 
 
 def draw_roll(roll: Tensor, axes: Any = None, *, lowest: int = LOWEST) -> Any:
-    """Draw a roll (T, K) on matplotlib's axes, which it returns; by default new ones.
+    """Draw a roll (T, K) on axes of matplotlib, by default new ones, and return them.
 
     Example:
         >>> draw_roll(model.compose(200, seed=1)).figure.savefig("roll.png")

@@ -1,7 +1,7 @@
-"""How the learning rate changes while a model trains.
+"""Learning rate schedules.
 
-Each schedule multiplies the rates that the optimizer began with. It is asked before every step, and told every
-validation loss; what it remembers is JSON, for the checkpoint.
+A schedule multiplies the optimizer's initial rates. The loop asks it before every step and tells it every validation
+loss; its state is JSON, for the checkpoint.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from fastrnn.train._names import unknown
 
 
 class Schedule:
-    """The learning rate as it is; the others derive from it."""
+    """A constant learning rate; the other schedules derive from it."""
 
-    may_average = False  # whether it may ever ask for averaged weights, as NT-ASGD does
-    averages = False  # whether it asks now
+    may_average = False  # whether it may use averaged weights, as NT-ASGD does
+    averages = False  # whether it uses them now
     needs_validation = False
 
     def begin(self, steps: int | None) -> None:
-        """Told once how many steps the training will take, or None where the data has no length."""
+        """Called once with the number of steps of the training, or None if the data has no length."""
 
     def multiplier(self, step: int, epoch: int) -> float:
-        """What to multiply the learning rate with at a step (from 0) of an epoch (from 1)."""
+        """The factor of the learning rate at a step (from 0) of an epoch (from 1)."""
         return 1.0
 
     def validated(self, loss: float) -> None:
-        """Told the validation loss after each epoch."""
+        """Called with the validation loss after each epoch."""
 
     def config(self) -> dict[str, Any]:
         """The name and arguments, as :func:`make` takes them."""
@@ -87,7 +87,7 @@ class Plateau(Schedule):
 
 
 class Cosine(Schedule):
-    """Rise evenly over ``warmup`` steps, then fall along half a cosine to ``floor`` at the last step."""
+    """Rise linearly over ``warmup`` steps, then fall along half a cosine to ``floor`` at the last step."""
 
     def __init__(self, warmup: int = 0, floor: float = 0.0) -> None:
         if warmup < 0 or not 0 <= floor <= 1:
@@ -125,8 +125,8 @@ class Cosine(Schedule):
 class NTASGD(Schedule):
     """Average the weights of every step once validation stops improving (Merity et al. 2018, algorithm 1).
 
-    The average begins after the first validation loss that is above the best of all but the last ``patience``.
-    Validation and what is saved then use it; the optimizer goes on from the weights themselves.
+    Averaging starts after the first validation loss above the minimum of all but the last ``patience`` losses. Then
+    validation and saved models use the average; the optimizer continues from the weights themselves.
     """
 
     may_average = True
@@ -152,15 +152,15 @@ SCHEDULES: dict[str, type[Schedule]] = {"cosine": Cosine, "decay": Decay, "ntasg
 
 
 def make(schedule: Schedule | Mapping[str, Any] | str | None) -> Schedule:
-    """A schedule from itself, from its name, or from its name and arguments as TOML gives them.
+    """A schedule from itself, from its name, or from a table of its name and arguments, as in TOML.
 
     Raises:
-        ValueError: no schedule, or no argument of it, has that name.
+        ValueError: the name of the schedule or of an argument is unknown.
     """
     if schedule is None:
         return Schedule()
     if isinstance(schedule, Schedule):
-        return deepcopy(schedule)  # what it remembers belongs to one training
+        return deepcopy(schedule)  # its state belongs to one training
     options = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     name = options.pop("name", None)
     if name is None:

@@ -18,7 +18,7 @@ from tests.train.small import Counter, windows
 def test_a_run_leaves_a_report_with_its_curves(tmp_path: Path) -> None:
     fit(Counter(), windows(3), windows(2), epochs=2, clip=1.0, folder=tmp_path, progress=False)
     page = (tmp_path / "report.md").read_text()
-    assert "all 2 epochs are done" in page
+    assert "all 2 epochs done" in page
     assert "Best epoch: 2; validation: loss " in page
     assert "| clip | 1 |" in page
     assert "![Loss by epoch](curves.png)" in page
@@ -28,7 +28,7 @@ def test_a_run_leaves_a_report_with_its_curves(tmp_path: Path) -> None:
 
 def test_a_report_shows_the_test_the_published_figure_and_samples(tmp_path: Path) -> None:
     history = [{"epoch": 1, "train_loss": 2.0, "valid_loss": 1.5}, {"epoch": 2, "train_loss": 1.0, "valid_loss": 1.25}]
-    result = Result(history, history[1], 3725.0, 1234567, "epochs", "all 2 epochs are done")
+    result = Result(history, history[1], 3725.0, 1234567, "epochs", "all 2 epochs done")
     report.write(
         tmp_path,
         result,

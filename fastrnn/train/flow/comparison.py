@@ -1,4 +1,4 @@
-"""Gradients through time for several cells side by side."""
+"""Compares gradients through time of several cells."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TITLES = {
 
 
 class LastStep(nn.Module):
-    """Recurrent layers, and a loss of their last output alone: it reaches earlier steps only through time."""
+    """Recurrent layers with a loss of their last output only, which reaches earlier steps only through time."""
 
     def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ def compare(
     forget_bias: float | None = None,
     seed: int = 0,
 ) -> dict[str, GradientFlow]:
-    """The gradient flow of one layer of each cell, all of one size, on one random batch with a loss at its last step.
+    """The gradient flow of one layer of each cell, with equal sizes, on one random batch with a loss at the last step.
 
     Args:
-        recurrent_scale: times torch's initial W_hh, which is drawn from U(-1/sqrt(H), 1/sqrt(H)).
+        recurrent_scale: factor of torch's initial W_hh, which is drawn from U(-1/sqrt(H), 1/sqrt(H)).
         forget_bias: of LSTM and GRU; see :func:`fastrnn.train.models.initialization.forget_bias`.
 
     Returns:
-        by cell, in float64, so that gradients of 1e-200 can be seen.
+        by cell, in float64, so that gradients of 1e-200 are visible.
     """
     generator = torch.Generator().manual_seed(seed)
     input = torch.randn(steps, batch, input_size, generator=generator, dtype=torch.float64)
@@ -80,7 +80,7 @@ def compare(
 
 
 def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
-    """Panels side by side, one for each flow: the norms of dLoss/dh_t, and dashed those of dLoss/dc_t, against t.
+    """Draws a panel for each flow: the norms of dLoss/dh_t and, dashed, of dLoss/dc_t over t.
 
     Args:
         flows: by title, or by cell as :func:`compare` returns them.

@@ -1,8 +1,7 @@
-"""How far back a loss reaches: the gradient of the loss by the state of every step.
+"""How far back a loss reaches: the gradient of the loss with respect to the state of every step.
 
 dLoss/dh_t is the sum over all paths, through the output of step t and through all later states. Fused layers compute it
-on the way and keep none of it, so here they run in plain torch, step by step: the same function, as
-:mod:`fastrnn.reference` writes it.
+but do not keep it, so here they run step by step in plain torch: the same function, as in :mod:`fastrnn.reference`.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from fastrnn.nn.base import Layer, each
 from fastrnn.train.loop.evaluation import Loss, checked, loss_of
 from fastrnn.train.models.initialization import cell_of, recurrent_layers
 
-KNOWN = (nn.RNN.forward, nn.GRU.forward, nn.LSTM.forward, Layer.forward)  # what reference.py computes
+KNOWN = (nn.RNN.forward, nn.GRU.forward, nn.LSTM.forward, Layer.forward)  # the layers that reference.py can compute
 States = dict[str, list[Tensor]]  # of each layer and direction, in the order of time
 
 
 @dataclass(frozen=True)
 class GradientFlow:
-    """The norm of the gradient of a loss by each state.
+    """The norm of the gradient of a loss with respect to each state.
 
     Attributes:
         loss: of the batch.
@@ -42,7 +41,7 @@ class GradientFlow:
     c: dict[str, Tensor]
 
     def plot(self, file: Any = None) -> Any:
-        """Draw the norms against t, a line for each layer, and write the picture to a file, if one is given.
+        """Draw the norms over t with a line for each layer, and write the picture to a file if one is given.
 
         Returns:
             matplotlib's Figure.
@@ -56,11 +55,11 @@ def gradient_flow(model: nn.Module, batch: Any, *, loss: Loss | None = None) -> 
     """The norm of dLoss/dh_t for every step t, for LSTM also of dLoss/dc_t, of all recurrent layers inside a model.
 
     Args:
-        model: any module with an RNN, GRU or LSTM inside, torch.nn's or fastrnn's; ``model.eval()`` first to measure
-            without dropout. It is left as it was, gradients of its parameters included. A layer that is called several
-            times has its steps one after the other.
-        batch: what its loss takes.
-        loss: a function (model, batch, state) -> Step, instead of the model's own method.
+        model: any module that contains an RNN, GRU or LSTM of torch.nn or fastrnn; ``model.eval()`` first measures
+            without dropout. The model and the gradients of its parameters do not change. The steps of a layer that is
+            called several times follow one another.
+        batch: the argument of its loss.
+        loss: a function (model, batch, state) -> Step instead of the model's method.
 
     Raises:
         ValueError: there is no recurrent layer, none was called, or one is of a subclass that overrides forward.
@@ -81,7 +80,7 @@ def gradient_flow(model: nn.Module, batch: Any, *, loss: Loss | None = None) -> 
 
 @contextmanager
 def stepwise(model: nn.Module) -> Iterator[tuple[States, States]]:
-    """Within it the recurrent layers of a model run step by step; all their h_t and c_t come into the two tables."""
+    """Within it the recurrent layers of a model run step by step and record all h_t and c_t in the two tables."""
     h: States = defaultdict(list)
     c: States = defaultdict(list)
     layers = dict(recurrent_layers(model))
@@ -122,7 +121,7 @@ def _forward(name: str, layer: Any, h: States, c: States) -> Callable[..., Any]:
 def _sequence(
     name: str, layer: Any, steps: Sequence[Tensor], hx: Any, h: States, c: States
 ) -> tuple[list[Tensor], Any]:
-    """All layers and directions over the steps of a batch, which may lose rows from step to step."""
+    """All layers and directions over the steps of a batch, whose rows may become fewer from step to step."""
     cell, directions = cell_of(layer), 2 if layer.bidirectional else 1
     lstm = cell == "lstm"
     number = directions * layer.num_layers
@@ -160,9 +159,9 @@ def _sequence(
 def _direction(
     cell: str, steps: Sequence[Tensor], h: Any, c: Any, w: Sequence[Any], reverse: bool
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Any]:
-    """The states of all steps, in the order of time, and the last ones.
+    """The states of all steps in the order of time, and the last ones.
 
-    What comes later uses the very tensors that are returned, so the gradient by one of them is the sum over all paths.
+    Later steps use the returned tensors themselves, so the gradient of each is the sum over all paths.
     """
     h_t: list[Any] = [None] * len(steps)
     c_t: list[Any] = [None] * len(steps)
@@ -176,5 +175,5 @@ def _direction(
 
 
 def _watched(state: Tensor) -> Tensor:
-    """An initial state with a gradient: then all states have one, even where nothing is learnt."""
+    """An initial state that requires a gradient: then all states have one, even with frozen weights."""
     return state if state.requires_grad else state.detach().requires_grad_()

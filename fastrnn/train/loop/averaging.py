@@ -1,4 +1,4 @@
-"""The average of weights over steps, instead of the last ones (Polyak and Juditsky, 1992)."""
+"""Averages weights over steps (Polyak and Juditsky, 1992)."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights as they are now."""
+        """Include the current weights."""
         self.count += 1
         torch._foreach_lerp_(self.means, [parameter.detach() for parameter in self.parameters], 1 / self.count)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Inside the block, the model has the averaged weights, if there are any yet."""
+        """Within it, the model has the averaged weights, if any steps were averaged."""
         if self.count == 0:
             yield
             return

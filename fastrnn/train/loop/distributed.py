@@ -1,8 +1,9 @@
-"""Training by several processes, as torchrun starts them: each takes its part of every batch, all take one step.
+"""Training with several processes, as torchrun starts them: each takes a part of every batch, all take one step.
 
-A batch of ``fastrnn.train.data`` is divided by its columns, so that a stateful loop works too. Of other batches every
-process takes each n-th; a DataLoader with a DistributedSampler is divided already. The step is that of the joined
-batch: DistributedDataParallel averages the gradients of losses times their items, and the loop divides by all items.
+A batch of ``fastrnn.train.data`` is split by columns, so that a stateful loop works too. Other batches are distributed
+whole, every n-th to each process; a DataLoader with a DistributedSampler is already split. The step equals that of the
+joined batch: DistributedDataParallel averages the gradients of losses times their items, and the loop divides by all
+items.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged, Window
 from fastrnn.train.loop.evaluation import Loss
 from fastrnn.train.loop.step import Step
 
-# Of each field of a batch: the dimension of its columns, and the field of the lengths to which its time is cut.
+# For each field of a batch: the dimension of its columns, and the field with the lengths that its time is cut to.
 _FIELDS: dict[type, dict[str, tuple[int, str | None]]] = {
     Window: {"input": (1, None), "target": (1, None)},
     Labelled: {"input": (1, "lengths"), "lengths": (0, None), "target": (0, None)},
@@ -38,12 +39,12 @@ _FIELDS: dict[type, dict[str, tuple[int, str | None]]] = {
 
 
 def torchrun() -> bool:
-    """Whether several processes train together: under torchrun, or in a process group that is there already."""
+    """Whether several processes train together: under torchrun, or in an existing process group."""
     return dist.is_available() and (dist.is_initialized() or int(os.environ.get("WORLD_SIZE", "1")) > 1)
 
 
 def device_of_process(device: torch.device) -> torch.device:
-    """With several GPUs, the one of this process's number on its machine."""
+    """The GPU of this process, by its number on the machine, if there are several processes."""
     if device.type == "cuda" and device.index is None and torchrun():
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
@@ -51,28 +52,28 @@ def device_of_process(device: torch.device) -> torch.device:
 
 
 class World:
-    """The processes that train together; here there is only one."""
+    """The processes that train together; this class is for a single one."""
 
     rank = 0
     size = 1
 
     def batches_at_once(self, batch: Any) -> int:
-        """How many batches the processes take together where one process takes one."""
+        """Batches that the processes take together for every batch that a single process would take."""
         return 1
 
     def share(self, group: list[Any]) -> list[tuple[Any, bool]]:
-        """This process's part of a group of batches, and whether it counts: one that has nothing to do stands in."""
+        """This process's part of a group of batches, and whether it counts; a process without work gets a stand-in."""
         return [(batch, True) for batch in group]
 
     def wrap(self, model: nn.Module, loss: Loss) -> Loss:
         return loss
 
     def waiting(self, more: bool) -> AbstractContextManager[Any]:
-        """Around a batch: whether its gradient waits for more batches before processes exchange theirs."""
+        """Around a batch: with ``more`` batches to come, processes do not exchange gradients yet."""
         return nullcontext()
 
     def sum(self, *values: float) -> tuple[float, ...]:
-        """Each value, added up over all processes."""
+        """Each value, summed over all processes."""
         return values
 
     def gather(self, value: Any) -> list[Any]:
@@ -84,7 +85,7 @@ class World:
         return value
 
     def own_generators(self) -> None:
-        """From here on, each process draws its own random numbers: the order of the data is drawn, dropout is not."""
+        """From here on, each process draws its own random numbers: those of dropout, after the order of the data."""
 
     def common_generators(self) -> None:
         """From here on, all processes draw the same random numbers."""
@@ -101,7 +102,7 @@ class Processes(World):
         self.stateful = stateful
         self.divided = isinstance(getattr(data, "sampler", None), DistributedSampler)
         self.parallel: DistributedDataParallel | None = None
-        # Small numbers go over the CPU where that is possible, so that nothing waits for the GPU.
+        # Small numbers go over the CPU if possible, so that nothing waits for the GPU.
         self.device = torch.device("cpu") if "gloo" in str(dist.get_backend_config()) else device
 
     def batches_at_once(self, batch: Any) -> int:
@@ -124,8 +125,8 @@ class Processes(World):
         return mine + [(group[-1], False)] * missing
 
     def wrap(self, model: nn.Module, loss: Loss) -> Loss:
-        # A step may leave parameters without a gradient, such as the clusters of an adaptive softmax. Where none does,
-        # torch says once that it looked in vain; it cannot be told not to.
+        # A step may leave parameters without a gradient, such as clusters of an adaptive softmax. If none does, torch
+        # prints once that the search was not needed; that cannot be turned off.
         self.parallel = parallel = DistributedDataParallel(_Loss(model, loss), find_unused_parameters=True)
         return lambda model, batch, state: Step(*parallel(batch, state))
 
@@ -155,7 +156,7 @@ class Processes(World):
 
 
 class _Loss(nn.Module):
-    """A model whose forward is its loss, as DistributedDataParallel wants."""
+    """A module whose forward is the loss, as DistributedDataParallel needs it."""
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         super().__init__()
@@ -171,9 +172,10 @@ def world(device: torch.device, data: Any, stateful: bool) -> World:
 
 
 def columns(batch: Any, rank: int, size: int) -> tuple[Any, bool]:
-    """The columns of a batch that are one process's, cut to their longest; False if there are fewer than processes.
+    """A process's columns of a batch, cut to their longest length, and whether they count.
 
-    Then it is the first column, for this process must take part in the step, but not count.
+    With fewer columns than processes it may be the first column, which does not count: every process must take part in
+    the step.
     """
     fields = _FIELDS[type(batch)]
     count = next(getattr(batch, name).shape[dimension] for name, (dimension, _) in fields.items())

@@ -1,4 +1,4 @@
-"""The figures of a model over a data set."""
+"""The metrics of a model over a data set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Loss = Callable[[Any, Any, Any], Step]
 
 
 def loss_of(model: Any, loss: Loss | None) -> Loss:
-    """The function (model, batch, state) -> Step: the one given, or the model's own method."""
+    """The loss function (model, batch, state) -> Step: the given one, or the model's method."""
     if loss is not None:
         return loss
     if not callable(getattr(model, "loss", None)):
@@ -27,7 +27,7 @@ def loss_of(model: Any, loss: Loss | None) -> Loss:
 
 
 def checked(step: Any, stateful: bool = False) -> Step:
-    """What a loss function returned, if it is a Step that can be trained on."""
+    """Checks what a loss function returned, and returns it."""
     if not isinstance(step, Step):
         raise TypeError(
             f"the loss function must return fastrnn.train.Step(loss, items, state); got {type(step).__name__}"
@@ -44,10 +44,10 @@ def checked(step: Any, stateful: bool = False) -> Step:
 
 
 def length(data: Any) -> int | None:
-    """Batches in an epoch, where the data knows."""
+    """Batches in an epoch, or None if the data has no length."""
     try:
         return len(data)
-    except TypeError:  # also of a DataLoader over an iterable
+    except TypeError:  # also from a DataLoader over an iterable
         return None
 
 
@@ -58,7 +58,7 @@ def batches_of(data: Any, epoch: int, device: torch.device) -> Iterator[Any]:
 
 
 def carried(state: Any, batch: Any, stateful: bool) -> Any:
-    """The state that a batch begins with: that of the batch before, if its rows continue it."""
+    """The initial state of a batch: that of the previous one, if this batch continues it."""
     return state if stateful and not getattr(batch, "first", False) else None
 
 
@@ -68,19 +68,19 @@ def evaluate(
     """Measure a model over all batches of a data set, in eval mode, without gradients.
 
     Args:
-        model: one with ``evaluate(batches)``, which then says what is measured; else one with ``loss(batch, state)``.
-        data: batches, or an object whose ``epoch(0)`` gives them.
-        loss: function (model, batch, state) -> Step, instead of the model's own; then only the loss is measured.
-        stateful: carry the state over batches, where ``loss`` is what measures.
-        device: where the model and the batches are moved; by default, the batches to where the model is.
+        model: with a method ``evaluate(batches)``, which returns the metrics, or with ``loss(batch, state)``.
+        data: batches, or an object whose ``epoch(0)`` yields them.
+        loss: a function (model, batch, state) -> Step instead of the model's methods; then only the loss is measured.
+        stateful: carry the state from batch to batch when measuring the loss.
+        device: where to move model and batches; by default the batches go to the model's device.
 
     Returns:
-        Figures by name, always with ``loss``: the mean over all items.
+        Metrics by name, always with ``loss``: the mean over all items.
 
     Raises:
         ValueError: there are no batches.
     """
-    if not isinstance(model, nn.Module):  # a model that counts has nothing to move
+    if not isinstance(model, nn.Module):  # a model that counts is not on a device
         return dict(model.evaluate(data.epoch(0) if hasattr(data, "epoch") else iter(data)))
     if device is not None:
         model.to(device)

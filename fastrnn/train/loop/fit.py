@@ -1,4 +1,4 @@
-"""The training loop: for each epoch, for each batch, the loss, its gradient, a step."""
+"""The training loop: for each epoch and each batch the loss, its gradient, a step."""
 
 from __future__ import annotations
 
@@ -62,39 +62,39 @@ def fit(
 
     Args:
         model: any module. It ends with the weights of the best epoch by validation, or of the last without ``valid``.
-        train: batches: a list, a DataLoader, anything iterable, or an object whose ``epoch(number)`` iterates.
-        valid: likewise, measured by :func:`evaluate` after each epoch.
+        train: batches: a list, a DataLoader, any iterable, or an object whose ``epoch(number)`` yields them.
+        valid: the same, measured by :func:`evaluate` after each epoch.
         epochs: passes over ``train``.
-        optimizer: adam, adamw, rmsprop or sgd, or one of torch's made with the model's parameters.
-        lr, momentum, weight_decay: of an optimizer by name.
+        optimizer: adam, adamw, rmsprop or sgd, or an optimizer of torch with the model's parameters.
+        lr, momentum, weight_decay: for an optimizer by name.
         schedule: how the learning rate changes; see :mod:`fastrnn.train.schedules`.
-        clip: the largest norm of the gradient of all parameters together.
-        stateful: carry ``Step.state`` into the next batch, detached, unless that batch says ``first``: truncated
-            backpropagation through time. False starts every batch anew.
-        accumulate: batches whose gradients make one step; it is that of the joined batch, weighted by ``Step.items``.
+        clip: the maximum norm of the gradient of all parameters together.
+        stateful: carry ``Step.state``, detached, into the next batch, unless that batch has ``first`` set: truncated
+            backpropagation through time. False starts every batch without a state.
+        accumulate: batches per step; the gradient is that of the joined batch, weighted by ``Step.items``.
         autocast: bfloat16 or float16 for the products of the forward pass.
-        patience: stop after so many epochs that were no better than the best.
-        monitor: the figure of validation that decides which epoch is best.
-        folder: where the best model, checkpoints, logs and a report are written.
-        resume: go on from the folder's checkpoint, to the same bits as without the stop; begin anew if there is none.
-        checkpoint_every: seconds between checkpoints within an epoch; one is written after each epoch too.
+        patience: stop after this many epochs without an improvement.
+        monitor: the validation metric that decides which epoch is best.
+        folder: where to write the best model, checkpoints, logs and a report.
+        resume: continue from the folder's checkpoint, to the same bits as without the stop; start if there is none.
+        checkpoint_every: seconds between checkpoints within an epoch; one is also written after each epoch.
         device: where to train; by default where the model is.
-        seed: of torch's, numpy's and Python's global generators, for dropout and shuffling; None leaves them alone.
-        loss: a function (model, batch, state) -> Step, for models that have no method ``loss``.
-        progress: show a bar, if this is a terminal.
+        seed: of the global generators of torch, numpy and Python, for dropout and shuffling; None does not seed them.
+        loss: a function (model, batch, state) -> Step, for models without a method ``loss``.
+        progress: show a bar if the output is a terminal.
         tensorboard: also write ``folder/tensorboard``.
         callbacks: functions of the model and the epoch's row of the history, called after each epoch.
 
     Ctrl-C or SIGTERM finishes the step, saves, evaluates and returns; a second Ctrl-C raises KeyboardInterrupt. A loss
-    or gradient that is not finite ends the training with a RuntimeWarning, before the step that it would spoil; on a
-    GPU up to 50 steps later, and before anything is saved.
+    or gradient that is not finite ends the training with a RuntimeWarning before that step changes the weights; on a
+    GPU up to 50 steps later, but before anything is saved.
 
     Raises:
-        ValueError: an argument out of range; a name that does not exist; no batches, or no state to carry; a
-            checkpoint of another model, other settings or other data.
+        ValueError: an argument is out of range; a name is unknown; there are no batches or no state to carry; the
+            checkpoint belongs to another model, other settings or other data.
         TypeError: the model has no loss.
-        FileExistsError: the folder holds a training already, and ``resume`` is not set.
-        OSError: a file cannot be written; what was saved before is whole.
+        FileExistsError: the folder already contains a training, and ``resume`` is not set.
+        OSError: a file cannot be written; what was saved before is unchanged.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"fit trains a torch.nn.Module, got {type(model).__name__}; a model that counts has count()")
@@ -119,7 +119,7 @@ def fit(
     world = distributed.world(place, train, stateful)
     loss_function = world.wrap(model, loss_of(model, loss))
     casting = torch.autocast(place.type, AUTOCAST[autocast]) if autocast else nullcontext()
-    joined = accumulate > 1 or world.size > 1  # then several losses make a step, weighted by their items
+    joined = accumulate > 1 or world.size > 1  # several losses make a step, weighted by their items
     if seed is not None:
         seed_all(seed)
     planned = schedules.make(schedule)
@@ -169,7 +169,7 @@ def fit(
             with training.average.in_place():
                 figures = {} if valid is None else world.agree(evaluate(model, valid, loss=loss, stateful=stateful))
                 if figures and monitor not in figures:
-                    files.checkpoint()  # the epoch is not to be trained again for a word
+                    files.checkpoint()  # a wrong name must not cost the epoch
                     raise unknown("metric to monitor", monitor, figures)
                 row = training.row(figures) | ({"partial": True} if stopped else {})
                 if training.keep_if_best(row, monitor):
@@ -212,14 +212,14 @@ def _check(settings: dict[str, Any], *, validated: bool) -> None:
 
 
 def _reason(stopped: str, training: Training) -> str:
-    """Why a training ended, in words."""
+    """Why a training ended, as a sentence."""
     if stopped == "nan":
         what = "gradient" if training.loss_sum.isfinite() else "loss"
-        now = int(training.bad_step) == training.step + 1  # a GPU may have told it later
+        now = int(training.bad_step) == training.step + 1  # on a GPU it may be noticed later
         where = f": epoch {training.epoch + 1}, batch {training.batch + 1}" if now else ""
         return f"the {what} is not finite at step {int(training.bad_step)}{where}"
     if stopped == "interrupted":
-        return f"interrupted after step {training.step}; pass resume=True to go on"
+        return f"interrupted after step {training.step}; pass resume=True to continue"
     if stopped == "patience":
-        return f"no better validation since epoch {training.best['epoch']}"
-    return f"all {training.epoch} epochs are done"
+        return f"no improvement in validation since epoch {training.best['epoch']}"
+    return f"all {training.epoch} epochs done"

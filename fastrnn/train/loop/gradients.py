@@ -11,10 +11,10 @@ from torch.nn.utils import get_total_norm
 
 @torch.no_grad()
 def finish(parameters: Iterable[nn.Parameter], divisor: float, clip: float | None) -> Tensor:
-    """Divide the gradients, scale them down to a norm of at most ``clip``, and return their norm before that.
+    """Divide the gradients, scale them down to a norm of at most ``clip``, and return their norm before scaling.
 
-    One pass of reading, and one of writing where the gradients change at all: on the CPU a gradient shorter than
-    ``clip`` is left alone, on a GPU asking would make the CPU wait.
+    It reads them once and writes them once, if they change: on the CPU a gradient shorter than ``clip`` is not written;
+    on a GPU that test would make the CPU wait.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:

@@ -1,4 +1,4 @@
-"""Ctrl-C asks the loop to stop; a second one stops it at once."""
+"""Ctrl-C asks the loop to stop after its step; a second Ctrl-C stops it at once."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class Interrupt:
-    """Inside the block, the first SIGINT or SIGTERM only sets ``requested``. A second SIGINT raises KeyboardInterrupt.
+    """Within it, the first SIGINT or SIGTERM only sets ``requested``. A second SIGINT raises KeyboardInterrupt.
 
-    Ignored signals stay ignored (nohup). Outside of the main thread none is watched: Python allows no more.
+    Ignored signals stay ignored (nohup). Outside the main thread Python allows no handlers, so nothing happens.
     """
 
     def __init__(self) -> None:

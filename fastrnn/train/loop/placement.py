@@ -1,4 +1,4 @@
-"""Batches and carried states: moved to a device, cut off from the graph that made them."""
+"""Moves batches to a device and detaches carried states."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's first parameter is; the CPU for a model without any."""
+    """The device of a model's first parameter; the CPU for a model without parameters."""
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 def to_device(batch: Any, device: torch.device) -> Any:
-    """A batch with its tensors on a device. Fields named ``lengths`` or ``..._lengths`` stay on the CPU, where packing
-    wants them."""
+    """A batch with its tensors on a device. Fields named ``lengths`` or ``..._lengths`` stay on the CPU, as packing
+    needs them there."""
     if device.type == "cpu":
         return batch
     if hasattr(batch, "_fields"):  # a NamedTuple
@@ -30,12 +30,12 @@ def to_device(batch: Any, device: torch.device) -> Any:
 
 
 def detached(state: Any) -> Any:
-    """A state whose tensors have no history: backpropagation through time ends there."""
+    """A state with detached tensors: backpropagation through time ends there."""
     return mapped(state, Tensor.detach)
 
 
 def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Tuples and lists of tensors, nested at will, with each tensor changed; all else as it is."""
+    """Nested tuples and lists with ``change`` applied to every tensor; other values do not change."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, tuple | list):

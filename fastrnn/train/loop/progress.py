@@ -1,4 +1,4 @@
-"""What a training shows in the terminal: a bar while an epoch lasts, a line when it ends."""
+"""The progress of a training in the terminal: a bar during an epoch, a line at its end."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from fastrnn.train.loop.evaluation import length
 from fastrnn.train.loop.training import Training
 
-EVERY = 0.25  # seconds between two readings of the loss: on a GPU each makes the CPU wait
+EVERY = 0.25  # seconds between two readings of the loss, since on a GPU each makes the CPU wait
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """A bar with items per second, loss, a language model's perplexity, and time left.
+    """A bar with items per second, loss, the perplexity of a language model, and time left.
 
-    Nothing is shown where the output is not a terminal, without rich (of ``fastrnn[train]``), and by all processes but
+    Nothing is shown if the output is not a terminal, without rich (in ``fastrnn[train]``), and by other processes than
     the first.
     """
 
@@ -25,7 +25,7 @@ class Progress(AbstractContextManager["Progress"]):
         self.epochs = epochs
         self.batches = length(training.data)
         self.bar: Any = _bar() if shown and training.world.rank == 0 else None
-        self.words = callable(getattr(training.model, "perplexity", None))  # of a squared error there is no perplexity
+        self.words = callable(getattr(training.model, "perplexity", None))  # a squared error has no perplexity
         self._last = monotonic()
         self._task: Any = None
 
@@ -41,7 +41,7 @@ class Progress(AbstractContextManager["Progress"]):
             self.bar.stop()
 
     def step(self) -> None:
-        """After each step; draws now and then."""
+        """Called after each step; redraws from time to time."""
         if self.bar is None or monotonic() - self._last < EVERY:
             return
         self._last = monotonic()
@@ -60,7 +60,7 @@ class Progress(AbstractContextManager["Progress"]):
         )
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """After each epoch, its figures as a line above the bar."""
+        """Called after each epoch; prints its metrics above the bar."""
         if self.bar is not None:
             self.bar.console.print(line(row), markup=False, highlight=False)
 
@@ -69,7 +69,7 @@ class Progress(AbstractContextManager["Progress"]):
 
 
 def line(row: dict[str, Any]) -> str:
-    """A row of the history for people."""
+    """A row of the history as a line of text."""
     shown = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in row.items() if name not in _NOT_SHOWN]
     return f"epoch {row['epoch']}{' (partial)' if row.get('partial') else ''}: " + ", ".join(shown)
 
@@ -78,7 +78,7 @@ _NOT_SHOWN = ("epoch", "step", "partial", "gradient_norm")
 
 
 def _bar() -> Any:
-    """rich's bar, if rich is installed and the output is a terminal."""
+    """A bar of rich, if rich is installed and the output is a terminal."""
     try:
         from rich import progress
         from rich.console import Console

@@ -1,4 +1,4 @@
-"""The random generators that a training draws from: read, and set back."""
+"""The states of the random generators of a training: read and restored."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import torch
 def seed_all(seed: int) -> None:
     """Seed torch (all devices), numpy and Python."""
     torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  (the generator that datasets draw from)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (data sets draw from the global generator)
     random.seed(seed)
 
 
 def read(data: Any, device: torch.device) -> dict[str, Any]:
-    """The states of the global generators, and of those that a DataLoader or its sampler owns."""
+    """The states of the global generators and of those that a DataLoader or its sampler owns."""
     kind, keys, position, has_normal, normal = np.random.get_state()  # noqa: NPY002
     return {
         "torch": torch.get_rng_state(),
@@ -30,7 +30,7 @@ def read(data: Any, device: torch.device) -> dict[str, Any]:
 
 
 def write(state: dict[str, Any], data: Any, device: torch.device) -> None:
-    """Set the generators to what :func:`read` returned."""
+    """Restore the states that :func:`read` returned."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)

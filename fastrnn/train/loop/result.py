@@ -1,4 +1,4 @@
-"""What training returns, and which of two epochs is the better one."""
+"""The result of a training, and the comparison of two epochs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-# Figures of which more is better; of all others, such as losses, errors and perplexity, less is.
+# Metrics for which higher is better; for all others, such as losses, errors and perplexity, lower is.
 HIGHER_IS_BETTER = ("accuracy", "bleu", "exact", "f1", "precision", "recall")
 
 
@@ -16,12 +16,12 @@ class Result:
 
     Attributes:
         history: one dict per epoch: epoch (from 1), step, train_loss, lr, gradient_norm, seconds and items_per_second
-            of training, and what validation measured, as valid_loss and so on. An interrupted one has ``partial``.
-        best: the row of the epoch whose weights the model has now; empty where no epoch was finished.
-        seconds: time spent, over all resumed parts; validation counts, reports do not.
+            of training, and the metrics of validation, such as valid_loss. An interrupted epoch has ``partial``.
+        best: the row of the epoch whose weights the model has; empty if no epoch was finished.
+        seconds: the duration over all resumed parts, with validation and without reports.
         items: tokens, sequences or frames trained on.
         stopped: why it ended: "epochs", "patience", "interrupted" or "nan".
-        reason: the same for people, with the step where it happened.
+        reason: the same as a sentence, with the step.
     """
 
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -33,7 +33,7 @@ class Result:
 
 
 def better(row: dict[str, Any], best: dict[str, Any], monitor: str) -> bool:
-    """Whether an epoch is better than the best one; without validation the later one always is."""
+    """Whether an epoch is better than the best so far; without validation the later one is."""
     name = f"valid_{monitor}"
     if name not in row or name not in best or math.isnan(best[name]):
         return True

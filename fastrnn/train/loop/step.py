@@ -1,4 +1,4 @@
-"""What a model tells the training loop about one batch."""
+"""What a loss function returns to the training loop."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Step(NamedTuple):
     """One batch's loss.
 
     Attributes:
-        loss: the mean over the items of the batch, a scalar to go backward from.
-        items: how many the mean is over: tokens, sequences, frames. Batches and processes are weighted by it.
-        state: what a stateful loop carries into the next batch, or None: a tensor, or tuples of tensors.
+        loss: the mean over the items of the batch, a scalar with a graph.
+        items: the number of items in the mean: tokens, sequences, frames. Batches and processes are weighted by it.
+        state: what a stateful loop carries into the next batch: a tensor, tuples of tensors, or None.
     """
 
     loss: Tensor

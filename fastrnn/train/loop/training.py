@@ -1,4 +1,4 @@
-"""All that changes while a model trains, in one place, so that one can save it and go on from it."""
+"""Everything that changes while a model trains, in one object that can be saved and restored."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from fastrnn.train.loop.result import better
 from fastrnn.train.saving.tree import moved, owned
 from fastrnn.train.schedules import Schedule
 
-LOOKS = 50  # on a GPU, steps between two looks at whether losses are finite: each makes the CPU wait for it
+LOOKS = 50  # on a GPU, steps between two checks for finite losses, since each makes the CPU wait
 
 
 class Training:
-    """A training between two of its steps."""
+    """The state of a training between two steps."""
 
     def __init__(
         self, model: nn.Module, data: Any, optimizer: Optimizer, schedule: Schedule, autocast: str | None, world: World
@@ -34,32 +34,32 @@ class Training:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast == "float16")
         self.average = Average(self.parameters if schedule.may_average else [])
         self.rates = [group["lr"] for group in optimizer.param_groups]
-        optimizer.zero_grad(set_to_none=True)  # what somebody has left would be part of the first step
+        optimizer.zero_grad(set_to_none=True)  # gradients left by the caller would enter the first step
 
-        self.epoch = 0  # finished
-        self.batch = 0  # read of the epoch that is going on
-        self.step = 0  # of the optimizer, over all epochs
+        self.epoch = 0  # finished epochs
+        self.batch = 0  # batches read in the current epoch
+        self.step = 0  # steps of the optimizer, over all epochs
         self.items = 0  # of all processes, over all epochs
         self.epoch_items = 0
         self.state: Any = None  # carried into the next batch
-        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)  # this process's, in this epoch
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)  # of this process, in this epoch
         self.norm = torch.zeros((), device=self.device)  # of the last gradient
-        self.bad_step = torch.zeros((), dtype=torch.int64, device=self.device)  # the first that is not finite, or 0
+        self.bad_step = torch.zeros((), dtype=torch.int64, device=self.device)  # the first not finite, or 0
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
         self.seconds = 0.0
         self.epoch_seconds = 0.0
         self._clock = monotonic()
-        self._began: dict[str, Any] = {}  # random generators at the beginning of the epoch
-        self._now: dict[str, Any] = {}  # and where the checkpoint was written
+        self._began: dict[str, Any] = {}  # random states at the beginning of the epoch
+        self._now: dict[str, Any] = {}  # random states at the checkpoint
 
     def groups(self, accumulate: int) -> Iterator[list[Any]]:
-        """The rest of the epoch, in groups of batches that make one step. None is read before its step."""
+        """The rest of the epoch in groups of batches, one group for each step. No batch is read before its step."""
         if self.batch == 0:
             self.world.common_generators()
             self._began = random_state.read(self.data, self.device)
-        else:  # data that draws its order draws the same again
+        else:  # so that data that draws its order draws the same again
             random_state.write(self._began, self.data, self.device)
         batches = batches_of(self.data, self.epoch, self.device)
         if self.batch > 0:
@@ -82,9 +82,9 @@ class Training:
             )
 
     def diverged(self, *, look: bool = False) -> bool:
-        """Whether a loss or gradient so far was not finite; on a GPU asked only now and then, or to ``look``."""
-        finite = self.norm.isfinite() | self.scaler.is_enabled()  # the scaler skips steps that are not
-        if self.world.size == 1:  # else the processes would not agree
+        """Whether a loss or gradient so far was not finite; on a GPU checked at every 50th step, or with ``look``."""
+        finite = self.norm.isfinite() | self.scaler.is_enabled()  # the scaler skips steps that are not finite
+        if self.world.size == 1:  # else the processes' own losses could make them disagree
             finite = finite & self.loss_sum.isfinite()
         self.bad_step = torch.where(finite | (self.bad_step > 0), self.bad_step, self.step + 1)
         return (look or self.device.type == "cpu" or self.step % LOOKS == 0) and int(self.bad_step) > 0
@@ -105,7 +105,7 @@ class Training:
         self.items += items
 
     def tick(self, *, training: bool = True) -> None:
-        """Add the time since the last tick; that of validation is not the epoch's."""
+        """Add the time since the last tick; validation does not count for the epoch."""
         now = monotonic()
         self.seconds += now - self._clock
         self.epoch_seconds += (now - self._clock) * training
@@ -116,7 +116,7 @@ class Training:
         return self.world.sum(float(self.loss_sum))[0] / max(1, self.epoch_items)
 
     def row(self, figures: dict[str, float]) -> dict[str, Any]:
-        """The history's row of the epoch so far, after validation."""
+        """The row of the history for the epoch so far, after validation."""
         self.tick(training=False)
         return {
             "epoch": self.epoch + 1,
@@ -138,7 +138,7 @@ class Training:
         return True
 
     def waited(self, patience: int | None) -> bool:
-        """Whether the best epoch lies so many epochs back."""
+        """Whether the best epoch is at least ``patience`` epochs ago."""
         return patience is not None and bool(self.best) and self.epoch - self.best["epoch"] >= patience
 
     def next_epoch(self, row: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ class Training:
     COUNTERS = ("epoch", "batch", "step", "items", "epoch_items", "history", "best", "seconds", "epoch_seconds")
 
     def saved(self) -> dict[str, Any]:
-        """Everything above, for :meth:`restore`. All processes must call it; what the first one gets is whole."""
+        """The state for :meth:`restore`. All processes must call it; only the first gets all of it."""
         self.tick()
         own = {
             "state": owned(self.state),
@@ -174,7 +174,7 @@ class Training:
         }
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Become the training that :meth:`saved` was called of."""
+        """Restore the state that :meth:`saved` returned."""
         if len(saved["processes"]) != self.world.size:
             raise ValueError(
                 f"the checkpoint is from {len(saved['processes'])} processes, and this training has {self.world.size}; "

@@ -29,7 +29,7 @@ HOMES = {
     "Tagger": "tagger",
 }
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+if not TYPE_CHECKING:  # else a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name not in HOMES:

@@ -1,7 +1,7 @@
-"""A training between two steps as one file, and a training that goes on from it.
+"""Checkpoints: the state of a training between two steps as one file.
 
-The file is safetensors, with what is no tensor as JSON in its metadata: reading it runs no code. It is written beside
-the old one and renamed, so a kill or a full disc leaves the old one whole.
+The file is safetensors, with everything that is not a tensor as JSON in its metadata, so reading it runs no code. It is
+replaced atomically: a kill or a full disk leaves the previous one unchanged.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from fastrnn.train.saving.model_file import contents, differing, safetensors, st
 from fastrnn.train.saving.tree import pack, unpack
 
 KIND = "fastrnn.train checkpoint 1"
-MAY_DIFFER = ("epochs", "patience", "monitor")  # of the settings: what a resumed training may be given anew
+MAY_DIFFER = ("epochs", "patience", "monitor")  # settings that a resumed training may change
 
 
 def save(file: Path, state: dict[str, Any]) -> None:
-    """Write a state: dictionaries, lists, tuples, tensors and what JSON has.
+    """Write a state: dictionaries, lists, tuples, tensors and JSON values.
 
     Raises:
-        OSError: the file could not be written; the one before it is whole.
+        OSError: the file could not be written; the previous one is unchanged.
     """
     tensors: dict[str, Tensor] = {}
     packed = pack(state, tensors)
@@ -41,7 +41,7 @@ def load(file: Path) -> dict[str, Any]:
     """The state in a file.
 
     Raises:
-        ValueError: the file is damaged, cut short or no checkpoint.
+        ValueError: the file is damaged, truncated, or not a checkpoint.
     """
     tensors, about = contents(file, KIND)
     try:
@@ -52,7 +52,7 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def check(file: Path, state: dict[str, Any], model: nn.Module, settings: dict[str, Any], data: dict[str, Any]) -> None:
-    """Raise ValueError if a state is of another model, other settings or other data, and say what differs."""
+    """Raise ValueError if a state belongs to another model, other settings or other data, and name the differences."""
     if differences := differing(model, state["run"]["model"]):
         raise ValueError(
             f"{file} is a checkpoint of a different model than this {type(model).__name__}: {'; '.join(differences)}"
@@ -71,7 +71,7 @@ def check(file: Path, state: dict[str, Any], model: nn.Module, settings: dict[st
 
 
 def fingerprint(data: Any) -> dict[str, Any]:
-    """What tells data from other data: the number of batches, and a digest of the first where that can be had twice."""
+    """Identifies data: the number of batches, and a digest of the first if it can be read more than once."""
     if hasattr(data, "epoch"):
         first = next(iter(data.epoch(0)), None)
     else:

@@ -15,7 +15,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class Folder:
-    """Writes a run's files; without a folder, does nothing. Of several processes only the first one writes."""
+    """Writes the files of a training; without a folder it does nothing. Of several processes only the first writes."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Folder:
         self.writes = self.path is not None and training.world.rank == 0
         self.data = checkpoint.fingerprint(training.data) if self.path is not None else {}
         if self.path is not None:
-            model_file.safetensors()  # an error before the training, not after
+            model_file.safetensors()  # so that it fails before the training, not after
             self._begin(self.path, resume)
         self.board: logs.TensorBoard | None = None
         if tensorboard and self.path is None:
@@ -64,7 +64,7 @@ class Folder:
         self.training.restore(state["run"])
         if state["best_weights"]:
             self.training.best_weights = state["best_weights"]
-            self.best()  # an interrupted epoch may have taken its place
+            self.best()  # an interrupted epoch may have replaced it
         elif self.training.best:
             self.training.best_weights = model_file.contents(file.with_name(model_file.MODEL), model_file.KIND)[0]
 
@@ -73,7 +73,7 @@ class Folder:
         return self.path is not None and monotonic() - self._last >= self.every
 
     def checkpoint(self, *, with_best: bool = False) -> None:
-        """Save the training as it is; ``with_best`` also the weights that are the best so far."""
+        """Save the current state; ``with_best`` also the best weights so far."""
         if self.path is None:
             return
         state = {
@@ -87,7 +87,7 @@ class Folder:
         self._last = monotonic()
 
     def best(self) -> None:
-        """Save the best weights as the run's model."""
+        """Save the best weights as the model of the run."""
         if self.writes and self.path is not None:
             model_file.write(self.path / model_file.MODEL, self.training.best_weights, self.training.model)
 

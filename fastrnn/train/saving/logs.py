@@ -1,4 +1,4 @@
-"""The epochs of a training as CSV and for TensorBoard."""
+"""The metrics of every epoch as CSV and for TensorBoard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastrnn._saving import write_text
 
 
 def write_csv(file: Path, history: list[dict[str, Any]]) -> None:
-    """Write all epochs so far, a row each. The file is written anew, so a resumed training repeats none."""
+    """Write all epochs so far, one row each. The whole file is rewritten, so a resumed training repeats no epoch."""
     columns = list(dict.fromkeys(name for row in history for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
@@ -21,7 +21,7 @@ def write_csv(file: Path, history: list[dict[str, Any]]) -> None:
 
 
 class TensorBoard:
-    """Figures of epochs and steps in TensorBoard's format; those from ``step`` on replace what was there.
+    """Metrics in TensorBoard's format; entries after ``step`` replace earlier ones.
 
     Raises:
         ImportError: tensorboard is not installed.

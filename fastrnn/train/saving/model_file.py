@@ -1,6 +1,6 @@
-"""A trained model as one safetensors file: tensors, and in its metadata the class and the arguments as JSON.
+"""A trained model as one safetensors file: tensors, and as JSON in its metadata the class and its arguments.
 
-Loading runs no code of the file's: it names a class of ``fastrnn.train.models``, and ``from_config`` makes that.
+Loading runs no code from the file: it names a class of ``fastrnn.train.models``, which ``from_config`` creates.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ MODEL = "model.safetensors"
 
 
 def save(model: Any, file: str | PathLike[str]) -> None:
-    """Write a model to a file, beside the old one, whose place it takes once it is whole.
+    """Write a model to a file, which is replaced once the new one is complete.
 
     Args:
-        model: a module with ``config()``, or a model with ``tensors()`` and ``config()``. A module without is written
-            too, but :func:`load` then needs ``into=``.
+        model: a module with ``config()``, or a model with ``tensors()`` and ``config()``. A module without ``config()``
+            is written too, but :func:`load` then needs ``into=``.
     """
     write(file, tensors_of(model), model)
 
 
 def contents(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors and the metadata of a file of this kind; tensors that were one are so again."""
+    """The tensors and the metadata of a file of this kind; shared tensors are shared again."""
     tensors, about = read(path)
     if about.get("kind") != kind:
         raise ValueError(
@@ -41,7 +41,7 @@ def contents(path: Path, kind: str) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def safetensors() -> Any:
-    """The package that reads and writes the files; it comes with an extra, as training alone does without it.
+    """The package that reads and writes the files. It is in an extra, since training without a folder does not need it.
 
     Raises:
         ImportError: it is not installed.
@@ -58,7 +58,7 @@ def tensors_of(model: Any) -> dict[str, Tensor]:
 
 
 def write(file: str | PathLike[str], tensors: dict[str, Tensor], model: Any) -> None:
-    """Write these tensors as those of a model. Tensors that are one (tied weights) are written once."""
+    """Write these tensors as a model's. Shared tensors (tied weights) are written once."""
     unique, tied = without_twins(tensors)
     config = model.config() if callable(getattr(model, "config", None)) else None
     about = {"kind": KIND, "model": type(model).__name__, "config": json.dumps(config), "tied": json.dumps(tied)}
@@ -67,10 +67,10 @@ def write(file: str | PathLike[str], tensors: dict[str, Tensor], model: Any) -> 
 
 
 def store(file: Path, data: bytes) -> None:
-    """Write a file beside the old one and put it in its place.
+    """Replace a file atomically.
 
     Raises:
-        OSError: it could not be written, such as for a full disc; it says what is there now.
+        OSError: it could not be written, for instance because the disk is full; the error says what is there now.
     """
     try:
         with replacing(file) as out:
@@ -81,15 +81,15 @@ def store(file: Path, data: bytes) -> None:
 
 
 def load(file: str | PathLike[str], *, into: Any = None) -> Any:
-    """A model from a file that :func:`save` wrote, or from the folder of a run, in eval mode.
+    """Load a model in eval mode from a file that :func:`save` wrote, or from the folder of a run.
 
     Args:
         file: the file, or a folder with a ``model.safetensors``.
-        into: a module to load the tensors into, where the file's class is not one of ``fastrnn.train.models``.
+        into: a module to load the tensors into; needed if its class is not one of ``fastrnn.train.models``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is not a model's file, is damaged, or is that of another model than ``into``.
+        ValueError: it is not the file of a model, is damaged, or belongs to a different model than ``into``.
     """
     path = Path(file)
     if path.is_dir():
@@ -129,7 +129,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load tensors into a module of the same parameters; else say which differ."""
+    """Load tensors into a module with the same parameters; else raise ValueError that names the differences."""
     if differences := differing(model, tensors):
         raise ValueError(
             f"{path} contains a different model than this {type(model).__name__}: {'; '.join(differences)}"
@@ -138,7 +138,7 @@ def fill(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def differing(model: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
-    """What keeps tensors from being a module's, at most four of them."""
+    """The differences between tensors and a module's state, at most four of them."""
     own = model.state_dict()
     found = [f"the file has no {name}" for name in own if name not in tensors]
     found += [f"the model has no {name}" for name in tensors if name not in own]
@@ -151,7 +151,7 @@ def differing(model: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
 
 
 def without_twins(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors without those that are another one, and the name of that one."""
+    """Tensors without duplicates that share memory, and a table from each duplicate to the name that was kept."""
     first: dict[tuple[Any, ...], str] = {}
     unique: dict[str, Tensor] = {}
     tied: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""A page about a training: how it was done, what came out, and its curves."""
+"""The report of a training: settings, metrics and curves on one page."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def write(
     """Write ``report.md`` and, where matplotlib is installed, ``curves.png`` into a folder.
 
     Args:
-        result: what fit returned.
+        result: the return value of ``fit``.
         title: the heading.
-        settings: how it was trained.
-        test: what the best model reaches on data that training never saw.
+        settings: the settings of the training.
+        test: metrics of the best model on the test data.
         published: a figure to compare with, and its source: {"figure": ..., "source": ...}.
-        samples: what the model makes, such as sentences or sums.
+        samples: output of the model, such as sentences or sums.
     """
     place = Path(folder)
     drawn = draw(place / CURVES, result.history)
@@ -53,7 +53,7 @@ def write(
 
 
 def draw(file: Path, history: list[dict[str, Any]]) -> bool:
-    """Draw the losses against epochs; returns whether there was anything to draw it with."""
+    """Draw the losses over the epochs. Returns False without matplotlib or without epochs."""
     try:
         from matplotlib.figure import Figure  # not pyplot: no window, no global state
         from matplotlib.ticker import MaxNLocator
@@ -76,7 +76,7 @@ def draw(file: Path, history: list[dict[str, Any]]) -> bool:
 
 
 def machine() -> str:
-    """The GPU if there is one, the processor, threads and versions, in a line."""
+    """A line with the GPU, if there is one, the processor, threads and versions."""
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     software = f"Python {platform.python_version()}, torch {torch.__version__}"
     return f"{gpu}{processor()}, {torch.get_num_threads()} threads, {software}"

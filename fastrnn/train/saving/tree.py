@@ -1,6 +1,6 @@
-"""Dictionaries, tuples, numbers and tensors, nested at will, as JSON and a flat table of tensors; and back.
+"""Nested dictionaries, lists, tuples, numbers and tensors as JSON and a flat table of tensors, and back.
 
-JSON knows no tuples, no tensors and no keys but strings. Those three are written as an object with one marked key.
+JSON has no tuples, no tensors and only strings as keys. These three become an object with one marked key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TENSOR, TUPLE, ITEMS = "@tensor", "@tuple", "@items"
 
 
 def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
-    """The JSON of a value; its tensors are added to ``tensors`` under names that say where they stood."""
+    """The JSON of a value; its tensors are added to ``tensors`` under names that are their paths."""
     if isinstance(value, Tensor):
         if name in tensors:
             raise ValueError(f"two tensors have the same name {name!r}")
@@ -37,7 +37,7 @@ def pack(value: Any, tensors: dict[str, Tensor], name: str = "") -> Any:
 
 
 def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What :func:`pack` was given."""
+    """The inverse of :func:`pack`."""
     if isinstance(value, list):
         return [unpack(part, tensors) for part in value]
     if not isinstance(value, dict):
@@ -52,7 +52,7 @@ def unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def owned(value: Any) -> Any:
-    """A copy whose tensors are on the CPU and change no more."""
+    """A copy whose tensors are on the CPU, detached and independent."""
     if isinstance(value, Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):

@@ -32,7 +32,7 @@ _HOMES = {
     **dict.fromkeys(("Run", "is_first", "open_run", "train"), "run"),
 }
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of the package's
+if not TYPE_CHECKING:  # else a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name not in _HOMES:
