@@ -98,7 +98,7 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
         else:
             alone.append(f"{name}: {module}")
     if alone:
-        raise ValueError("Expected modules that torch.nn has, got " + ", ".join(alone))
+        raise ValueError(f"torch.nn has no module that computes the same as {', '.join(alone)}; nothing was changed")
     for module, found in changes:
         if isinstance(module, nn.RNN):
             module.mode = RNN_MODES[module.nonlinearity]
@@ -176,7 +176,7 @@ def _class_of_torch(module: torch.nn.Module) -> type | str:
 def _rebased(cls: type, old: type, new: type) -> type | str:
     """The class that torch.nn.utils.parametrize would have derived from ``new``, not from ``old``."""
     if cls.__bases__ != (old,):
-        return "parametrized subclass; convert it before"
+        return "parametrized subclass; convert it before it is parametrized"
     members = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__", "_face")}
     return type(cls.__name__, (new,), members)
 

@@ -208,5 +208,5 @@ def _weights(w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | Non
     if b_ih is None and b_hh is None:
         return [w_ih, w_hh]
     if b_ih is None or b_hh is None:
-        raise ValueError("Expected both biases or neither, got one")
+        raise ValueError("Expected b_ih and b_hh or neither, got one of them")
     return [w_ih, w_hh, b_ih, b_hh]

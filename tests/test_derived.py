@@ -159,10 +159,10 @@ def clashing_attribute():
     ("make", "message"),
     [
         (lambda: Replaces(4, 5), r"Replaces: its forward does not call super\(\).forward\(\)"),
-        (lambda: Permutes(4, 5), "Permutes: it has permute_hidden of its own"),
-        (lambda: Clashes(4, 5), "Clashes: it has _weights of its own"),
-        (clashing_attribute, "Named: it has _cell of its own"),
-        (lambda: Demanding(4, 5), "Demanding: its class cannot be derived from"),
+        (lambda: Permutes(4, 5), "Permutes: it defines permute_hidden"),
+        (lambda: Clashes(4, 5), "Clashes: it defines _weights"),
+        (clashing_attribute, "Named: it defines _cell"),
+        (lambda: Demanding(4, 5), "Demanding: its class cannot be subclassed"),
     ],
 )
 def test_subclasses_that_rely_on_torchs_forward_are_skipped_with_the_reason(make, message):

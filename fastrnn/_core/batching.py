@@ -118,8 +118,8 @@ def _batch_axis(call: Call, batch_sizes: Tensor | None) -> int:
 def _check_lengths(dim: int | None) -> None:
     if dim is not None:
         raise ValueError(
-            "Expected batch_sizes that are the same for all entries of vmap, got batched ones; "
-            "pack the sequences of all entries in one PackedSequence and call the layer once"
+            "Expected the same batch_sizes for all entries of vmap, got batched ones; "
+            "pack the sequences of all entries into one PackedSequence and call the layer once"
         )
 
 

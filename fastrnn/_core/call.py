@@ -111,13 +111,13 @@ def cell_and_states(name: str, hx: State | None) -> tuple[Cell, Tensor | None, T
     cell = cells.named(name)
     if hx is None:
         return cell, None, None
-    # The types of these errors are torch.nn's: it misses the second state, but counts the third.
+    # The exception types are torch.nn's: IndexError where it would index a missing state, RuntimeError for a third.
     if not cell.carries_c:
         if isinstance(hx, (tuple, list)):
             raise AttributeError(f"Expected hx to be a tensor, got a {type(hx).__name__} of {len(hx)}; pass hx[0]")
         return cell, hx, None
     if isinstance(hx, Tensor) or len(hx) != 2:
-        got = f"a tensor of shape {list(hx.shape)}" if isinstance(hx, Tensor) else len(hx)
+        got = f"a tensor of size {list(hx.shape)}" if isinstance(hx, Tensor) else f"a {type(hx).__name__} of {len(hx)}"
         error = IndexError if len(hx) < 2 else RuntimeError
         raise error(f"Expected hx to be a pair, got {got}; pass (h_0, c_0)")
     return cell, hx[0], hx[1]

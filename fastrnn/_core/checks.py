@@ -1,8 +1,8 @@
-"""What a call must satisfy before anything runs it. Every message gives what was expected and what came.
+"""Checks of a call before it runs. Exception types are those that torch.nn raises for the same mistake.
 
-The exception types are those that torch.nn raises for the same mistake. What only the kernels read, the sizes of the
-weights among themselves and the numbers in ``batch_sizes``, the operators check; :func:`check_lengths` is for whatever
-else runs a call.
+The operators check every operand again, in the same words, because they can be called without a layer. What needs a
+look at every weight or step, the sizes of the weights and the numbers in ``batch_sizes``, is left to them;
+:func:`check_lengths` is for calls that do not reach them.
 """
 
 from __future__ import annotations
@@ -18,25 +18,31 @@ def check_sequence(call: Call) -> None:
     input, weights, shape = call.input, call.weights, call.input.shape
     expected = call.state_rows() * call.weights_per_direction()
     if len(weights) != expected:
-        raise RuntimeError(f"Expected {expected} weights for {call.num_layers} layers, got {len(weights)}")
+        biases, projection = ("with" if has else "without" for has in (call.biases, call.projected))
+        raise RuntimeError(
+            f"Expected {expected} weights for {call.num_layers} layer(s) in {call.directions()} direction(s) of "
+            f"{call.cell.name} {biases} biases and {projection} a projection, got {len(weights)}"
+        )
     rank = 3 if call.batch_sizes is None else 2
     if len(shape) != rank:
         raise RuntimeError(f"Expected input to have {rank} dimensions, got {len(shape)}: {list(shape)}")
     if input.dtype != weights[0].dtype and (input.is_cpu or not autocasts(input)):
-        raise ValueError(f"Expected input of the weights' dtype {weights[0].dtype}, got {input.dtype}")
+        raise ValueError(
+            f"Expected input of the weights' dtype {weights[0].dtype}, got {input.dtype}; convert input or layer"
+        )
     _check_input(call, shape)
     if call.batch_sizes is None:
         steps, batch = (shape[1], shape[0]) if call.batch_first else (shape[0], shape[1])
         if steps == 0:
-            raise RuntimeError(f"Expected a sequence of at least one step, got input of shape {list(shape)}")
+            raise RuntimeError(f"Expected sequence length to be larger than 0 in RNN, got input of size {list(shape)}")
     elif torch.compiler.is_compiling():
         return  # the batch size is data here, and a traced graph cannot branch on data
     else:
         batch = _largest_batch(call.batch_sizes)
     if call.h0 is not None:
-        _check_state(call.h0, (call.state_rows(), batch, call.output_size()), "hidden")
+        _check_state(call.h0, (call.state_rows(), batch, call.output_size()), "h0")
     if call.c0 is not None:
-        _check_state(call.c0, (call.state_rows(), batch, call.hidden_size()), "cell")
+        _check_state(call.c0, (call.state_rows(), batch, call.hidden_size()), "c0")
 
 
 def check_step(call: Call) -> None:
@@ -46,9 +52,9 @@ def check_step(call: Call) -> None:
         raise RuntimeError(f"Expected input to have 2 dimensions, got {len(shape)}: {list(shape)}")
     _check_input(call, shape)
     if call.h0 is not None:
-        _check_state(call.h0, (shape[0], call.output_size()), "hidden")
+        _check_state(call.h0, (shape[0], call.output_size()), "h0")
     if call.c0 is not None:
-        _check_state(call.c0, (shape[0], call.output_size()), "cell")
+        _check_state(call.c0, (shape[0], call.output_size()), "c0")
 
 
 def check_lengths(call: Call) -> None:
@@ -80,8 +86,8 @@ def autocasts(input: Tensor) -> bool:
 def _largest_batch(batch_sizes: Tensor) -> int:
     if batch_sizes.dtype != torch.int64 or batch_sizes.dim() != 1 or not batch_sizes.is_cpu:
         raise RuntimeError(
-            "Expected batch_sizes to be int64, of 1 dimension and on the CPU, "
-            f"got {batch_sizes.dtype}, {batch_sizes.dim()} dimensions, {batch_sizes.device}"
+            "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, "
+            f"got {batch_sizes.dim()}-D {batch_sizes.dtype} on {batch_sizes.device}"
         )
     if batch_sizes.numel() == 0:
         raise IndexError("Expected batch_sizes of at least one step, got none")
@@ -92,22 +98,30 @@ def _check_input(call: Call, shape: torch.Size) -> None:
     """What the input has in common with weights and states."""
     expected = call.weights[0].shape[1]
     if shape[-1] != expected:
-        raise RuntimeError(f"Expected input.size(-1) to be input_size {expected}, got {shape[-1]} in {list(shape)}")
+        raise RuntimeError(
+            f"input.size(-1) must be equal to input_size. Expected {expected}, got {shape[-1]} in {list(shape)}"
+        )
     dtype, on_cpu = call.input.dtype, call.input.is_cpu
     for tensor in (*call.weights, call.h0, call.c0):
-        # On the CPU is_cpu says it all, at a quarter of the cost of comparing devices.
+        # There is one CPU, and is_cpu takes a quarter of the time of comparing devices.
         if tensor is not None and (tensor.dtype != dtype or not (on_cpu and tensor.is_cpu)):
             _check_kind(call.input, tensor)
 
 
 def _check_state(state: Tensor, expected: tuple[int, ...], name: str) -> None:
     if state.shape != expected:
-        raise RuntimeError(f"Expected {name} state of size {list(expected)}, got {list(state.shape)}")
+        raise RuntimeError(f"Expected {name} size {list(expected)}, got {list(state.shape)}")
 
 
 def _check_kind(input: Tensor, tensor: Tensor) -> None:
-    """One device and one dtype for all. Where torch's own operator runs under autocast, it does the casting."""
+    """One device and one dtype for all tensors. Under autocast torch's own operator converts them itself."""
     if tensor.device != input.device:
-        raise RuntimeError(f"Expected weights and states on the input's device {input.device}, got {tensor.device}")
+        raise RuntimeError(
+            f"Expected weights and states on the input's device {input.device}, got {tensor.device}; move them there "
+            f'with .to("{input.device}")'
+        )
     if tensor.dtype != input.dtype and (input.is_cpu or not autocasts(input)):
-        raise RuntimeError(f"Expected weights and states of the input's dtype {input.dtype}, got {tensor.dtype}")
+        raise RuntimeError(
+            f"Expected weights and states of the input's dtype {input.dtype}, got {tensor.dtype}; convert them with "
+            f".to({input.dtype})"
+        )

@@ -34,7 +34,7 @@ def each(function: Any, hx: State | None) -> Any:
 
 def _check_batch(state: Tensor, batch: int) -> None:
     if state.dim() != 3 or state.size(1) != batch:
-        raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got {list(state.shape)}")
+        raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got size {list(state.shape)}")
 
 
 class Layer(Faced, NotScriptable, torch.nn.RNNBase):
@@ -52,7 +52,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         if ignored := sorted(CALLED_BY_TORCH & vars(cls).keys()):
             warnings.warn(
                 f"{cls.__name__} overrides {', '.join(ignored)}, which torch.nn's forward calls and "
-                "fastrnn's does not; override forward",
+                "fastrnn's does not; override forward instead",
                 stacklevel=2,
             )
 
@@ -92,7 +92,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         """One sequence (T, I), states (L D, H). ``batch_first`` has no meaning here."""
         for state in () if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,):
             if state.dim() != 2:
-                raise RuntimeError(f"Expected states of 2 dimensions for an unbatched 2D input, got {state.dim()}")
+                raise RuntimeError(f"Expected hx of 2 dimensions for an unbatched 2D input, got {state.dim()}")
         hx = each(lambda state: state.unsqueeze(1), hx)
         output, hidden = self._sequence(input.unsqueeze(1), hx, None, False)
         return output.squeeze(1), each(lambda state: state.squeeze(1), hidden)
@@ -154,8 +154,8 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
             kept = [ref and ref() for ref in self._flat_weight_refs]
             if any(own is not weight for own, weight in zip(kept, self._flat_weights, strict=True)):
                 raise RuntimeError(
-                    f"{type(self).__name__}: Expected _flat_weights that are the named weights, since this export "
-                    "replaces those, got others; use torch.export.export(model, args, strict=True)"
+                    f"{type(self).__name__}: this export replaces the named weights, but _flat_weights holds other "
+                    "tensors, which would be left out; use torch.export.export(model, args, strict=True)"
                 )
             return named
         return None

@@ -24,16 +24,16 @@ def why_not(module: torch.nn.Module, theirs: type, ours: type) -> str | None:
         forward = inspect.unwrap(vars(cls).get("forward", theirs.forward))  # type: ignore[attr-defined]
         names = getattr(getattr(forward, "__code__", None), "co_names", ())
         if "forward" in vars(cls) and not {"super", "forward"} <= set(names):
-            return "its forward does not call super().forward(), and nothing else is faster here"
+            return "its forward does not call super().forward(), so fastrnn's kernels would not run"
     defined = {*vars(module), *(name for cls in users for name in vars(cls))}
     own = {name for cls in ours.__mro__ if cls.__module__.startswith("fastrnn.") for name in vars(cls)}
     own = {name for name in own if not hasattr(theirs, name)}
     if clash := sorted(defined & (CALLED_BY_TORCH | own | {"__getattr__", "__getattribute__"})):
-        return f"it has {', '.join(clash)} of its own, which fastrnn would ignore or replace; rename or remove"
+        return f"it defines {', '.join(clash)}, which fastrnn would ignore or replace; rename or remove"
     try:
         subclass(type(module), theirs, ours)  # type: ignore[arg-type]
     except TypeError as error:
-        return f"its class cannot be derived from ({error})"
+        return f"its class cannot be subclassed ({error})"
     return None
 
 

@@ -43,9 +43,7 @@ def _become_torchs(layer: torch.nn.Module) -> None:
     try:
         to_torch(layer)
     except ValueError:
-        warnings.warn(
-            f"{layer} is not quantized: torch has no such layer; construct it without that option", stacklevel=4
-        )
+        warnings.warn(f"{layer} is not quantized: torch.nn has no module that computes the same", stacklevel=4)
 
 
 def install() -> None:
