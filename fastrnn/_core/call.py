@@ -43,10 +43,11 @@ class Call(NamedTuple):
 
     def weight_names(self) -> tuple[str, ...]:
         """The weights of one direction, in their order."""
-        return ("w_ih", "w_hh", *(("b_ih", "b_hh") if self.biases else ()), *(("w_hr",) if self.projected else ()))
+        biases = ("b_ih", "b_hh") if self.biases else ()
+        return "w_ih", "w_hh", *biases, *(("w_hr",) if self.projected else ()), *self.cell.vectors
 
     def weights_per_direction(self) -> int:
-        return (4 if self.biases else 2) + self.projected
+        return (4 if self.biases else 2) + self.projected + len(self.cell.vectors)
 
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
