@@ -1,6 +1,6 @@
 """Attention: each step of the decoder looks at all steps of the encoder.
 
-The decoder's layers do not get what was found as their input, so the fused kernels run all their steps at once; that is
+The result is not an input of the decoder's recurrent layers, so the fused kernels run all their steps at once; this is
 the order of Luong et al., 2015, "Effective approaches to attention-based neural machine translation".
 """
 
@@ -13,18 +13,18 @@ SCORES = ("dot", "additive")
 
 
 class Attention(torch.nn.Module):
-    """Mixes what is remembered, by how well it fits, into each query: tanh(W [context, query]).
+    """Combines each query with the memory: tanh(W [context, query]).
 
-    The context is the mean of the memory, weighted by softmax over its S places of the score of query q and memory m:
-    q·m ("dot"; Luong et al., 2015), or v·tanh(W_q q + W_m m) ("additive"; Bahdanau et al., 2015).
+    The context is the mean of the memory, weighted by a softmax over its S places of the scores of query q and memory
+    m: q·m ("dot"; Luong et al., 2015), or v·tanh(W_q q + W_m m) ("additive"; Bahdanau et al., 2015).
 
     Args:
         size: of queries, memory and output.
         score: "dot" or "additive".
 
     Call:
-        ``attention(query, memory, beyond)``: query (U, B, H), memory (S, B, H), and ``beyond`` (S, B) bool or None,
-        where there is nothing to look at; gives (U, B, H).
+        ``attention(query, memory, beyond)``: query (U, B, H), memory (S, B, H), and ``beyond`` (S, B), bool or None,
+        the places to ignore; returns (U, B, H).
     """
 
     def __init__(self, size: int, score: str = "dot") -> None:

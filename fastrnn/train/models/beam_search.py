@@ -1,7 +1,7 @@
 """Beam search: the most probable sequences that can be found by keeping the best few at every step.
 
-It knows no model, only how one advances by a token and how rows of its state are selected, so language models and
-decoders of any kind share it.
+It needs only two functions of a model, one that advances by a token and one that selects rows of the state, so language
+models and all decoders share it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Select = Callable[[Any, Tensor], Any]
 
 
 class Hypothesis(NamedTuple):
-    """A sequence that was found: its tokens, without ``eos``.
+    """A sequence that was found: its tokens without ``eos``.
 
-    ``log_probability`` is that of all its tokens, ``eos`` included where it ``ended`` with one; ``score`` is what
-    hypotheses are ranked by.
+    ``log_probability`` is that of all its tokens, with ``eos`` if it ``ended`` with one; hypotheses are ranked by
+    ``score``.
     """
 
     tokens: list[int]
@@ -45,20 +45,20 @@ def beam_search(
     Args:
         advance: reads a token in each row: (tokens (N,) int64, state) to log-probabilities (N, V) of the next token and
             the new state.
-        select: the state of these rows, (state, rows (N,) int64), which may repeat or leave out some.
-        state: of B rows, before ``first`` has been read.
-        first: the token that each sequence begins after, (B,) int64: ``bos``, or the last one of a prompt.
+        select: the state of some rows, (state, rows (N,) int64); rows may be repeated or missing.
+        state: of B rows, before ``first`` is read.
+        first: the token before each sequence, (B,) int64: ``bos``, or the last one of a prompt.
         width: hypotheses kept at each step.
-        length: most tokens of a sequence, ``eos`` included.
-        eos: the token that ends a sequence, or None: then all have ``length`` tokens.
-        length_penalty: the score is log-probability / tokens ** length_penalty. 0 is the log-probability itself, which
-            prefers short sequences; 1 its mean.
+        length: maximum number of tokens of a sequence, ``eos`` included.
+        eos: the token that ends a sequence; None gives all sequences ``length`` tokens.
+        length_penalty: the score is log-probability / tokens ** length_penalty. 0 is the log-probability, which
+            prefers short sequences; 1 is its mean.
 
     Returns:
         for each sequence at most ``width`` hypotheses: first those that ended, and among these the best score first.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
     """
     if width < 1 or length < 1 or length_penalty < 0:
         raise ValueError(
@@ -73,7 +73,7 @@ def beam_search(
         found, state = advance(tokens, state)
         totals = torch.tensor([beam.sums for beam in beams], dtype=torch.float64).view(-1, 1) + found.cpu().double()
         vocabulary = totals.size(1)
-        # Each row has one candidate that ends, so twice the width leaves enough that go on.
+        # Each row has one candidate that ends, so twice the width leaves enough that continue.
         candidates = totals.view(batch, -1).topk(min(2 * width, width * vocabulary))
         for beam, sums, places in zip(beams, candidates.values.tolist(), candidates.indices.tolist(), strict=True):
             beam.extend(step, sums, [divmod(place, vocabulary) for place in places])
@@ -85,11 +85,11 @@ def beam_search(
 
 
 class _Beam:
-    """The hypotheses of one sequence: ``width`` that go on, and those that ended."""
+    """The hypotheses of one sequence: ``width`` that continue, and those that ended."""
 
     def __init__(self, width: int, length: int, eos: int | None, length_penalty: float) -> None:
         self.width, self.length, self.eos, self.length_penalty = width, length, eos, length_penalty
-        self.sums = [0.0] + [-torch.inf] * (width - 1)  # at first all rows are the same: one of them counts
+        self.sums = [0.0] + [-torch.inf] * (width - 1)  # at first all rows are equal, and one of them counts
         self.sequences: list[list[int]] = [[] for _ in range(width)]
         self.parents = list(range(width))
         self.ended: list[Hypothesis] = []
@@ -104,13 +104,13 @@ class _Beam:
                 self.ended.append(Hypothesis(self.sequences[row], total, self._score(total, step), True))
             elif len(kept) < self.width:
                 kept.append((total, row, [*self.sequences[row], token]))
-        while len(kept) < self.width:  # fewer tokens than the beam is wide: rows that cannot win
+        while len(kept) < self.width:  # fewer tokens than the width: fill up with rows that cannot win
             kept.append((-torch.inf, 0, [*self.sequences[0], candidates[0][1]]))
         self.sums, self.parents, self.sequences = map(list, zip(*kept, strict=True))
         self.ended = sorted(self.ended, key=lambda found: -found.score)[: self.width]
 
     def done(self, step: int) -> bool:
-        """Whether nothing that goes on can still be among the best: a log-probability only falls."""
+        """Whether no continuing hypothesis can still be among the best, since log-probabilities only fall."""
         if len(self.ended) < self.width:
             return max(self.sums) == -torch.inf
         return self._score(max(self.sums), self.length) <= self.ended[-1].score

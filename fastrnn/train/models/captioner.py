@@ -1,4 +1,4 @@
-"""Pictures or vectors into sequences: an encoder of any kind makes one vector, from which a decoder writes.
+"""Pictures or vectors to sequences: an encoder of any kind makes one vector, from which a decoder writes.
 
 Vinyals et al., 2015, "Show and tell: a neural image caption generator".
 """
@@ -29,23 +29,23 @@ class Captioner(torch.nn.Module):
     B pictures or vectors, U tokens, V tokens in the vocabulary, E features.
 
     Args:
-        vocabulary: of what is written, with tokens for begin and end: ``Vocabulary.build(…, bos=…, eos=…)``.
-        encoder: gives (B, E) of what it is called with, and says E in ``output_size``: ConvolutionalEncoder and
-            DenseEncoder in :mod:`fastrnn.train.models.encoders`, or a module of your own.
+        vocabulary: of the output, with tokens for beginning and end: ``Vocabulary.build(…, bos=…, eos=…)``.
+        encoder: a module that returns (B, E) and has E as ``output_size``: ConvolutionalEncoder or DenseEncoder of
+            :mod:`fastrnn.train.models.encoders`, or your own.
         cell: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu" or "rnn_sigmoid".
         hidden: units of each layer.
         layers: of the decoder.
-        embedding: the size of a token's vector; None is one-hot.
-        bridge: "state": a linear map of the features is c of every layer at the start, and its tanh is h. "repeat": the
-            features are what the decoder reads at every step, in place of the token before.
-        dropout: in training, the probability of zeroing an element between layers.
+        embedding: size of a token's embedding; None is one-hot.
+        bridge: "state": a linear map of the features is the initial c of every layer, and its tanh the initial h.
+            "repeat": the decoder reads the features at every step instead of the previous token.
+        dropout: probability of zeroing an element between layers in training.
 
     Call:
-        ``logits = model(input, target)``: what the encoder takes, and (U, B) int64, to (U, B, V): after each token of
-        the target, of the next one.
+        ``logits = model(input, target)``: the input of the encoder, and (U, B) int64, to (U, B, V): the logits of the
+        token after each token of the target.
 
     Raises:
-        ValueError: an argument that is not as above.
+        ValueError: an argument is not one of the above.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Captioner(torch.nn.Module):
         return self.decoder(target, self.encode(input))[0]
 
     def encode(self, input: Tensor) -> Context:
-        """What the decoder goes on from."""
+        """The context that the decoder starts from."""
         features = self.encoder(input)
         if self.start is None:
             return Context(summary=features)
@@ -94,24 +94,24 @@ class Captioner(torch.nn.Module):
         return Context((c.tanh(), c) if isinstance(recurrent.layers[0], LSTM) else c.tanh())
 
     def loss(self, batch: Captioned, state: Any = None) -> Step:
-        """The mean cross-entropy of the captions' tokens, <eos> among them."""
+        """The mean cross-entropy of the captions' tokens, <eos> included."""
         return self.decoder.loss(batch.target, batch.target_lengths, self.encode(batch.input))
 
     def evaluate(self, batches: Iterable[Captioned]) -> dict[str, float]:
-        """Loss and accuracy of the tokens, with the right ones read before, and the share of captions that are exact
-        when the model reads what it has written itself: ``loss``, ``accuracy``, ``exact``. See Decoder.evaluate."""
+        """Loss and accuracy of the tokens, given the true previous ones, and the share of captions that are exact when
+        the model reads its own output: ``loss``, ``accuracy``, ``exact``. See Decoder.evaluate."""
         with predicting(self):
             return self.decoder.evaluate(
                 (batch.target, batch.target_lengths, self.encode(batch.input)) for batch in batches
             )
 
     def caption(self, picture: Any, *, beam: int | None = None, length: int = 50) -> Any:
-        """What the model writes about a picture (C, H, W) or a vector (F,), a str; or about a batch of them, a list.
+        """The caption of a picture (C, H, W) or a vector (F,), a str; or those of a batch, a list.
 
         Args:
             picture: a tensor or an array.
-            beam: how many of the likeliest sequences to go on with; None is the likeliest token each time (greedy).
-            length: the most tokens to write.
+            beam: width of a beam search; None takes the most likely token at each step (greedy).
+            length: maximum number of tokens.
         """
         weight = self.decoder.output.weight
         given = torch.as_tensor(picture).to(weight.device, weight.dtype)
@@ -125,8 +125,8 @@ class Captioner(torch.nn.Module):
     def config(self) -> dict[str, Any] | None:
         """JSON that :meth:`from_config` makes a model of this kind from.
 
-        None with an encoder of your own, since to load a model runs no code but this package's. Make the model again
-        then, and type ``load(file, into=model)``.
+        None with your own encoder, since loading a model runs no code but this package's. Then create the model and
+        call ``load(file, into=model)``.
         """
         name = type(self.encoder).__name__
         if ENCODERS.get(name) is not type(self.encoder):

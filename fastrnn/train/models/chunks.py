@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-Chunk = tuple[str, int, int]  # its type, its first token, and the one after its last
+Chunk = tuple[str, int, int]  # its type, its first token, and the token after its last
 
 
 class ChunkScore(NamedTuple):
-    """Precision, recall and F1 of chunks, from 0 to 1, and how many there are, were found, and are right."""
+    """Precision, recall and F1 of chunks, from 0 to 1, and the numbers of true, found and right chunks."""
 
     precision: float
     recall: float
@@ -25,11 +25,11 @@ class ChunkScore(NamedTuple):
 def chunks(tags: Sequence[str]) -> list[Chunk]:
     """The chunks of one sentence's tags, B-X, I-X and O.
 
-    A chunk begins at every B-X, and at an I-X whose predecessor is O or of another type: so B-NP I-VP are two chunks,
-    and O I-NP is one. It goes on through the I-X that follow.
+    A chunk begins at every B-X, and at an I-X after O or another type: B-NP I-VP are two chunks, and O I-NP is one. It
+    includes the following I-X.
 
     Raises:
-        ValueError: a tag is none of these.
+        ValueError: a tag is neither B-X, I-X nor O.
     """
     found: list[Chunk] = []
     kind, first = None, 0
@@ -48,7 +48,7 @@ def chunks(tags: Sequence[str]) -> list[Chunk]:
 
 
 def chunk_f1(pairs: Iterable[tuple[Sequence[str], Sequence[str]]]) -> ChunkScore:
-    """The score over sentences, pairs of the true tags and those predicted.
+    """The score over sentences, given as pairs of true and predicted tags.
 
     A chunk is right if its type and both its ends are.
     """

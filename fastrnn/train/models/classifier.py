@@ -1,7 +1,7 @@
-"""Many to one: a class for a text or a series.
+"""Many-to-one: classifies a text or a series.
 
-Embedding or numbers, a convolution over time if asked for, recurrent layers, one vector for the whole sequence, a dense
-layer if asked for, softmax.
+An embedding or numbers, an optional convolution over time, recurrent layers, one vector for the whole sequence, an
+optional dense layer, a softmax.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from fastrnn.train.models.word_input import given_vectors
 
 
 class Classifier(nn.Module):
-    """Which of K classes a sequence belongs to.
+    """Classifies sequences into K classes.
 
     Args:
         inputs: the vocabulary of the tokens (T, B), or the number F of features of input (T, B, F).
         classes: their names.
         cell, hidden, layers, bidirectional: the recurrent layers; see :class:`Recurrent`.
-        pooling: what stands for the sequence: "last", the final states, of both directions if there are two; "mean" or
-            "max" of the outputs over the steps of the sequence, padding aside.
-        embedding: the size of the embedding of tokens; None for one-hot vectors.
-        vectors: rows of the embedding to begin with: a Word2Vec, its vectors, or a matrix (V, E). E is theirs.
-        frozen: keep the embedding as it is.
-        convolution: {"channels", "kernel", "stride"} of a convolution over time before the recurrent layers; with a
-            stride the recurrent layers take so many times fewer steps. None for none.
-        dense: units of a layer with ReLU between the recurrent layers and the softmax; None for none.
-        dropout: probability of zeroing an element of the embeddings, between layers and of the vector of the sequence.
-        word_dropout: probability of reading a token as unknown in training. Needs an unknown token.
+        pooling: the vector of the sequence: "last", the final states of all directions; "mean" or "max" of the outputs
+            over the steps of the sequence, without padding.
+        embedding: size of the embedding of tokens; None for one-hot vectors.
+        vectors: initial rows of the embedding: a Word2Vec, its vectors, or a matrix (V, E), which determines E.
+        frozen: do not train the embedding.
+        convolution: {"channels", "kernel", "stride"} of a convolution over time before the recurrent layers; a stride
+            divides the number of steps. None for no convolution.
+        dense: units of a layer with ReLU between the recurrent layers and the softmax; None for no such layer.
+        dropout: probability of zeroing an element of the embeddings, between layers and of the sequence's vector.
+        word_dropout: probability of replacing a token by the unknown token in training.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Classifier(nn.Module):
         if isinstance(self.inputs, int):
             return input
         if self.training and self.word_dropout:
-            assert self.inputs.unknown is not None  # __init__ saw to it
+            assert self.inputs.unknown is not None  # checked in __init__
             hidden = torch.rand(input.shape, device=input.device) < self.word_dropout
             input = input.masked_fill(hidden, self.inputs.unknown)
         if self.embedding is None:
@@ -126,7 +126,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Labelled]) -> dict[str, float]:
-        """The mean loss, and the accuracy: the share of sequences whose most probable class is right."""
+        """The mean loss, and the accuracy: the share of sequences whose most probable class is the true one."""
         means = Means()
         for batch in batches:
             logits = self(batch.input, batch.lengths)
@@ -136,7 +136,7 @@ class Classifier(nn.Module):
 
     @torch.no_grad()
     def classify(self, sequence: str | Sequence[str] | Tensor) -> list[tuple[str, float]]:
-        """The classes with their probabilities, the most probable first.
+        """All classes with their probabilities, the most probable first.
 
         Args:
             sequence: a text, or its tokens; for a model of numbers, a tensor (T, F).

@@ -1,4 +1,4 @@
-"""What a tagger sees of each token: columns such as its word and its part of speech, and the word's spelling."""
+"""The inputs of a tagger for each token: columns such as word and part of speech, and features of the spelling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _RUNS = ((re.compile("[A-Z]+"), "A"), (re.compile("[a-z]+"), "a"), (re.compile("
 
 
 def shape(word: str) -> str:
-    """The word with runs of capitals, small letters and digits as A, a and 0: "McDonald's" is "AaAa'a"."""
+    """The word with runs of capital letters, small letters and digits as A, a and 0: "McDonald's" is "AaAa'a"."""
     for run, sign in _RUNS:
         word = run.sub(sign, word)
     return word
@@ -32,7 +32,7 @@ def _suffix(n: int, word: str) -> str:
     return word[-n:].lower()
 
 
-# What may be derived from the first column, by the name that stands in a configuration.
+# Features that can be derived from the first column, by their names in a configuration.
 SPELLING: Mapping[str, Callable[[str], str]] = {
     "lower": str.lower,
     "shape": shape,
@@ -42,13 +42,13 @@ SPELLING: Mapping[str, Callable[[str], str]] = {
 
 
 class Columns:
-    """The vocabularies of the columns that are given, and of those that are spelled out of the first.
+    """The vocabularies of the given columns, and of the spelling features of the first.
 
     Args:
-        vocabularies: by the column's name: first those given, in their order, then any of :data:`SPELLING`.
+        vocabularies: by name: first the given columns in their order, then any of :data:`SPELLING`.
 
     Raises:
-        ValueError: a spelling that does not exist stands among the spellings, or no column is given.
+        ValueError: a spelling feature is unknown, or there is no given column.
     """
 
     def __init__(self, vocabularies: Mapping[str, Vocabulary]):
@@ -69,7 +69,7 @@ class Columns:
         spelling: Sequence[str] = ("suffix2", "suffix3", "shape"),
         min_count: int = 1,
     ) -> Columns:
-        """The columns of these sentences. What occurs less than ``min_count`` times is unknown."""
+        """The columns of these sentences. Entries with fewer than ``min_count`` occurrences are unknown."""
         for name in spelling:
             if name not in SPELLING:
                 raise ValueError(f"unknown spelling feature {name!r}; use any of {', '.join(SPELLING)}")
@@ -91,10 +91,10 @@ class Columns:
         )
 
     def encode(self, sentence: Sentence) -> Tensor:
-        """The ids (T, C) int64 of a sentence's columns and spellings.
+        """The ids (T, C), int64, of a sentence's columns and spelling features.
 
         Raises:
-            ValueError: not as many columns as are given, or columns of different length.
+            ValueError: the number of columns is wrong, or their lengths differ.
         """
         if len(sentence) != len(self.given):
             raise ValueError(

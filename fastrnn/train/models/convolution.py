@@ -1,4 +1,4 @@
-"""A convolution over time before recurrent layers: it sees short patterns, and with a stride shortens the series."""
+"""A convolution over time before recurrent layers: detects short patterns; a stride shortens the series."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Convolution(nn.Module):
     Args:
         features: F.
         channels: filters.
-        kernel: the steps that each sees, odd, with zeros before the first step and behind the last.
+        kernel: the width of a filter in steps, odd; zeros pad both ends.
         stride: steps from one output to the next.
     """
 
@@ -25,7 +25,7 @@ class Convolution(nn.Module):
         self.filters = nn.Conv1d(features, channels, kernel, stride, padding=kernel // 2)
 
     def forward(self, input: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """The output and its lengths; what stands beyond a sequence's length is read as zeros."""
+        """The output and its lengths; values beyond a sequence's length are read as zeros."""
         if lengths is not None:
             input = input.masked_fill(beyond(len(input), lengths, input.device).unsqueeze(2), 0)
             lengths = (lengths + self.stride - 1) // self.stride

@@ -4,7 +4,7 @@ A path of tags y_0 … y_{n-1} scores
 
     s(y) = start[y_0] + sum_t emission[t, y_t] + sum_t transition[y_{t-1}, y_t] + end[y_{n-1}]
 
-and has the probability exp(s(y)) / Z, where Z sums over all paths: K^n of them, by the forward algorithm in n K^2.
+and has the probability exp(s(y)) / Z. Z sums over all K^n paths; the forward algorithm computes it in n K^2 steps.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-# What a forbidden step adds to a score. Its probability is zero in every dtype that trains, float16 aside, and unlike
-# -inf it leaves no NaN in the gradient where all steps into a tag are forbidden.
+# The score of a forbidden transition. Its probability is zero in every dtype for training except float16, and unlike
+# -inf it causes no NaN in the gradient where all transitions into a tag are forbidden.
 FORBIDDEN = -1e4
 
 
 class LinearChainCRF(nn.Module):
-    """Scores of paths of K tags, for emissions (T, B, K) that a network gives.
+    """Scores of paths of K tags, given emissions (T, B, K) of a network.
 
     Args:
         tags: the number of tags, K.
-        allowed: which steps from one tag to the next may be, bool (K, K); by default all.
-        allowed_first: which tags may begin a path, bool (K,); by default all.
+        allowed: the allowed transitions from one tag to the next, bool (K, K); by default all.
+        allowed_first: the tags that may begin a path, bool (K,); by default all.
     """
 
     allowed: Tensor
@@ -43,27 +43,27 @@ class LinearChainCRF(nn.Module):
         self.register_buffer("allowed_first", every[0] if allowed_first is None else allowed_first, persistent=False)
 
     def forward(self, emissions: Tensor, tags: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The log-probability (B,) of the tags (T, B) of each sequence; what stands beyond a length is not read."""
+        """The log-probability (B,) of the tags (T, B) of each sequence; tags beyond a length are not read."""
         return self.score(emissions, tags, lengths) - self.log_partition(emissions, lengths)
 
     def score(self, emissions: Tensor, tags: Tensor, lengths: Tensor | None = None) -> Tensor:
         """s(y), (B,), of the paths ``tags`` (T, B).
 
         Raises:
-            ValueError: a path takes a step that is not allowed: its probability would be zero.
+            ValueError: a path has a forbidden transition, so its probability would be zero.
         """
         lengths, real = _steps(emissions, lengths)
         tags = tags.masked_fill(~real, 0)
         self._check(tags, real)
         start, transition = self._scores()
-        emissions = emissions.to(transition.dtype)  # under autocast they are narrow, too narrow for a sum of many
+        emissions = emissions.to(transition.dtype)  # under autocast they have 16 bits, too few for long sums
         score = emissions.gather(2, tags.unsqueeze(2)).squeeze(2).masked_fill(~real, 0).sum(0)
         score = score + transition[tags[:-1], tags[1:]].masked_fill(~real[1:], 0).sum(0)
         last = tags.gather(0, (lengths - 1).unsqueeze(0)).squeeze(0)
         return score + start[tags[0]] + self.end[last]
 
     def log_partition(self, emissions: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """log Z, (B,): the forward algorithm in log space, all sequences side by side."""
+        """log Z, (B,): the forward algorithm in log space, for all sequences in parallel."""
         _, real = _steps(emissions, lengths)
         start, transition = self._scores()
         forward = start + emissions[0]  # (B, K): log-sum of the scores of all paths so far that end with each tag
@@ -74,7 +74,7 @@ class LinearChainCRF(nn.Module):
 
     @torch.no_grad()
     def best(self, emissions: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The path of the highest score, int64 (T, B) with -100 beyond a length, and its score (B,): Viterbi."""
+        """The path with the highest score, int64 (T, B) with -100 beyond a length, and its score (B,): Viterbi."""
         _, real = _steps(emissions, lengths)
         start, transition = self._scores()
         score, back = start + emissions[0], []
@@ -82,7 +82,7 @@ class LinearChainCRF(nn.Module):
         for emission, here in zip(emissions[1:].unbind(), real[1:].unbind(), strict=True):
             step, source = (score.unsqueeze(2) + transition).max(dim=1)
             score = torch.where(here.unsqueeze(1), step + emission, score)
-            back.append(torch.where(here.unsqueeze(1), source, stay))  # beyond the end a tag comes from itself
+            back.append(torch.where(here.unsqueeze(1), source, stay))  # beyond the end a tag points to itself
         highest, tag = (score + self.end).max(dim=1)
         path = [tag]
         for source in reversed(back):
@@ -91,7 +91,7 @@ class LinearChainCRF(nn.Module):
         return torch.stack(path[::-1]).masked_fill(~real, -100), highest
 
     def _scores(self) -> tuple[Tensor, Tensor]:
-        """Start and transition, the forbidden ones far below all others."""
+        """Start and transition scores, with forbidden ones far below all others."""
         return (
             self.start.masked_fill(~self.allowed_first, FORBIDDEN),
             self.transition.masked_fill(~self.allowed, FORBIDDEN),
@@ -121,7 +121,7 @@ class LinearChainCRF(nn.Module):
 
 
 def bio_rules(tags: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Which steps (K, K) and which first tags (K,) BIO allows: I-X only within a chunk, after B-X or I-X."""
+    """The transitions (K, K) and first tags (K,) that BIO allows: I-X only after B-X or I-X."""
     inside = [tag[2:] if tag.startswith("I-") else None for tag in tags]
     of = [tag[2:] if tag[:2] in ("B-", "I-") else None for tag in tags]
     allowed = [[to is None or to == before for to in inside] for before in of]
@@ -129,7 +129,7 @@ def bio_rules(tags: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 def _steps(emissions: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The lengths (B,), and which steps (T, B) are before them; both where the emissions are."""
+    """The lengths (B,), and the steps (T, B) within them, on the device of the emissions."""
     steps, batch = emissions.shape[:2]
     if lengths is None:
         lengths = torch.full((batch,), steps)

@@ -1,7 +1,7 @@
-"""The half that writes: a recurrent network that puts out one token after another, given what an encoder has read.
+"""The decoder: a recurrent network that writes one token after another, given the output of an encoder.
 
-In training it reads the right answer up to each token (teacher forcing), so its layers run all steps at once.
-Afterwards it reads what it has written itself: always the likeliest token, or the likeliest sequences of a beam.
+In training it reads the true previous tokens (teacher forcing), so its layers run all steps at once. In use it reads
+its own output: the most likely token at each step, or the best sequences of a beam search.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from fastrnn.train.models.beam_search import beam_search
 from fastrnn.train.models.ragged import beyond
 from fastrnn.train.models.recurrent import Recurrent, State
 
-NO_TARGET = -100  # cross-entropy's word for a place that does not count
+NO_TARGET = -100  # cross-entropy ignores places with this target
 
 
 class Context(NamedTuple):
-    """What a decoder goes on from: first what an encoder gave, then one step later after each token.
+    """The state of decoding: at first the output of an encoder, then advanced by each token.
 
     Attributes:
         state: of the decoder's layers; None is zeros.
-        summary: (B, E), what the decoder reads at every step in place of tokens, with the bridge "repeat".
-        memory: (S, B, H), what attention looks at.
-        beyond: (S, B) bool, the places of the memory after the end of a sequence; None if all are as long.
+        summary: (B, E), the input of every step instead of tokens, with the bridge "repeat".
+        memory: (S, B, H), the memory of attention.
+        beyond: (S, B) bool, the places of the memory after the end of a sequence; None if all have the same length.
     """
 
     state: State | None = None
@@ -41,7 +41,7 @@ class Context(NamedTuple):
     beyond: Tensor | None = None
 
     def select(self, rows: Tensor) -> Context:
-        """Some sequences of the batch, in this order; the same one may come twice."""
+        """Some sequences of the batch, in this order; a sequence may be repeated."""
         return Context(
             each(lambda part: part.index_select(1, rows), self.state),
             None if self.summary is None else self.summary.index_select(0, rows),
@@ -51,19 +51,19 @@ class Context(NamedTuple):
 
 
 class Decoder(torch.nn.Module):
-    """Recurrent layers that write sequences of a vocabulary.
+    """Recurrent layers that write sequences of tokens.
 
     U tokens, B sequences, H = ``hidden``, V tokens in the vocabulary.
 
     Args:
-        vocabulary: with tokens for the begin and the end of a sequence.
-        embedding: the size of a token's vector; None is one-hot.
-        repeat: the size of a summary that is read at every step in place of the token before; 0 reads tokens.
+        vocabulary: with tokens for the beginning and the end of a sequence.
+        embedding: size of a token's embedding; None is one-hot.
+        repeat: size of the summary that every step reads instead of the previous token; 0 reads tokens.
         attention: "dot", "additive" or None.
 
     Call:
-        ``logits, context = decoder(tokens, context)``: tokens (U, B) int64 that are read one after the other; logits
-        (U, B, V), after each of them, of the next.
+        ``logits, context = decoder(tokens, context)``: tokens (U, B) int64, read in order; logits (U, B, V) of the
+        token after each of them.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Decoder(torch.nn.Module):
         return self.output(features), context
 
     def features(self, tokens: Tensor, context: Context) -> tuple[Tensor, Context]:
-        """What the output layer makes logits of: (U, B, H)."""
+        """The input of the output layer (U, B, H), and the new context."""
         if self.input is None:
             assert context.summary is not None
             input = context.summary.expand(tokens.size(0), -1, -1)
@@ -110,11 +110,11 @@ class Decoder(torch.nn.Module):
         return features, context._replace(state=state)
 
     def loss(self, target: Tensor, lengths: Tensor, context: Context) -> Step:
-        """The mean cross-entropy of the tokens that follow <bos>, <eos> among them.
+        """The mean cross-entropy of the tokens after <bos>, <eos> included.
 
         Args:
-            target: (U, B), from <bos> to <eos>; what stands beyond is not read.
-            lengths: (B,), <bos> and <eos> counted.
+            target: (U, B), from <bos> to <eos>; padding is not read.
+            lengths: (B,), with <bos> and <eos>.
         """
         read, wanted = teacher_forced(target, lengths)
         features, _ = self.features(read, context)
@@ -128,12 +128,12 @@ class Decoder(torch.nn.Module):
         return Step(loss, int(lengths.sum()) - len(lengths))
 
     def advance(self, tokens: Tensor, context: Context) -> tuple[Tensor, Context]:
-        """Reads a token (B,) of each sequence: the log-probabilities (B, V) of the next, and the context after it."""
+        """Reads a token (B,) of each sequence; returns log-probabilities (B, V) of the next and the new context."""
         logits, context = self(tokens.unsqueeze(0), context)
         return logits[0].log_softmax(-1), context
 
     def write(self, context: Context, batch: int, length: int, beam: int | None = None) -> list[list[int]]:
-        """Sequences of at most ``length`` tokens, without <bos> and <eos>: the best of a beam; None or 1 is greedy."""
+        """Sequences of at most ``length`` tokens, without <bos> and <eos>, by beam search; None or 1 is greedy."""
         if length < 1:
             raise ValueError(f"Expected a length of at least 1 token, got {length}")
         if beam is None or beam == 1:
@@ -142,7 +142,7 @@ class Decoder(torch.nn.Module):
 
     @torch.no_grad()
     def greedy(self, context: Context, batch: int, length: int) -> list[list[int]]:
-        """The likeliest token again and again, until <eos>, which is left out, or ``length`` tokens."""
+        """The most likely token at each step, until <eos>, which is removed, or ``length`` tokens."""
         tokens = torch.full((batch,), self.bos, device=self.output.weight.device)
         ended, written = torch.zeros_like(tokens, dtype=torch.bool), []
         for _ in range(length):
@@ -157,7 +157,7 @@ class Decoder(torch.nn.Module):
 
     @torch.no_grad()
     def best(self, context: Context, batch: int, length: int, beam: int) -> list[list[int]]:
-        """The likeliest sequence that a beam of so many finds, by the mean log-probability of its tokens."""
+        """The best sequence of a beam search, by the mean log-probability of its tokens."""
         device = self.output.weight.device
         found = beam_search(
             lambda tokens, context: self.advance(tokens.to(device), context),
@@ -175,10 +175,9 @@ class Decoder(torch.nn.Module):
         """Measures (target, lengths, context) of each batch.
 
         Returns:
-            ``loss``: the mean cross-entropy of the tokens that follow <bos>, with the right ones read before.
-            ``accuracy``: the share of these tokens that are the likeliest, likewise.
-            ``exact``: the share of sequences that are right from begin to end, when the decoder reads what it has
-            written itself (greedy).
+            ``loss``: the mean cross-entropy of the tokens after <bos>, given the true previous ones.
+            ``accuracy``: the share of these tokens that the model ranks first, given the true previous ones.
+            ``exact``: the share of sequences that are entirely right when the decoder reads its own output (greedy).
         """
         loss = right = exact = tokens = sequences = 0.0
         for target, lengths, context in batches:
@@ -201,7 +200,7 @@ class Decoder(torch.nn.Module):
 
 
 class Tokens(torch.nn.Module):
-    """The vectors of tokens: learnt ones of some size, or one-hot. (T, B) int64 -> (T, B, ``size``)."""
+    """The vectors of tokens: embeddings, or one-hot. (T, B) int64 to (T, B, ``size``)."""
 
     zero: Tensor
 
@@ -211,7 +210,7 @@ class Tokens(torch.nn.Module):
             raise ValueError(f"Expected embedding to be at least 1, or None for one-hot, got {embedding}")
         self.count, self.size = tokens, embedding or tokens
         self.embedding = torch.nn.Embedding(tokens, embedding) if embedding else None
-        self.register_buffer("zero", torch.zeros(()), persistent=False)  # has the device and dtype of the model
+        self.register_buffer("zero", torch.zeros(()), persistent=False)  # carries the device and dtype of the model
 
     def forward(self, tokens: Tensor) -> Tensor:
         if self.embedding is not None:
@@ -220,6 +219,6 @@ class Tokens(torch.nn.Module):
 
 
 def teacher_forced(target: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """What is read (U - 1, B) and what is wanted then, -100 beyond the end."""
+    """The tokens to read (U - 1, B) and the targets after each, -100 beyond the end."""
     after = beyond(lengths.to(target.device), target.size(0))[1:]
     return target[:-1].masked_fill(after, 0), target[1:].masked_fill(after, NO_TARGET)

@@ -1,4 +1,4 @@
-"""Sequences into other sequences: an encoder reads all of one, then a decoder writes the other.
+"""Sequence to sequence: an encoder reads all of the source, then a decoder writes the target.
 
 Sutskever et al., 2014, "Sequence to sequence learning with neural networks"; Cho et al., 2014.
 """
@@ -27,32 +27,32 @@ BRIDGES = ("state", "repeat")
 
 
 class EncoderDecoder(torch.nn.Module):
-    """An encoder and a decoder, trained with the right answer read up to each token (teacher forcing).
+    """An encoder and a decoder, trained with teacher forcing.
 
-    S and U steps, B sequences, V tokens to write with.
+    S and U steps, B sequences, V tokens in the target vocabulary.
 
     Args:
-        source_vocabulary: of what is read.
-        target_vocabulary: of what is written, with tokens for begin and end: ``Vocabulary.build(…, bos=…, eos=…)``.
+        source_vocabulary: of the source.
+        target_vocabulary: of the target, with tokens for beginning and end: ``Vocabulary.build(…, bos=…, eos=…)``.
         cell: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu" or "rnn_sigmoid", of both halves.
         hidden: units of each layer. A bidirectional encoder has half of them in each direction.
         layers: of each half.
-        embedding: the size of a token's vector, of both halves; None is one-hot.
-        bidirectional: the encoder reads forwards and backwards.
-        attention: "dot" (Luong et al., 2015) or "additive" (Bahdanau et al., 2015): the decoder looks at all that the
-            encoder put out, not only at the end; None is without.
-        bridge: what the encoder hands over. "state": its final state starts the decoder, which reads the token before
-            (Sutskever et al., 2014). "repeat": its last output is what the decoder reads at every step, in place of
-            tokens (RepeatVector of Keras); what it writes at a step then does not depend on what was written before.
-        reverse: read the source backwards, so that its begin is close to that of the target.
-        dropout: in training, the probability of zeroing an element between layers.
+        embedding: size of a token's embedding in both halves; None is one-hot.
+        bidirectional: the encoder reads in both directions.
+        attention: "dot" (Luong et al., 2015) or "additive" (Bahdanau et al., 2015): the decoder attends to all outputs
+            of the encoder; None for no attention.
+        bridge: what the encoder passes on. "state": its final state is the decoder's initial one, and the decoder reads
+            the previous token (Sutskever et al., 2014). "repeat": the decoder reads its last output at every step
+            instead of tokens (RepeatVector of Keras); a token then does not depend on the previous ones.
+        reverse: read the source in reverse, so that its beginning is close to that of the target.
+        dropout: probability of zeroing an element between layers in training.
 
     Call:
-        ``logits = model(source, source_lengths, target)``: (S, B), (B,) and (U, B), int64, to (U, B, V): after each
-        token of the target, of the next one. Lengths are in any order; what stands beyond them is not read.
+        ``logits = model(source, source_lengths, target)``: (S, B), (B,) and (U, B), int64, to (U, B, V): the logits of
+        the token after each token of the target. Lengths may be in any order; padding is not read.
 
     Raises:
-        ValueError: an argument that is not as above.
+        ValueError: an argument is not one of the above.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class EncoderDecoder(torch.nn.Module):
         return self.decoder(target, self.encode(source, source_lengths))[0]
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Context:
-        """What the decoder goes on from: sources (S, B) int64 and their lengths (B,)."""
+        """The context that the decoder starts from, for sources (S, B) int64 with lengths (B,)."""
         longest = int(source_lengths.max())
         source, ends = source[:longest], source_lengths.to(source.device)
         ragged = int(source_lengths.min()) < longest
@@ -125,12 +125,12 @@ class EncoderDecoder(torch.nn.Module):
         )
 
     def loss(self, batch: Pairs, state: Any = None) -> Step:
-        """The mean cross-entropy of the target's tokens, <eos> among them."""
+        """The mean cross-entropy of the target's tokens, <eos> included."""
         return self.decoder.loss(batch.target, batch.target_lengths, self.encode(batch.source, batch.source_lengths))
 
     def evaluate(self, batches: Iterable[Pairs]) -> dict[str, float]:
-        """Loss and accuracy of the tokens, with the right ones read before, and the share of targets that are exact
-        when the model reads what it has written itself: ``loss``, ``accuracy``, ``exact``. See Decoder.evaluate."""
+        """Loss and accuracy of the tokens, given the true previous ones, and the share of targets that are exact when
+        the model reads its own output: ``loss``, ``accuracy``, ``exact``. See Decoder.evaluate."""
         with predicting(self):
             return self.decoder.evaluate(
                 (batch.target, batch.target_lengths, self.encode(batch.source, batch.source_lengths))
@@ -142,14 +142,14 @@ class EncoderDecoder(torch.nn.Module):
     @overload
     def translate(self, text: list[str], *, beam: int | None = None, length: int | None = None) -> list[str]: ...
     def translate(self, text: Any, *, beam: int | None = None, length: int | None = None) -> Any:
-        """What the model writes for a text, or for each text of a list.
+        """The model's output for a text, or for each text of a list.
 
         Args:
-            beam: how many of the likeliest sequences to go on with; None is the likeliest token each time (greedy).
-            length: the most tokens to write. By default twice the longest source and ten more.
+            beam: width of a beam search; None takes the most likely token at each step (greedy).
+            length: maximum number of tokens; by default twice the longest source plus ten.
 
         Raises:
-            ValueError: a text is empty, or has a token that is not in a vocabulary without one for unknown tokens.
+            ValueError: a text is empty, or has a token that a vocabulary without an unknown token lacks.
         """
         texts = [text] if isinstance(text, str) else list(text)
         if not texts:
@@ -186,10 +186,10 @@ class EncoderDecoder(torch.nn.Module):
 
 
 def _side_by_side(state: Tensor) -> Tensor:
-    """(2 L, B, H) of both directions as (L, B, 2 H)."""
+    """Joins both directions: (2 L, B, H) to (L, B, 2 H)."""
     return torch.cat([state[0::2], state[1::2]], -1)
 
 
 def _hidden(state: State) -> Tensor:
-    """h, of which an LSTM's state is the first."""
+    """h, the first part of an LSTM's state."""
     return state if isinstance(state, Tensor) else state[0]

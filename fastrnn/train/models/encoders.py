@@ -1,4 +1,4 @@
-"""Small encoders for a captioner: what is to be described, as one vector."""
+"""Small encoders for a captioner, from a picture or vector to one vector."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 class ConvolutionalEncoder(torch.nn.Module):
     """Pictures (B, C, H, W) to vectors (B, ``output_size``).
 
-    For each entry of ``channels`` a 3 × 3 convolution, batch normalisation, ReLU, and the maximum of 2 × 2 pixels; then
-    a linear layer and ReLU. The linear layer sees where everything is, so pictures of one size only are taken.
+    For each entry of ``channels`` a 3 × 3 convolution, batch normalisation, ReLU and 2 × 2 max pooling; then a linear
+    layer and ReLU. The linear layer depends on positions, so all pictures must have one size.
 
     Args:
         size: (C, H, W) of a picture.
@@ -22,7 +22,7 @@ class ConvolutionalEncoder(torch.nn.Module):
         output: the size of the vector.
 
     Raises:
-        ValueError: the picture is too small to be halved so often.
+        ValueError: the picture is too small to be halved for each of the channels.
     """
 
     def __init__(self, size: Sequence[int], channels: Sequence[int] = (16, 32), output: int = 128) -> None:
@@ -52,9 +52,9 @@ class DenseEncoder(torch.nn.Module):
     """Vectors (B, ``size``) to vectors (B, ``output_size``): linear layers, each with ReLU.
 
     Args:
-        size: of what is read.
-        hidden: outputs of each layer but the last.
-        output: of the last.
+        size: of the input.
+        hidden: output sizes of all layers but the last.
+        output: output size of the last layer.
     """
 
     def __init__(self, size: int, hidden: Sequence[int] = (), output: int = 128) -> None:
@@ -74,5 +74,5 @@ class DenseEncoder(torch.nn.Module):
         return {"size": self.size, "hidden": list(self.hidden), "output": self.output_size}
 
 
-# Those that a saved captioner may name.
+# The encoders that a saved captioner may name.
 ENCODERS = {each.__name__: each for each in (ConvolutionalEncoder, DenseEncoder)}

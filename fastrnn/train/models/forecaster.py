@@ -1,4 +1,4 @@
-"""The next values of a series: recurrent layers over the last steps, then all steps of the horizon at once."""
+"""Forecasts a series: recurrent layers over the last steps, then all steps of the horizon at once."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ BASES = ("last", "season", "none")
 
 
 class Forecaster(nn.Module):
-    """``horizon`` steps ahead of C columns of a series with F columns.
+    """Predicts ``horizon`` steps of C columns of a series with F columns.
 
     Args:
         features: F, the columns that the model sees.
         targets: the columns to predict; None for all.
-        horizon: steps ahead.
+        horizon: steps to predict.
         cell, hidden, layers: the recurrent layers; see :class:`Recurrent`.
         dropout: probability of zeroing an element between layers and of the last state.
-        loss: "mse" or "mae", of the scaled values.
-        base: what the forecast is a correction of: "last", the last value again; "season", the last season again; or
-            "none". With a base the window is read relative to its last values, so that the model follows a level that
-            wanders beyond that of the training part.
-        season: steps after which the series repeats itself, such as 24 for hours of days. With one, :meth:`evaluate`
-            tells how good the forecast of the last season again is, too.
-        window: steps of the windows it is trained on: of a longer history :meth:`forecast` reads the last ones. None
-            reads all.
-        log: the model's values are logarithms of the series', for one that grows by per cent; :meth:`forecast` takes
-            and gives its own values all the same.
-        scaler: between the series' own units, those of :meth:`forecast`, and the model's; None if they are the same.
+        loss: "mse" or "mae" of the scaled values.
+        base: what the model corrects: "last", a repetition of the last value; "season", a repetition of the last
+            season; or "none". With a base, inputs are relative to the last values of the window, so that the model
+            follows a level outside that of the training part.
+        season: steps of one period of the series, such as 24 for hourly data. With it, :meth:`evaluate` also measures
+            the repetition of the last season.
+        window: steps of the training windows; :meth:`forecast` reads this many last steps of a history. None reads all.
+        log: the model's values are logarithms, for a series that grows by percentages; :meth:`forecast` still takes and
+            returns values of the series.
+        scaler: converts between the units of the series, as in :meth:`forecast`, and those of the model; None if they
+            are equal.
 
     Raises:
-        ValueError: an unknown loss or base, targets that are not among the columns, or no season to be the base.
+        ValueError: the loss or base is unknown, targets are not columns, or base="season" has no season.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Forecaster(nn.Module):
         self.output = nn.Linear(self.recurrent.output_size, horizon * len(self.targets))
 
     def forward(self, input: Tensor) -> Tensor:
-        """The forecast (B, horizon * C) after windows (T, B, F), in scaled values; a step's columns together."""
+        """The forecast (B, horizon * C) after windows (T, B, F), in scaled values, step by step."""
         _, state = self.recurrent(input if self.base == "none" else input - input[-1])
         h = state[0] if isinstance(state, tuple) else state
         output = self.output(self.dropout(h[-1]))
@@ -102,11 +102,11 @@ class Forecaster(nn.Module):
         return output + self.repeat_last(input) if self.base == "last" else output
 
     def repeat_last(self, input: Tensor) -> Tensor:
-        """The forecast (B, horizon * C) that nothing changes."""
+        """The forecast (B, horizon * C) that repeats the last value."""
         return input[-1][:, self.targets].repeat(1, self.horizon)
 
     def repeat_season(self, input: Tensor) -> Tensor:
-        """The forecast (B, horizon * C) that the last season comes again and again."""
+        """The forecast (B, horizon * C) that repeats the last season."""
         season = self.season
         if season is None:
             raise ValueError("this model has no season; create it with season=, such as season=24 for hourly data")
@@ -121,10 +121,10 @@ class Forecaster(nn.Module):
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Labelled]) -> dict[str, float]:
-        """The loss; the mean squared and absolute error of scaled values, and those of forecasts that need no model.
+        """The loss, the mean squared and absolute error of scaled values, and those of forecasts without a model:
 
-        These are ``repeat_last_mse`` and ``_mae``, of repeating the last value, and with a season
-        ``repeat_season_mse`` and ``_mae``.
+        ``repeat_last_mse`` and ``_mae`` repeat the last value and, with a season, ``repeat_season_mse`` and ``_mae``
+        repeat the last season.
         """
         means = Means()
         for batch in batches:
@@ -139,11 +139,11 @@ class Forecaster(nn.Module):
 
     @torch.no_grad()
     def forecast(self, history: Any) -> Tensor:
-        """The next steps, (horizon, C), in the series' own units.
+        """The next steps (horizon, C) in the units of the series.
 
         Args:
-            history: the last steps (T, F), or (T,) of a series of one column, likewise. The model is best on as many as
-                its windows had in training.
+            history: the last steps (T, F), or (T,) of a series of one column, in the units of the series. The model is
+                best with as many steps as its training windows.
         """
         steps = torch.as_tensor(history, dtype=torch.float64)
         steps = steps.unsqueeze(1) if steps.dim() == 1 else steps
@@ -170,7 +170,7 @@ class Forecaster(nn.Module):
         return self.in_units(output.double().cpu()[None])[0]
 
     def in_units(self, output: Tensor) -> Tensor:
-        """Outputs or targets (B, horizon * C) in the series' own units: (B, horizon, C)."""
+        """Outputs or targets (B, horizon * C) in the units of the series: (B, horizon, C)."""
         values = output.reshape(len(output), self.horizon, len(self.targets))
         values = values if self.scaler is None else self.scaler.inverse(values, self.targets)
         return values.exp() if self.log else values

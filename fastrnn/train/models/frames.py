@@ -1,7 +1,7 @@
-"""Polyphonic music as frames: which of 88 keys sound at each step, given all steps before.
+"""Polyphonic music as frames: which of 88 keys sound at each step, given all previous steps.
 
-Each key is a sigmoid output, so a frame has the probability of independent keys, as the plain RNN of
-Boulanger-Lewandowski, Bengio and Vincent (2012, arXiv:1206.6392) has it.
+Each key is a sigmoid output, so the keys of a frame are independent given the past, as in the plain RNN of
+Boulanger-Lewandowski, Bengio and Vincent (2012, arXiv:1206.6392).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from fastrnn.train.models.options import options_of
 from fastrnn.train.models.pooling import beyond
 from fastrnn.train.models.recurrent import Recurrent
 
-KEYS = 88  # of a piano, from A0
+KEYS = 88  # keys of a piano, from A0
 
 
 class FrameModel(nn.Module):
-    """The logit of each key at the next frame: recurrent layers over frames (T, B, K) of zeros and ones.
+    """Predicts the logit of each key in the next frame: recurrent layers over frames (T, B, K) of zeros and ones.
 
     Args:
-        keys: the numbers of a frame, K.
+        keys: keys of a frame, K.
         cell, hidden, layers: the recurrent layers; see :class:`Recurrent`.
-        dropout: probability of zeroing an element between layers and of the outputs of the last.
-        input_dropout: probability of reading a key as silent in training.
+        dropout: probability of zeroing an element between layers and of the last layer's output.
+        input_dropout: probability of silencing an input key in training.
     """
 
     def __init__(
@@ -51,24 +51,24 @@ class FrameModel(nn.Module):
         self.output = nn.Linear(self.recurrent.output_size, keys)
 
     def forward(self, input: Tensor, state: Any = None, lengths: Tensor | None = None) -> tuple[Tensor, Any]:
-        """The logits (T, B, K) of the frames that follow each of ``input``, and the state behind the last."""
+        """The logits (T, B, K) of the frame after each of ``input``, and the final state."""
         output, state = self.recurrent(self.input_dropout(input), state, lengths)
         return self.output(self.dropout(output)), state
 
     def loss(self, batch: Tagged, state: Any = None) -> Step:
-        """Minus the log-likelihood of a frame: summed over its keys, mean over the frames of all sequences."""
+        """The negative log-likelihood of a frame: the sum over its keys, the mean over the frames of all sequences."""
         logits, state = self(batch.input, state, batch.lengths)
         target, items = batch.target, logits[..., 0].numel()
         if batch.lengths is not None:
             padding = beyond(len(logits), batch.lengths, logits.device).unsqueeze(2)
-            # Keys that are silent, as is beyond doubt: likelihood 1, gradient 0.
+            # Padding becomes silent keys with certainty: likelihood 1, gradient 0.
             logits, target = logits.masked_fill(padding, -1e4), target.masked_fill(padding, 0)
             items = int(batch.lengths.sum())
         return Step(binary_cross_entropy_with_logits(logits, target, reduction="sum") / items, items, state)
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Tagged]) -> dict[str, float]:
-        """The loss in nats a frame; and the accuracy as the paper has it, TP / (TP + FP + FN) of the keys."""
+        """The loss in nats per frame, and the accuracy of the paper, TP / (TP + FP + FN) of the keys."""
         means = Means()
         right = wrong = 0
         for batch in batches:

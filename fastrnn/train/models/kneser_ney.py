@@ -1,8 +1,7 @@
 """Interpolated, modified Kneser-Ney smoothing: S. F. Chen and J. Goodman, TR-10-98, Harvard, 1998, section 3.
 
-Two ideas. Every count is discounted by a little, and what that frees goes to the shorter history. And in a shorter
-history it does not matter how often a word came, but after how many different words it did: "Francisco" is frequent,
-yet only after "San".
+Two ideas: every count is discounted, and the freed probability goes to the shorter history; and in a shorter history it
+counts after how many different words a word occurred, not how often: "Francisco" is frequent, but only after "San".
 """
 
 from __future__ import annotations
@@ -16,15 +15,15 @@ from fastrnn.train.models.ngram_tables import Tables
 
 Discounts = tuple[float, float, float]
 
-# Where a text is too small to estimate discounts from. Any that take no more than is there make probabilities that
-# sum to one.
+# For texts that are too small to estimate discounts. Any discounts of at most the counts give probabilities that sum to
+# one.
 FALLBACK: Discounts = (0.5, 1.0, 1.5)
 
 
 def continuation_counts(counts: NGramCounts) -> list[Integers]:
-    """Before how many different words each n-gram came; the longest keep their counts.
+    """The number of different words that precede each n-gram; the longest n-grams keep their counts.
 
-    So do those that no word precedes: at the beginning of a sentence or of the text.
+    So do n-grams without a preceding word, at the beginning of a sentence or of the text.
     """
     result, suffixes = [], counts.suffixes()
     for length in range(1, counts.order):
@@ -58,7 +57,7 @@ def kneser_ney(counts: NGramCounts, discounts: Sequence[Discounts] | None = None
 
 
 def checked_discounts(discounts: Sequence[Discounts] | None, order: int) -> list[Discounts] | None:
-    """The discounts as tuples; a count cannot be discounted by more than it is."""
+    """The discounts as tuples; a discount must not exceed its count."""
     if discounts is None:
         return None
     three = all(len(each) == 3 and all(0 <= d <= i for i, d in enumerate(each, 1)) for each in discounts)

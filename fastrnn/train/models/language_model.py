@@ -27,36 +27,36 @@ from fastrnn.train.models.word_input import Embedding, given_vectors, identity_i
 
 
 class LanguageModel(Predictor, torch.nn.Module):
-    """Predicts each next token of a text from all the tokens before it.
+    """Predicts each token of a text from all previous tokens.
 
-    T steps, B texts side by side, V tokens in the vocabulary, E = ``embedding``, H = ``hidden``.
+    T steps, B texts in parallel, V tokens in the vocabulary, E = ``embedding``, H = ``hidden``.
 
     Args:
         vocabulary: the tokens; a text is read after its ``bos``, or else ``eos``.
         cell, hidden, layers, weight_drop: of the recurrent layers; see :class:`Recurrent`.
-        embedding: E, the features that stand for a token.
-        dropout: in training, the probability of zeroing an element of what goes into each layer and of the output:
-            every connection but the recurrent ones (Zaremba et al., 2014).
-        locked_dropout: likewise, with one mask for all steps of a window; three numbers are for the input, between the
+        embedding: E, the size of a token's embedding.
+        dropout: probability of zeroing an element of the input of each layer and of the output in training: all
+            connections but the recurrent ones (Zaremba et al., 2014).
+        locked_dropout: dropout with one mask for all steps of a window; three numbers are for the input, between the
             layers and for the output.
-        embedding_dropout: in training, the probability that a word is zero wherever it stands in a batch.
-        tied: the embedding is the matrix of the softmax, too (Press & Wolf, 2017). Where H is not E, a linear map from
-            H to E comes before it.
-        softmax: "full", or "adaptive": ``torch.nn.AdaptiveLogSoftmaxWithLoss``, for which the frequent tokens have to
-            come first in the vocabulary, as :meth:`Vocabulary.build` puts them.
-        cutoffs: where the clusters of the adaptive softmax begin; by default at V / 10 and V / 3.
-        one_hot: tokens go into the first layer as one-hot vectors. Row i of ``embedding.weight`` (V, G H) is then the
-            column of the first layer's W_ih that token i selects, and the layer gets the product, which is that column.
-            Of the dropouts of the input ``embedding_dropout`` is left.
-        vectors: rows to begin with: a Word2Vec, its vectors, or a matrix (V, E). E is theirs.
-        frozen: keep the ``vectors`` as they are.
-        init_uniform: draw all weights from U(-u, u), as Zaremba et al. with 0.1. By default recurrent weights are as
-            torch.nn has them, embedding and softmax are drawn from U(-0.1, 0.1), and the softmax's bias is 0.
-        activation_penalty, temporal_penalty: added to the loss in training, times the mean square of the output as
-            dropped out, and of its change from step to step before that (alpha and beta of Merity et al., 2018).
+        embedding_dropout: probability of zeroing a token's embedding in a whole batch in training.
+        tied: the embedding is also the matrix of the softmax (Press & Wolf, 2017). If H is not E, a linear map from H
+            to E precedes it.
+        softmax: "full", or "adaptive": ``torch.nn.AdaptiveLogSoftmaxWithLoss``, which needs frequent tokens first in
+            the vocabulary, as :meth:`Vocabulary.build` orders them.
+        cutoffs: first token of each cluster of the adaptive softmax; by default V / 10 and V / 3.
+        one_hot: feed tokens to the first layer as one-hot vectors. Row i of ``embedding.weight`` (V, G H) is then the
+            column of the first layer's W_ih that token i selects, so the product is a lookup. Of the dropouts of the
+            input only ``embedding_dropout`` applies.
+        vectors: initial rows of the embedding: a Word2Vec, its vectors, or a matrix (V, E), which determines E.
+        frozen: do not train the ``vectors``.
+        init_uniform: initialise all weights from U(-u, u), as Zaremba et al. do with 0.1. By default recurrent weights
+            are as in torch.nn, embedding and softmax are drawn from U(-0.1, 0.1), and the softmax's bias is 0.
+        activation_penalty, temporal_penalty: weights in the training loss of the mean square of the output after
+            dropout, and of its change from step to step before dropout (alpha and beta of Merity et al., 2018).
 
     Raises:
-        ValueError: options that exclude each other or are out of range.
+        ValueError: options exclude each other or are out of range.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
         inputs = gate_rows(cell, hidden) if one_hot else embedding
         self.embedding = Embedding(len(vocabulary), inputs, embedding_dropout)
-        # The output is dropped out in this class, not in the layers, as the penalties need it before and after.
+        # Dropout of the output is here and not in the layers, since the penalties need the output before and after it.
         locked_layers = (0.0 if one_hot else rates[0], rates[1], 0.0)
         self.recurrent = Recurrent(
             cell, inputs, hidden, layers, dropout=dropout, locked_dropout=locked_layers, weight_drop=weight_drop
@@ -134,7 +134,7 @@ class LanguageModel(Predictor, torch.nn.Module):
             self.output.weight = self.embedding.weight
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Reads tokens (T, B) on from a state: logits (T, B, V) of the next token of each, and the new state.
+        """Reads tokens (T, B) from a state; returns the logits (T, B, V) of the token after each, and the new state.
 
         The logits of the adaptive softmax are log-probabilities.
         """
@@ -145,7 +145,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         return self.output(features), state
 
     def loss(self, batch: Window, state: State | None = None) -> Step:
-        """The mean cross-entropy over the T B tokens of a window, in nats, in training with the penalties."""
+        """The mean cross-entropy over the T B tokens of a window in nats, with the penalties in training."""
         raw, output, state = self._read(batch.input, state)
         features, target = self.projection(output).flatten(0, 1), batch.target.to(output.device).flatten()
         loss = _cross_entropy(self.output, features, target)
@@ -156,9 +156,10 @@ class LanguageModel(Predictor, torch.nn.Module):
         return Step(loss, batch.target.numel(), state)
 
     def evaluate(self, batches: Iterable[Window]) -> dict[str, float]:
-        """Over windows, the state carried from each to the next: the mean loss in nats, and the perplexity, its exp.
+        """The mean loss in nats and its exp, the perplexity, over windows, with the state carried from window to
+        window.
 
-        For characters also ``bits_per_character``. Raises ValueError where there are no windows.
+        For characters also ``bits_per_character``. Raises ValueError if there are no windows.
         """
         total, items, state = 0.0, 0, None
         with predicting(self):
@@ -176,7 +177,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         return found
 
     def begin(self, batch: int) -> State | None:
-        return None  # zeros, of any number of rows
+        return None  # zeros for any number of rows
 
     def advance(self, tokens: Tensor, state: State | None) -> tuple[Tensor, State]:
         log_probabilities, state = self.read(tokens[None], state)
@@ -190,20 +191,20 @@ class LanguageModel(Predictor, torch.nn.Module):
         return each(lambda part: part.index_select(1, rows.to(part.device)), state)
 
     def config(self) -> dict[str, Any]:
-        """JSON that :meth:`from_config` makes a model of the same shape of."""
+        """JSON that :meth:`from_config` creates a model of the same shape from."""
         return {"vocabulary": self.vocabulary.config(), **self._options}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> LanguageModel:
         options = dict(config)
-        frozen = options.pop("frozen")  # the vectors are among the weights that will be loaded
+        frozen = options.pop("frozen")  # the loaded weights include the vectors
         model = cls(Vocabulary.from_config(options.pop("vocabulary")), **options)
         model.embedding.weight.requires_grad_(not frozen)
         model._options["frozen"] = frozen
         return model
 
     def _read(self, tokens: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
-        """The last layer's output (T, B, H), what is left of it after dropout, and the state."""
+        """The last layer's output (T, B, H) before and after dropout, and the state."""
         embedded = self.embedding(tokens.to(self.embedding.weight.device))
         raw, state = self.recurrent(dropout(embedded, self.input_dropout, self.training), state)
         output = dropout(locked(raw, self.output_locked_dropout, self.training), self.dropout, self.training)
@@ -237,6 +238,6 @@ def _cross_entropy(output: Any, input: Tensor, target: Tensor) -> Tensor:
     """The mean over the rows (N, H)."""
     if isinstance(output, AdaptiveLogSoftmaxWithLoss):
         return output(input, target).loss
-    if type(output) is not Linear:  # a user's own in its place
+    if type(output) is not Linear:  # replaced by a module of the user
         return cross_entropy(output(input), target)
     return linear_cross_entropy(input, output.weight, target, linear_bias=output.bias)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 class Means:
-    """Figures that are means over the items of a batch, as means over all items.
+    """Means over all items, from means over the items of each batch.
 
     Example:
         >>> means = Means()
@@ -20,7 +20,7 @@ class Means:
         self.items, self._sums = 0, dict[str, float]()
 
     def add(self, items: int, **means: float | Tensor) -> None:
-        """Another batch: how many items it has, and its means."""
+        """Add a batch: its number of items and its means."""
         self.items += items
         for name, mean in means.items():
             self._sums[name] = self._sums.get(name, 0.0) + float(mean) * items

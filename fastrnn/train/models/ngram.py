@@ -1,4 +1,4 @@
-"""The n-gram language model: trained by counting, the baseline that recurrent models are to beat."""
+"""The n-gram language model: trained by counting, the baseline of recurrent models."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ Tokens = str | Sequence[str] | Sequence[int] | NDArray[np.integer] | Tensor
 
 
 class NGram(Predictor):
-    """P(word | the ``order - 1`` words before it), from counts.
+    """P(word | the previous ``order - 1`` words), from counts.
 
     Args:
-        vocabulary: its ``eos``, if there is one, ends the sentences.
-        order: the longest n-gram: 3 for trigrams.
-        smoothing: what to do about n-grams that never occurred.
+        vocabulary: its ``eos``, if it has one, ends the sentences.
+        order: length of the longest n-gram: 3 for trigrams.
+        smoothing: the probability of n-grams that never occurred.
 
-            - ``"ml"``: nothing. P(w | h) = count(h w) / count(h), and 0 for what was not seen: the perplexity of a
-              text with such a word is infinite. A history that never occurred is shortened until it did.
+            - ``"ml"``: 0, with P(w | h) = count(h w) / count(h): a text with such an n-gram has infinite perplexity. A
+              history that never occurred is shortened until it did.
             - ``"add-k"``: P(w | h) = (count(h w) + k) / (count(h) + k V).
-            - ``"interpolated"`` (Jelinek and Mercer): a weighted mean with the shorter histories, down to no history
-              and to equal probabilities.
+            - ``"interpolated"`` (Jelinek and Mercer): a weighted mean over all shorter histories, the empty one and
+              equal probabilities.
             - ``"kneser-ney"``: interpolated, modified Kneser-Ney (Chen and Goodman 1998), the best of the four.
         k: of add-k; :meth:`tune` finds it.
-        weights: of the interpolation, one for each length from 1 to ``order``, 0 to 1; :meth:`tune` finds them.
-        discounts: of Kneser-Ney, for each length what is taken from counts of 1, of 2, and of 3 or more. By default
-            they are estimated from how many n-grams occurred once, twice, three and four times; where a text is too
-            small for that they are 0.5, 1 and 1.5. :attr:`discounts` shows them.
-        cross_sentences: a history goes on across the end of a sentence. By default the first word of a sentence sees
-            that it is the first, and no more.
+        weights: of the interpolation, from 0 to 1, one for each length from 1 to ``order``; :meth:`tune` finds them.
+        discounts: of Kneser-Ney, for each length those of counts of 1, 2, and 3 or more. By default they are estimated
+            from the numbers of n-grams that occurred one to four times; for texts too small for that they are 0.5, 1
+            and 1.5. :attr:`discounts` has them.
+        cross_sentences: let histories cross the ends of sentences. By default the first word of a sentence only sees
+            that it is the first.
     """
 
     def __init__(
@@ -68,17 +68,16 @@ class NGram(Predictor):
 
     @property
     def smoothing(self) -> Smoothing:
-        """The method of smoothing with its numbers, after :meth:`tune` those that were found."""
+        """The smoothing method with its parameters, as found by :meth:`tune` if that was called."""
         return self._smoothing
 
     def count(self, tokens: Tokens, *, continues: bool = False) -> NGram:
-        """Count a text, in addition to what was counted before.
+        """Count a text, in addition to earlier ones.
 
         Args:
-            tokens: a text, its tokens, or their ids; ids may be a numpy.memmap larger than memory, since it is read
-                in blocks. The counts themselves have to fit.
-            continues: the text goes on where that of the last call ended. So a text that comes piece by piece is
-                counted as if it were whole.
+            tokens: a text, its tokens, or their ids; ids may be a numpy.memmap larger than memory, which is read
+                in blocks. The counts must fit in memory.
+            continues: the text continues that of the last call, so a text in pieces is counted as a whole.
 
         Returns:
             the model.
@@ -89,9 +88,9 @@ class NGram(Predictor):
         return self
 
     def tune(self, held_out: Tokens) -> NGram:
-        """Choose ``k``, or the ``weights``, that make a text most probable that was not counted. Returns the model.
+        """Choose the ``k`` or ``weights`` that make a held-out text most probable. Returns the model.
 
-        Maximum likelihood and Kneser-Ney have nothing to choose.
+        Maximum likelihood and Kneser-Ney have no such parameters.
         """
         self._check_counted()
         text = self._text(held_out)
@@ -105,7 +104,7 @@ class NGram(Predictor):
         return self
 
     def counts(self, history: str | Sequence[str] = "") -> Counter[str]:
-        """How often each word came after a history of at most ``order - 1`` words, the most frequent first.
+        """The counts of the words after a history of at most ``order - 1`` words, the most frequent first.
 
         ``counts("this is a")["test"] / counts("this is a").total()`` is count(this is a test) / count(this is a).
         """
@@ -124,7 +123,7 @@ class NGram(Predictor):
 
     @property
     def parameters_count(self) -> int:
-        """How many n-grams occurred, of all lengths: each has a probability of its own."""
+        """The number of distinct n-grams of all lengths: each has its own probability."""
         return sum(int((counts > 0).sum()) for counts in self._counts.counts)
 
     @property
@@ -135,9 +134,9 @@ class NGram(Predictor):
         return list(given) if given else [estimated_discounts(count) for count in continuation_counts(self._counts)]
 
     def token_log_probabilities(self, ids: Tokens) -> Tensor:
-        """log P of each token (T,), float64, given those before it: natural logarithms, -inf for 0.
+        """log P of each token (T,), float64, given the previous ones: natural logarithms, -inf for probability 0.
 
-        Where nothing precedes a text, since the vocabulary has no ``eos``, of all but the first (T - 1,).
+        If nothing precedes a text, since the vocabulary has no ``eos``, without the first token (T - 1,).
         """
         text, start = self._text(ids), self._start
         if start is not None:
@@ -154,7 +153,7 @@ class NGram(Predictor):
 
         ``data`` is a text, its tokens or ids, or batches (:class:`Window`), whose targets are measured.
 
-        With maximum likelihood also ``impossible``: how many tokens have probability 0, which makes both infinite.
+        With maximum likelihood also ``impossible``: the number of tokens with probability 0, which makes both infinite.
         """
         batches = _as_batches(data)
         parts = [self.token_log_probabilities(data)] if batches is None else self._of_windows(batches)
@@ -199,7 +198,7 @@ class NGram(Predictor):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The counts: all that is learnt. Probabilities are computed from them."""
+        """The counts, which is all that the model learns."""
         return {name: torch.from_numpy(array) for name, array in self._counts.arrays().items()}
 
     @classmethod
@@ -234,7 +233,7 @@ class NGram(Predictor):
 
     @property
     def _start(self) -> int | None:
-        """What stands before a text: ``eos``, which ends the sentence before it, or ``bos`` if it was counted."""
+        """The token before a text: ``eos``, which ends the previous sentence, or ``bos`` if it was counted."""
         bos = self.vocabulary.bos
         return bos if bos is not None and self._counts.counts[0][bos] else self.vocabulary.eos
 
@@ -244,7 +243,7 @@ class NGram(Predictor):
             return np.log(self._probabilities().of_words(self._counts, histories, ngrams)), state
 
     def _of_windows(self, batches: Iterable[Window]) -> Iterable[Tensor]:
-        """log P of the targets. A batch that does not continue the last one sees its own first token and no more."""
+        """log P of the targets. The history of a batch that does not continue the last one is its first token."""
         words = len(self.vocabulary)
         state: Integers | None = None
         for batch in batches:
@@ -261,7 +260,7 @@ class NGram(Predictor):
             raise ValueError("the model has no counts yet: call model.count(text) first")
 
     def _probabilities(self) -> Tables:
-        """The tables of the smoothing, made when they are first needed after counting."""
+        """The tables of the smoothing, computed at their first use after counting."""
         if self._tables is None:
             self._check_counted()
             self._tables = self.smoothing.tables(self._counts)
@@ -269,7 +268,7 @@ class NGram(Predictor):
 
 
 def _as_batches(data: Any) -> Iterable[Window] | None:
-    """Batches, if it is no text."""
+    """The batches of data that is not a text."""
     if isinstance(data, Window):
         return [data]
     if isinstance(data, (str, np.ndarray, Tensor)):

@@ -1,8 +1,8 @@
-"""How often each n-gram occurs, from single words up to ``order`` of them, in sorted arrays.
+"""The counts of n-grams, from single words to ``order`` words, in sorted arrays.
 
 The n-grams of one length are a level of a tree. An n-gram's parent is the n-gram without its last word, so its key is
-one integer, ``parent * V + word``, where ``parent`` is a place in the level above. Keys are sorted: those that continue
-one history stand side by side, and all words of a text are looked up at once by binary search.
+one integer, ``parent * V + word``, where ``parent`` is an index into the previous level. Keys are sorted, so n-grams
+with the same history are adjacent, and one binary search looks up all words of a text.
 """
 
 from __future__ import annotations
@@ -15,36 +15,36 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 
 UNSEEN = -1  # this history never occurred
-ABSENT = -2  # there is no history of this length: the text or the sentence began later
-BLOCK = 1 << 22  # tokens that are counted at once; 9 million, with 25 million 1- to 5-grams, take 1.8 GiB at the peak
+ABSENT = -2  # there is no history of this length, since the text or the sentence begins later
+BLOCK = 1 << 22  # tokens counted at once; 9 million tokens with 25 million 1- to 5-grams take 1.8 GiB at the peak
 
 
 class NGramCounts:
     """The counts of a text.
 
     Attributes:
-        keys: of each length 1 to ``order`` the n-grams that occurred, int64, sorted.
-        counts: how often each did, int64.
+        keys: for each length from 1 to ``order`` the n-grams that occurred, int64, sorted.
+        counts: their counts, int64.
     """
 
     def __init__(self, words: int, order: int, sentence_end: int | None = None):
-        """``sentence_end`` is the word that no history goes beyond: it ends one sentence and begins the next."""
+        """``sentence_end`` is the word at which histories end: it ends one sentence and begins the next."""
         self.words = words
         self.order = order
         self.sentence_end = sentence_end
         none = np.empty(0, np.int64)
         self.keys: list[Integers] = [np.arange(words), *[none] * (order - 1)]
         self.counts: list[Integers] = [np.zeros(words, np.int64), *[none] * (order - 1)]
-        self._before = self.beginning  # the last words that were counted
+        self._before = self.beginning  # the last counted words
 
     @property
     def beginning(self) -> Integers:
-        """The words before the first one: a sentence's end, if there are sentences."""
+        """The words before the first one: the end of a sentence, if there are sentences."""
         sentences = self.order > 1 and self.sentence_end is not None
         return np.array([self.sentence_end] if sentences else [], np.int64)
 
     def add(self, text: NDArray[np.integer], continues: bool = False) -> None:
-        """Count a text (T,). ``continues`` says that its first word follows the last one of the call before."""
+        """Count a text (T,). With ``continues`` its first word follows the last one of the previous call."""
         if not continues:
             self._before = self.beginning
         for start in range(0, len(text), BLOCK):
@@ -54,7 +54,7 @@ class NGramCounts:
             self._before = read[max(0, len(read) - self.order + 1) :]
 
     def _count(self, block: Integers) -> tuple[list[Integers], list[Integers]]:
-        """Keys and counts of the n-grams that end in a block. The words before it are histories only."""
+        """Keys and counts of the n-grams that end in a block. Earlier words are only histories."""
         text = np.concatenate([self._before, block])
         counted = np.arange(len(text)) >= len(self._before)
         keys, counts = [], []
@@ -70,8 +70,8 @@ class NGramCounts:
         return keys, counts
 
     def _merge(self, keys: list[Integers], counts: list[Integers]) -> None:
-        """Add the counts of other text. Places in a level change as n-grams come in, and with them the next keys."""
-        own_parent = other_parent = np.zeros(1, np.int64)  # from a place in the old level to one in the joined level
+        """Add the counts of other text. New n-grams shift the indices of a level, and so the keys of the next."""
+        own_parent = other_parent = np.zeros(1, np.int64)  # from indices of the old level to those of the joined level
         all_keys, all_counts = [], []
         for level in range(self.order):
             own, other = (
@@ -85,10 +85,10 @@ class NGramCounts:
             total[other_parent] += counts[level]
             all_keys.append(joined)
             all_counts.append(total)
-        self.keys, self.counts = all_keys, all_counts  # at once, so that Ctrl-C leaves the old or the new
+        self.keys, self.counts = all_keys, all_counts  # in one step, so that Ctrl-C leaves the old or the new
 
     def parents(self, length: int) -> Integers:
-        """The history of each n-gram of this length: its place in the level above."""
+        """The history of each n-gram of this length: its index in the previous level."""
         return self.keys[length - 1] // self.words
 
     def totals(self, length: int, counts: Integers | None = None) -> Integers:
@@ -98,7 +98,7 @@ class NGramCounts:
         return np.bincount(self.parents(length), weights=counts, minlength=histories).astype(np.int64)
 
     def suffixes(self) -> list[Integers]:
-        """Of each length the place of every n-gram without its first word."""
+        """For each length the index of every n-gram without its first word."""
         places = [np.zeros(self.words, np.int64)]
         for length in range(2, self.order + 1):
             shorter = places[-1][self.parents(length)]
@@ -107,7 +107,7 @@ class NGramCounts:
         return places
 
     def find(self, length: int, history: Integers, word: Integers) -> Integers:
-        """The places of n-grams of this length: UNSEEN if they never occurred, ABSENT if their history is."""
+        """The indices of n-grams of this length: UNSEEN if they never occurred, ABSENT if their history is."""
         if length == 1:
             return np.broadcast_to(word, history.shape)
         keys = self.keys[length - 1]
@@ -119,14 +119,14 @@ class NGramCounts:
         return np.where(history < 0, history, place)
 
     def following(self, length: int, history: Integers) -> tuple[Integers, Integers]:
-        """All n-grams of this length that continue these histories (B,): the row of each, and its place."""
+        """All n-grams of this length that continue these histories (B,): the row and index of each."""
         start, end = (np.searchsorted(self.keys[length - 1], (history + i) * self.words) for i in (0, 1))
         sizes = np.where(history >= 0, end - start, 0)
         row = np.repeat(np.arange(len(history)), sizes)
         return row, np.arange(sizes.sum()) + np.repeat(start - np.cumsum(sizes) + sizes, sizes)
 
     def no_history(self, batch: tuple[int, ...] = ()) -> Integers:
-        """The state before any word (order, *batch): for every k the place of the last k words, of which none is."""
+        """The state before any word (order, *batch): for every k the index of the last k words, all absent."""
         state = np.full((self.order, *batch), ABSENT)
         state[0] = 0
         return state
@@ -135,7 +135,7 @@ class NGramCounts:
         """Look up all n-grams of a text (T, *batch), after the histories in ``state`` (order, *batch).
 
         Returns:
-            of each length the place of every word's history, and of the n-gram that it ends, both of the text's
+            for each length the index of every word's history and of the n-gram that it ends, both in the text's
             shape; and the state after the last word.
         """
         histories, ngrams, after = [np.zeros_like(text)], [], [state[0]]
@@ -148,7 +148,7 @@ class NGramCounts:
         return histories, ngrams, np.stack(after)
 
     def _as_history(self, length: int, ngram: Integers, text: Integers) -> Integers:
-        """What the next word sees of an n-gram: nothing of what came before the end of a sentence."""
+        """The part of an n-gram that is the next word's history: nothing before the end of a sentence."""
         if length == 1 or self.sentence_end is None:
             return ngram
         return np.where(text == self.sentence_end, ABSENT, ngram)
@@ -158,13 +158,13 @@ class NGramCounts:
         return np.concatenate([np.broadcast_to(first, node.shape[1:])[None], node[:-1]]) if len(node) else node
 
     def arrays(self) -> dict[str, Integers]:
-        """All there is, by name, for a file."""
+        """All arrays by name, for a file."""
         levels = zip(self.keys, self.counts, strict=True)
         named = {f"{length}-grams": np.stack(level) for length, level in enumerate(levels, 1)}
         return {**named, "before": self._before}
 
     def restore(self, arrays: Mapping[str, Integers]) -> None:
-        """Take what :meth:`arrays` gave; raises ValueError if it is not what counting makes."""
+        """Restore what :meth:`arrays` returned; raises ValueError for arrays that counting cannot produce."""
         names = [*(f"{length}-grams" for length in range(1, self.order + 1)), "before"]
         if set(names) != set(arrays):
             raise ValueError(f"counts of order {self.order} are {', '.join(names)}, got {', '.join(arrays) or 'none'}")
@@ -191,7 +191,7 @@ class NGramCounts:
 
 
 def checked_ids(tokens: Sequence[int] | NDArray[np.integer], words: int) -> NDArray:
-    """Token ids as an array of any shape, checked: a wrong one would be counted as part of another n-gram."""
+    """Token ids as an array of any shape, checked: a wrong id would be counted as part of another n-gram."""
     ids = np.asanyarray(tokens)
     if ids.size == 0:
         return np.zeros(ids.shape, np.int64)

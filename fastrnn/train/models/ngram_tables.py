@@ -1,10 +1,10 @@
-"""From counts to probabilities: each way of smoothing fills the same two tables.
+"""From counts to probabilities: every smoothing method fills the same two tables.
 
 With h the history, w the next word and h' the history without its first word,
 
     P(w | h) = share(h w) + rest(h) P(w | h')
 
-where ``share`` is stored for the n-grams that occurred, and is 0 for others, and ``rest`` is what that leaves to the
+where ``share`` is stored for the n-grams that occurred and is 0 for others, and ``rest`` is what remains for the
 shorter history. Below the empty history all words are equally likely. A history that never occurred has rest 1.
 
 S. F. Chen and J. Goodman, An empirical study of smoothing techniques for language modeling, TR-10-98, Harvard, 1998.
@@ -24,14 +24,14 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Tables:
-    """``share`` and ``rest`` of each length. ``uniform``: what is left goes to all words equally, as in add-k."""
+    """``share`` and ``rest`` for each length. ``uniform``: all words share the rest equally, as in add-k."""
 
     share: list[Numbers]
     rest: list[Numbers]
     uniform: bool = False
 
     def of_words(self, counts: NGramCounts, histories: list[Integers], ngrams: list[Integers]) -> Numbers:
-        """The probability of each word of a text, from the places that :meth:`NGramCounts.walk` found."""
+        """The probability of each word of a text, from the indices that :meth:`NGramCounts.walk` found."""
         p = np.full(ngrams[0].shape, 1 / counts.words)
         for share, rest, history, ngram in zip(self.share, self.rest, histories, ngrams, strict=True):
             p = self._level(p, at(share, ngram, 0.0), rest, history, counts.words)
@@ -47,14 +47,14 @@ class Tables:
         return p
 
     def _level(self, shorter: Numbers, share: Numbers | float, rest: Numbers, history: Integers, words: int) -> Numbers:
-        """One length more: P(w | h) from P(w | h')."""
+        """One length further: P(w | h) from P(w | h')."""
         if self.uniform:
             shorter = np.where(history == ABSENT, shorter, 1 / words)
         return share + at(rest, history, 1.0) * shorter
 
 
 def at(values: Numbers, place: Integers, otherwise: float) -> Numbers:
-    """``values[place]``, or ``otherwise`` where there is no such place."""
+    """``values[place]``, or ``otherwise`` for UNSEEN and ABSENT."""
     if not len(values):
         return np.full(place.shape, otherwise)
     return np.where(place >= 0, values[np.maximum(place, 0)], otherwise)

@@ -1,4 +1,4 @@
-"""One vector for a sequence, and which steps of a batch are padding."""
+"""Pools a sequence into one vector, and finds the padding of a batch."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def pooled(
     """The vector (B, D H) of each sequence.
 
     Args:
-        pooling: "last": the final states of the uppermost layer, of both directions; "mean" or "max" over the outputs.
+        pooling: "last": the final states of the last layer, of all directions; "mean" or "max" over the outputs.
         output, state: of recurrent layers, (T, B, D H) and as torch's.
-        lengths: (B,), beyond which there is padding, or None.
+        lengths: (B,), or None without padding.
     """
     if pooling == "last":
         h = state[0] if isinstance(state, tuple) else state

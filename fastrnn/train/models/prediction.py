@@ -1,6 +1,6 @@
-"""What a language model is asked: which word comes next, how a text goes on, how probable a sentence is.
+"""Questions to a language model: the next word, the continuation of a text, the probability of a sentence.
 
-A model says how it begins, advances and selects, three methods, and what is here follows from them.
+A model implements three methods, begin, advance and select; the rest follows from them.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from fastrnn.train.data.vocabulary import Vocabulary
 
 Text = str | Sequence[str]  # a text, or its tokens
-_CHUNK = 256  # tokens scored at once: the probabilities of so many steps are in memory
+_CHUNK = 256  # tokens scored at once: the probabilities of all their steps are in memory
 
 
 class Predictor:
-    """A mixin for models with a ``vocabulary`` that give the probability of each next token.
+    """A mixin for models with a ``vocabulary`` that predict the next token.
 
-    A text is read after the vocabulary's ``bos``, or if it has none after ``eos``, which ends the sentence before it in
-    running text. Where it has neither, nothing precedes a text, and its first token has no probability.
+    A text is read after the vocabulary's ``bos`` or else ``eos``, which ends the previous sentence in running text. If
+    the vocabulary has neither, nothing precedes a text, and its first token has no probability.
 
-    The model gives :meth:`begin`, :meth:`advance` and :meth:`select`, and may give a faster :meth:`read`.
+    The model implements :meth:`begin`, :meth:`advance` and :meth:`select`, and optionally a faster :meth:`read`.
     """
 
     vocabulary: Vocabulary
 
     def begin(self, batch: int) -> Any:
-        """The state of ``batch`` texts of which nothing has been read, neither ``bos`` nor ``eos``."""
+        """The state of ``batch`` texts before any token, also before ``bos`` or ``eos``."""
         raise NotImplementedError
 
     def advance(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -44,11 +44,11 @@ class Predictor:
         raise NotImplementedError
 
     def select(self, state: Any, rows: Tensor) -> Any:
-        """The state of these texts, rows (N,) int64; some may be there twice."""
+        """The state of some texts, rows (N,) int64, which may be repeated."""
         raise NotImplementedError
 
     def read(self, tokens: Tensor, state: Any) -> tuple[Tensor, Any]:
-        """Reads tokens (T, B): the log-probabilities (T, B, V) of what comes after each, and the state at the end."""
+        """Reads tokens (T, B): the log-probabilities (T, B, V) of the token after each, and the final state."""
         found = []
         for step in tokens:
             log_probabilities, state = self.advance(step, state)
@@ -57,7 +57,7 @@ class Predictor:
 
     @property
     def parameters_count(self) -> int:
-        """How many numbers the model has learnt."""
+        """The number of parameters."""
         parameters = self.parameters()  # type: ignore[attr-defined]
         return sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
 
@@ -88,18 +88,18 @@ class Predictor:
         seed: int | None = None,
         stop: bool = True,
     ) -> Any:
-        """How a text goes on, to the end of its sentence: the text and what was added; a list of ``n`` if n > 1.
+        """Continue a text to the end of its sentence: the text with what was added; a list of ``n`` if n > 1.
 
-        Tokens are drawn (:func:`fastrnn.train.models.sampling.sample` has the meaning of ``temperature``, ``top_k`` and
-        ``top_p``), or searched for with a ``beam`` of this width. The unknown token is never written.
+        Tokens are sampled (:func:`fastrnn.train.models.sampling.sample` explains ``temperature``, ``top_k`` and
+        ``top_p``), or found by a beam search of width ``beam``. The unknown token is never written.
 
         Args:
-            length: most tokens to add.
-            seed: the same seed gives the same text. None goes on with torch's generator.
-            stop: end with the sentence, at ``eos``. False goes on to ``length`` over the ends of sentences.
+            length: maximum number of tokens to add.
+            seed: the same seed gives the same text. None uses torch's generator.
+            stop: end with the sentence, at ``eos``. False continues to ``length`` across the ends of sentences.
 
         Raises:
-            ValueError: as :meth:`next`, or an argument out of range.
+            ValueError: as in :meth:`next`, or an argument is out of range.
         """
         if n < 1 or length < 1:
             raise ValueError(f"Expected n and length of at least 1, got n={n}, length={length}")
@@ -128,17 +128,17 @@ class Predictor:
         return float(self.token_log_probabilities(ids).sum())
 
     def probability(self, sentence: Text, *, ends: bool = True) -> float:
-        """The product of the probabilities of the tokens, each given those before it.
+        """The product of the probabilities of the tokens, each given the previous ones.
 
-        Where the vocabulary has ``eos``, the sentence has to end: the last factor is the probability of that. With
-        ``ends=False`` it may go on. Where there is neither ``bos`` nor ``eos``, it is given the first token.
+        If the vocabulary has ``eos``, the last factor is the probability that the sentence ends there, unless
+        ``ends=False``. With neither ``bos`` nor ``eos``, it is conditional on the first token.
         """
         return math.exp(self.log_probability(sentence, ends=ends))
 
     def perplexity(self, data: Any) -> float:
-        """exp of the mean negative log-probability of a token, each given all before it.
+        """exp of the mean negative log-probability of a token, each given all previous ones.
 
-        ``data`` is a text, token ids (T,), or batches as :meth:`evaluate` takes them.
+        ``data`` is a text, token ids (T,), or batches as in :meth:`evaluate`.
         """
         if isinstance(data, str) or (isinstance(data, (list, tuple)) and data and isinstance(data[0], str)):
             data = self.vocabulary.encode(data)
@@ -147,9 +147,9 @@ class Predictor:
         return self.evaluate(data)["perplexity"]  # type: ignore[attr-defined]
 
     def token_log_probabilities(self, ids: Tensor | Sequence[int]) -> Tensor:
-        """The log-probability of each token, given those before it: (T,) float64.
+        """The log-probability of each token, given the previous ones: (T,) float64.
 
-        Where nothing precedes a text, of all but the first: (T - 1,).
+        If nothing precedes a text, without the first token: (T - 1,).
         """
         ids = torch.as_tensor(ids, dtype=torch.int64).cpu()
         start = self._start
@@ -169,7 +169,7 @@ class Predictor:
         return self.vocabulary.eos if self.vocabulary.bos is None else self.vocabulary.bos
 
     def _prompt(self, text: Text) -> list[int]:
-        """The tokens to read, from the start token on."""
+        """The tokens to read, with the start token."""
         vocabulary, start = self.vocabulary, self._start
         ids = vocabulary.encode(text)
         if ids and all(token == vocabulary.unknown for token in ids) and vocabulary.tokens[ids[0]] not in text:
@@ -217,7 +217,7 @@ class Predictor:
         return [hypothesis.tokens for hypothesis in found[0][:n]]
 
     def _writable(self, log_probabilities: Tensor) -> Tensor:
-        """Without the tokens that are no text. Where nothing else is possible, as n-grams may say, a sentence ends."""
+        """Excludes tokens that are not text. If nothing else is possible, as with n-grams, the sentence ends."""
         vocabulary = self.vocabulary
         never = [token for token in {vocabulary.unknown, vocabulary.bos, vocabulary.pad} if token is not None]
         if not never:
@@ -228,18 +228,20 @@ class Predictor:
         return found
 
     def _joined(self, text: Text, prompt: list[int], added: list[int]) -> str:
-        """The user's own text, so that a word read as unknown stands there, and what was added to it."""
+        """The user's text, so that unknown words stay in it, and what was added."""
         read = prompt if self._start is None else prompt[1:]
         before, whole = self.vocabulary.decode(read), self.vocabulary.decode([*read, *added])
         if not isinstance(text, str) or not whole.startswith(before):
             return whole
-        spaced = text[-1:].isspace() and not before[-1:].isspace()  # the space before the next word is there already
+        spaced = (
+            text[-1:].isspace() and not before[-1:].isspace()
+        )  # the text already has the space before the next word
         return text + whole[len(before) :].removeprefix(" " if spaced else "")
 
 
 @contextmanager
 def predicting(model: Any) -> Iterator[None]:
-    """Within it nothing is dropped out and no gradient kept; afterwards each module is in the mode it was in."""
+    """Within it there is no dropout and no gradient; afterwards each module returns to its mode."""
     modules = [module for module in model.modules() if module.training] if isinstance(model, torch.nn.Module) else []
     for module in modules:
         module.training = False

@@ -1,7 +1,7 @@
-"""Recurrent layers with any cell: what the models of this package have in common.
+"""Recurrent layers with any cell, shared by the models of this package.
 
-Regularisation is that of Gal & Ghahramani, 2016 (locked dropout) and Merity et al., 2018 (weight drop). Both leave
-the time loop alone, so the fused kernels run them: masks are drawn before the loop, not in it.
+Regularisation is that of Gal & Ghahramani, 2016 (locked dropout) and Merity et al., 2018 (weight drop). Their masks are
+drawn before the time loop, so the fused kernels can run it.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ CELLS = tuple(LAYERS)
 
 
 class Recurrent(torch.nn.Module):
-    """Recurrent layers on top of each other, time first.
+    """Stacked recurrent layers, time first.
 
     T steps, B sequences, I = ``input_size``, H = ``hidden_size``, L = ``num_layers``, D = 2 if ``bidirectional``, else
     1.
 
     Args:
         cell: one of ``CELLS``: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu", "rnn_sigmoid".
-        dropout: in training, the probability of zeroing an element between layers, as torch.nn's.
-        locked_dropout: in training, likewise, but with one mask for all steps of a sequence (Gal & Ghahramani, 2016):
-            of the input, between the layers and of the output. Three numbers give each its own.
-        weight_drop: in training, the probability of zeroing an element of every W_hh, drawn for each call and the same
-            at all its steps (DropConnect, Merity et al., 2018).
+        dropout: probability of zeroing an element between layers in training, as in torch.nn.
+        locked_dropout: the same with one mask for all steps of a sequence (Gal & Ghahramani, 2016): of the input,
+            between the layers and of the output. Three numbers set them separately.
+        weight_drop: probability of zeroing an element of every W_hh in training, with one mask for all steps of a call
+            (DropConnect, Merity et al., 2018).
 
     Call:
         ``output, state = recurrent(input, state=None, lengths=None)``: input (T, B, I), output (T, B, D H). A state is
-        as torch's, h (L D, B, H), or (h, c) for LSTM; None is zeros. With ``lengths`` (B,), in any order, what stands
-        beyond a sequence's length is not read, the output there is 0, and the final state is that at the length.
+        as in torch, h (L D, B, H), or (h, c) for LSTM; None is zeros. With ``lengths`` (B,), in any order, padding is
+        not read, its output is 0, and the final state is the one at the length.
 
     ``layers`` are fastrnn's, so :func:`fastrnn.to_torch` turns them into torch.nn's.
 
     Raises:
-        ValueError: an unknown cell, a probability that is not in [0, 1), or a length that is not from 1 to T.
-        RuntimeError: sizes or states that do not fit.
+        ValueError: the cell is unknown, a probability is not in [0, 1), or a length is not from 1 to T.
+        RuntimeError: sizes or states do not match.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Recurrent(torch.nn.Module):
             raise ValueError(
                 f"Expected only one kind of dropout between layers, got dropout={dropout} and locked_dropout={between}"
             )
-        # One module of all layers, or, where there is something to be done between them, a module for each.
+        # One module for all layers, or one for each if there is something to do between them.
         make = partial(LAYERS[cell], bidirectional=bidirectional)
         if num_layers == 1 or not between:
             self.layers = torch.nn.ModuleList([make(input_size, hidden_size, num_layers, dropout=self._inner_dropout)])
@@ -92,7 +92,7 @@ class Recurrent(torch.nn.Module):
 
     @property
     def _inner_dropout(self) -> float:
-        return self.dropout if self.num_layers > 1 else 0.0  # torch.nn warns where there is nothing between
+        return self.dropout if self.num_layers > 1 else 0.0  # torch.nn warns about dropout with a single layer
 
     def forward(self, input: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         if lengths is not None:

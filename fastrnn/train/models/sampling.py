@@ -1,4 +1,4 @@
-"""Drawing the next token: temperature, the k most probable, the nucleus."""
+"""Samples the next token: temperature, top-k, nucleus."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ def sample(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Draws one token for each row: log-probabilities (B, V) to tokens (B,) int64, on the CPU.
+    """Samples one token for each row: log-probabilities (B, V) to tokens (B,) int64, on the CPU.
 
     Args:
-        temperature: log-probabilities are divided by it: below 1 the probable becomes more so; 0 takes the most
-            probable token.
-        top_k: draw from the k most probable tokens alone.
-        top_p: draw from the nucleus alone: the fewest most probable tokens that have this probability together
-            (Holtzman et al., 2020). It comes after temperature and ``top_k``.
-        generator: of the CPU; by default torch's own.
+        temperature: divides the log-probabilities: below 1 it favours probable tokens; 0 takes the most probable one.
+        top_k: sample only from the k most probable tokens.
+        top_p: sample only from the nucleus: the smallest set of most probable tokens that together have this
+            probability (Holtzman et al., 2020), after temperature and ``top_k``.
+        generator: of the CPU; by default torch's.
 
     Raises:
-        ValueError: an argument out of range, or a row without a finite maximum.
+        ValueError: an argument is out of range, or a row has no finite maximum.
     """
     check(temperature, top_k, top_p)
     scores = log_probabilities.detach().to("cpu", torch.float64)
@@ -40,15 +39,17 @@ def sample(
     probabilities = (best / temperature).softmax(1)
     if top_p is not None:
         before = probabilities.cumsum(1) - probabilities
-        probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # never the first: nothing is before it
+        probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # never the first, since nothing is before it
     return tokens.gather(1, _drawn(probabilities, generator)).squeeze(1)
 
 
 def _drawn(weights: Tensor, generator: torch.Generator | None) -> Tensor:
-    """A column of each row (B, N), drawn by weight: (B, 1). torch.multinomial takes N random numbers a row."""
+    """A column of each row (B, N), drawn by weight: (B, 1). torch.multinomial would take N random numbers per row."""
     sums = weights.cumsum(1)
     place = torch.rand(len(weights), 1, dtype=weights.dtype, generator=generator) * sums[:, -1:]
-    return torch.searchsorted(sums, place, right=True).clamp(max=weights.size(1) - 1)  # right: nothing of weight 0
+    return torch.searchsorted(sums, place, right=True).clamp(
+        max=weights.size(1) - 1
+    )  # right=True, so that nothing of weight 0 is drawn
 
 
 def check(temperature: float, top_k: int | None, top_p: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The ways of smoothing, and how to choose what they leave open.
+"""The smoothing methods, and the choice of their parameters.
 
 S. F. Chen and J. Goodman, An empirical study of smoothing techniques for language modeling, TR-10-98, Harvard, 1998.
 """
@@ -21,7 +21,7 @@ METHODS = ("ml", "add-k", "interpolated", "kneser-ney")
 
 @dataclass(frozen=True)
 class Smoothing:
-    """A method by name and its numbers; see :class:`fastrnn.train.models.NGram`, which has one."""
+    """A smoothing method by name, with its parameters; see :class:`fastrnn.train.models.NGram`."""
 
     method: str
     order: int
@@ -41,7 +41,7 @@ class Smoothing:
         object.__setattr__(self, "discounts", checked_discounts(self.discounts, self.order))
 
     def tables(self, counts: NGramCounts) -> Tables:
-        """The probabilities that these counts give."""
+        """The probabilities from these counts."""
         if self.method == "ml":
             return maximum_likelihood(counts)
         if self.method == "add-k":
@@ -51,7 +51,7 @@ class Smoothing:
         return kneser_ney(counts, self.discounts)
 
     def tuned(self, counts: NGramCounts, histories: list[Integers], ngrams: list[Integers]) -> Smoothing:
-        """With what makes a held-out text most probable, as :meth:`NGramCounts.walk` found it."""
+        """The same method with the parameters that make a held-out text most probable."""
         if self.method == "add-k":
             return replace(self, k=best_k(counts, histories, ngrams))
         if self.method == "interpolated":
@@ -60,7 +60,7 @@ class Smoothing:
 
 
 def _relative(counts: NGramCounts, length: int) -> tuple[Numbers, NDArray[np.bool_]]:
-    """count(h w) / count(h), and which histories were followed by a word at all."""
+    """count(h w) / count(h), and which histories were followed by any word."""
     totals = counts.totals(length)
     return counts.counts[length - 1] / np.maximum(totals, 1)[counts.parents(length)], totals > 0
 
@@ -116,8 +116,8 @@ def best_k(counts: NGramCounts, histories: list[Integers], ngrams: list[Integers
 def best_weights(counts: NGramCounts, histories: list[Integers], ngrams: list[Integers]) -> list[float]:
     """The weights of :func:`interpolated` that make a held-out text most probable, by expectation maximization.
 
-    A word is drawn by going down from the longest history and stopping at each length with its weight. An expectation
-    is the share of words that stop at a length among those that come by.
+    A word is drawn by going down from the longest history and stopping at each length with the probability of its
+    weight. The expectation is the share of words that stop at a length among those that reach it.
     """
     levels = [_relative(counts, length) for length in range(1, counts.order + 1)]
     shares = [at(share, ngram, 0.0) for (share, _), ngram in zip(levels, ngrams, strict=True)]

@@ -1,4 +1,4 @@
-"""A tag for every token: embeddings of its columns, recurrent layers in both directions, softmax or a CRF.
+"""Tags every token: embeddings of its columns, recurrent layers in both directions, a softmax or a CRF.
 
 With a CRF this is the BI-LSTM-CRF of Huang, Xu and Yu (2015, arXiv:1508.01991).
 """
@@ -23,26 +23,26 @@ from fastrnn.train.models.pooling import beyond
 from fastrnn.train.models.recurrent import Recurrent
 from fastrnn.train.models.word_input import given_vectors
 
-PADDING = -100  # where there is no tag
+PADDING = -100  # the target without a tag
 
 
 class Tagger(nn.Module):
-    """Tags for sequences of tokens (T, B, C), C ids for each.
+    """Tags sequences of tokens (T, B, C), with C ids for each token.
 
     Args:
-        columns: what the model sees of a token, with the vocabularies; see :meth:`Columns.build`.
-        tags: the names of the tags. If all are B-X, I-X or O, they tag chunks: the CRF keeps to the rules of BIO, and
+        columns: the inputs for a token, with their vocabularies; see :meth:`Columns.build`.
+        tags: the names of the tags. If all are B-X, I-X or O, they tag chunks: the CRF enforces the rules of BIO, and
             :meth:`evaluate` counts chunks.
         cell, hidden, layers: the recurrent layers; see :class:`Recurrent`.
-        bidirectional: read from both ends.
-        embedding: the size of the first column's embedding.
-        column_embedding: the size of the embedding of every other column.
+        bidirectional: read in both directions.
+        embedding: size of the first column's embedding.
+        column_embedding: size of the embedding of every other column.
         dropout: probability of zeroing an element of the embeddings and of the layers' outputs.
-        word_dropout: probability of reading a token's first column as unknown in training, so that the model learns
-            to do without. Needs an unknown token in that vocabulary.
-        vectors: rows of the first column's embedding to begin with: a Word2Vec, its vectors, or a matrix (V, E), whose
-            E that embedding then has.
-        crf: score whole paths of tags, by a linear-chain CRF; else each tag by itself, by a softmax.
+        word_dropout: probability of replacing a token's first column by the unknown token in training, so that the
+            model learns to use the context.
+        vectors: initial rows of the first column's embedding: a Word2Vec, its vectors, or a matrix (V, E), which
+            determines E.
+        crf: score whole tag sequences with a linear-chain CRF; else each tag alone with a softmax.
     """
 
     def __init__(
@@ -98,14 +98,14 @@ class Tagger(nn.Module):
             words = input[:, :, 0]
             hidden = torch.rand(words.shape, device=words.device) < self.word_dropout
             unknown = next(iter(self.columns.vocabularies.values())).unknown
-            assert unknown is not None  # __init__ saw to it
+            assert unknown is not None  # checked in __init__
             input = torch.cat([words.masked_fill(hidden, unknown).unsqueeze(2), input[:, :, 1:]], dim=2)
         embedded = [embedding(input[:, :, i]) for i, embedding in enumerate(self.embeddings)]
         output, _ = self.recurrent(self.dropout(torch.cat(embedded, dim=2)), lengths=lengths)
         return self.output(self.dropout(output))
 
     def loss(self, batch: Tagged, state: Any = None) -> Step:
-        """The mean over the tags of minus their log-probability."""
+        """The mean negative log-probability of the tags."""
         scores = self(batch.input, batch.lengths)
         items = int((batch.target != PADDING).sum())
         if self.crf is None:
@@ -127,7 +127,7 @@ class Tagger(nn.Module):
 
     @torch.no_grad()
     def evaluate(self, batches: Iterable[Tagged]) -> dict[str, float]:
-        """The loss and accuracy of the tags; precision, recall and F1 of the chunks, if the tags are of chunks."""
+        """The loss and accuracy of the tags; precision, recall and F1 of the chunks, if the tags are B-X, I-X and O."""
         means = Means()
         pairs = []
         for batch in batches:
@@ -149,8 +149,8 @@ class Tagger(nn.Module):
         """Each token of a sentence with its tag.
 
         Args:
-            columns: the columns the model was built for, in their order: the words, then such as their parts of
-                speech. A string is split at white space.
+            columns: the given columns in their order: the words, then for example their parts of speech. A string is
+                split at white space.
 
         Example:
             >>> model.tag("He reckons the deficit will narrow", "PRP VBZ DT NN MD VB")

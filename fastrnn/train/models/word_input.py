@@ -1,4 +1,4 @@
-"""How a word goes into the first layer: as a row of an embedding, learnt or given, or as a one-hot vector."""
+"""The input of the first layer: an embedding of words, learned or given, or one-hot vectors."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 class Embedding(torch.nn.Embedding):
-    """torch.nn.Embedding; in training ``drop`` is the probability that a word is zero wherever it stands in a batch.
+    """torch.nn.Embedding with dropout of whole words: with probability ``drop`` a word is zero in a whole batch.
 
-    That is dropout of the rows of the matrix (Gal & Ghahramani, 2016), drawn for each call, without a copy of it.
+    This is dropout of the rows of the matrix (Gal & Ghahramani, 2016), drawn for each call, without a copy of the
+    matrix.
     """
 
     def __init__(self, words: int, size: int, drop: float = 0.0) -> None:
@@ -31,17 +32,17 @@ class Embedding(torch.nn.Embedding):
 
 
 def given_vectors(vocabulary: Vocabulary, vectors: Any) -> Tensor:
-    """The rows (V, E) that a vocabulary's words have in ``vectors``: Word2Vec, its vectors, or a matrix (V, E).
+    """The rows (V, E) of a vocabulary's words in ``vectors``: a Word2Vec, its vectors, or a matrix (V, E).
 
-    Words without a vector get normal numbers with the mean and deviation that the others have together.
+    Words without a vector get normal numbers with the mean and deviation of the others.
 
     Raises:
-        ValueError: no word has a vector, or the matrix has another number of rows.
+        ValueError: no word has a vector, or the number of rows is wrong.
     """
     if isinstance(vectors, Tensor):
         if vectors.dim() != 2 or len(vectors) != len(vocabulary):
             raise ValueError(f"Expected vectors of shape ({len(vocabulary)}, E), got {list(vectors.shape)}")
-        return vectors.detach().float().clone()  # training is not to write into the caller's
+        return vectors.detach().float().clone()  # training must not write into the caller's matrix
     table = getattr(vectors, "wv", vectors)
     known = [row for row, token in enumerate(vocabulary.tokens) if token in table]
     if not known:
@@ -56,10 +57,10 @@ def given_vectors(vocabulary: Vocabulary, vectors: Any) -> Tensor:
 
 
 def identity_input(layer: Any) -> None:
-    """Makes a layer take W_ih x itself: its first W_ih is the identity, and not learnt.
+    """Makes a layer take W_ih x as its input: its first W_ih becomes the identity and is not trained.
 
-    So W_ih of one-hot words, (G H, V), may be an embedding of G H features: its product with a one-hot vector is a
-    column of it, and neither the vector nor the product is made.
+    Then W_ih of one-hot words (G H, V) can be an embedding with G H features: its product with a one-hot vector is one
+    of its columns, so neither the vector nor the product is computed.
     """
     weight = layer.weight_ih_l0
     with torch.no_grad():
