@@ -62,9 +62,9 @@ def test_same_bits_for_ragged_batches(cell):
     assert torch.equal(results[0], results[2])
 
 
-@pytest.mark.parametrize("meeting", [0, 1, 2, 7, 30])
+@pytest.mark.parametrize("barrier", [0, 1, 2, 7, 30])
 @pytest.mark.parametrize("cell", CELLS)
-def test_same_bits_where_a_team_is_dissolved(cell, meeting):
+def test_same_bits_where_a_team_is_dissolved(cell, barrier):
     """Another program takes a core in the middle of a call: the first thread does the shares of all from there on."""
     for shape, options in [
         ((40, 1, 64, 256), {"bidirectional": True}),
@@ -74,7 +74,7 @@ def test_same_bits_where_a_team_is_dissolved(cell, meeting):
         torch.set_num_threads(1)
         expected = _everything(cell, shape, **options)
         torch.set_num_threads(3)
-        _C.dissolve_teams(meeting)
+        _C.dissolve_teams(barrier)
         assert all(torch.equal(a, b) for a, b in zip(_everything(cell, shape, **options), expected, strict=True))
         _C.dissolve_teams(None)
 

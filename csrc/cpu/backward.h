@@ -48,28 +48,28 @@ class Backward : Sequence<Cell, T> {
     w_hr.pack(team);
     load_state(dh, output_width, p.dhn, output, this->my_rows(team), outputs(team));
     if (Cell::carries_c) load_state(dc, width, p.dcn, hidden, this->my_rows(team), units(team));
-    team.meet();  // each needs what the others have packed
+    team.sync();  // each needs what the others have packed
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, !p.reverse);
       if (recomputed) recomputed->reach(team, times);
       for (int64_t i = 0; i < times.size(); ++i) {
         int64_t t = p.reverse ? times.begin + i : times.end - 1 - i;
-        step(team, times, t, this->in_play(this->my_rows(team), t));
+        step(team, times, t, this->active_rows(this->my_rows(team), t));
       }
-      team.meet();
+      team.sync();
       products_over_time(team, times, n == 0);
-      team.meet();
+      team.sync();
     }
     store_state(dh, output_width, p.dh0, output, this->my_rows(team), outputs(team));
     if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, this->my_rows(team), units(team));
     gradients.store_sums(team.share(hidden));
   }
 
-  // This thread's, until the next meeting.
+  // This thread's, until the next barrier.
   FASTRNN_INLINE Range units(const Team& team) const { return this->my_vectors(team, vectors); }
   FASTRNN_INLINE Range outputs(const Team& team) const { return this->my_vectors(team, this->output_vectors); }
 
-  // The rows of a chunk lie one after the other, for they are the depth of the weight gradients' products.
+  // The rows of a chunk lie one after the other: they are the depth of the weight gradients' products.
   FASTRNN_INLINE int64_t row_in_chunk(Range times, int64_t t, int64_t b) const {
     return p.before[t] - p.before[times.begin] + b;
   }
@@ -89,7 +89,7 @@ class Backward : Sequence<Cell, T> {
   void step(Team& team, Range times, int64_t t, Range rows) {
     const T** da = left_rows.of(team);
     T** result = result_rows.of(team);
-    const bool from_end = turns_round(t, rows.size());
+    const bool from_end = reverses_sweep(t, rows.size());
     if (p.w_hr) unproject(team, times, t, rows);
     const Range mine = units(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
@@ -97,16 +97,16 @@ class Backward : Sequence<Cell, T> {
       apply_cell(mine, t, rows.begin + i, row);
       da[i] = row;
     }
-    this->meet_others_units(team);
+    this->sync_units(team);
     if constexpr (Cell::gated) {
       for (int64_t i = 0; i < rows.size(); ++i) result[i] = dgated + (rows.begin + i) * width;
       const Range ours = units(team);
       w_hh_gated.times(team, ours, rows.size(), from_end, {da, this->zero_rows, result});
       for (int64_t i = 0; i < rows.size(); ++i)
         apply_gate(ours, t, rows.begin + i, dgates + row_in_chunk(times, t, rows.begin + i) * gates_width);
-      this->meet_others_units(team);
+      this->sync_units(team);
     }
-    if (!p.dh0 && (this->previous(t) < 0 || this->previous(t) >= p.times)) return;  // nobody asks for dL/dh_0
+    if (!p.dh0 && (this->previous(t) < 0 || this->previous(t) >= p.times)) return;  // dL/dh_0 is not wanted
     for (int64_t i = 0; i < rows.size(); ++i) result[i] = dh + (rows.begin + i) * output_width;
     const T* const* init = result;
     if (p.w_hr) init = this->zero_rows;
@@ -125,8 +125,8 @@ class Backward : Sequence<Cell, T> {
         (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u)).store(row + u);
       sum[i] = row, dm[i] = dunprojected + (rows.begin + i) * width;
     }
-    this->meet_others_units(team);
-    w_hr.times(team, units(team), rows.size(), turns_round(t, rows.size()), {sum, this->zero_rows, dm});
+    this->sync_units(team);
+    w_hr.times(team, units(team), rows.size(), reverses_sweep(t, rows.size()), {sum, this->zero_rows, dm});
   }
 
   void apply_cell(Range units, int64_t t, int64_t b, T* da_row) {

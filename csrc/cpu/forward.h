@@ -43,16 +43,16 @@ class Forward : Gates<Cell, T> {
   void run(Team& team) {
     this->pack(team);
     w_hr.pack(team);
-    if (plan.by_rows) team.meet();  // each needs what the others have packed
+    if (plan.by_rows) team.sync();  // each needs what the others have packed
     const Range rows = this->my_rows(team);
-    // Rows are strangers to each other: a thread that owns rows takes some through all times before the next.
+    // Rows are independent: a thread that owns rows takes some through all times before the next.
     const int64_t groups = plan.by_rows && p.times > 1 ? divide_up(rows.size(), rows_together) : 1;
     for (int64_t g = 0; g < groups; ++g)
       run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups});
     final_states(team.share(p.batch));
-    // Else they meet at the end of OpenMP's region alone, where they would spin for milliseconds and no delay is
+    // Else the only barrier is the end of OpenMP's region, where they would spin for milliseconds and no delay is
     // noticed.
-    if (plan.by_rows) team.meet();
+    if (plan.by_rows) team.sync();
   }
 
   void run(Team& team, Range rows) {
@@ -65,8 +65,8 @@ class Forward : Gates<Cell, T> {
         const int64_t t = p.reverse ? times.end - 1 - i : times.begin + i;
         const Range units = this->my_vectors(team, vectors);
         if (p.checkpoints && enters_segment(t)) keep_c(t / steps_per_segment, rows, units);
-        step(team, times, t, this->in_play(rows, t), units);
-        this->meet_others_units(team);
+        step(team, times, t, this->active_rows(rows, t), units);
+        this->sync_units(team);
       }
     }
   }
@@ -80,7 +80,7 @@ class Forward : Gates<Cell, T> {
       input_product(team, {0, 1}, rows, {v, v + n});
       step(team, {0, 1}, 0, rows, {v, v + n});
     });
-    this->meet_others_units(team);
+    this->sync_units(team);
   }
 
   // A row has its place whatever the lengths of others, so that a thread may be chunks ahead of one with other rows.
@@ -94,7 +94,7 @@ class Forward : Gates<Cell, T> {
     T** a = gate_rows.of(team);
     int64_t count = 0;
     for (int64_t t = times.begin; t < times.end; ++t) {
-      Range now = this->in_play(rows, t);
+      Range now = this->active_rows(rows, t);
       for (int64_t b = now.begin; b < now.end; ++b, ++count)
         x[count] = at(p.x, t, b), a[count] = gates_row(times, t, b);
     }
@@ -110,7 +110,7 @@ class Forward : Gates<Cell, T> {
     T** g = other_rows.of(team);
     for (int64_t i = 0; Cell::gated && i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
     const typename G::CellRows now = cell_rows(t, rows.begin, a, h);
-    const bool from_end = turns_round(t, rows.size());
+    const bool from_end = reverses_sweep(t, rows.size());
     this->recurrent_product(team, units, rows.size(), from_end, h, a, g,
                             [&](Range vectors) { this->apply_cell(vectors, rows.size(), now); });
     if (p.w_hr) project(team, t, rows, from_end);
@@ -122,7 +122,7 @@ class Forward : Gates<Cell, T> {
     T** h = other_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i)
       m[i] = unprojected + (rows.begin + i) * width, h[i] = at(p.y, t, rows.begin + i);
-    this->meet_others_units(team);
+    this->sync_units(team);
     w_hr.times(team, this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
                {m, this->zero_rows, h, 0, 1, projection_chain}, [](Range) {});
   }
@@ -156,7 +156,7 @@ class Forward : Gates<Cell, T> {
         V::load(this->initial(p.c0, b, hidden) + u, int(hidden - u)).store(c + b * width + u);
   }
 
-  // Row b's last time is 0 backwards in time, else the last at which it was in play.
+  // Row b's last time is 0 backwards in time, else the last at which it was active.
   void final_states(Range rows) {
     int64_t t = p.times - 1;
     for (int64_t b = rows.begin; b < rows.end; ++b) {

@@ -48,14 +48,14 @@ class Gates : protected Sequence<Cell, T> {
     if constexpr (Cell::gated) {
       w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates},
                  [&](Range vectors) { apply_gate(vectors, count, gates, h_prev, gated); });
-      this->meet_others_units(team);
+      this->sync_units(team);
       w_hh_gated.times(team, this->my_vectors(team, vectors), count, false, from_end, {gated, gates, gates}, then);
     } else {
       w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates}, then);
     }
   }
 
-  // Rows of one time. Row i of c, h and saved lies i steps on; h and saved are null where nobody asks for them, and
+  // Rows of one time. Row i of c, h and saved lies i steps on; h and saved are null where they are not wanted, and
   // saved may be the gates themselves.
   struct CellRows {
     T* const* gates;

@@ -54,7 +54,8 @@ inline double fma_gflops(int threads) {
     double start = omp_get_wtime();
     parallel(threads, [](Team) {
       Vec<float>::Register sum[chains] = {}, factor = {};
-      asm volatile("" : "+m"(factor));  // the compiler may not know what it multiplies by, nor that nobody reads it
+      asm volatile(""
+                   : "+m"(factor));  // the compiler may not know what it multiplies by, nor that the result is not read
       for (int k = 0; k < chains; ++k) asm volatile("" : "+m"(sum[k]));
       for (int i = 0; i < repeats; ++i)
 #pragma GCC unroll 12

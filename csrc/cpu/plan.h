@@ -71,8 +71,8 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
 }
 
 // Whether the two directions of a layer run at the same time, each on half of the threads, or one after the other, each
-// on all. At the same time nobody waits at a barrier, but each core needs all the weights of a direction. Two threads:
-// LSTM T100 B1 H128 0.81 to 0.41 ms, T100 B8 H128 1.97 to 1.79; against that RNN T64 B32 H512 16.9 to 20.4.
+// on all. At the same time no thread waits at a barrier, but each core needs all the weights of a direction. Two
+// threads: LSTM T100 B1 H128 0.81 to 0.41 ms, T100 B8 H128 1.97 to 1.79; against that RNN T64 B32 H512 16.9 to 20.4.
 template <class Cell, class T>
 bool side_by_side(const Problem<T>& p) {
   int64_t gates = Cell::recurrent_gates + Cell::gated;

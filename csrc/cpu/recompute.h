@@ -56,7 +56,7 @@ class Recompute : Gates<Cell, T> {
     T **gates = gate_rows.of(team), **g = gated_rows.of(team);
     int64_t count = 0;
     each_time(segment, [&](int64_t t) {
-      Range now = this->in_play(rows, t);
+      Range now = this->active_rows(rows, t);
       for (int64_t b = now.begin; b < now.end; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b), gates[count] = row(t, b);
         if (Cell::gated) g[count] = gated + (gates[count] - saved) / row_width * width;
@@ -69,7 +69,7 @@ class Recompute : Gates<Cell, T> {
     this->recurrent_product(team, units, count, false, h, gates, g, [&](Range vectors) {
       int64_t first = 0;
       each_time(segment, [&](int64_t t) {
-        Range now = this->in_play(rows, t);
+        Range now = this->active_rows(rows, t);
         if (now.size() <= 0) return;
         this->apply_cell(vectors, now.size(),
                          {gates + first, h + first, Cell::carries_c ? c + now.begin * width : nullptr, nullptr,

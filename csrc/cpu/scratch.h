@@ -51,7 +51,7 @@ class Scratch {
 
  private:
   // Large blocks on huge pages, where the system has them: fewer misses of the address cache on the way through packed
-  // weights (LSTM T128 B32 H512: a tenth; T128 B32 H128: nothing). Only for memory that stays, for they cost more to
+  // weights (LSTM T128 B32 H512: a tenth; T128 B32 H128: nothing). Only for memory that stays, since they cost more to
   // get.
   static void* allocate(int64_t bytes) {
     const bool large = bytes >= huge_page;

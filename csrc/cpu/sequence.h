@@ -2,7 +2,7 @@
 // and how the gates of a hidden unit are laid out in memory.
 //
 // Hidden units come in vectors. A row of gates is [slot][unit], each slot padded to whole cache lines, so lanes beyond
-// hidden_size exist in scratch memory, hold nothing of value, and never meet a lane that does.
+// hidden_size exist in scratch memory, hold nothing of value, and are never mixed with a lane that does.
 #pragma once
 #include "matmul.h"
 #include "plan.h"
@@ -89,16 +89,16 @@ struct Sequence {
     return has_previous(t, b) ? at(p.y, previous(t), b) : initial(p.h0, b, output);
   }
 
-  // This thread's part of the batch and of n vectors of units: one of them is everything. Until the next meeting.
+  // This thread's part of the batch and of n vectors of units: one of them is everything. Until the next barrier.
   FASTRNN_INLINE Range my_rows(const Team& team) const {
     return plan.by_rows ? team.share(p.batch) : Range{0, p.batch};
   }
   FASTRNN_INLINE Range my_vectors(const Team& team, int64_t n) const {
     return plan.by_rows ? Range{0, n} : team.share(n);
   }
-  FASTRNN_INLINE Range in_play(Range rows, int64_t t) const { return {rows.begin, smaller(rows.end, p.active[t])}; }
-  FASTRNN_INLINE void meet_others_units(Team& team) const {
-    if (!plan.by_rows) team.meet();
+  FASTRNN_INLINE Range active_rows(Range rows, int64_t t) const { return {rows.begin, smaller(rows.end, p.active[t])}; }
+  FASTRNN_INLINE void sync_units(Team& team) const {
+    if (!plan.by_rows) team.sync();
   }
 
   // Chunks of time, and the loop over the times of one, both in the direction of the loop (or against it, for BPTT).

@@ -1,5 +1,5 @@
 // One parallel region around a whole sequence. A region per time step would cost more than the step, so the threads
-// of a team stay together and meet at a barrier where one needs what another has written.
+// of a team stay together and wait at a barrier where one needs what another has written.
 #pragma once
 #include <omp.h>
 #include <sched.h>
@@ -31,20 +31,20 @@ FASTRNN_INLINE void wait_a_little(int spins) {
   }
 }
 
-// A member of a team. Work is cut into as many shares as the team has members, and each does its own. Where a meeting
+// A member of a team. Work is cut into as many shares as the team has members, and each does its own. Where a barrier
 // has dissolved the team (another program has taken the core of a member), the first member does all shares from there
-// on, and the others none: whoever asks for a share after a meeting has to ask anew.
+// on, and the others none: so a share is valid until the next barrier only.
 struct Team {
   const int rank, size;
   int first, last;   // of the shares that are this member's
-  Barrier* barrier;  // null: it waits for no one
+  Barrier* barrier;  // null: no waiting
   int64_t resumed;   // ticks since when it works: the last time it waited, or earlier
 
   Team(int rank, int size, Barrier* barrier)
       : rank(rank), size(size), first(rank), last(rank + 1), barrier(size > 1 ? barrier : nullptr), resumed(ticks()) {}
 
-  // What all members wrote before, all may read after.
-  inline void meet() {
+  // The barrier. What all members wrote before, all may read after.
+  inline void sync() {
     if (!barrier) return;
     const int round = __atomic_load_n(&barrier->round, __ATOMIC_RELAXED);
     if (__atomic_add_fetch(&barrier->arrived, 1, __ATOMIC_ACQ_REL) == size) {
@@ -114,7 +114,7 @@ inline void parallel(int first_threads, First first, int second_threads, Second 
   {
     const int rank = omp_get_thread_num(), all = omp_get_num_threads();
     const int ours = int(smaller(first_threads, all - 1));
-    Team everybody(rank, all, &of_all);
+    Team both(rank, all, &of_all);
     if (rank < ours || all == 1) {
       Team team(rank, all == 1 ? 1 : ours, &of_first);
       first(team);
@@ -123,7 +123,7 @@ inline void parallel(int first_threads, First first, int second_threads, Second 
       Team team(rank - ours, all - ours, &of_second);
       second(team);
     }
-    everybody.meet();  // see Forward::run
+    both.sync();  // see Forward::run
   }
   const int64_t delay = of_first.delay + of_second.delay + of_all.delay;
   const bool late = of_first.late() || of_second.late() || of_all.late();

@@ -1,5 +1,5 @@
-// What a thread does that waits for its team longer than a barrier should take. In a file of its own, compiled once: it
-// calls the system, and files of one instruction set must share no inline code with others.
+// What a thread does while it waits for its team longer than a barrier should take. In a file of its own, compiled
+// once: it calls the system, and files of one instruction set must share no inline code with others.
 #pragma once
 #include <stdint.h>
 #include <time.h>
@@ -20,21 +20,21 @@ static inline int64_t ticks() {
 }
 #endif
 
-// The meeting at which teams are dissolved, delays or not: none by default. For tests.
+// The round at which barriers dissolve their teams, delays or not: none by default. For tests.
 extern int dissolve_teams_at;
 
-// Where the threads of a team meet. A member that waits in vain for one that does not run (another program has its
-// core) says so, and the next meeting dissolves the team: its first member goes on alone, see Team.
+// Where the threads of a team wait for each other. A member that waits in vain for one that does not run (another
+// program has its core) says so, and the next round dissolves the team: its first member goes on alone, see Team.
 struct Barrier {
-  // `tolerable`: the ticks that may be lost by waiting before that.
+  // `tolerable`: the ticks that may be spent on waiting before that.
   explicit Barrier(int64_t tolerable) : tolerable(tolerable) {}
 
   alignas(64) int arrived = 0;
   alignas(64) int round = 0;
-  bool dissolved = false;  // written by whom arrives last, before `round`
+  bool dissolved = false;  // written by the last to arrive, before `round`
   alignas(64) int asleep = 0;
   int dissolve_at = dissolve_teams_at;  // the round; 0 after more than tolerable waiting
-  int64_t delay = 0;                    // ticks lost by waiting
+  int64_t delay = 0;                    // ticks spent on waiting
   const int64_t tolerable;
 
   bool late() const { return dissolve_at == 0; }

@@ -76,12 +76,12 @@ class WeightGradients {
     const T** a = left_columns.of(team);
     T** result = result_rows.of(team);
     const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)));
-    team.meet();  // all are done with what is in right_panels
+    team.sync();  // all are done with what is in right_panels
     Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
       pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
                       right_panels + v * rows * V::lanes, panel_vectors(v) * V::lanes);
-    team.meet();
+    team.sync();
     for (int64_t i = 0; i < left_width; ++i) a[i] = left_block + i;
     Range own = team.share(units);
     for (int g = 0; g < gates; ++g)

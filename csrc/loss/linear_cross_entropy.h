@@ -75,7 +75,7 @@ class LinearCrossEntropy {
       const Range rows{top, smaller(p.rows, top + most_rows)};
       if (p.d_weight) pack_x(team, rows);
       for_items(team, rows.size(), [&](int64_t s, Range part) { find_logits(team, s, rows, part); });
-      team.meet();
+      team.sync();
       normalize(team, rows);
       if (wanted) {
         const bool whole_slabs = groups(team, rows.size()) == 1;
@@ -83,11 +83,11 @@ class LinearCrossEntropy {
           differentiate(team, s, rows, part);
           if (whole_slabs) add_to_classes(team, rows, s, {0, classes_of(s)});
         });
-        team.meet();
+        team.sync();
         if (!whole_slabs) add_to_classes(team, rows);
         if (p.d_input) find_d_input(team, rows);
       }
-      team.meet();
+      team.sync();
     }
   }
 

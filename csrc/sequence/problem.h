@@ -46,8 +46,8 @@ struct Problem {
 
   int64_t times, batch, input_size, hidden_size;
   int64_t projection_size;  // 0: no projection
-  // Lengths: at time t the rows 0 … active[t]-1 are in play (rows sorted by length, longest first), and before[t]
-  // rows were in play at all earlier times. `before` has times + 1 entries.
+  // Lengths: at time t the rows 0 … active[t]-1 are active (rows sorted by length, longest first), and before[t]
+  // rows were active at all earlier times. `before` has times + 1 entries.
   const int64_t *active, *before;
 
   // Weights as torch lays them out: gates stacked along the first dimension. Biases and w_hr may be null.
@@ -59,7 +59,7 @@ struct Problem {
   Rows<T> y;
   Rows<T> saved;  // what the backward pass needs of every row (see saved_width); null at inference
   // Or next to nothing is saved and the backward pass computes it again: from c before the first step of every segment
-  // (see steps_per_checkpoint), (segment, batch, padded hidden_size). Null but for an LSTM.
+  // (see steps_per_checkpoint), (segment, batch, padded hidden_size). Null where the cell carries no c.
   T* checkpoints;
   bool recompute;  // backward only
   T *hn, *cn;

@@ -1,6 +1,6 @@
 // Forward and backward tied together: the derivative of fastrnn::forward is fastrnn::backward. In C++, because the same
 // in Python takes longer than a small layer (docs/adr/0001). The derivative of fastrnn::backward itself, for those who
-// differentiate twice, is in fastrnn/autograd.py.
+// differentiate twice, is in fastrnn/_core/autograd.py.
 #include <ATen/TensorSubclassLikeUtils.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>

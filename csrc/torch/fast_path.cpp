@@ -1,9 +1,9 @@
-// The short way from Python to the kernels, for inference. One step of a small layer takes a few microseconds, and the
+// The fast path from Python to the kernels, for inference. One step of a small layer takes a few microseconds, and the
 // dispatcher with the checks in Python takes ten more (docs/adr/0005). What is computed is the same.
 //
-// It serves plain calls only: dense CPU tensors that fit each other, in one dtype, no gradients, and nobody who wants
-// to see the call (autocast, tracing, functorch, a torch_function or torch_dispatch mode, the profiler). For any other
-// it returns None, and the caller goes the long way, which does it or says what is wrong with it.
+// It serves plain calls only: dense CPU tensors that fit each other, in one dtype, no gradients, and nothing that
+// observes the call (autocast, tracing, functorch, a torch_function or torch_dispatch mode, the profiler). For any
+// other it returns None, and the caller takes the long way, which runs it or reports what is wrong.
 #include "fast_path.h"
 
 #include <ATen/PythonTorchFunctionTLS.h>
@@ -28,7 +28,7 @@ bool within(c10::DispatchKeySet keys, c10::DispatchKeySet allowed) {
   return !(keys.raw_repr() & ~allowed.raw_repr());  // their own difference keeps the bits of backends
 }
 
-bool nobody_watches() {
+bool unobserved() {
   return within(c10::impl::tls_local_dispatch_key_set().included_, c10::default_included_set) &&
          !at::impl::torch_function_mode_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
          !at::hasCallbacks();
@@ -48,7 +48,7 @@ const Tensor* plain_tensor(PyObject* object) {
 }
 
 std::optional<Arguments> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights) {
-  if (!nobody_watches()) return {};
+  if (!unobserved()) return {};
   Arguments call;
   call.cell = find_cell(name);
   if (!call.cell) return {};

@@ -1,11 +1,11 @@
-// The short way from Python to the kernels, for inference.
+// The fast path from Python to the kernels, for inference.
 #pragma once
 #include <pybind11/pybind11.h>
 
 namespace fastrnn {
 
 // What a layer returns, or None where the call is anything but plain: see direct.cpp. `layer` is the dictionary of a
-// torch.nn.RNNBase: read here, for naming every option in Python takes longer (docs/adr/0005).
+// torch.nn.RNNBase: read here, since passing every option from Python takes longer (docs/adr/0005).
 pybind11::object infer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::dict layer);
 
 // The weights of such a layer, or None where it is torch.nn.RNNBase's business which they are.

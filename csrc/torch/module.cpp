@@ -96,8 +96,8 @@ PYBIND11_MODULE(_C, m) {
   m.def("assume_cores", fastrnn::assume_cores,
         "for tests: pretend that the machine has this number of cores; 0: as it is");
   m.def(
-      "dissolve_teams", [](std::optional<int> meeting) { fastrnn::dissolve_teams_at = meeting.value_or(INT_MAX); },
-      "for tests: the first thread of every team goes on alone from this meeting on, None as usual");
+      "dissolve_teams", [](std::optional<int> round) { fastrnn::dissolve_teams_at = round.value_or(INT_MAX); },
+      "for tests: the first thread of every team goes on alone from this barrier on, None as usual");
   m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
   m.def("torch_is_faster", fastrnn::torch_is_faster, py::arg("times"), py::arg("batch"), py::arg("hidden_size"),
         "whether torch's operator beats the kernels for an LSTM in bfloat16: see csrc/torch/stack.h");

@@ -74,11 +74,11 @@ void backward(const Device& device, Stack& stack) {
   if (layer.rows > 0) device.backward(layer, output, a.saved, gradients);
 
   std::vector<Tensor> result;
-  auto hand_out = [&](const Tensor& t) { result.push_back(t.defined() ? t : layer.empty({0})); };
-  hand_out(gradients.input), hand_out(gradients.h0), hand_out(gradients.c0);
+  auto add = [&](const Tensor& t) { result.push_back(t.defined() ? t : layer.empty({0})); };
+  add(gradients.input), add(gradients.h0), add(gradients.c0);
   for (int64_t d = 0; d < layer.directions; ++d)
     layer.each_weight(gradients.weights[d], a.biases, [&](Tensor& gradient, at::IntArrayRef, const char*) {
-      hand_out(gradient.defined() ? gradient.to(layer.weight_dtype) : gradient);
+      add(gradient.defined() ? gradient.to(layer.weight_dtype) : gradient);
     });
   torch::jit::drop(stack, BackwardArguments::count);
   torch::jit::push(stack, std::move(result));

@@ -1,5 +1,5 @@
-// torch's own operators in a forked child: a copy of a large tensor would wait for the parent's OpenMP threads for
-// ever.
+// torch's own operators in a forked child: a copy of a large tensor would wait forever for the parent's OpenMP
+// threads.
 #pragma once
 #include <ATen/Parallel.h>
 

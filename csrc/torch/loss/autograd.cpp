@@ -46,8 +46,8 @@ void check_no_tangent(const OptionalTensor& t) {
 
 bool plain(const Tensor& t) { return !at::isTensorSubclassLike(t) && t.is_cpu(); }
 
-// gradient · factor. Times one it is the gradient itself, which shares its memory with what is saved until somebody
-// writes to one of them: usually what is saved is gone by then, and nothing is copied.
+// gradient · factor. Times one it is the gradient itself, which shares its memory with what is saved until one of
+// them is written to: usually what is saved is gone by then, and nothing is copied.
 Tensor scaled(const Tensor& gradient, const Tensor& factor, at::ScalarType dtype) {
   if (plain(gradient) && plain(factor) && factor.item<double>() == 1)
     return gradient.scalar_type() == dtype ? gradient._lazy_clone() : gradient.to(dtype);

@@ -49,11 +49,11 @@ class InOrder {
     int64_t windows = 0;  // in all earlier rounds
     for (int64_t first = 0;; first += streams) {
       for (int stream = team.rank; stream < streams; stream += team.size) draw(epoch, first + stream, spaces[stream]);
-      team.meet();
+      team.sync();
       const int64_t longest = spaces.longest();  // between the two barriers, where no worker draws
       if (team.rank == 0 && first > 0) finish(epoch, first - streams);
       if (team.size > 1) conflicts.find(epoch.t, spaces, team);
-      team.meet();
+      team.sync();
       if (first >= epoch.t.block_count || epoch.stopped()) return;
       train_round<skip_gram>(epoch, first, longest, windows, team);
       windows += longest * streams;
