@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from collections.abc import Iterable
@@ -12,11 +11,12 @@ from typing import Any
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus.arguments import Sentences, check_corpus, checked_workers
 from fastrnn.word2vec.corpus.text_blocks import blocks
-from fastrnn.word2vec.files.json_fields import count, fields, strings
-from fastrnn.word2vec.phrases.frozen import FrozenPhrases, checked_options, options_of, read, write
+from fastrnn.word2vec.files.json_fields import count, strings
+from fastrnn.word2vec.phrases.frozen import FrozenPhrases
 from fastrnn.word2vec.phrases.frozen import Phraser as Phraser
 from fastrnn.word2vec.phrases.joining import Joining
-from fastrnn.word2vec.phrases.scoring import ScoredJoiner, Scoring
+from fastrnn.word2vec.phrases.saved import checked_options, options_of, reading, write
+from fastrnn.word2vec.phrases.scoring import ScoredJoiner, Scoring, score_of_counts
 from fastrnn.word2vec.phrases.settings import NAMES, PhraseSettings
 
 _FORMAT = "fastrnn phrases 1"
@@ -113,7 +113,8 @@ class Phrases(Joining):
 
     def _joiner(self) -> Any:
         if self._known is None and callable(self.scoring):
-            self._known = ScoredJoiner(self.delimiter, self.connector_words, self._scorer())
+            score = score_of_counts(self.scoring, self.vocab, self.min_count, self.corpus_word_count, self.threshold)
+            self._known = ScoredJoiner(self.delimiter, self.connector_words, score)
         elif self._known is None:
             self._known = _C.PhraseJoiner(self._phrases)
         return self._known
@@ -121,25 +122,6 @@ class Phrases(Joining):
     def _score(self, first: str, last: str, joined: str) -> Any:
         scored = self._joiner() if callable(self.scoring) else self._phrases
         return scored.score(first, last, joined)
-
-    def _scorer(self) -> Any:
-        """A function of first word, last word and joined text that returns the score, or None for no phrase."""
-        words, counts = self._phrases.counts()
-        return functools.partial(self._ask, dict(zip(words, counts, strict=True)))
-
-    def _ask(self, vocab: dict[str, int], first: str, last: str, joined: str) -> float | None:
-        counted = [vocab.get(text, 0) for text in (first, last, joined)]
-        if 0 in counted or not callable(self.scoring):
-            return None
-        score = self.scoring(
-            worda_count=counted[0],
-            wordb_count=counted[1],
-            bigram_count=counted[2],
-            len_vocab=len(vocab),
-            min_count=self.min_count,
-            corpus_word_count=self.corpus_word_count,
-        )
-        return score if score > self.threshold else None
 
     def score_candidate(
         self, word_a: str, word_b: str, in_between: Iterable[str] = ()
@@ -209,9 +191,7 @@ class Phrases(Joining):
         Raises:
             ValueError: the file is of another kind, or damaged.
         """
-        try:
-            names = ("format", "options", "total_words", "least", "words", "counts")
-            saved = fields(read(path, _FORMAT), "the file", names)
+        with reading(path, _FORMAT, ("options", "total_words", "least", "words", "counts")) as saved:
             options = checked_options(saved["options"], "max_vocab_size")
             words, counts = strings(saved["words"], "words"), saved["counts"]
             if not isinstance(counts, list) or len(counts) != len(words):
@@ -220,6 +200,4 @@ class Phrases(Joining):
                 count(each, "a count")
             phrases = cls(**options)
             phrases._phrases.restore(words, counts, saved["total_words"], saved["least"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a file of {_FORMAT!r}, or is damaged: {error}") from error
         return phrases

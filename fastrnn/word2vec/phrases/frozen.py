@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from fastrnn.word2vec import _C
 from fastrnn.word2vec.corpus.arguments import default_workers
-from fastrnn.word2vec.files.compression import opened, replacing
-from fastrnn.word2vec.files.json_fields import fields, number, parsed, strings
+from fastrnn.word2vec.files.json_fields import fields, number
 from fastrnn.word2vec.phrases.joining import Joining
+from fastrnn.word2vec.phrases.saved import checked_options, options_of, reading, write
 
 if TYPE_CHECKING:
     from fastrnn.word2vec.phrases.detection import Phrases
 
-_FROZEN_FORMAT = "fastrnn frozen phrases 1"
+_FORMAT = "fastrnn frozen phrases 1"
 
 
 class FrozenPhrases(Joining):
@@ -67,7 +66,7 @@ class FrozenPhrases(Joining):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a JSON file. An existing file is replaced only once the new one is complete."""
-        write(path, _FROZEN_FORMAT, {"options": options_of(self), "phrasegrams": dict(self.phrasegrams)})
+        write(path, _FORMAT, {"options": options_of(self), "phrasegrams": dict(self.phrasegrams)})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FrozenPhrases:
@@ -77,48 +76,13 @@ class FrozenPhrases(Joining):
             ValueError: the file is of another kind, or damaged.
         """
         frozen = cls.__new__(cls)
-        try:
-            saved = fields(read(path, _FROZEN_FORMAT), "the file", ("format", "options", "phrasegrams"))
+        with reading(path, _FORMAT, ("options", "phrasegrams")) as saved:
             grams = fields(saved["phrasegrams"], "phrasegrams", (), saved["phrasegrams"])
             for phrase, score in grams.items():
                 number(score, f"the score of {phrase!r}")
             frozen._set(checked_options(saved["options"]), grams, default_workers())
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} is not a file of {_FROZEN_FORMAT!r}, or is damaged: {error}") from error
         return frozen
 
 
 Phraser = FrozenPhrases
 """gensim's older name for it."""
-
-
-def options_of(phrases: Phrases | FrozenPhrases) -> dict[str, Any]:
-    """The options as JSON can hold them; a scoring function becomes its name."""
-    options = {name: getattr(phrases, name) for name in ("min_count", "threshold", "delimiter")}
-    scoring = getattr(phrases.scoring, "__name__", "function") if callable(phrases.scoring) else phrases.scoring
-    return options | {"scoring": scoring, "connector_words": sorted(phrases.connector_words)}
-
-
-def write(path: str | os.PathLike[str], form: str, content: dict[str, Any]) -> None:
-    with replacing(path) as file:
-        file.write(json.dumps({"format": form} | content, ensure_ascii=False).encode())
-
-
-def read(path: str | os.PathLike[str], form: str) -> dict[str, Any]:
-    with opened(path) as file:
-        saved = parsed(file.read())
-    if not isinstance(saved, dict) or saved.get("format") != form:
-        raise ValueError("it has another format")
-    return saved
-
-
-def checked_options(options: Any, *more: str) -> dict[str, Any]:
-    """Check options that :func:`options_of` returned, and ``more`` names. Raises ValueError."""
-    fields(options, "options", ("min_count", "threshold", "delimiter", "scoring", "connector_words", *more))
-    for name in ("min_count", "threshold"):
-        number(options[name], name)
-    for name in ("delimiter", "scoring"):
-        if not isinstance(options[name], str) or not options[name]:
-            raise ValueError(f"{name} must be a non-empty string")
-    strings(options["connector_words"], "connector_words")
-    return options

@@ -12,6 +12,8 @@ from fastrnn.word2vec import _C
 # number of distinct words and pairs; min_count of the Phrases; words in the corpus.
 ARGUMENTS = ("worda_count", "wordb_count", "bigram_count", "len_vocab", "min_count", "corpus_word_count")
 Scoring = Callable[..., float]
+# The score of a phrase, by its first word, last word and text; None for no phrase.
+Score = Callable[[str, str, str], float | None]
 
 
 def check_scoring(scoring: Any) -> None:
@@ -29,6 +31,31 @@ def check_scoring(scoring: Any) -> None:
         raise ValueError(f"a scoring function must take {', '.join(ARGUMENTS)}; missing: {', '.join(missing)}")
 
 
+def score_of_counts(
+    scoring: Scoring, vocab: dict[str, int], min_count: float, corpus_word_count: int, threshold: float
+) -> Score:
+    """A function of first word, last word and joined text that calls ``scoring`` with their counts.
+
+    It returns None where one of the three was not counted, or the score is not above ``threshold``.
+    """
+
+    def score(first: str, last: str, joined: str) -> float | None:
+        counts = [vocab.get(text, 0) for text in (first, last, joined)]
+        if 0 in counts:
+            return None
+        found = scoring(
+            worda_count=counts[0],
+            wordb_count=counts[1],
+            bigram_count=counts[2],
+            len_vocab=len(vocab),
+            min_count=min_count,
+            corpus_word_count=corpus_word_count,
+        )
+        return found if found > threshold else None
+
+    return score
+
+
 class ScoredJoiner:
     """Does what ``_C.PhraseJoiner`` does, with a score computed in Python: in one thread, at Python's speed.
 
@@ -36,9 +63,7 @@ class ScoredJoiner:
         score: a function of the first word, the last word and the joined text; None means it is not a phrase.
     """
 
-    def __init__(
-        self, delimiter: str, connectors: Iterable[str], score: Callable[[str, str, str], float | None]
-    ) -> None:
+    def __init__(self, delimiter: str, connectors: Iterable[str], score: Score) -> None:
         self.delimiter, self.connectors, self.score = delimiter, frozenset(connectors), score
         self.known: dict[tuple[str, str, str], bool] = {}
 

@@ -14,7 +14,7 @@ from fastrnn.word2vec.gensim_names import MODEL, accepted, missing_from_model
 from fastrnn.word2vec.settings import Settings
 from fastrnn.word2vec.training.locking import change_together, is_busy_elsewhere
 from fastrnn.word2vec.training.parameters import Parameters, aligned
-from fastrnn.word2vec.vectors.attributes import extended
+from fastrnn.word2vec.vectors.attributes import extended, extended_factors
 from fastrnn.word2vec.vectors.word_vectors import WordVectors
 
 SETTINGS = frozenset(field.name for field in fields(Settings))
@@ -110,22 +110,19 @@ class ModelState:
         self._install(vocabulary, Parameters(aligned(wv.vectors), parameters.syn1, parameters.syn1neg))
 
     def _install(
-        self, vocabulary: Vocabulary, parameters: Parameters, anew: bool = False, counted: bool = False, **others: Any
+        self, vocabulary: Vocabulary, parameters: Parameters, reset: bool = False, counted: bool = False, **others: Any
     ) -> None:
         """Replace the vocabulary and parameters of the model, with ``wv`` as a view of them. ``wv`` gets missing words.
 
         Ctrl-C leaves the model with either all of these changes or none.
 
         Args:
-            anew: discard the present content of ``wv``.
+            reset: discard the present content of ``wv``.
             counted: copy the counts of the vocabulary to ``wv``.
             others: attributes that change at the same moment.
         """
-        wv = WordVectors(self.vector_size, device=self.wv._device) if anew else self.wv
+        wv = WordVectors(self.vector_size, device=self.wv._device) if reset else self.wv
         new = len(vocabulary) - len(wv)
-        lock = wv.vectors_lockf
-        if new > 0 and len(lock) == len(wv) > 1:
-            lock = np.concatenate([lock, np.ones(new, dtype=np.float32)])
         expandos = extended(wv.expandos, {}, len(wv), list(range(new)))
         if counted:
             expandos["count"] = vocabulary.counts.copy()
@@ -133,14 +130,14 @@ class ModelState:
             "index_to_key": list(vocabulary.index_to_key),
             "key_to_index": dict(vocabulary.key_to_index),
             "expandos": expandos,
-            "vectors_lockf": lock,
+            "vectors_lockf": extended_factors(wv.vectors_lockf, len(wv), new),
             "_vectors": parameters.syn0[:, : self.vector_size],
             "_lengths": None,
             "_table": None,
         }
         change_together(
             (self, {"vocabulary": vocabulary, "parameters": parameters} | others),
-            (self.wv, (vars(wv) if anew else {}) | vectors),
+            (self.wv, (vars(wv) if reset else {}) | vectors),
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class VocabularyBuilding(ModelState):
             vocabulary = Vocabulary.of(found, s.min_count, s.max_final_vocab, trim_rule)
             parameters = Parameters.untrained(len(vocabulary), s)
             others = {"losses": [], "pairs": [], "running_training_loss": 0.0}
-        self._install(vocabulary, parameters, anew=not update, counted=True, **others)
+        self._install(vocabulary, parameters, reset=not update, counted=True, **others)
 
     @property
     def corpus_count(self) -> int:

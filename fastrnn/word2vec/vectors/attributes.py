@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastrnn.word2vec.vectors.keys import Key
-from fastrnn.word2vec.vectors.table import VectorTable
+from fastrnn.word2vec.vectors.lookup import Lookup
 
 Columns = Mapping[str, np.ndarray]
 
 
-class Attributed(VectorTable):
+class Attributed(Lookup):
     """The methods of :class:`fastrnn.word2vec.WordVectors` for attributes of keys, stored in ``expandos``."""
 
     def get_vecattr(self, key: Key, attr: str) -> Any:
@@ -72,6 +72,13 @@ def extended(columns: Columns, more: Columns, rows: int, new: list[int]) -> dict
         below = converted(name, more[name][new], dtype) if name in more else _blank(dtype, len(new))
         result[name] = np.concatenate([above, below])
     return result
+
+
+def extended_factors(factors: np.ndarray, rows: int, new: int) -> np.ndarray:
+    """``vectors_lockf`` of ``rows`` vectors for ``new`` more, with factor 1. One factor for all stays as it is."""
+    if new and len(factors) == rows > 1:
+        return np.concatenate([factors, np.ones(new, dtype=np.float32)])
+    return factors
 
 
 def _kind_of(values: np.ndarray) -> np.dtype:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastrnn.word2vec.vectors.keys import Key, Query
+from fastrnn.word2vec.vectors.lookup import Lookup
 from fastrnn.word2vec.vectors.norms import lengths, unit
-from fastrnn.word2vec.vectors.table import VectorTable
 
 
-class Comparisons(VectorTable):
+class Comparisons(Lookup):
     """The methods of :class:`fastrnn.word2vec.WordVectors` that compare keys the caller names."""
 
     def similarity(self, w1: Key, w2: Key) -> float:

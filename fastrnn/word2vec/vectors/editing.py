@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastrnn.word2vec.vectors.attributes import Attributed, columns_of, converted, extended
+from fastrnn.word2vec.vectors.attributes import Attributed, columns_of, converted, extended, extended_factors
 from fastrnn.word2vec.vectors.keys import Key, as_keys
 
 Self = TypeVar("Self", bound="Editable")
@@ -54,8 +54,7 @@ class Editable(Attributed):
             self.vectors[at] = rows[old]
         self.expandos = expandos
         if new:
-            if len(self.vectors_lockf) == len(self) > 1:
-                self.vectors_lockf = np.concatenate([self.vectors_lockf, np.ones(len(new), dtype=np.float32)])
+            self.vectors_lockf = extended_factors(self.vectors_lockf, len(self), len(new))
             self.key_to_index |= {keys[place]: len(self) + i for i, place in enumerate(new)}
             self.index_to_key += [keys[place] for place in new]
             self._integer_keys |= any(isinstance(keys[place], int) for place in new)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastrnn.word2vec.vectors.table import VectorTable
+from fastrnn.word2vec.vectors.lookup import Lookup
 
 
 class Rows(dict[str, int]):
@@ -34,7 +34,7 @@ class Rows(dict[str, int]):
 
 
 def to_embedding(
-    vectors: VectorTable, freeze: bool = True, unknown: str | None = "<unk>", padding: str | None = "<pad>"
+    vectors: Lookup, freeze: bool = True, unknown: str | None = "<unk>", padding: str | None = "<pad>"
 ) -> tuple[torch.nn.Embedding, Rows]:
     """See :meth:`fastrnn.word2vec.WordVectors.to_embedding`."""
     rows, extra = dict(vectors.key_to_index), []

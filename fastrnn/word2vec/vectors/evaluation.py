@@ -9,8 +9,8 @@ import numpy as np
 
 from fastrnn.word2vec.files.compression import opened
 from fastrnn.word2vec.vectors.correlation import Correlation, pearson, ranks
+from fastrnn.word2vec.vectors.lookup import Lookup
 from fastrnn.word2vec.vectors.norms import unit
-from fastrnn.word2vec.vectors.table import VectorTable
 
 CANDIDATES = 5  # nearest words to search for one that is not in the question, ignoring letter case
 
@@ -22,7 +22,7 @@ class Vocabulary(NamedTuple):
     same: np.ndarray
 
     @staticmethod
-    def of(vectors: VectorTable, restrict_vocab: int | None, case_insensitive: bool) -> Vocabulary:
+    def of(vectors: Lookup, restrict_vocab: int | None, case_insensitive: bool) -> Vocabulary:
         """Of keys that differ only in letter case, the most frequent one has the name."""
         rows: dict[str, int] = {}
         names = [str(key).upper() if case_insensitive else str(key) for key in vectors.index_to_key[:restrict_vocab]]
@@ -31,7 +31,7 @@ class Vocabulary(NamedTuple):
 
 
 def word_analogies(
-    vectors: VectorTable,
+    vectors: Lookup,
     analogies: str | os.PathLike[str],
     restrict_vocab: int | None = 300000,
     case_insensitive: bool = True,
@@ -74,7 +74,7 @@ def _questions(
     return sections, asked
 
 
-def _answers(vectors: VectorTable, vocabulary: Vocabulary, questions: np.ndarray) -> np.ndarray:
+def _answers(vectors: Lookup, vocabulary: Vocabulary, questions: np.ndarray) -> np.ndarray:
     """For questions (Q, 3), "a is to b as c is to ?", the row nearest to b - a + c, or -1 for no answer."""
     answers = np.full(len(questions), -1, dtype=np.int64)
     count = min(CANDIDATES, len(vocabulary.same))
@@ -96,7 +96,7 @@ def _answers(vectors: VectorTable, vocabulary: Vocabulary, questions: np.ndarray
 
 
 def word_pairs(
-    vectors: VectorTable,
+    vectors: Lookup,
     pairs: str | os.PathLike[str],
     delimiter: str = "\t",
     encoding: str = "utf8",

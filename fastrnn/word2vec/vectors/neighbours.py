@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastrnn.word2vec.vectors.keys import Key, Query, listed
+from fastrnn.word2vec.vectors.lookup import Lookup
 from fastrnn.word2vec.vectors.norms import unit
-from fastrnn.word2vec.vectors.table import VectorTable
 
 Neighbours = list[tuple[Any, float]]
 EPSILON = 1e-6  # added to the divisor of 3CosMul; 0.001 in the paper, this value in gensim
 
 
-class Nearest(VectorTable):
+class Nearest(Lookup):
     """The methods of :class:`fastrnn.word2vec.WordVectors` that search all keys for the nearest."""
 
     def most_similar(

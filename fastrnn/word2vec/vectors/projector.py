@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from fastrnn.word2vec.files.compression import replacing
-from fastrnn.word2vec.vectors.table import VectorTable
+from fastrnn.word2vec.vectors.lookup import Lookup
 from fastrnn.word2vec.vectors.word2vec_format import checked_limit
 
 CONFIG = 'embeddings {\n  tensor_path: "vectors.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
 
 
-def to_projector(vectors: VectorTable, folder: str | os.PathLike[str], limit: int | None = 10000) -> None:
+def to_projector(vectors: Lookup, folder: str | os.PathLike[str], limit: int | None = 10000) -> None:
     """See :meth:`fastrnn.word2vec.WordVectors.to_projector`."""
     place, limit = Path(folder), checked_limit(limit)
     place.mkdir(parents=True, exist_ok=True)

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastrnn.word2vec.vectors.keys import Key
+from fastrnn.word2vec.vectors.lookup import Lookup
 from fastrnn.word2vec.vectors.norms import unit
-from fastrnn.word2vec.vectors.table import VectorTable
 
 
-def word_movers_distance(vectors: VectorTable, document1: Sequence[Key], document2: Sequence[Key], norm: bool) -> float:
+def word_movers_distance(vectors: Lookup, document1: Sequence[Key], document2: Sequence[Key], norm: bool) -> float:
     """See :meth:`fastrnn.word2vec.WordVectors.wmdistance`."""
     points, masses = [], []
     for document in (document1, document2):
