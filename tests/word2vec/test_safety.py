@@ -14,6 +14,7 @@ import torch
 
 from fastrnn.word2vec import _C, Phrases, Vocabulary, Word2Vec, WordVectors
 from fastrnn.word2vec.training.parameters import empty_rows
+from fastrnn.word2vec.vectors.table import VectorTable
 
 SENTENCES = [f"graph trees minors w{i % 7} w{i % 3}".split() for i in range(200)]
 SMALL = {"vector_size": 8, "min_count": 1, "seed": 1}
@@ -251,6 +252,43 @@ def test_phrases_that_threads_change_and_ask():
         assert not thread.is_alive()
     assert not errors
     assert phrases.vocab["graph"] == 200 + 2 * 12 * 300
+
+
+def test_phrases_that_are_counted_while_a_joiner_is_made(monkeypatch):
+    """As another thread would: the joiner of the older counts must not be used again."""
+    phrases = Phrases([["a", "b"]], min_count=1, threshold=0.1)
+    make = Phrases._joiner_of_counts.compute
+
+    def make_and_count(self):
+        joiner = make(self)
+        monkeypatch.undo()
+        self.add_vocab([["new", "york"]] * 9)
+        return joiner
+
+    monkeypatch.setattr(Phrases._joiner_of_counts, "compute", make_and_count)
+    assert phrases[["new", "york"]] == ["new", "york"]
+    assert phrases[["new", "york"]] == ["new_york"]
+
+
+@pytest.mark.parametrize("value", ["lengths", "table"])
+def test_vectors_that_change_while_similarities_are_computed(monkeypatch, value):
+    """As another thread would: what was computed from the older vectors must not be used again."""
+    vectors = WordVectors(["a", "b", "c"], np.array([[2, 0], [0, 2], [2, 2]], np.float32))
+    descriptor = vars(VectorTable)[value]
+    compute = descriptor.compute
+
+    def compute_and_change(self):
+        computed = compute(self)
+        monkeypatch.undo()
+        self.vectors = self.vectors * [[5], [1], [1]]
+        return computed
+
+    monkeypatch.setattr(descriptor, "compute", compute_and_change)
+    getattr(vectors, value)
+    assert vectors.lengths.tolist() == [10, 2, pytest.approx(8**0.5)]
+    assert vectors.most_similar("a", topn=1) == [("c", pytest.approx(0.5**0.5))]
+    with pytest.raises(AttributeError, match=f"WordVectors.{value} is computed and cannot be set"):
+        setattr(vectors, value, 1)
 
 
 def parts_fit(model):

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastrnn.word2vec import _C
+from fastrnn.word2vec.cached import cached
 from fastrnn.word2vec.corpus.arguments import Sentences, check_corpus, checked_workers
 from fastrnn.word2vec.corpus.text_blocks import blocks
 from fastrnn.word2vec.files.json_fields import count, strings
@@ -78,7 +79,7 @@ class Phrases(Joining):
         self._phrases = _C.Phrases(self._settings.for_counting())
         if counted:
             self._phrases.restore(*counted)
-        self._known: Any = None  # the joiner, made on first use
+        self._cached: dict[str, Any] = {}
 
     def _counted(self) -> tuple[list[str], list[int], int, int]:
         return (*self._phrases.counts(), self._phrases.total_words, self._phrases.least)
@@ -109,15 +110,17 @@ class Phrases(Joining):
             for text, cuts in blocks(corpus_file):
                 counter.count(text, cuts)
         self._phrases.add(counter)
-        self._known = None
+        self._cached = {}
 
     def _joiner(self) -> Any:
-        if self._known is None and callable(self.scoring):
-            score = score_of_counts(self.scoring, self.vocab, self.min_count, self.corpus_word_count, self.threshold)
-            self._known = ScoredJoiner(self.delimiter, self.connector_words, score)
-        elif self._known is None:
-            self._known = _C.PhraseJoiner(self._phrases)
-        return self._known
+        return self._joiner_of_counts
+
+    @cached
+    def _joiner_of_counts(self) -> Any:
+        if not callable(self.scoring):
+            return _C.PhraseJoiner(self._phrases)
+        score = score_of_counts(self.scoring, self.vocab, self.min_count, self.corpus_word_count, self.threshold)
+        return ScoredJoiner(self.delimiter, self.connector_words, score)
 
     def _score(self, first: str, last: str, joined: str) -> Any:
         scored = self._joiner() if callable(self.scoring) else self._phrases
@@ -168,7 +171,7 @@ class Phrases(Joining):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_known": None, "_phrases": self._counted()}
+        return vars(self) | {"_cached": {}, "_phrases": self._counted()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         counted = state.pop("_phrases")

@@ -132,8 +132,7 @@ class ModelState:
             "expandos": expandos,
             "vectors_lockf": extended_factors(wv.vectors_lockf, len(wv), new),
             "_vectors": parameters.syn0[:, : self.vector_size],
-            "_lengths": None,
-            "_table": None,
+            "_cached": {},
         }
         change_together(
             (self, {"vocabulary": vocabulary, "parameters": parameters} | others),

@@ -68,7 +68,7 @@ class Lookup(VectorTable):
         """
         if force:
             self.vectors_changed()
-        self._lengths = self.lengths
+        _ = self.lengths
 
     def get_normed_vectors(self) -> np.ndarray:
         """All vectors (V, D), each of length 1."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastrnn.word2vec.cached import cached
 from fastrnn.word2vec.gensim_names import missing_attribute
 from fastrnn.word2vec.vectors.keys import Key, as_keys
 from fastrnn.word2vec.vectors.norms import lengths
@@ -61,7 +62,10 @@ class VectorTable:
 
     def __getstate__(self) -> dict[str, Any]:
         """Without values computed from the vectors: a copy computes them again."""
-        return self.__dict__ | {"_lengths": None, "_table": None}
+        return vars(self) | {"_cached": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _cached={})  # which pickles of earlier versions lack
 
     @property
     def counts(self) -> np.ndarray | None:
@@ -93,24 +97,19 @@ class VectorTable:
 
     def vectors_changed(self) -> None:
         """Discard values computed from the vectors; the next similarity computes them again."""
-        self._lengths: np.ndarray | None = None
-        self._table: CosineTable | None = None
+        self._cached: dict[str, Any] = {}
 
-    @property
+    @cached
     def lengths(self) -> np.ndarray:
         """The lengths (V,) of the vectors, as :func:`lengths` computes them."""
-        if self._lengths is None:
-            self._lengths = lengths(self.vectors)
-        return self._lengths
+        return lengths(self.vectors)
 
-    @property
+    @cached
     def table(self) -> CosineTable:
         """The vectors and their lengths on the device that compares them. Imports torch."""
-        if self._table is None:
-            from fastrnn.word2vec.vectors.cosine_table import CosineTable
+        from fastrnn.word2vec.vectors.cosine_table import CosineTable
 
-            self._table = CosineTable.of(self.vectors, self.lengths, self.device)
-        return self._table
+        return CosineTable.of(self.vectors, self.lengths, self.device)
 
     @property
     def device(self) -> torch.device:
