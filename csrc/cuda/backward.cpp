@@ -43,6 +43,12 @@ BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
   db_ih = sums_for<T>(s.p.db_ih, s.input_width, scratch);
   db_hh = sums_for<T>(s.p.db_hh, gates, scratch);
   dw_hr = sums_for<T>(s.p.dw_hr, s.output * s.hidden, scratch);
+  bool vectors_wanted = false;
+  for (int k = 0; k < s.cell.vectors; ++k) {
+    dvectors[k] = sums_for<T>(s.p.dvectors[k], s.hidden, scratch);
+    vectors_wanted |= s.p.dvectors[k] != nullptr;
+  }
+  if (vectors_wanted) d_vectors = scratch.take<A>(rows * s.cell.vectors * s.hidden);
   if (team.exchanged) exchange = scratch.take<char>(team.exchanged), flags = scratch.take<unsigned>(team.flags);
   if (!s.p.recompute) return;
   again.emplace(s, scratch);
@@ -102,11 +108,13 @@ BackwardStep Backward<T>::operands(Range chunk) const {
   BackwardStep p{};
   p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden, p.output_size = s.output;
   if (s.cell.saves) p.saved = saved(chunk.begin), p.saved_row = s.saved_row;
+  for (int k = 0; k < s.cell.vectors; ++k) p.vectors[k] = s.p.vectors[k].data;
   p.y = s.at(s.p.y, chunk.begin), p.y_row = s.p.y.row;
   p.h0 = s.h0, p.c0 = s.c0;
   p.dy = s.at(s.p.dy, chunk.begin), p.dy_row = s.p.dy.row;
   p.dh = memory.dh, p.dc = memory.dc, p.dunprojected = memory.dunprojected, p.dgated = memory.dgated;
-  p.d_input = memory.d_input, p.d_recurrent = memory.d_state, p.h_before = memory.h_before;
+  p.d_input = memory.d_input, p.d_recurrent = memory.d_state, p.d_vectors = memory.d_vectors;
+  p.h_before = memory.h_before;
   // Without a projection the last thing saved is what W_hh's second product multiplies.
   p.kept = memory.kept, p.kept_slot = s.cell.saves - 1 + s.projected();
   return p;
@@ -145,6 +153,7 @@ void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
   p.c_before = c.data, p.c_before_row = c.row, p.c_rows_before = c.rows;
   p.d_input = di, p.h_before = memory.h_before + row * s.output;
   if (memory.d_state) p.d_recurrent = da;
+  if (memory.d_vectors) p.d_vectors = memory.d_vectors + row * s.cell.vectors * s.hidden;
   if (memory.kept) p.kept = memory.kept + row * s.hidden;
 
   if (s.projected()) through_projection(t, chunk, p.rows);
@@ -192,6 +201,10 @@ void Backward<T>::products_over_time(Range chunk, bool first) {
   const int64_t gates = s.cell.gates_of_state() * s.hidden;
   if (m.db_ih) check(sum_rows<T>(m.db_ih, m.d_input, s.input_width, rows, s.input_width, !first, queue.stream));
   if (m.db_hh) check(sum_rows<T>(m.db_hh, dgates(), dgates_row(), rows, gates, !first, queue.stream));
+  for (int k = 0; k < s.cell.vectors; ++k)
+    if (m.dvectors[k])
+      check(sum_rows<A>(m.dvectors[k], m.d_vectors + k * s.hidden, s.cell.vectors * s.hidden, rows, s.hidden, !first,
+                        queue.stream));
 }
 
 template <class T>
@@ -219,6 +232,7 @@ void Backward<T>::round_sums() {
   round(s.p.dw_ih, memory.dw_ih, s.input_width * s.input), round(s.p.dw_hh, memory.dw_hh, gates * s.output);
   round(s.p.db_ih, memory.db_ih, s.input_width), round(s.p.db_hh, memory.db_hh, gates);
   round(s.p.dw_hr, memory.dw_hr, s.output * s.hidden);
+  for (int k = 0; k < s.cell.vectors; ++k) round(s.p.dvectors[k], memory.dvectors[k], s.hidden);
 }
 
 template struct BackwardMemory<double>;

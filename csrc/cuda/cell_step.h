@@ -78,6 +78,12 @@ FASTRNN_DEVICE void read_gate(const ForwardStep& p, int64_t row, int64_t unit, S
             read<T>(p.b_hh, Cell::recurrent_gates * size + unit);
 }
 
+// The cell's own parameters.
+template <class Cell, class T>
+FASTRNN_DEVICE void read_vectors(const void* const* vectors, int64_t unit, Scalar<Accumulated<T>>* w) {
+  each<Cell::vectors>([&](auto k) { w[k] = read<T>(vectors[k], unit); });
+}
+
 // The cell itself. Returns h.
 template <class Cell, class T>
 FASTRNN_DEVICE Scalar<Accumulated<T>> apply_cell(const ForwardStep& p, int64_t row, int64_t unit,
@@ -85,8 +91,9 @@ FASTRNN_DEVICE Scalar<Accumulated<T>> apply_cell(const ForwardStep& p, int64_t r
   using A = Accumulated<T>;
   const int64_t size = p.hidden_size, i = row * size + unit;
   constexpr bool has_state = Cell::carries_c || Cell::reads_h;
-  Scalar<A> save[Cell::saves + 1], h, state = has_state ? read<A>(p.state, i) : Scalar<A>{};
-  Cell::forward(a, static_cast<const Scalar<A>*>(nullptr), state, state, h, save);
+  Scalar<A> save[Cell::saves + 1], w[Cell::vectors + 1], h, state = has_state ? read<A>(p.state, i) : Scalar<A>{};
+  read_vectors<Cell, T>(p.vectors, unit, w);
+  Cell::forward(a, w, state, state, h, save);
   if constexpr (has_state) write<A>(p.state, i, Cell::carries_c ? state : h);
   write<T>(p.h, i, h);
   if (p.y) write<T>(p.y, row * p.y_row + unit, h);
@@ -114,7 +121,9 @@ FASTRNN_DEVICE void apply_cell_backward(const BackwardStep& p, int64_t row, int6
                                         Scalar<Accumulated<T>>* da) {
   using A = Accumulated<T>;
   const int64_t size = p.hidden_size, i = row * size + unit;
-  Scalar<A> save[Cell::saves + 1], h{}, h_prev{}, c_prev{}, dc{}, dh_prev{};
+  Scalar<A> save[Cell::saves + 1], w[Cell::vectors + 1], dw[Cell::vectors + 1];
+  Scalar<A> h{}, h_prev{}, c_prev{}, dc{}, dh_prev{};
+  read_vectors<Cell, T>(p.vectors, unit, w);
   each<Cell::saves>([&](auto k) { save[k] = read<A>(p.saved, row * p.saved_row + k * size + unit); });
   if constexpr (Cell::saves == 0) h = read<T>(p.y, row * p.y_row + unit);
   if (unit < p.output_size) {
@@ -125,8 +134,9 @@ FASTRNN_DEVICE void apply_cell_backward(const BackwardStep& p, int64_t row, int6
     c_prev = row < p.c_rows_before ? read<A>(p.c_before, row * p.c_before_row + unit) : read<T>(p.c0, i);
     dc = read<A>(p.dc, i);
   }
-  Cell::backward(save, static_cast<const Scalar<A>*>(nullptr), h, h_prev, c_prev, dh, dc, da,
-                 static_cast<Scalar<A>*>(nullptr), dh_prev);
+  Cell::backward(save, w, h, h_prev, c_prev, dh, dc, da, dw, dh_prev);
+  if (p.d_vectors)
+    each<Cell::vectors>([&](auto k) { write<A>(p.d_vectors, (row * Cell::vectors + k) * size + unit, dw[k]); });
   each<Cell::input_gates>([&](auto g) {
     constexpr int slot = Cell::input_slots[g];
     write<T>(p.d_input, (row * Cell::input_gates + g) * size + unit, da[slot]);

@@ -74,6 +74,7 @@ ForwardStep Forward<T>::operands(Range chunk, const State& state, const Rows<voi
   p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden;
   p.from_input = memory.from_input, p.from_state = memory.from_state, p.from_gated = memory.from_gated;
   p.b_ih = s.b_ih, p.b_hh = s.b_hh, p.state = state.carried, p.gated = memory.gated;
+  for (int k = 0; k < s.cell.vectors; ++k) p.vectors[k] = s.p.vectors[k].data;
   p.h = s.projected() ? memory.unprojected : state.h;
   if (!s.projected()) p.y = s.at(y, chunk.begin), p.y_row = y.row;
   p.saved = saved, p.saved_row = s.saved_row, p.saves_h = s.projected();

@@ -40,6 +40,7 @@ FASTRNN_DEVICE BackwardStep step_at(const BackwardSequence& s, int64_t t) {
   p.dy = after<T>(p.dy, t * s.dy_step);
   p.d_input = after<T>(p.d_input, t * s.batch * Cell::input_gates * size);
   p.d_recurrent = after<T>(p.d_recurrent, t * s.batch * Cell::recurrent_gates * size);
+  p.d_vectors = after<float>(p.d_vectors, t * s.batch * Cell::vectors * size);
   p.h_before = after<T>(p.h_before, t * s.batch * size);
   return p;
 }

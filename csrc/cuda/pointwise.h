@@ -7,7 +7,7 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
-#include "../cells/cell.h"
+#include "../sequence/problem.h"
 #include "number.h"
 
 namespace fastrnn::cuda {
@@ -20,9 +20,10 @@ struct ForwardStep {
   void* from_state;         // A (rows, recurrent_gates * hidden_size): h_{t-1} · W_hhᵀ; gate() leaves r and z in it
   const void* from_gated;   // A (rows, hidden_size): what gate() returned, times the rest of W_hhᵀ
   const void *b_ih, *b_hh;  // T, or null
-  void* state;              // A (rows, hidden_size): c of an LSTM, h of a GRU; in t-1, out t
-  void* h;                  // T (rows, hidden_size): out h_t, the operand of the next product
-  void* y;                  // T: out h_t once more, or null
+  const void* vectors[most_vectors];  // T (hidden_size): the cell's own parameters
+  void* state;                        // A (rows, hidden_size): c of an LSTM, h of a GRU; in t-1, out t
+  void* h;                            // T (rows, hidden_size): out h_t, the operand of the next product
+  void* y;                            // T: out h_t once more, or null
   int64_t y_row;
   void* saved;  // A: out what backward needs, `saves` numbers a unit; null at inference
   int64_t saved_row;
@@ -34,7 +35,8 @@ struct BackwardStep {
   const CellDescription* cell;
   Number number;
   int64_t rows, hidden_size, output_size;
-  const void* saved;  // A, as forward left it
+  const void* vectors[most_vectors];  // T (hidden_size)
+  const void* saved;                  // A, as forward left it
   int64_t saved_row;
   const void* y;  // T: h_t
   int64_t y_row;
@@ -52,9 +54,10 @@ struct BackwardStep {
   const void* dgated;        // A (rows, hidden_size) (gate_backward only)
   void* d_input;             // T (rows, input_gates * hidden_size): out dL/d(x · W_ihᵀ)
   void* d_recurrent;         // T (rows, recurrent_gates * hidden_size): out dL/d(h · W_hhᵀ), null where it is the same
-  void* h_before;            // T (rows, output_size): out h_{t-1}, for the gradient of W_hh
-  void* kept;                // T (rows, hidden_size): out the last thing saved, for the gradient of what multiplied it
-  int64_t kept_slot;         // its place among the saved
+  void* d_vectors;    // A (rows, vectors * hidden_size): out what a row adds to their gradients; null: not wanted
+  void* h_before;     // T (rows, output_size): out h_{t-1}, for the gradient of W_hh
+  void* kept;         // T (rows, hidden_size): out the last thing saved, for the gradient of what multiplied it
+  int64_t kept_slot;  // its place among the saved
 };
 
 cudaError_t gate_forward(const ForwardStep& step, cudaStream_t stream);

@@ -72,6 +72,7 @@ Problem<void> problem(const Layer& layer, int64_t d, const Tensor& output, const
   const DirectionWeights& w = layer.weights[d];
   p.w_ih = weight(w.w_ih), p.w_hh = weight(w.w_hh), p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
   p.w_hr = weight(w.w_hr);
+  for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
   if (layer.h0) p.h0 = pointer(*layer.h0, d * layer.batch * layer.output_size);
   if (layer.c0) p.c0 = pointer(*layer.c0, d * layer.batch * layer.hidden_size);
   p.x = const_rows_of(layer, layer.input), p.y = rows_of(layer, output, d * layer.output_size);
@@ -122,6 +123,7 @@ void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved,
     const DirectionWeights& dw = gradients.weights[d];
     p.dw_ih = pointer(dw.w_ih), p.dw_hh = pointer(dw.w_hh), p.dw_hr = pointer(dw.w_hr);
     p.db_ih = pointer(dw.b_ih), p.db_hh = pointer(dw.b_hh);
+    for (int k = 0; k < layer.cell.vectors; ++k) p.dvectors[k] = pointer(dw.vectors[k]);
   }
   run(layer, directions, backward_bytes, backward);
 }
