@@ -1,4 +1,4 @@
-"""Batches from text, numbers or symbols; ``readers`` has the usual data sets and formats."""
+"""Batches of text, numbers or symbols; ``readers`` reads the usual data sets and formats."""
 
 from fastrnn.train.data import readers
 from fastrnn.train.data.arrays import Arrays

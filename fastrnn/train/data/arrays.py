@@ -1,4 +1,4 @@
-"""Batches of arrays whose items all have one shape."""
+"""Batches of arrays whose items have one shape."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from fastrnn.train.data.batch import Labelled
 
 
 class Arrays:
-    """Inputs and their labels as batches, shuffled in an order that follows from seed and number of the epoch.
+    """Batches of inputs and their labels, shuffled in an order that depends on the seed and the number of the epoch.
 
     Args:
-        inputs: N sequences: ids (N, T), numbers (N, T, F); or N pictures (N, H, W), read a row a step. They may be
-            mapped from a file; a batch at a time is in memory then.
+        inputs: N sequences: ids (N, T) or numbers (N, T, F); or N pictures (N, H, W), one row per step. They may be
+            memory-mapped; then only one batch is in memory.
         labels: (N,) integers, or (N, F) numbers.
         batch: items in a batch, B; the last may be smaller.
-        pixels: read pictures, or any items, a number a step: input (H * W, B, 1). So sequential MNIST has T = 784.
-        permuted: seed of a permutation of the steps, the same for all items; as in permuted sequential MNIST.
-        scale: what numbers are multiplied by, such as 1/255 for pictures in bytes. They stay as they are in memory.
+        pixels: read items one number per step: input (H * W, B, 1). Sequential MNIST has T = 784.
+        permuted: seed of one permutation of the steps for all items, as in permuted sequential MNIST.
+        scale: factor of the numbers in a batch, such as 1/255 for pictures in bytes.
         seed: of the order.
         shuffle: False keeps the order of the items, for evaluation.
 
     Raises:
-        ValueError: there are no items, or not as many labels.
-        TypeError: the arrays are not of these shapes.
+        ValueError: there are no items, or the number of labels differs.
+        TypeError: the arrays have other shapes.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The batches that models take. Time comes first; T and U are steps, B sequences, F features.
 
-Lengths are int64 on the CPU, in any order; sorting is not needed. What stands beyond a sequence's length is never read.
+Lengths are int64 on the CPU, in any order; sorting is not needed. Padding beyond a sequence's length is never read.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 class Window(NamedTuple):
-    """Part of B long texts read side by side: input and target (T, B) int64, the target one token later.
+    """A window of B long texts read in parallel: input and target (T, B) int64, the target one token later.
 
-    ``first`` says that these rows do not continue those of the batch before.
+    ``first``: these rows do not continue those of the previous batch.
     """
 
     input: Tensor
@@ -38,7 +38,7 @@ class Tagged(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Sequences (T, B) and what each becomes: (U, B), from <bos> to <eos>. All int64."""
+    """Sequences (T, B) and their targets (U, B), from <bos> to <eos>. All int64."""
 
     source: Tensor
     source_lengths: Tensor
@@ -47,7 +47,7 @@ class Pairs(NamedTuple):
 
 
 class Captioned(NamedTuple):
-    """Pictures (B, C, H, W) or vectors (B, F), and the sequence that each becomes: (U, B) int64, <bos> to <eos>."""
+    """Pictures (B, C, H, W) or vectors (B, F), and their captions (U, B) int64, from <bos> to <eos>."""
 
     input: Tensor
     target: Tensor

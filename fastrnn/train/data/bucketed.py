@@ -1,4 +1,4 @@
-"""Batches of sequences of different lengths, those of similar length together."""
+"""Batches of sequences of different lengths, grouped by length."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fastrnn.train.data.collating import as_columns, as_label, as_numbers, as_se
 
 Batch = Labelled | Tagged | Pairs | Captioned
 
-# Within so many batches' sequences, drawn at random, those of similar length come together. More of them means less
-# padding and batches that are less random.
+# Sequences of similar length are grouped within random pools of this many batches. A larger pool means less padding and
+# less random batches.
 POOL = 50
 
 
 class Bucketed:
-    """Items of two parts each, as batches. Sorting is not needed; an item's parts stay together.
+    """Batches of items with two parts. Sorting is not needed; the parts of an item stay together.
 
-    Each epoch shuffles the items, brings those of similar length together, and shuffles the batches; its order follows
-    from seed and number. The last batch may be smaller; none is left out.
+    Each epoch shuffles the items, groups them by length, and shuffles the batches; its order depends on the seed and
+    its number. The last batch may be smaller; no item is dropped.
 
     Args:
         items: pairs of a first and a second part:
@@ -41,14 +41,13 @@ class Bucketed:
         into: the class of the batches.
         seed: of the order.
         shuffle: False keeps the order of the items, for evaluation.
-        pad: id beyond the end of shorter sequences; ``target_pad`` that of targets, by default the same. It is never
-            read.
-        columns: the first parts of Labelled or Tagged are (T, C), C ids for each step, such as those of a word and of
-            its part of speech; they stay integers.
-        one_hot: make the ids of Labelled or Tagged, smaller than this number, vectors with a one: (T, B, one_hot).
+        pad: id of the padding; ``target_pad`` that of targets, by default the same. Padding is never read.
+        columns: the first parts of Labelled or Tagged are (T, C) with C ids for each step, such as a word and its part
+            of speech; they stay integers.
+        one_hot: number of ids; turns the ids of Labelled or Tagged into one-hot vectors (T, B, one_hot).
 
     Raises:
-        ValueError: there are no items, one has an empty sequence, or the two parts of a tagged one differ in length.
+        ValueError: there are no items, a sequence is empty, or the two parts of a tagged item differ in length.
         TypeError: a part is not of the kind in the table.
     """
 
@@ -88,7 +87,7 @@ class Bucketed:
         return -(-len(self.items) // self.batch)
 
     def order(self, number: int) -> list[np.ndarray]:
-        """The items of each batch of an epoch, by their places."""
+        """The indices of the items of each batch of an epoch."""
         count = len(self.items)
         if not self.shuffle:
             return order.batches(np.arange(count), self.batch)
@@ -146,7 +145,7 @@ def _checked(item: Any, into: type[Batch], place: int, columns: bool) -> tuple[n
 
 
 def _check_alike(arrays: list[np.ndarray], part: str, ragged: bool) -> None:
-    """All arrays have one shape, but for their first size where they are ragged, and one dtype."""
+    """Checks that all arrays have one dtype and one shape, except for the first dimension of ragged ones."""
     shapes = [(each.shape[1:] if ragged else each.shape, each.dtype, each.ndim) for each in arrays]
     other = next((i for i, shape in enumerate(shapes) if shape != shapes[0]), None)
     if other is not None:

@@ -1,4 +1,4 @@
-"""Sequences of different lengths side by side in one tensor, time first."""
+"""Joins sequences of different lengths into one tensor, time first."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-IGNORED = -100  # torch's ignore_index: no target here
+IGNORED = -100  # torch's ignore_index: no target
 
 
 def as_sequence(sequence: Any, place: str) -> np.ndarray:
-    """Ids as int64 (T,), or steps of numbers as floats (T, F) of torch's default dtype.
+    """Ids as int64 (T,), or numbers as floats (T, F) of torch's default dtype.
 
     Raises:
         ValueError: it is empty.
-        TypeError: it is neither of the two.
+        TypeError: it is neither.
     """
     array = _array(sequence)
     if array.size == 0:
@@ -26,7 +26,11 @@ def as_sequence(sequence: Any, place: str) -> np.ndarray:
         return array.astype(np.int64, copy=False)
     if array.ndim == 2 and array.dtype.kind in "iubf":
         return array.astype(_float(), copy=False)
-    hint = "; numbers, one a step, are (T, 1): values[:, None]" if array.ndim == 1 and array.dtype.kind == "f" else ""
+    hint = (
+        "; for one number at each step give (T, 1): values[:, None]"
+        if array.ndim == 1 and array.dtype.kind == "f"
+        else ""
+    )
     raise TypeError(
         f"{place} must be ids (T,) of integers or numbers (T, F), got {array.dtype} of shape {array.shape}{hint}"
     )
@@ -48,7 +52,7 @@ def as_columns(sequence: Any, place: str) -> np.ndarray:
 
 
 def as_label(label: Any, place: str) -> np.ndarray:
-    """One answer: an integer as int64 (), or numbers as floats (F,) of torch's default dtype."""
+    """A label: an integer as int64 (), or numbers as floats (F,) of torch's default dtype."""
     array = _array(label)
     if array.ndim == 0 and array.dtype.kind in "iub":
         return array.astype(np.int64)
@@ -69,7 +73,7 @@ def as_numbers(values: Any, place: str) -> np.ndarray:
 
 
 def padded(sequences: Sequence[np.ndarray], pad: int) -> Tensor:
-    """(T, B) or (T, B, F), T being the length of the longest; what is beyond a sequence's length is ``pad``."""
+    """(T, B) or (T, B, F), where T is the longest length; shorter sequences are padded with ``pad``."""
     longest = max(len(each) for each in sequences)
     batch = np.full((longest, len(sequences), *sequences[0].shape[1:]), pad, sequences[0].dtype)
     for row, each in enumerate(sequences):

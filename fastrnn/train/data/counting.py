@@ -1,4 +1,4 @@
-"""Counts of tokens, from whatever a vocabulary is built from."""
+"""Counts the tokens that a vocabulary is built from."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fastrnn.train.data.tokenizing import tokenizer_named
 
 
 def count_tokens(texts: Any, tokenizer: str, eos: str | None) -> Counter[str]:
-    """How often each token occurs in a text, in texts and lists of tokens, or by counts that are known.
+    """The counts of the tokens of a text, of texts and lists of tokens, or given counts.
 
-    Raises TypeError for what is none of these.
+    Raises TypeError for anything else.
     """
     if isinstance(texts, Mapping):
         return Counter(texts)

@@ -1,4 +1,4 @@
-"""Batches for language models: one long text, cut into rows that are read side by side."""
+"""Batches for language models: one long text, cut into rows that are read in parallel."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ import torch
 from fastrnn.train.data import order
 from fastrnn.train.data.batch import Window
 
-# Of the recipe of AWD-LSTM (Merity et al., 2018, section 5): one window in twenty has half the steps, and none has
-# fewer than five.
+# From AWD-LSTM (Merity et al., 2018, section 5): one window in twenty has half the steps, and none has fewer than five.
 HALVED = 0.05
 FEWEST_STEPS = 5
 
 
 class LanguageBatches:
-    """A text as windows of ``steps`` tokens and the tokens that follow, each window continuing the one before.
+    """A text as windows of ``steps`` tokens and their next tokens; each window continues the previous one.
 
-    The N tokens are cut into ``batch`` rows of L = (N - 1) // batch tokens, which stand side by side; the last token of
-    a row is followed by the first of the next. So L * batch tokens are predicted: all but the first, and at the end
-    the ``left_over`` ones that do not fill the rows, fewer than ``batch``. The last window of an epoch has the steps
-    that are left; it is not dropped. To predict every token of a text, as an evaluation should, use ``batch=1``.
+    The N tokens are cut into ``batch`` parallel rows of L = (N - 1) // batch tokens; the last token of a row is
+    followed by the first of the next. So L * batch tokens are predicted: all but the first and, at the end, fewer than
+    ``batch`` tokens that do not fill the rows, ``left_over``. The last window of an epoch may be shorter; it is not
+    dropped. To predict every token, as an evaluation should, use ``batch=1``.
 
     Args:
-        tokens: (N,) integers: a list, tensor or array; also a mapped one (:func:`encode_file`, ``numpy.memmap``), of
-            which only a batch is in memory.
+        tokens: (N,) integers: a list, tensor or array; also a memory-mapped one (:func:`encode_file`), of which
+            only one batch is in memory.
         batch: rows, B.
         steps: tokens of a row in a window, T.
-        jitter: standard deviation of the steps about ``steps``, as AWD-LSTM varies them (5 there): each epoch cuts the
-            rows elsewhere, now and then at half of ``steps``. The number of windows is the same in each epoch.
-        seed: of the jitter. An epoch's windows follow from seed and number.
+        jitter: standard deviation of the window length around ``steps``, as in AWD-LSTM (5 there): each epoch cuts the
+            rows at other places, sometimes at half of ``steps``. The number of windows is the same in each epoch.
+        seed: of the jitter. The windows of an epoch depend on the seed and its number.
 
     Raises:
-        ValueError: fewer than batch + 1 tokens.
+        ValueError: there are fewer than batch + 1 tokens.
         TypeError: the tokens are not integers in one dimension.
     """
 
@@ -75,15 +74,15 @@ class LanguageBatches:
         return self.epoch(0)
 
     def _cuts(self, number: int) -> list[int]:
-        """Where the windows of an epoch begin and end: from 0 to L."""
+        """The boundaries of the windows of an epoch, from 0 to L."""
         if not self.jitter:
             return [*range(0, self.length, self.steps), self.length]
         random = order.generator(self.seed, number)
         mean = np.where(random.random(len(self)) < HALVED, self.steps / 2, self.steps)
         drawn = np.maximum(random.normal(mean, self.jitter), FEWEST_STEPS)
-        # Scaled so that the windows fill the rows: by a per cent or so in a long text.
+        # Scaled so that the windows fill the rows; in a long text by about one per cent.
         cuts = np.rint(np.cumsum(drawn) * (self.length / drawn.sum())).astype(np.int64)
-        # Rounding may not leave a window empty.
+        # Rounding must not make a window empty.
         first = np.arange(1, len(self) + 1)
         cuts = np.maximum.accumulate(np.maximum(cuts, first) - first) + first
         return [0, *np.minimum(cuts, first + self.length - len(self)).tolist()]

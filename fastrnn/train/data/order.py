@@ -1,4 +1,4 @@
-"""The order of an epoch: it follows from seed and number, so a position is (epoch, batch) (docs/adr/0022-data.md)."""
+"""The order of an epoch. It depends on seed and number, so a position is (epoch, batch) (docs/adr/0022-data.md)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def generator(seed: int, number: int) -> np.random.Generator:
-    """Random numbers of an epoch, the same whichever epochs were read before."""
+    """The random numbers of an epoch, independent of the epochs read before."""
     return np.random.default_rng([seed, number])
 
 
@@ -16,5 +16,5 @@ def batches(places: np.ndarray, batch: int) -> list[np.ndarray]:
 
 
 def drawn(count: int, batch: int, seed: int, number: int, shuffle: bool) -> list[np.ndarray]:
-    """The items of each batch of an epoch, by their places among ``count``; as they stand without ``shuffle``."""
+    """The indices of the items of each batch of an epoch, out of ``count``; in order without ``shuffle``."""
     return batches(generator(seed, number).permutation(count) if shuffle else np.arange(count), batch)

@@ -1,4 +1,4 @@
-"""Numbers brought to mean 0 and standard deviation 1, and back."""
+"""Scales numbers to mean 0 and standard deviation 1, and back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 
 class Scaler:
-    """Each column less its mean, over its standard deviation.
+    """Subtracts the mean of each column and divides by its standard deviation.
 
     Args:
-        mean, deviation: (F,) of the columns. A column that does not vary has deviation 1, and becomes 0.
+        mean, deviation: (F,) of the columns. A constant column has deviation 1 and becomes 0.
     """
 
     def __init__(self, mean: Sequence[float] | np.ndarray, deviation: Sequence[float] | np.ndarray) -> None:
@@ -28,24 +28,24 @@ class Scaler:
 
     @classmethod
     def fit(cls, values: np.ndarray) -> Scaler:
-        """The scaler of values (T, F): those of the training part alone, or it knows what it should not."""
+        """The scaler of values (T, F). Pass the training part only: test data must not influence the scaling."""
         deviation = values.std(axis=0, dtype=np.float64)
-        # The deviation of equal values is rounding.
+        # The computed deviation of equal values is rounding error.
         constant = (values == values[:1]).all(axis=0)
         return cls(values.mean(axis=0, dtype=np.float64), np.where(constant, 1.0, deviation))
 
     def transform(self, values: Any, columns: Sequence[int] | None = None) -> Any:
-        """Scale values (..., F), an array or a tensor; F are all columns, or the ones that are given."""
+        """Scale values (..., F), an array or a tensor, where F are all columns or the given ones."""
         mean, deviation = self._like(values, columns)
         return (values - mean) / deviation
 
     def inverse(self, values: Any, columns: Sequence[int] | None = None) -> Any:
-        """Values (..., F) in their own units again."""
+        """Convert values (..., F) back to their units."""
         mean, deviation = self._like(values, columns)
         return values * deviation + mean
 
     def config(self) -> dict[str, Any]:
-        """JSON that :meth:`from_config` makes the same scaler of."""
+        """JSON that :meth:`from_config` creates the same scaler from."""
         return {"mean": self.mean.tolist(), "deviation": self.deviation.tolist()}
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Series of numbers as windows of what was known and what came next."""
+"""Series of numbers as windows of past values and the values that follow."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from fastrnn.train.data import order
 from fastrnn.train.data.batch import Labelled
 from fastrnn.train.data.scaler import Scaler
 
-# The usual parts of the ETT series of an hour a step: 12, 4 and 4 months of 30 days (Zhou et al., 2021, Informer).
+# The usual parts of the hourly ETT series: 12, 4 and 4 months of 30 days (Zhou et al., 2021, Informer).
 ETT_HOURS = (12 * 30 * 24, 4 * 30 * 24, 4 * 30 * 24)
 
 
 class Series:
-    """A series cut by time into ``train``, ``valid`` and ``test``, each of which gives batches of windows.
+    """A series split by time into ``train``, ``valid`` and ``test``, each of which yields batches of windows.
 
-    A batch is Labelled: input (window, B, F), and target (B, horizon * C): the C target columns of the first step that
-    follows, then those of the second, and so on. The values are scaled by mean and deviation of the training part. A
-    part's targets lie within it; the inputs of its first windows are the last values of the part before.
+    A batch is Labelled: input (window, B, F), and target (B, horizon * C): the C target columns of the first following
+    step, then those of the second, and so on. The values are scaled by mean and deviation of the training part. The
+    targets of a part lie within it; the inputs of its first windows come from the previous part.
 
     Args:
         values: (T,) or (T, F) numbers, in the order of time.
         window: steps that the model sees.
-        horizon: steps that it is to predict.
+        horizon: steps to predict.
         batch: windows in a batch, B.
-        split: shares that add up to 1, such as (0.7, 0.1, 0.2), or numbers of steps such as ``ETT_HOURS``, where what
-            is left at the end is not used. A share or number of 0 makes the part None.
+        split: shares that sum to 1, such as (0.7, 0.1, 0.2), or numbers of steps such as ``ETT_HOURS``; further steps
+            at the end are not used. A share or number of 0 makes the part None.
         targets: columns to predict; all by default.
-        scale: False leaves the values alone.
-        seed: of the order in which an epoch of ``train`` reads its windows; the other parts keep that of time.
+        scale: False does not scale the values.
+        seed: of the order of the windows of ``train`` in an epoch; the other parts are in the order of time.
 
     Attributes:
         train, valid, test: :class:`Windows`, or None.
         scaler: the :class:`Scaler`, or None.
-        parts: where each part begins and ends, in steps.
+        parts: the first step of each part and the step after its last.
 
     Raises:
-        ValueError: a value is missing or infinite, a part is too short for one window, or the split is not one.
+        ValueError: a value is missing or infinite, a part is too short for a window, or the split is invalid.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Series:
 
         made: list[Windows | None] = []
         for name, (begin, end) in zip(("training", "validation", "test"), self.parts, strict=True):
-            first = max(begin, window)  # of the steps that can be predicted
+            first = max(begin, window)  # the first step that can be predicted
             if end == begin and name != "training":
                 made.append(None)
                 continue
@@ -86,13 +86,13 @@ class Series:
         self.valid, self.test = made[1:]
 
     def inverse(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Targets or a model's outputs (B, horizon * C) in the series' own units: (B, horizon, C)."""
+        """Targets or a model's outputs (B, horizon * C) in the units of the series: (B, horizon, C)."""
         steps = outputs.reshape(len(outputs), self.horizon, len(self.targets))
         return steps if self.scaler is None else self.scaler.inverse(steps, self.targets)
 
 
 class Windows:
-    """The windows of one part of a series as batches; ``starts`` are the first steps to predict."""
+    """Batches of the windows of one part; ``starts`` are their first steps to predict."""
 
     def __init__(self, series: Series, starts: range, batch: int, *, shuffle: bool, seed: int) -> None:
         self.series, self.starts, self.batch, self.shuffle, self.seed = series, starts, batch, shuffle, seed
@@ -126,7 +126,7 @@ def _table(values: Any) -> np.ndarray:
 
 
 def _parts(length: int, split: Sequence[float]) -> list[tuple[int, int]]:
-    """Where the three parts begin and end."""
+    """The begin and end of the three parts."""
     if len(split) != 3 or min(split) < 0:
         raise ValueError(f"split must be three shares or numbers of steps (train, valid, test), got {split!r}")
     if sum(split) > 1 and all(float(part).is_integer() for part in split):

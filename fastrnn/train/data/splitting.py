@@ -1,4 +1,4 @@
-"""Items into parts, by shares."""
+"""Splits items by shares."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Item = TypeVar("Item")
 
 
 def split(items: Sequence[Item], shares: Sequence[float], seed: int | None = 0) -> list[list[Item]]:
-    """Parts of items drawn at random, each item in one: ``train, valid = split(pairs, (0.9, 0.1))``.
+    """Split items at random: ``train, valid = split(pairs, (0.9, 0.1))``.
 
     Args:
-        shares: of the parts; they add up to 1.
-        seed: what the draw follows from; None keeps the items in their order.
+        shares: of the parts; they must sum to 1.
+        seed: of the random order; None keeps the items in their order.
 
     Raises:
-        ValueError: the shares do not add up to 1, or a part is empty although its share is not 0.
+        ValueError: the shares do not sum to 1, or a part is empty although its share is not 0.
     """
     if not shares or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
         raise ValueError(f"shares must sum to 1, got {tuple(shares)}")

@@ -1,4 +1,4 @@
-"""A text of any size as a file of ids that is mapped into memory."""
+"""Texts of any size as memory-mapped files of ids."""
 
 from __future__ import annotations
 
@@ -20,21 +20,20 @@ def encode_file(
     folder: str | os.PathLike[str] | None = None,
     encoding: str = "utf-8",
 ) -> np.memmap:
-    """The ids of a text file (N,), mapped: for :class:`LanguageBatches` over more text than memory holds.
+    """The ids of a text file (N,), memory-mapped: for :class:`LanguageBatches` over texts larger than memory.
 
-    The file is read in blocks, once: the ids are kept in ``folder``, and taken from there as long as the text and the
-    vocabulary are the same. Each is two bytes, or four if the vocabulary has more than 65,536 tokens, and nothing else
-    is in the file.
+    The text is read once, in blocks: ``folder`` keeps the ids as long as the text and the vocabulary do not change. An
+    id has two bytes, or four if the vocabulary has more than 65,536 tokens; the file contains nothing else.
 
     Args:
         file: a text; .gz, .bz2 and .xz are decompressed.
-        folder: by default ``fastrnn`` in the user's folder for caches.
+        folder: by default ``fastrnn`` in the user's cache folder.
 
     Raises:
-        FileNotFoundError: there is no such text.
-        ValueError: it is empty, damaged or not in this encoding; or a token is not in the vocabulary, and there is no
-            ``unknown``. Nothing is kept then.
-        OSError: the ids cannot be written, as when the disc is full.
+        FileNotFoundError: the text does not exist.
+        ValueError: it is empty, damaged or not in this encoding; or the vocabulary lacks a token and ``unknown``. Then
+            nothing is kept.
+        OSError: the ids cannot be written, for instance because the disk is full.
     """
     dtype = np.dtype(np.uint16 if len(vocabulary) <= 1 << 16 else np.int32)
     kept = _kept(Path(file), vocabulary, Path(folder) if folder is not None else _caches(), encoding, dtype)
@@ -53,7 +52,7 @@ def encode_file(
 
 
 def _kept(file: Path, vocabulary: Vocabulary, folder: Path, encoding: str, dtype: np.dtype) -> Path:
-    """Where a text's ids are: the name follows from the text, by its size and date, and the vocabulary."""
+    """The file of a text's ids, named by the text's path, size and date and the vocabulary."""
     if not file.is_file():
         raise FileNotFoundError(f"there is no file {file}")
     status = file.stat()
@@ -67,7 +66,7 @@ def _caches() -> Path:
 
 
 def _never_seen(vocabulary: Vocabulary, text: str, file: str, line: int) -> ValueError:
-    """What :meth:`Vocabulary.encode` says of a block, with the line of the file."""
+    """The error of :meth:`Vocabulary.encode` for a block, with the line of the file."""
     for number, part in enumerate(text.split("\n"), line):
         for token in vocabulary.split(part + "\n"):
             if token not in vocabulary:

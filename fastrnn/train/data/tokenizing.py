@@ -1,4 +1,4 @@
-"""Text as tokens, and tokens as text again: words, characters, or the pieces of words that byte-pair encoding finds."""
+"""Text to tokens and back: words, characters, or pieces of words from byte-pair encoding."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Tokenizer(Protocol):
         """The tokens of a text."""
 
     def join(self, tokens: Sequence[str], eos: str | None) -> str:
-        """The text of tokens, among which no special ones but ``eos`` and that of unknown tokens are left."""
+        """The text of tokens; of the special ones they may include only ``eos`` and the unknown token."""
 
 
 class Words:
-    """What stands between white space. A newline is ``eos``, if there is one."""
+    """Words separated by white space. A newline is ``eos``, if there is one."""
 
     def split(self, text: str, eos: str | None) -> list[str]:
         return (text if eos is None else text.replace("\n", f" {eos} ")).split()
@@ -33,7 +33,7 @@ class Words:
             else:
                 lines[-1].append(token)
         if len(lines) > 1 and not lines[-1]:
-            lines.pop()  # the last eos ends a line and begins none
+            lines.pop()  # the last eos ends a line and does not begin one
         return "\n".join(" ".join(line) for line in lines)
 
 
@@ -50,7 +50,7 @@ class Characters:
 class Subwords:
     """Byte-pair encoding of UTF-8 bytes, by the ``tokenizers`` library. Any text can be encoded.
 
-    No token goes beyond the end of a line, so a text gives the same tokens whole and in parts.
+    No token crosses the end of a line, so a text has the same tokens whole and in parts.
 
     Args:
         definition: the library's JSON, as in a file ``tokenizer.json``.
@@ -66,7 +66,7 @@ class Subwords:
 
     @classmethod
     def trained(cls, texts: Iterable[str], size: int, min_count: int, special: Sequence[str]) -> Subwords:
-        """Learn the merges from texts, until there are ``size`` tokens: ``special`` ones, 256 bytes and merges."""
+        """Learn merges from texts until there are ``size`` tokens: ``special`` ones, 256 bytes and merges."""
         library = _library()
         tokenizer = library.Tokenizer(library.models.BPE())
         tokenizer.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -112,7 +112,7 @@ def _library() -> Any:
 
 
 def tokenizer_named(name: str, subwords: str | None = None) -> Tokenizer:
-    """The tokenizer of a name in ``TOKENIZERS``; ``subwords`` is the definition that subwords need."""
+    """The tokenizer with a name of ``TOKENIZERS``; ``subwords`` is the definition for subwords."""
     if name not in TOKENIZERS:
         raise ValueError(f"tokenizer must be one of {', '.join(map(repr, TOKENIZERS))}, got {name!r}")
     if (name == "subwords") != (subwords is not None):

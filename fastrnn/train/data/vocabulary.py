@@ -1,4 +1,4 @@
-"""The vocabulary: which token has which id."""
+"""The vocabulary: tokens and their ids."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Vocabulary:
 
     Args:
         tokens: all tokens in the order of their ids, special ones included.
-        tokenizer: how :meth:`encode` takes a text apart. ``"words"``: what stands between white space, a newline being
-            ``eos`` if there is one; ``"characters"``; or ``"subwords"``.
-        unknown: the token that stands for all that are not in the vocabulary; without one, these are errors.
+        tokenizer: how :meth:`encode` splits a text: ``"words"`` at white space, where a newline is ``eos`` if there is
+            one; ``"characters"``; or ``"subwords"``.
+        unknown: the token for all tokens outside the vocabulary; without one they are errors.
         bos, eos: the tokens that begin and end a sequence.
-        pad: the token that fills up shorter sequences of a batch.
+        pad: the token that pads shorter sequences of a batch.
         subwords: the JSON of a tokenizer of the ``tokenizers`` library, with ``tokenizer="subwords"``.
 
     Attributes:
@@ -33,7 +33,7 @@ class Vocabulary:
         unknown, bos, eos, pad: the ids of the special tokens, or None.
 
     Raises:
-        ValueError: a token is there twice, a special token is not among them, or there are none.
+        ValueError: a token occurs twice, a special token is not among them, or there are no tokens.
         TypeError: a token is not a str.
     """
 
@@ -79,17 +79,18 @@ class Vocabulary:
         eos: str | None = None,
         pad: str | None = None,
     ) -> Vocabulary:
-        """The tokens of texts: first the special ones, then the others by falling count, those of equal count sorted.
+        """Build a vocabulary from texts: first the special tokens, then the others by falling count, equal counts
+        sorted.
 
         Args:
             texts: a text; or an iterable of texts (str) and lists of tokens (sequences of str); or the counts of
                 tokens. An iterator is read once and not kept.
-            max_size: at most so many tokens, special ones included. Subwords: how many to learn, 8000 by default.
-            min_count: leave out tokens that occur less often. Subwords: pairs that occur less often are not merged.
+            max_size: maximum number of tokens, special ones included. Subwords: the number to learn, by default 8000.
+            min_count: minimum count of a token. Subwords: minimum count of a pair that is merged.
 
         Raises:
-            ValueError: there are no tokens, or some are left out and there is no ``unknown`` to stand for them.
-            TypeError: something is neither text nor tokens.
+            ValueError: there are no tokens, or some are dropped and there is no ``unknown`` to replace them.
+            TypeError: an item is neither text nor tokens.
         """
         if isinstance(texts, (bytes, os.PathLike)):
             raise TypeError(f"expected texts or tokens, got {type(texts).__name__}; read the file first")
@@ -124,7 +125,7 @@ class Vocabulary:
         """The vocabulary of a ``tokenizer.json`` of the ``tokenizers`` library.
 
         Args:
-            special: unknown, bos, eos and pad, as for the class; they are among the file's tokens.
+            special: unknown, bos, eos and pad, as for the class; they must be among the file's tokens.
         """
         subwords = Subwords(Path(file).read_text(encoding="utf-8"))
         return cls(subwords.tokens, tokenizer="subwords", subwords=subwords.definition, **special)
@@ -133,7 +134,7 @@ class Vocabulary:
         """The ids of a text, or of tokens.
 
         Args:
-            ends: put ``bos`` before and ``eos`` after them, those of the two that there are.
+            ends: put ``bos`` before and ``eos`` after them, if they exist.
 
         Raises:
             ValueError: a token is not in the vocabulary, and there is no ``unknown``.
@@ -161,7 +162,7 @@ class Vocabulary:
     def decode(self, ids: Iterable[int] | torch.Tensor) -> str:
         """The text of ids (N,): words with spaces between them, or characters, without ``bos`` and ``pad``.
 
-        ``eos`` between words is a newline; elsewhere it is left out.
+        ``eos`` between words becomes a newline; otherwise it is removed.
 
         Raises:
             ValueError: an id is not in the vocabulary.
@@ -181,7 +182,7 @@ class Vocabulary:
         return found
 
     def config(self) -> dict[str, Any]:
-        """JSON that :meth:`from_config` makes the same vocabulary of."""
+        """JSON that :meth:`from_config` creates the same vocabulary from."""
         config = {"tokens": self.tokens, "tokenizer": self.tokenizer, **self._special}
         return config if self.subwords is None else {**config, "subwords": self.subwords}
 
@@ -209,7 +210,7 @@ class Vocabulary:
         return f"Vocabulary({len(self)} {self.tokenizer}{special})"
 
     def never_seen(self, token: str, place: str = "") -> ValueError:
-        """The error for a token that is not here, with the nearest that is."""
+        """The error for an unknown token, with the closest known one."""
         near = difflib.get_close_matches(token, self.tokens, 1) or [t for t in self.tokens if t == token.swapcase()]
         nearest = f"; the closest is {near[0]!r}" if near else ""
         return ValueError(

@@ -28,10 +28,10 @@ def cell_of(layer: Any) -> str:
 def identity(module: nn.Module, scale: float = 1.0) -> None:
     """W_hh = ``scale`` times the identity, and no bias: with ReLU the IRNN of Le, Jaitly and Hinton, 2015.
 
-    An h_t that is not negative is then copied from step to step, and so is its gradient.
+    A non-negative h_t is then copied from step to step, and so is its gradient.
 
     Raises:
-        ValueError: a layer with gates.
+        ValueError: a layer has gates.
     """
     for layer in _checked(module, ("rnn_tanh", "rnn_relu", "rnn_sigmoid"), "identity is for RNN layers"):
         for weight in _named(layer, "weight_hh"):
@@ -49,13 +49,13 @@ def orthogonal(module: nn.Module, gain: float = 1.0) -> None:
 
 
 def forget_bias(module: nn.Module, value: float = 1.0) -> None:
-    """The bias of what keeps the state: of LSTM's forget gate and of GRU's update gate z.
+    """Sets the bias of the gate that keeps the state: LSTM's forget gate and GRU's update gate z.
 
     With 1 an LSTM remembers from the start (Gers, Schmidhuber and Cummins, 2000; Jozefowicz et al., 2015); with
     log(T - 1) for about T steps (Tallec and Ollivier, 2018). The sum of the two biases, b_ih and b_hh, is set.
 
     Raises:
-        ValueError: a layer without gates, or without biases.
+        ValueError: a layer has no gates or no biases.
     """
     for layer in _checked(module, ("lstm", "gru", "gru_reset_before"), "forget_bias is for LSTM and GRU layers"):
         if not layer.bias:

@@ -1,8 +1,8 @@
-"""Music written by rule, whose best possible likelihood is known.
+"""Generated music whose best possible likelihood is known.
 
-A piece is in one of twelve major keys. Each bar has one chord of that key, which follows from the chord before by
+A piece is in one of twelve major keys. Each bar has one chord of that key, drawn given the previous chord by
 :data:`FOLLOWS`; the first is the tonic. A bar has four steps: the chord sounds in all of them, its root in the bass in
-the first and third, and one of its three notes, drawn at random, an octave above.
+the first and third, and a random one of its three notes an octave higher.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOWEST = 21  # MIDI's number of key 0
 STEPS = 4  # in a bar
 _SCALE = (0, 2, 4, 5, 7, 9, 11)
 _CHORD, _MELODY, _BASS = 60 - LOWEST, 72 - LOWEST, 36 - LOWEST
-# With what probability a chord follows another, by the degrees of their roots: 0 is the tonic, 4 the dominant.
+# The probability of the next chord, by the degrees of the roots: 0 is the tonic, 4 the dominant.
 FOLLOWS: dict[int, dict[int, float]] = {
     0: {3: 0.4, 4: 0.2, 5: 0.3, 1: 0.1},
     1: {4: 0.8, 3: 0.2},
@@ -28,9 +28,9 @@ FOLLOWS: dict[int, dict[int, float]] = {
 
 
 class Piece(NamedTuple):
-    """A roll (T, 88) uint8 of zeros and ones, and minus the log of its probability by the rule, in nats.
+    """A roll (T, 88) uint8 of zeros and ones, and its negative log-probability under the rules, in nats.
 
-    No model can be expected to have a smaller loss: the nats of many pieces over their steps is the limit.
+    The nats of many pieces over their steps are the lowest loss that a model can reach on average.
     """
 
     roll: npt.NDArray[np.uint8]
@@ -41,7 +41,7 @@ def chords(count: int = 300, *, bars: int = 16, seed: int = 0) -> list[Piece]:
     """``count`` pieces of that many bars.
 
     Raises:
-        ValueError: less than one of either.
+        ValueError: either is less than 1.
     """
     if count < 1 or bars < 1:
         raise ValueError(f"count and bars must be at least 1, got {count} and {bars}")
@@ -50,7 +50,7 @@ def chords(count: int = 300, *, bars: int = 16, seed: int = 0) -> list[Piece]:
 
 
 def triad(degree: int) -> list[int]:
-    """The chord on a degree of the scale, in semitones above the tonic, root first; what is higher than it adds 12."""
+    """The chord on a degree of the scale, in semitones above the tonic, root first."""
     return [_SCALE[(degree + step) % 7] + 12 * ((degree + step) // 7) for step in (0, 2, 4)]
 
 

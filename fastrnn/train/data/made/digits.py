@@ -1,7 +1,7 @@
-"""Pictures of digits, and strips of several side by side with their captions: "three eight one".
+"""Pictures of digits, and strips of several digits with captions such as "three eight one".
 
-A fresh machine has no MNIST, so the pictures are drawn here from small bitmaps: shifted, of two thicknesses, noisy.
-They have MNIST's size and range of values, and :func:`strips` takes MNIST's just as well.
+The pictures are drawn from small bitmaps, so that nothing needs to be downloaded: shifted, of two thicknesses, noisy.
+They have MNIST's size and range of values, and :func:`strips` takes MNIST too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from fastrnn.train.data.made.numerals import english
 
-SIZE = 28  # pixels a side, as MNIST's
-_SCALE = 3  # pixels of the picture for one of the bitmap, which is 5 wide and 7 high
+SIZE = 28  # pixels per side, as in MNIST
+_SCALE = 3  # pixels of the picture for one of the bitmap, which is 5 x 7
 _BITMAPS = """
 .###. ..#.. .###. .###. ...#. ##### ..##. ##### .###. .###.
 #...# .##.. #...# #...# ..##. #.... .#... ....# #...# #...#
@@ -27,31 +27,31 @@ _BITMAPS = """
 
 
 class Pictures(NamedTuple):
-    """Pictures (N, 28, 28) of one digit each, numbers from 0 (background) to 1, and which digit (N,) it is."""
+    """Pictures (N, 28, 28) of one digit each, from 0 (background) to 1, and the digits (N,)."""
 
     pictures: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
 
 
 class Strips(NamedTuple):
-    """Pictures (N, 1, 28, 28 digits) of several digits side by side, and what each says: "three eight one"."""
+    """Pictures (N, 1, 28, 28 digits) of several digits, and their captions, such as "three eight one"."""
 
     pictures: npt.NDArray[np.float32]
     captions: list[str]
 
 
 def digits(count: int, *, noise: float = 0.15, seed: int = 0) -> Pictures:
-    """Drawn digits: anywhere in the picture that they fit, thin or thick, more or less dark.
+    """Draw digits at random places, thin or thick, more or less dark.
 
     Args:
-        noise: the standard deviation of what is added to each pixel; values are cut to [0, 1] then.
+        noise: standard deviation of the noise of each pixel; the values are then clipped to [0, 1].
     """
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, 10, count)
     glyphs = _glyphs()[generator.integers(0, 2, count), labels]  # (N, height, width)
     height, width = glyphs.shape[1:]
     pictures = np.zeros((count, SIZE, SIZE), np.float32)
-    # Each at its own place: rows and columns of N glyphs at once.
+    # The rows and columns of all N glyphs at once.
     rows = generator.integers(0, SIZE - height + 1, count)[:, None, None] + np.arange(height)[:, None]
     columns = generator.integers(0, SIZE - width + 1, count)[:, None, None] + np.arange(width)
     pictures[np.arange(count)[:, None, None], rows, columns] = glyphs
@@ -69,16 +69,16 @@ def strips(
     shortest: int | None = None,
     seed: int = 0,
 ) -> Strips:
-    """Pictures of one digit each, drawn and put side by side.
+    """Join random pictures of one digit each into strips.
 
     Args:
         pictures, labels: (N, 28, 28) and (N,), such as those of :func:`digits` or MNIST's.
         count: strips.
-        digits: of the longest strip. All strips are that wide; what a shorter one lacks on the right is 0.
-        shortest: digits of the shortest strip, by default as many as of the longest.
+        digits: of the longest strip. All strips are that wide; shorter ones are filled with 0 on the right.
+        shortest: digits of the shortest strip; by default the same as the longest.
 
     Raises:
-        ValueError: no such number of digits, or there are no pictures.
+        ValueError: ``shortest`` is out of range, or there are no pictures.
     """
     shortest = digits if shortest is None else shortest
     if not 1 <= shortest <= digits:
@@ -99,7 +99,7 @@ def strips(
 
 
 def _glyphs() -> npt.NDArray[np.float32]:
-    """(thickness, digit, height, width): the bitmaps enlarged; the thick ones have each stroke a pixel wider around."""
+    """(thickness, digit, height, width): the enlarged bitmaps; thick strokes are a pixel wider on each side."""
     rows = np.array([[list(bitmap) for bitmap in line.split()] for line in _BITMAPS.split("\n") if line])
     small = (rows == "#").transpose(1, 0, 2)
     thin = np.pad(small.repeat(_SCALE, 1).repeat(_SCALE, 2), ((0, 0), (1, 1), (1, 1)))

@@ -1,8 +1,8 @@
-"""Python's own documentation as text: something to read that every machine has.
+"""Python's own documentation as a text that needs no download.
 
-It is what ``help("topics")`` shows, and the docstrings of the standard library's modules, in the edition of the Python
-that runs. Each document gives the last of its paragraphs to validation and testing, so that the three parts speak of
-the same things; a paragraph that stands in several documents is taken once.
+It is what ``help("topics")`` shows, and the docstrings of the standard library, of the running Python. The last
+paragraphs of each document are for validation and testing, so that the three parts have the same topics; repeated
+paragraphs are used once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHARES = (0.9, 0.05, 0.05)
 
 
 def documentation(*, docstrings: bool = True) -> Corpus:
-    """The text as it is: the topics, and with ``docstrings`` (which takes about a second) those of the library.
+    """The text: the topics and, with ``docstrings`` (which takes about a second), the docstrings of the library.
 
     Raises:
         ModuleNotFoundError: this Python was installed without its topics.
@@ -38,7 +38,7 @@ def documentation(*, docstrings: bool = True) -> Corpus:
 
 
 def documentation_words(*, docstrings: bool = True) -> Corpus:
-    """The same text as words: a sentence a line, in lower case, punctuation apart; without code, grammar and tables."""
+    """The same text as words: one sentence per line, lower case, punctuation separate; no code, grammar or tables."""
     return Corpus(*(_sentences(part or "") for part in documentation(docstrings=docstrings)))
 
 
@@ -54,7 +54,7 @@ def _topics() -> Iterator[str]:
 
 
 def _docstrings() -> Iterator[str]:
-    """Of each module of the standard library that is one file."""
+    """The docstrings of each module of the standard library that is one file."""
     for file in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         nodes = ast.walk(ast.parse(file.read_bytes()))
         kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -1,7 +1,7 @@
-"""Numbers in words, English and French: a language pair that is small, regular, and full of exceptions.
+"""Numbers in English and French words: a small, regular language pair with many exceptions.
 
-"seventy-one" is "soixante et onze", "eighty" "quatre-vingts", but "eighty-one" "quatre-vingt-un". The spelling is the
-traditional one: hyphens below a hundred only.
+"seventy-one" is "soixante et onze", "eighty" "quatre-vingts", but "eighty-one" "quatre-vingt-un". The spelling is
+traditional: hyphens only below a hundred.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ def french(number: int) -> str:
 
 
 def numerals(*, held_out: float = 0.2, seed: int = 0) -> tuple[list[Pair], list[Pair]]:
-    """All numbers from 0 to 9999 in English and in French: those to train on, and the share ``held_out``, drawn."""
+    """All numbers from 0 to 9999 in English and French: pairs to train on, and a random share ``held_out``."""
     train, rest = split([(english(n), french(n)) for n in range(_LIMIT)], (1 - held_out, held_out), seed)
     return train, rest
 
 
 def _join(number: int, below_100: Callable[[int], str], thousand: str, hundred: str, one: str) -> str:
-    """Thousands, hundreds and the rest; ``one`` is what stands before a single thousand or hundred."""
+    """Thousands, hundreds and the rest; ``one`` precedes a single thousand or hundred."""
     words = []
     for count, unit in ((number // 1000, thousand), (number // 100 % 10, hundred)):
         if count:

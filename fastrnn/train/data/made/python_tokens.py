@@ -36,7 +36,7 @@ _SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tok
 
 
 class Line(NamedTuple):
-    """The tokens of a logical line and their tags, as many."""
+    """The tokens of a logical line, and a tag for each."""
 
     words: list[str]
     tags: list[str]
@@ -49,11 +49,11 @@ class Lines(NamedTuple):
 
 
 def python_tokens(count: int = 6000, *, longest: int = 60, seed: int = 0) -> Lines:
-    """Lines of the standard library of the Python that runs; validation and test are of modules of their own.
+    """Lines of the standard library of the running Python; validation and test lines come from other modules.
 
     Args:
-        count: lines to train on; a tenth of them to validate and a fifth to test.
-        longest: leave out lines of more tokens.
+        count: lines to train on; a tenth of that number to validate and a fifth to test.
+        longest: maximum number of tokens of a line.
         seed: of the order of the modules.
     """
     if count < 10:
@@ -73,7 +73,7 @@ def tagged(source: str) -> list[Line]:
     """The logical lines of a program.
 
     Raises:
-        SyntaxError: it is none.
+        SyntaxError: it is not a program.
     """
     roles = _roles(source)
     lines: list[Line] = []
@@ -108,7 +108,7 @@ def _tag(token: tokenize.TokenInfo, roles: dict[tuple[int, int], str], previous:
 
 
 def _roles(source: str) -> dict[tuple[int, int], str]:
-    """What the names of a program are, by line and column of their first character."""
+    """The roles of the names of a program, by line and column of their first character."""
     lines = source.split("\n")
 
     def place(line: int, column: int) -> tuple[int, int]:
@@ -140,7 +140,7 @@ def _roles(source: str) -> dict[tuple[int, int], str]:
 
 
 def _walk(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes. Before Python 3.12 a formatted string is one token, and the places of what is in it are wrong."""
+    """All nodes. Before Python 3.12 a formatted string is one token, and positions inside it are wrong."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -150,7 +150,7 @@ def _walk(tree: ast.AST) -> Iterator[ast.AST]:
 
 
 def _word(token: tokenize.TokenInfo) -> str:
-    """The token; of a string its quotes, with an ellipsis for what is within, from which there is nothing to learn."""
+    """The token; a string becomes its quotes with an ellipsis, since its content is not informative."""
     if token.type == tokenize.STRING:
         quote = token.string[-1]
         return f"{quote}…{quote}"

@@ -1,4 +1,4 @@
-"""Series to forecast: sums of sines with a trend, and noise that cannot be forecast."""
+"""Series to forecast: sums of sines with a trend and unpredictable noise."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def waves(
     noise: float = 0.2,
     seed: int = 0,
 ) -> npt.NDArray[np.float64]:
-    """A series (steps, columns), like hours of some load that has its days and weeks.
+    """A series (steps, columns), like an hourly load with daily and weekly periods.
 
-    Each column is a sum of sines with these periods, of amplitudes from 0.5 to 1.5 and any phase, plus a level that
-    rises by ``trend`` a step, plus normal noise that is new at each step. Its standard deviation ``noise`` is the root
-    of the least mean squared error that a forecast can have, in the series' own units.
+    Each column is a sum of sines with these periods, amplitudes from 0.5 to 1.5 and random phases, plus a level that
+    rises by ``trend`` per step, plus independent normal noise. The standard deviation ``noise`` is the lowest root mean
+    squared error of any forecast, in the units of the series.
 
     Raises:
-        ValueError: no steps or columns, or a period that is not above 0.
+        ValueError: there are no steps or columns, or a period is not above 0.
     """
     if steps < 1 or columns < 1 or not all(period > 0 for period in periods):
         raise ValueError(

@@ -13,19 +13,18 @@ Sum = tuple[str, str]
 def sums(
     count: int = 50_000, digits: int = 3, *, padded: bool = False, held_out: float = 0.1, seed: int = 0
 ) -> tuple[list[Sum], list[Sum]]:
-    """Questions and answers to train on, and such that are held out.
+    """Questions and answers: those to train on, and held-out ones.
 
-    Each pair of numbers is there once: where there is "1+23", there is no "23+1".
-    So no held-out sum can be known from training. Numbers of at most 1, 2, …, ``digits`` digits are drawn equally
-    often, as in the example of Keras, so there are short sums until they run out. Where more than half of all pairs are
-    asked for, all pairs are equally likely.
+    Each pair of numbers occurs once: with "1+23" there is no "23+1", so no held-out sum is known from training. Numbers
+    of at most 1, 2, …, ``digits`` digits are equally frequent, as in the Keras example, so there are short sums until
+    they run out. If ``count`` is more than half of all pairs, all pairs are equally likely.
 
     Args:
         count: sums, training and held out.
         digits: of the longest number.
-        padded: fill up questions and answers with spaces, each to the longest there can be.
-        held_out: the share of the second part.
-        seed: the same one gives the same sums.
+        padded: pad questions and answers with spaces to the longest possible length.
+        held_out: share of the second part.
+        seed: the same seed gives the same sums.
 
     Raises:
         ValueError: there are fewer pairs of such numbers than ``count``, or a part is empty.
@@ -50,7 +49,7 @@ def _drawn(digits: int, count: int, generator: random.Random) -> list[tuple[int,
     def number() -> int:
         return generator.randrange(10 ** generator.randint(1, digits))
 
-    pairs: dict[tuple[int, int], tuple[int, int]] = {}  # by the numbers in order; dicts keep the order of drawing
+    pairs: dict[tuple[int, int], tuple[int, int]] = {}  # by the sorted numbers; dicts keep the order of drawing
     while len(pairs) < count:
         a, b = number(), number()
         pairs.setdefault((min(a, b), max(a, b)), (a, b))

@@ -1,4 +1,4 @@
-"""Sentences of the docstrings of Python's own library, to be told apart by what their module is for."""
+"""Sentences from the docstrings of Python's own library, classified by the subject of their module."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-# Modules and packages of the standard library by subject. One that a Python lacks is passed over.
+# Modules and packages of the standard library by subject. Those that a Python lacks are ignored.
 SUBJECTS: dict[str, str] = {
     "concurrency": "asyncio concurrent multiprocessing threading queue sched subprocess selectors",
     "files": "os pathlib shutil tempfile glob fnmatch zipfile tarfile gzip bz2 lzma fileinput filecmp posixpath ntpath "
@@ -28,11 +28,11 @@ SUBJECTS: dict[str, str] = {
 
 class Sentence(NamedTuple):
     text: str
-    label: int  # the place of its subject among the classes
+    label: int  # the index of its subject in the classes
 
 
 class Topics(NamedTuple):
-    """Sentences of three parts, as many of each class in a part, and the names of the classes."""
+    """Sentences in three parts, with equally many of each class in a part, and the names of the classes."""
 
     train: list[Sentence]
     valid: list[Sentence]
@@ -41,17 +41,17 @@ class Topics(NamedTuple):
 
 
 def topics(*, held_out: float = 0.1, least_words: int = 5, seed: int = 0) -> Topics:
-    """Sentences of ``least_words`` words or more, in small letters, punctuation apart.
+    """Sentences of at least ``least_words`` words, in lower case, punctuation separate.
 
-    All sentences of a class or function at the top of a module, with those of its methods, are in one part, and a
-    sentence that occurs twice is there once; one of two subjects is not there. So what is held out is new. The
-    sentences are those of the Python that runs: their number differs a little from version to version.
+    All sentences of a top-level class or function, methods included, are in one part; repeated sentences are used once,
+    and sentences of two subjects are not used. So held-out sentences are new. They come from the running Python, and
+    their number differs a little between versions.
 
     Args:
-        held_out: the share that validates, and that which tests.
+        held_out: share of the validation part, and of the test part.
 
     Raises:
-        ValueError: held_out is not above 0 and below a half.
+        ValueError: held_out is not above 0 and below 0.5.
     """
     if not 0 < held_out < 0.5:
         raise ValueError(f"held_out must be above 0 and below 0.5, got {held_out}")
@@ -77,7 +77,7 @@ def topics(*, held_out: float = 0.1, least_words: int = 5, seed: int = 0) -> Top
 
 
 def _cut(units: list[list[Sentence]], held_out: float) -> tuple[list[Sentence], list[Sentence], list[Sentence]]:
-    """Whole units for training, and of each of the other two parts the share ``held_out`` or a little more."""
+    """Whole units for each part; validation and test get the share ``held_out`` or slightly more."""
     wanted = held_out * sum(map(len, units))
     valid, test = list[Sentence](), list[Sentence]()
     for part in (test, valid):
@@ -87,7 +87,7 @@ def _cut(units: list[list[Sentence]], held_out: float) -> tuple[list[Sentence], 
 
 
 def _units(modules: str, least_words: int) -> list[list[str]]:
-    """The sentences of each definition at the top of each module, and of the module itself."""
+    """The sentences of each top-level definition of each module, and of the module itself."""
     return [
         [text for docstring in unit for text in sentences(docstring, least_words)]
         for name in modules.split()
@@ -113,7 +113,7 @@ def _docstrings(file: Path) -> Iterator[list[str]]:
 
 
 def sentences(docstring: str, least_words: int = 1) -> list[str]:
-    """The sentences of a text's paragraphs of prose: those that are neither indented nor have a prompt."""
+    """The sentences of the paragraphs of prose, which are not indented and have no prompt."""
     found = []
     for paragraph in re.split(r"\n\s*\n", docstring):
         if paragraph.startswith(" ") or ">>>" in paragraph or "::" in paragraph:

@@ -1,4 +1,4 @@
-"""Sentences with a word and its tags a line, and a blank line between sentences: the format of CoNLL's shared tasks."""
+"""Sentences with a word and its tags on each line and a blank line between sentences: the format of CoNLL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHERE = (
     "CoNLL-2000's files train.txt and test.txt come from the shared task of that year, or as the package conll2000 of "
     "NLTK's data (nltk_data), conll2000.zip."
 )
-# Not what str.split takes too: a word may have a no-break space in it.
+# Not as in str.split: a word may contain a no-break space.
 _BLANKS = re.compile(r"[ \t]+")
 
 
@@ -34,7 +34,7 @@ def read_conll2000(source: File) -> Chunking:
     """CoNLL-2000: a folder, or a .zip, with train.txt and test.txt, three columns each.
 
     Raises:
-        FileNotFoundError: a file is missing. It says where one gets it.
+        FileNotFoundError: a file is missing; the error says where to get it.
         ValueError: a line does not have three columns; a file is empty or damaged.
     """
     parts = []
@@ -47,10 +47,10 @@ def read_conll2000(source: File) -> Chunking:
 def read_columns(
     file: File, columns: int = 2, separator: str | None = None, encoding: str = "utf-8"
 ) -> list[tuple[list[str], ...]]:
-    """Each sentence as ``columns`` lists of the same length: its words, and one list for each kind of tag.
+    """Each sentence as ``columns`` lists of the same length: its words, and a list for each kind of tag.
 
     Args:
-        separator: what stands between columns; None: spaces and tabs.
+        separator: between columns; None is spaces and tabs.
 
     Raises:
         FileNotFoundError: there is no such file.

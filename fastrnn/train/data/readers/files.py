@@ -1,4 +1,4 @@
-"""Files, whatever their compression, as text; and errors that say which file, which line, and where one gets it."""
+"""Reads files of any compression as text; errors name the file, the line, and where to get a missing file."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ File = str | os.PathLike[str]
 
 
 def read_bytes(file: File, where: str = "") -> bytes:
-    """What a file holds; .gz, .bz2, .xz, and .zip with one file in it, are decompressed.
+    """The contents of a file; .gz, .bz2, .xz, and .zip with a single file, are decompressed.
 
     Args:
-        where: what the file is and where a user gets it, for the error if there is none.
+        where: what the file is and where to get it, for the error if it is missing.
 
     Raises:
-        FileNotFoundError: there is no such file; so it says ``where``.
+        FileNotFoundError: there is no such file; the error includes ``where``.
         ValueError: it is empty, damaged, or unpacks to more than 1 GiB and 100 times its size.
     """
     path = Path(file)
@@ -48,15 +48,15 @@ def read_text(file: File, where: str = "", encoding: str = "utf-8") -> str:
 
 
 def read_member(source: File, names: Sequence[str], where: str = "") -> tuple[str, bytes]:
-    """One file of a folder or a .zip, by its name without folders: the first of ``names`` that is there.
+    """One file of a folder or a .zip, by its name without folders: the first of ``names`` that exists.
 
-    In a folder it may be compressed: a name, or the name and .gz, .bz2, .xz or .zip.
+    In a folder it may be compressed, with .gz, .bz2, .xz or .zip after its name.
 
     Returns:
-        its name for errors, and what it holds.
+        its name for errors, and its contents.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`read_bytes`.
+        FileNotFoundError, ValueError: as in :func:`read_bytes`.
     """
     path = Path(source)
     if path.is_dir():
@@ -88,10 +88,10 @@ def missing(path: Path, where: str) -> FileNotFoundError:
 
 
 def decoded(content: bytes, place: str, encoding: str = "utf-8") -> str:
-    """Bytes as text, without a byte-order mark, whose lines end in a newline, not in a carriage return and one.
+    """Bytes as text without a byte-order mark; CR LF becomes a newline.
 
     Raises:
-        ValueError: they are not in this encoding; it says in which line.
+        ValueError: they are not in this encoding; the error names the line.
     """
     try:
         text = incremental_decoder(encoding).decode(content, final=True)
@@ -102,7 +102,7 @@ def decoded(content: bytes, place: str, encoding: str = "utf-8") -> str:
 
 
 def incremental_decoder(encoding: str) -> codecs.IncrementalDecoder:
-    """What decodes a text in parts; it leaves out a byte-order mark."""
+    """A decoder for a text in parts, which drops a byte-order mark."""
     try:
         return codecs.getincrementaldecoder("utf-8-sig" if encoding.lower() in ("utf-8", "utf8") else encoding)()
     except LookupError:
@@ -120,11 +120,11 @@ def not_encoded(error: UnicodeDecodeError, place: str, encoding: str) -> ValueEr
 
 
 def numbered_lines(text: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text and their numbers, from 1. Only newlines end lines, not what ``str.splitlines`` takes too."""
+    """The lines of a text and their numbers, from 1. Only newlines end lines, unlike in ``str.splitlines``."""
     return enumerate(text.removesuffix("\n").split("\n"), 1)
 
 
-# What a file that was taken for text begins with.
+# First bytes of files that are not text.
 _STARTS = {
     b"\x1f\x8b": "compressed with gzip, so its name should end in .gz",
     b"PK\x03\x04": "a zip archive, so its name should end in .zip",

@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face ``datasets`` library, already loaded or saved in a folder. Nothing is fetched."""
+"""Data sets of the Hugging Face ``datasets`` library, loaded or saved in a folder. Nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fastrnn.train.data.readers.files import missing
 
 
 def read_dataset(source: Any, columns: Sequence[str], split: str | None = None) -> list[tuple[Any, ...]]:
-    """The rows of a data set, of these columns in this order.
+    """The rows of a data set, with these columns in this order.
 
     Args:
-        source: a ``Dataset`` or ``DatasetDict``, or the folder to which one was saved (``save_to_disk``).
-        split: which part of a ``DatasetDict``, such as ``"train"``.
+        source: a ``Dataset`` or ``DatasetDict``, or a folder that one was saved to (``save_to_disk``).
+        split: the part of a ``DatasetDict``, such as ``"train"``.
 
     Raises:
-        ImportError: a folder is given, and the library is not installed.
+        ImportError: ``source`` is a folder, and the library is not installed.
         FileNotFoundError: there is no such folder.
-        ValueError: there is no such column or split, or the data set is empty.
+        ValueError: a column or the split is unknown, or the data set is empty.
     """
     found = _loaded(source) if isinstance(source, (str, os.PathLike)) else source
     if isinstance(found, Mapping):

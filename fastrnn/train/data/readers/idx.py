@@ -13,9 +13,9 @@ from fastrnn.train.data.readers.files import File
 
 WHERE = (
     "MNIST is the four files train-images-idx3-ubyte.gz, train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz and "
-    "t10k-labels-idx1-ubyte.gz, by LeCun, Cortes and Burges; torchvision.datasets.MNIST fetches them into MNIST/raw."
+    "t10k-labels-idx1-ubyte.gz, by LeCun, Cortes and Burges; torchvision.datasets.MNIST downloads them into MNIST/raw."
 )
-# The third byte of a file, and what its numbers are; all are big-endian.
+# The third byte of a file and its dtype; all are big-endian.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
@@ -29,11 +29,11 @@ class Mnist(NamedTuple):
 
 
 def read_mnist(folder: File) -> Mnist:
-    """The four files of MNIST, or of a set that is packed as it is, compressed or not.
+    """The four files of MNIST or of a data set in the same format, compressed or not.
 
     Raises:
-        FileNotFoundError: a file is missing. It says where one gets it.
-        ValueError: a file is damaged, or there are not as many labels as images.
+        FileNotFoundError: a file is missing; the error says where to get it.
+        ValueError: a file is damaged, or the numbers of labels and images differ.
     """
     arrays = []
     for part in ("train", "t10k"):
@@ -53,7 +53,7 @@ def read_idx(file: File) -> np.ndarray:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: its magic number is wrong, or it is shorter or longer than its header says.
+        ValueError: its magic number is wrong, or its size differs from its header.
     """
     return _array(files.read_bytes(file, WHERE), os.fspath(file))
 

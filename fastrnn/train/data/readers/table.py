@@ -1,4 +1,4 @@
-"""CSV: a table with names of columns, and columns of numbers, dates or text."""
+"""CSV: a table with column names, and columns of numbers, dates or text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def numbers(self, names: Sequence[str] | None = None) -> np.ndarray:
-        """(T, F) float64: the columns of these names, or all that are numbers, in the order of the file."""
+        """(T, F) float64: the columns with these names, or all columns of numbers, in the order of the file."""
         if names is None:
             names = [name for name, column in self.columns.items() if column.dtype.kind == "f"]
         other = [name for name in names if self[name].dtype.kind != "f"]
@@ -63,17 +63,18 @@ def read_table(
     allow_missing: bool = False,
     encoding: str = "utf-8",
 ) -> Table:
-    """A CSV file. A column is numbers, dates as 1949-01 or 2016-07-01 00:00:00, or text, all of its cells alike.
+    """Read a CSV file. A column is all numbers, all dates such as 1949-01 or 2016-07-01 00:00:00, or all text.
 
     Args:
-        header: the first line names the columns; without, their names are "0", "1", and so on.
-        text: names of columns that are text although some cells look like numbers or dates.
-        allow_missing: an empty cell, or NA, nan or null, among numbers is NaN and among dates NaT; else an error.
+        header: the first line has the column names; else they are "0", "1" and so on.
+        text: names of columns that are text even if cells look like numbers or dates.
+        allow_missing: an empty cell, NA, nan or null becomes NaN among numbers and NaT among dates; else it is an
+        error.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a row has more or fewer columns, or a cell is not what its column is; it says line and column. Or
-            the file is empty, damaged or not in this encoding.
+        ValueError: a row has more or fewer columns, or a cell does not fit its column; the error names line and column.
+            Or the file is empty, damaged or not in this encoding.
     """
     place = os.fspath(file)
     rows = _rows(files.read_text(file, WHERE, encoding), place, delimiter)
@@ -103,7 +104,7 @@ def read_table(
 
 
 def _rows(text: str, place: str, delimiter: str) -> list[tuple[int, list[str]]]:
-    """The rows that are not blank, each with the line that it ends in."""
+    """The rows that are not blank, each with the line in which it ends."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True, skipinitialspace=True)
     rows = []
     try:
@@ -133,7 +134,7 @@ def _column(cells: list[tuple[int, str]], named: str, place: str, is_text: bool,
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is a finite number; Python's own 1_000 is none."""
+    """Whether a cell is a finite number; 1_000, as in Python, is not one."""
     try:
         return math.isfinite(float(cell)) and "_" not in cell
     except ValueError:

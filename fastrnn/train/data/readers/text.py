@@ -1,4 +1,4 @@
-"""Plain text: in files for training, validation and test, or in one file that is cut."""
+"""Plain text: files for training, validation and test, or one file that is split."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Corpus(NamedTuple):
 
 
 def read_corpus(folder: File, encoding: str = "utf-8") -> Corpus:
-    """A folder, or a .zip, with a text to train on, one to validate and one to test: Penn Treebank, WikiText-2.
+    """A folder, or a .zip, with texts for training, validation and test, such as Penn Treebank or WikiText-2.
 
     Raises:
-        FileNotFoundError: one of the three is missing. It says where one gets them.
+        FileNotFoundError: one of the three is missing; the error says where to get them.
         ValueError: a file is empty, damaged or not in this encoding.
     """
     names: Sequence[str] = _NAMES
-    for name in _NAMES:  # all three are of one set, even if the folder has files of another
+    for name in _NAMES:  # all three from one data set, even if the folder has files of another
         with suppress(FileNotFoundError):
             files.read_member(folder, [name.format("train")])
             names = (name,)
@@ -47,11 +47,11 @@ def read_corpus(folder: File, encoding: str = "utf-8") -> Corpus:
 def read_text(
     file: File, shares: Sequence[float] = (0.95, 0.05, 0.0), encoding: str = "utf-8", pieces: int = 1
 ) -> Corpus:
-    """One text, cut into parts of these shares: the first to train, the end to validate and test.
+    """Split one text into parts with these shares: the beginning to train, the end to validate and test.
 
-    A cut moves on to the beginning of the next line, or where that is none to the next word; a part of share 0 is None.
-    With ``pieces`` the text is first cut into so many of equal length, and each part has its share of every piece.
-    char-rnn does so, with as many pieces as rows in a batch; a text's end may be harder than the rest of it.
+    Parts begin at the next line or, without further lines, at the next word; a part of share 0 is None. With ``pieces``
+    the text is first cut into that many equal pieces, and each part gets its share of every piece. char-rnn does this
+    with one piece for each row of a batch; the end of a text may be harder than the rest.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -74,13 +74,13 @@ def read_text(
 
 
 def text_blocks(file: File, encoding: str = "utf-8", block: int = 1 << 22) -> Iterator[str]:
-    """A text of any size in parts of about ``block`` bytes: for :meth:`Vocabulary.build` and a file that is not held.
+    """A text of any size in parts of about ``block`` bytes: for :meth:`Vocabulary.build` and texts larger than memory.
 
-    A part ends with a line; where a line is longer than a part, before a space; and where there is none either, at any
-    character. So no word is cut unless it is longer than a part.
+    A part ends at the end of a line; within a longer line before a space; without spaces at any character. So no word
+    is cut unless it is longer than a part.
 
     Raises:
-        FileNotFoundError, ValueError: as :func:`read_text`.
+        FileNotFoundError, ValueError: as in :func:`read_text`.
     """
     path = Path(file)
     if not path.is_file():
@@ -117,7 +117,7 @@ def _part(folder: File, names: Sequence[str], part: str, encoding: str) -> str:
 
 
 def _cut(text: str, near: int) -> int:
-    """The beginning of a line or a word, at ``near`` or after it."""
+    """The first beginning of a line, or else of a word, from ``near`` on."""
     for mark in "\n ":
         found = text.find(mark, max(near - 1, 0))
         if 0 <= found < len(text) - 1:
