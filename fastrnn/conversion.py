@@ -114,10 +114,9 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
 def converted() -> Iterator[None]:
     """Within it, ``torch.nn.LSTM(...)`` and its siblings make fastrnn's layers and cells.
 
-    For models whose construction is in the hands of others: ``with fastrnn.converted(): model = load(...)``. It holds
-    for this thread or task alone, may be nested, and ends with the block, however that is left. Subclasses are made as
-    they were written, and modules that come out of pickles and copies stay what they are: those are for
-    :func:`convert`.
+    For models that other code constructs: ``with fastrnn.converted(): model = load(...)``. It applies to this thread or
+    task only, may be nested, and ends with the block, also by an exception. Subclasses, and modules that are unpickled
+    or copied, stay what they are; use :func:`convert` for those.
     """
     _watch_construction()
     token = _within.set(True)
@@ -132,10 +131,10 @@ _within: ContextVar[bool] = ContextVar("fastrnn.converted", default=False)
 
 @cache
 def _watch_construction() -> None:
-    """Once and for all, since a hook of torch's that comes or goes disturbs the threads that make modules meanwhile."""
+    """Registered once and never removed: doing either while other threads construct modules is not safe in torch."""
 
     def change(module: torch.nn.Module, name: str, parameter: Any) -> None:
-        # A module's first parameter: it is being made, and the rest of it is the same in both classes.
+        # A module's first parameter: it is being constructed, and what follows is the same in both classes.
         if type(module) in _FROM_TORCH and _within.get() and not module._parameters:
             module.__class__ = _FROM_TORCH[type(module)]
 
@@ -159,7 +158,7 @@ def _converted_class(module: torch.nn.Module, derived: bool) -> type | str:
 
 
 def _class_of_torch(module: torch.nn.Module) -> type | str:
-    """The other way round."""
+    """The class of torch.nn that a module of fastrnn is given, or why it is skipped."""
     cls = type(module)
     if "forward" in module.__dict__:
         return _REPLACED

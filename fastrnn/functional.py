@@ -45,7 +45,8 @@ def rnn(
         nonlinearity: f: "tanh", "relu" or "sigmoid".
         batch_sizes: for packed input, the int64 CPU tensor that a PackedSequence holds.
         dropout: probability of zeroing an element between layers, if ``training``.
-        recompute: save next to nothing for the backward pass, which computes it again. The same numbers, later.
+        recompute: save almost nothing for the backward pass, which computes it again. The same numbers, less memory,
+            more time.
 
     Returns:
         output, of the shape of input with D H features; h_n (L D, B, H). Both in the dtype of the input: float32,

@@ -1,9 +1,9 @@
 """Cross entropy of a linear layer's outputs, without those outputs in memory: forward and backward in one pass.
 
-The kernels of csrc/loss serve class indices on the CPU, in four dtypes. Whatever they do not know (class probabilities,
+The kernels of csrc/loss serve class indices on the CPU, in four dtypes. Everything else (class probabilities,
 K-dimensional weights, other devices and dtypes, tensor subclasses, forward-mode derivatives, torch.func, tracers) runs
-torch's function, or where torch has none yet ``linear`` and ``cross_entropy``, of which it is made. So do wrong
-arguments, for torch's errors.
+torch's function, or ``linear`` and ``cross_entropy`` in a torch that has none. So do wrong arguments, so that the
+errors are torch's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastrnn._core.tracing import exports_to_onnx
 _NARROW = (torch.bfloat16, torch.float16)
 _DTYPES = (torch.float32, torch.float64, *_NARROW)
 _REDUCTIONS = ("none", "mean", "sum")
-_IGNORED = -100  # what no ignore_index means to torch
+_IGNORED = -100  # torch's default of ignore_index
 
 
 def linear_cross_entropy(
@@ -111,7 +111,7 @@ def _check(call: LossCall, given_index: bool) -> None:
 
 
 def _kernels_serve(call: LossCall) -> bool:
-    """Whether the kernels compute what torch's function does with these arguments, to which errors belong."""
+    """Whether the kernels compute the same as torch's function with these arguments."""
     input, linear_weight, target, weight = call.input, call.linear_weight, call.target, call.weight
     numbers = [t for t in (*call.variables(), weight) if t is not None]
     if not all(t.is_cpu and t.layout == torch.strided for t in (*numbers, target)):
@@ -161,7 +161,7 @@ def reference(
     ignore_index: int,
     label_smoothing: float,
 ) -> Tensor:
-    """The same in plain torch, with the logits in memory: it differentiates as often as asked, in both modes."""
+    """The same in plain torch, with the logits in memory. It can be differentiated repeatedly, in both modes."""
     shape = linear_weight.shape[:-1]
     bias = None if linear_bias is None else linear_bias.flatten()
     logits = functional.linear(input, linear_weight.flatten(0, -2), bias).unflatten(-1, shape)
@@ -206,7 +206,7 @@ def _second_derivative(ctx: Any, *grads_of_grads: Tensor | None) -> tuple:
 
 
 def _backward_under_vmap(size: int, dims: Any, *arguments: Any) -> tuple[list, list]:
-    """Entry by entry: a batch of incoming gradients for a backward pass that was recorded without vmap."""
+    """One entry after the other: a batch of gradients for a backward pass that was recorded without vmap."""
 
     def entry(i: int) -> list:
         pairs = zip(arguments, dims, strict=True)

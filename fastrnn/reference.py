@@ -1,7 +1,7 @@
 """Every cell and layer in plain torch, a line per equation.
 
-This file is the documentation of the mathematics and the oracle of the tests. It is written to be read, not to be
-fast: it runs in any dtype and on any device, and differentiates as often as asked.
+This file documents the mathematics and is the oracle of the tests. It is written to be read, not to be fast. It runs in
+any dtype and on any device, and can be differentiated any number of times.
 
 Notation: ``x`` the input of a step, ``h`` and ``c`` the state before it, ``w_ih`` and ``w_hh`` the stacked weights of
 all gates, ``b_ih`` and ``b_hh`` their biases (None without). Rows are batch entries, so ``linear(x, w, b)`` is

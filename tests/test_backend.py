@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastrnn.nn
+from fastrnn import functional
 from fastrnn._core import backend, cells
 from fastrnn.nn.by_cell import LAYERS
 from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
@@ -86,3 +87,37 @@ def test_what_the_table_says_is_what_the_layers_have():
         layer = LAYERS[name](3, 4)
         assert layer.weight_ih_l0.shape == (cell.gates * 4, 3)
         assert isinstance(layer(torch.ones(2, 1, 3))[1], tuple) == cell.carries_c
+
+
+ROUTES = {
+    "kernels": lambda layer, packed: layer.requires_grad_()(packed),
+    "kernels at inference": lambda layer, packed: layer.requires_grad_(False)(packed),
+    "reference in forward mode": lambda layer, packed: torch.func.jvp(
+        lambda x: layer(PackedSequence(x, packed.batch_sizes))[0].data, (packed.data,), (packed.data,)
+    ),
+    "torch.func": lambda layer, packed: torch.func.grad(
+        lambda x: layer(PackedSequence(x, packed.batch_sizes))[0].data.sum()
+    )(packed.data),
+    "meta": lambda layer, packed: layer.to("meta")(PackedSequence(packed.data.to("meta"), packed.batch_sizes)),
+    "another dtype": lambda layer, packed: functional.rnn(
+        packed.data.to(torch.complex64),
+        None,
+        [w.to(torch.complex64) for w in layer.parameters()],
+        nonlinearity=layer.nonlinearity,
+        batch_sizes=packed.batch_sizes,
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # by torch's own derivatives
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("cell", ["rnn_tanh", "rnn_sigmoid"])
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [([1, 2], "not to increase, got 2 at 1"), ([2, 0, 1], "positive.*got 0 at 1"), ([2, 2], "input of 4 rows.*got 3")],
+    ids=str,
+)
+def test_wrong_lengths_are_an_error_by_every_route(cell, route, sizes, words):
+    layer, packed = LAYERS[cell](3, 4), PackedSequence(torch.zeros(3, 3), torch.tensor(sizes))
+    with pytest.raises(RuntimeError, match=words):
+        ROUTES[route](layer, packed)

@@ -215,7 +215,7 @@ def test_compiled(name):
 def test_lengths_that_differ_between_entries_are_an_error_with_the_way_out():
     data, sizes = torch.ones(2, 4, 3), torch.tensor([[2, 1, 1], [2, 2, 0]])
     weights = [w.detach() for w in fastrnn.GRU(3, 4).parameters()]
-    with pytest.raises(ValueError, match="pack the sequences of all entries in one PackedSequence"):
+    with pytest.raises(ValueError, match="pack the sequences of all entries into one PackedSequence"):
         vmap(lambda x, n: ops.forward("gru", x, n, None, None, weights, True, False, False, False)[0])(data, sizes)
 
 

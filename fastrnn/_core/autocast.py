@@ -1,12 +1,11 @@
-"""torch.autocast: in which dtype a layer computes under it, and in which its results come out.
+"""torch.autocast: the dtype in which a layer computes, and the dtypes of its results.
 
-The CPU's kernels compute in float32 whatever the dtype, so under autocast they take the operands in float32, round
-nothing on the way, and carry every state in float32. Only the results are rounded, to the dtype in which torch.nn's
-come out. There the products are in autocast's dtype and the rest follows by type promotion: an RNN's state is a sum of
-products; a GRU's new state is mixed with the old one, an LSTM's c with the old c. LSTM layers that oneDNN runs return
-autocast's dtype alone.
+The CPU's kernels always compute in float32, so under autocast they take float32 operands, round nothing on the way and
+keep every state in float32. Only the results are rounded, to the dtypes that torch.nn returns. Its products are in
+autocast's dtype and the rest follows from type promotion: an RNN's state is a sum of products; a GRU's new state is
+mixed with the old one, an LSTM's c with the old c. LSTM layers that oneDNN runs return only autocast's dtype.
 
-The GPU's kernels multiply in autocast's dtype, and all results have it, as cuDNN's.
+The GPU's kernels multiply in autocast's dtype and return it, as cuDNN does.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from fastrnn._core.call import Call, Results
 def layer(call: Call) -> Results:
     """One layer, all its directions, by the fused kernels: output, h_n (D, B, P) and c_n (D, B, H).
 
-    With ``recompute`` next to nothing is saved for the backward pass, which computes it again; see docs/adr/0004.
+    With ``recompute`` almost nothing is saved for the backward pass, which computes it again: see docs/adr/0004.
     """
     transformed = torch._C._are_functorch_transforms_active()
-    # Kernels know no dual numbers, which may be about here; torch.compile has no graph of functions inside transforms.
+    # The kernels have no forward-mode derivatives. torch.compile cannot trace autograd functions inside transforms.
     if forward_ad._current_level >= 0 or (transformed and torch.compiler.is_dynamo_compiling()):
         return operators.run_reference(call)
     if transformed:

@@ -1,17 +1,17 @@
 """Who runs a call: the fused kernels, torch's own operator or the plain-torch reference.
 
-The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Anything else runs torch's operator, and a cell
-that torch lacks runs the reference. A call can be predicted from this page.
+The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Elsewhere torch's operator runs, or the
+reference for a cell that torch lacks.
 
 On CUDA the kernels have not been measured yet, so torch's operator runs every cell that torch has, with ``recompute``
 checkpointed, and the kernels run the others. FASTRNN_CUDA_KERNEL asks for the kernels everywhere (docs/adr/0016).
 
-The CPU's kernels compute in float32 and float64. Input and states in bfloat16 or float16 are widened on their way in,
-weights are read as they are, and only the results of the last layer are rounded: the numbers between layers and steps,
-and their gradients, are float32. One thing is left to torch there: padded LSTMs in bfloat16 on a processor with
+The CPU's kernels compute in float32 and float64. Input and states in bfloat16 or float16 are first converted to
+float32, weights are read in their own dtype, and only the results of the last layer are rounded: between layers and
+steps all numbers and gradients are float32. One case is left to torch: padded LSTMs in bfloat16 on a processor with
 instructions for it, if batch and state are large (csrc/torch/stack.h has the figures).
 
-The GPU's take the narrow dtypes as they are: its matrix units multiply them, sums and states are float32.
+The GPU's kernels take bfloat16 and float16 directly: its matrix units multiply them; sums and states are float32.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _TORCH_OPERATORS: dict[str, Any] = {name: getattr(_VF, name) for name in TORCH_C
 
 
 def kernels_serve(input: Tensor) -> bool:
-    """Whether the fused kernels run this input: on the CPU, on CUDA where they are built for it (or meta, for shapes
-    alone), in four dtypes."""
+    """Whether there are fused kernels for this input: on the CPU, on CUDA if they were built, on meta for shapes alone;
+    in four dtypes."""
     return (input.is_cpu or input.device.type in _KERNEL_DEVICES) and input.dtype in _KERNEL_DTYPES
 
 
@@ -76,7 +76,7 @@ def sequence(call: Call) -> tuple[Tensor, Any]:
 
 
 def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
-    """Run one step of any cell: input (B, I), hx (B, H) or a pair of them. It is a sequence of length one."""
+    """Run one step of any cell, as a sequence of length one: input (B, I), hx (B, H) or a pair of them."""
     if not torch.compiler.is_compiling():
         result = _C.infer_step(cell, input, hx, weights)
         if result is not None:
@@ -100,20 +100,20 @@ def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
 
 
 def _widened(call: Call) -> Call:
-    """Input and states in float32. The kernels read narrow weights as they are."""
+    """Input and states in float32. The kernels read bfloat16 and float16 weights directly."""
     input, h0, c0 = cast(torch.float32, (call.input, call.h0, call.c0))
     return call.with_tensors(input, h0, c0, call.weights)
 
 
 def _left_to_torch(call: Call) -> bool:
-    """Whether torch's operator runs this call though there may be kernels for it: on CUDA they are not measured, and
-    what is exported to ONNX is made of torch's operators."""
+    """Whether torch's operator runs this call although there may be kernels for it: those of CUDA are not measured yet,
+    and an ONNX graph consists of torch's operators."""
     unmeasured = call.input.is_cuda and not gpu.kernels_asked_for()
     return (unmeasured or exports_to_onnx()) and call.cell.name in _TORCH_OPERATORS
 
 
 def _casts(call: Call) -> bool:
-    """Whether torch.autocast is on and left to us. torch's operator casts by itself, and keeps weights in one piece."""
+    """Whether to apply torch.autocast here. torch's operator applies it itself and keeps the weights in one piece."""
     device = "cpu" if call.input.is_cpu else call.input.device.type  # which costs more
     return device in OWN_KERNELS and torch.is_autocast_enabled(device) and not _left_to_torch(call)
 
@@ -129,7 +129,7 @@ def _layer(call: Call) -> Layer | None:
 
 
 def _compiled_for_inference(call: Call) -> bool:
-    """Whether this is traced for a graph on the CPU in which nothing is differentiated: it runs all layers at once."""
+    """Whether a graph on the CPU is traced in which nothing is differentiated. All layers are then one operator."""
     if not torch.compiler.is_compiling() or not call.input.is_cpu or (call.dropout and call.training):
         return False
     return not torch.is_grad_enabled() or not call.requires_grad()
@@ -146,9 +146,9 @@ def _torch_is_faster(call: Call) -> bool:
 
 
 def _recomputing(layer: Layer | None) -> Layer:
-    """What runs one layer and saves nothing that can be computed again. Where there are no kernels, all of it is.
+    """What runs one layer without saving what can be computed again. Without kernels that is the whole layer.
 
-    Dropout is the stack's, not the operator's: cuDNN would not draw the same mask a second time.
+    Dropout is left to the stack: cuDNN would not draw the same mask a second time.
     """
     return layer if layer is autograd.layer else partial(checkpoint, layer or _torch_operator, use_reentrant=False)
 
@@ -176,7 +176,7 @@ def _torch_operator(call: Call) -> Results:
 
 
 def _torch_cell(call: Call) -> Any:
-    """One step by the operator of torch's cell. That of its layers would copy the weights at every step on CUDA."""
+    """One step by torch's operator for cells. On CUDA its operator for layers would copy the weights at every step."""
     h0, c0 = call.h0, call.c0
     if h0 is None:
         h0 = c0 = call.input.new_zeros(call.input.size(0), call.output_size())
@@ -185,7 +185,7 @@ def _torch_cell(call: Call) -> Any:
 
 
 def _outside_graphs(operator: Any) -> Any:
-    """Keep torch's operator out of a compiled graph, where every step on CUDA would become nodes of its own."""
+    """Keep torch's operator out of a compiled graph, in which every step on CUDA would become several nodes."""
     torch._dynamo.graph_break(
         "torch.compile has no graph of torch's recurrent operators on CUDA and runs them between two graphs. For "
         "fullgraph=True set FASTRNN_CUDA_KERNEL=step, which runs fastrnn's kernels"

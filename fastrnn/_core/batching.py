@@ -1,11 +1,11 @@
-"""What torch.vmap makes of a layer: V entries at once, in one call where that can be.
+"""torch.vmap over a layer: V entries in one call where possible.
 
-Entries that share their weights are V times the batch to a layer, so they are folded into it. Where every entry has
-weights of its own, or wants weight gradients of its own, there are V calls.
+Entries that share their weights are a batch V times as large, so they are folded into the batch. If every entry has its
+own weights, or needs its own weight gradients, there are V calls.
 
-The rules are registered for the operators. So they also hold where a backward pass that was recorded outside of vmap
-meets batched gradients: ``is_grads_batched=True``, ``jacobian(vectorize=True)``, vmap over ``torch.autograd.grad``. In
-here a call comes without its tensors, and the tensors one by one: ``batch_sizes`` and :meth:`Call.tensors`.
+The rules are registered for the operators, so they also apply when a backward pass that was recorded outside of vmap
+gets batched gradients: ``is_grads_batched=True``, ``jacobian(vectorize=True)``, vmap over ``torch.autograd.grad``. Here
+a call is passed without its tensors, and the tensors one by one: ``batch_sizes`` and :meth:`Call.tensors`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastrnn._core import operators
 from fastrnn._core.call import Call
 from fastrnn._core.operators import Backward
 
-Dims = Sequence[int | None]  # where each tensor has the V entries
+Dims = Sequence[int | None]  # each tensor's axis of entries, if it has one
 
 _TENSORS = ("input", "h0", "c0", "weights")  # the order of Call.tensors()
 _WEIGHTS = 4  # place of the first weight behind batch_sizes, input, h0, c0
@@ -43,7 +43,7 @@ def backward(call: Call, needs: Sequence[bool], *operands: Any) -> tuple[Tensor,
 def forward_rule(
     apply: Callable, size: int, dims: Dims, call: Call, batch_sizes: Tensor | None, *tensors: Any
 ) -> tuple:
-    """The results of ``apply(call, batch_sizes, *tensors)`` for all entries, and where these lie in each result."""
+    """The results of ``apply(call, batch_sizes, *tensors)`` for all entries, and each result's axis of entries."""
     _check_lengths(dims[0])
     # What is saved for recomputing depends on the size of the batch.
     if call.recompute or any(dim is not None for dim in dims[_WEIGHTS:]):
@@ -53,7 +53,7 @@ def forward_rule(
     folded = [fold(t, dim, axis) for t, dim, axis in zip(tensors[:3], dims[1:_WEIGHTS], (batch, 1, 1), strict=True)]
     lengths = None if batch_sizes is None else batch_sizes * size
     output, h_n, c_n, saved = apply(call, lengths, *folded, *tensors[3:])
-    # An empty result has no entries: c_n of cells that carry no c, and `saved` of a call that saves nothing.
+    # Empty results have no such axis: c_n of cells that carry no c, and `saved` of a call that saves nothing.
     axes = batch, 1, 1 if c_n.dim() > 1 else None, 1 if saved.dim() > 1 else None
     return fold.undo((output, h_n, c_n, saved), axes)
 
@@ -63,7 +63,7 @@ def backward_rule(apply: Callable, size: int, dims: Dims, call: Call, needs: Seq
     saved, batch_sizes, weights = operands[_SAVED], operands[_BESIDES], operands[_BESIDES + _WEIGHTS :]
     _check_lengths(dims[_BESIDES])
     if call.recompute or any(needs[3:]) or any(dim is not None for dim in dims[_BESIDES + _WEIGHTS :]):
-        if dims[_SAVED] is not None:  # the operator takes what forward saved as it was, in one piece
+        if dims[_SAVED] is not None:  # the operator needs what forward saved in one piece
             saved, dims = saved.movedim(dims[_SAVED], 0).contiguous(), (*dims[:_SAVED], 0, *dims[_SAVED + 1 :])
         operands = (*operands[:_SAVED], saved, *operands[_SAVED + 1 :])
         return _one_by_one(apply, size, dims, (call, needs), *operands)
@@ -79,7 +79,7 @@ def backward_rule(apply: Callable, size: int, dims: Dims, call: Call, needs: Seq
 
 
 class _Fold:
-    """V entries inside an axis of a tensor, behind what was there: row b of entry v is row b V + v."""
+    """Folds V entries into an axis of a tensor: row b of entry v becomes row b V + v."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -94,7 +94,7 @@ class _Fold:
         return rows.flatten(axis, axis + 1)
 
     def undo(self, tensors: Sequence[Tensor], axes: Dims) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
-        """The tensors with an axis of their own for the entries, and which that is."""
+        """The tensors with a separate axis for the entries, and which axis that is."""
         apart = tuple(
             t if axis is None else t.unflatten(axis, (t.size(axis) // self.size, self.size))
             for t, axis in zip(tensors, axes, strict=True)
@@ -143,16 +143,16 @@ def _backward_under_vmap(size: int, in_dims: Sequence, *arguments: Any) -> tuple
 
 
 def _dims(operator: torch._ops.OpOverload, in_dims: Sequence, names: Sequence[str]) -> list[int | None]:
-    """Where the arguments of these names have the entries; the weights, which are the last, each for itself."""
+    """The axes of entries of the arguments of these names. The last are the weights, which have one each."""
     named = operators.by_name(operator, in_dims)
     *others, weights = (named[name] for name in names)
     return [*others, *weights]
 
 
 def under_autograds_vmap(rule: Callable[..., tuple[list, list]]) -> Callable:
-    """A kernel for the vmap of torch.autograd itself, which is an older one than torch.func's and takes no rule.
+    """A kernel for torch.autograd's own vmap, which is older than torch.func's and takes no rules.
 
-    ``rule(size, in_dims, *arguments)`` returns the results and where the entries lie in each.
+    ``rule(size, in_dims, *arguments)`` returns the results and each result's axis of entries.
     """
 
     def kernel(*arguments: Any) -> Any:

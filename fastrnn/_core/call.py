@@ -1,8 +1,10 @@
 """One call of a layer or a stack of layers: the argument of everything between fastrnn.functional and the operators.
 
-An option is a field here and an argument of the functions and modules that offer it; whatever lies between hands the
-call on. T steps, B batch entries, I input features, H hidden features, P = H or the size of the projection, L layers,
-D directions, G gates.
+An option is a field here, an argument of the functions and modules that offer it, and read where it matters; everything
+in between passes the call on.
+
+T steps, B batch entries, I input features, H hidden features, P = H or the size of the projection, L layers, D
+directions.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ Results = tuple[Tensor, Tensor, Tensor]  # output, h_n and c_n, which is of shap
 class Call(NamedTuple):
     """The operands and options of a call, as :func:`fastrnn.functional.lstm` describes them.
 
-    First the cell and the tensors, then the options of every layer, last those of a stack. A method is no property,
-    since torch.compile does not trace those of a tuple.
+    First the cell and the tensors, then the options of a layer, last those of a stack only. Nothing is a property:
+    torch.compile traces the methods of a tuple, but not its properties.
     """
 
     cell: Cell
@@ -57,7 +59,7 @@ class Call(NamedTuple):
         return self.num_layers * self.directions()
 
     def hidden_size(self) -> int:
-        """H. Read from columns, so that a symbolic size is not divided."""
+        """H, as a number of columns: a number of rows would have to be divided, which guards a symbolic size."""
         return self.weights[self.weight_names().index("w_hr") if self.projected else 1].size(1)
 
     def output_size(self) -> int:
@@ -65,7 +67,7 @@ class Call(NamedTuple):
         return self.weights[1].size(1)
 
     def batch_axis(self) -> int:
-        """Which axis of input and output the batch entries lie along."""
+        """The axis of input and output that the batch entries lie along."""
         return 0 if self.batch_first or self.batch_sizes is not None else 1
 
     def tensors(self) -> tuple[Tensor | None, ...]:
@@ -74,11 +76,11 @@ class Call(NamedTuple):
 
     def with_tensors(self, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> Call:
         """The same call of other tensors. (``_replace`` takes twice as long.)"""
-        return Call(self.cell, input, h0, c0, weights, *self[5:])
+        return Call(self.cell, input, h0, c0, weights, *self[_OPTIONS:])  # type: ignore[arg-type]
 
     def of_layer(self, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> Call:
-        """The call of one layer of the stack."""
-        return Call(self.cell, input, h0, c0, weights, *self[5:12])
+        """The call of one layer of the stack, without the options that are the stack's only."""
+        return Call(self.cell, input, h0, c0, weights, *self[_OPTIONS:_OF_STACK])  # type: ignore[arg-type]
 
     def bare(self) -> Call:
         """The same call without its tensors. :meth:`filled` gives them back."""
@@ -91,6 +93,8 @@ class Call(NamedTuple):
     def requires_grad(self) -> bool:
         return any(t is not None and t.requires_grad for t in self.tensors())
 
+
+_OPTIONS, _OF_STACK = Call._fields.index("batch_sizes"), Call._fields.index("num_layers")
 
 # What runs a call of one layer.
 Layer = Callable[[Call], Results]

@@ -39,6 +39,8 @@ def check_sequence(call: Call) -> None:
         return  # the batch size is data here, and a traced graph cannot branch on data
     else:
         batch = _largest_batch(call.batch_sizes)
+        if input.is_meta:  # its kernels compute shapes alone
+            check_lengths(call)
     if call.h0 is not None:
         _check_state(call.h0, (call.state_rows(), batch, call.output_size()), "h0")
     if call.c0 is not None:

@@ -1,4 +1,4 @@
-"""The C++ core, for all that call it. It is loaded only by the torch that it was built against."""
+"""Loads the C++ core, if it was built against the torch that is installed."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def rebuild_command() -> str:
-    """The command that builds fastrnn again from where it came from: a checkout, a repository, or the package index."""
+    """The command that builds fastrnn again from its origin: a checkout, a repository or the package index."""
     if (PACKAGE.parent / "build_backend.py").exists():
         return f"pip install --editable {shlex.quote(str(PACKAGE.parent))}"
     try:
@@ -25,7 +25,7 @@ def rebuild_command() -> str:
 
 
 def _check_torch() -> None:
-    """A binary built against another torch would fail to load, or worse: say so first."""
+    """Refuse a binary that was built against another torch: it would fail to load, or compute nonsense."""
     try:
         from fastrnn._built import torch_version
     except ImportError:

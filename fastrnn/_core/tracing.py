@@ -11,7 +11,7 @@ from torch.fx.proxy import TraceError
 
 
 def recorded_call(module: torch.nn.Module, input: Proxy, hx: Any) -> Proxy:
-    """Record a call of the module in the graph that ``input`` is traced for. So it is a leaf to every tracer."""
+    """Record a call of the module in the graph that is traced. So the module is a leaf to every tracer."""
     tracer: Any = input.tracer
     if getattr(tracer, "root", None) is module:
         raise TraceError(
@@ -22,8 +22,8 @@ def recorded_call(module: torch.nn.Module, input: Proxy, hx: Any) -> Proxy:
 
 
 def exports_to_onnx() -> bool:
-    """Whether torch.onnx.export is at work. Its exporters translate torch's operators alone."""
-    onnx = sys.modules.get("torch.onnx")  # to import it takes longer than most programs need it
+    """Whether torch.onnx.export is running. Its exporters translate only torch's operators."""
+    onnx = sys.modules.get("torch.onnx")  # importing it is slow, and most programs never do
     return onnx is not None and not torch.compiler.is_dynamo_compiling() and onnx.is_in_onnx_export()
 
 

@@ -1,7 +1,7 @@
 """torch.func's transforms of a layer: grad, vjp, vmap and what is made of them, by the same kernels.
 
-functorch does not take autograd functions of C++, such as csrc/torch/autograd.cpp. While a transform is active these
-twins in Python run instead (docs/adr/0013). Autograd does not look into tuples, so they take a call without its
+functorch does not support autograd functions in C++, such as csrc/torch/autograd.cpp. While a transform is active their
+Python twins run, which are here (docs/adr/0013). Autograd does not look into tuples, so they take a call without its
 tensors, and the tensors one by one: ``batch_sizes`` and :meth:`Call.tensors`.
 """
 
@@ -21,11 +21,11 @@ def layer(call: Call) -> Results:
     """One layer inside a transform."""
     levels = torch._C._functorch.get_interpreter_stack() or ()
     if any(level.key() == torch._C._functorch.TransformType.Functionalize for level in levels):
-        # functorch has no rule for functions in Python here, nor for those in C++.
+        # Functionalization supports autograd functions neither in Python nor in C++.
         return operators.run_reference(call)
     bare = call._replace(recompute=False).bare()
     output, h_n, c_n, _ = Layer.apply(bare, call.batch_sizes, *call.tensors())
-    return output.clone(), h_n, c_n  # the backward pass needs the output, which the user may change in place
+    return output.clone(), h_n, c_n  # the user may change it in place, and the backward pass needs it unchanged
 
 
 class Layer(torch.autograd.Function):

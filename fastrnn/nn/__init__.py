@@ -1,4 +1,4 @@
-"""The modules: drop-in twins of torch.nn's recurrent layers and cells, and the two forms that torch lacks."""
+"""The modules: drop-in replacements of torch.nn's recurrent layers and cells, and the forms that torch lacks."""
 
 from fastrnn.nn import quantization
 from fastrnn.nn.cells import GRUCell as GRUCell

@@ -1,4 +1,4 @@
-"""What RNN, GRU and LSTM have in common: every kind of input, brought to the one that functions take."""
+"""What RNN, GRU and LSTM share: padded, packed and unbatched input, and the weights that torch.nn would use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable, recorded_call
 from fastrnn.nn.face import Faced
 
-# Methods of torch.nn's layers that their forward calls and that have no part in fastrnn's.
+# Methods that the forward of torch.nn's layers calls, and that of fastrnn's does not.
 CALLED_BY_TORCH = {
     *("check_input", "check_hidden_size", "check_forward_args", "get_expected_hidden_size", "get_expected_cell_size"),
     *("permute_hidden", "_update_flat_weights"),
@@ -40,12 +40,12 @@ def _check_batch(state: Tensor, batch: int) -> None:
 class Layer(Faced, NotScriptable, torch.nn.RNNBase):
     """The forward pass that the three share.
 
-    It derives from ``torch.nn.RNNBase``, which makes the parameters, and not from ``torch.nn.LSTM`` and its siblings:
-    that ``isinstance(layer, torch.nn.LSTM)`` is true all the same is the work of :mod:`fastrnn.nn.face`.
+    It derives from ``torch.nn.RNNBase``, which makes the parameters, and not from ``torch.nn.LSTM`` and its siblings.
+    ``isinstance(layer, torch.nn.LSTM)`` is true nevertheless: see :mod:`fastrnn.nn.face`.
     """
 
     _beyond_torch: tuple[str, ...] = ("recompute",)  # attributes that torch.nn's layer has not
-    recompute: bool = False  # of modules that convert() made, or that were pickled before there was such a thing
+    recompute: bool = False  # for modules that convert() made, or that were pickled before there was this option
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -61,7 +61,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         raise NotImplementedError
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        # At inference first the short way, which says None where a call needs more care.
+        # At inference try the fast path first. It returns None for calls that it does not handle.
         if not is_compiling():
             result = _C.infer(self._cell, input, hx, self.__dict__)
             if result is not None:
@@ -78,7 +78,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         return self._unbatched(input, hx)
 
     def _packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
-        """States come and go in the caller's order; inside, the longest sequence is first."""
+        """The states that go in and come out are in the caller's order. Inside, the longest sequence is first."""
         data, batch_sizes, to_sorted, to_callers = input
         if to_sorted is not None:
             each(lambda state: _check_batch(state, to_sorted.numel()), hx)
@@ -89,7 +89,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         return PackedSequence(output, batch_sizes, to_sorted, to_callers), hidden
 
     def _unbatched(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
-        """One sequence (T, I), states (L D, H). ``batch_first`` has no meaning here."""
+        """One sequence (T, I), states (L D, H). ``batch_first`` is ignored."""
         for state in () if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,):
             if state.dim() != 2:
                 raise RuntimeError(f"Expected hx of 2 dimensions for an unbatched 2D input, got {state.dim()}")
@@ -121,17 +121,17 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         return super().extra_repr() + (", recompute=True" if self.recompute else "")
 
     def _weights(self) -> list[Tensor]:
-        """What torch.nn would use: ``_flat_weights``, made anew where a name stands for another tensor than it did.
+        """What torch.nn would use: ``_flat_weights``, built again if a name refers to another tensor than before.
 
-        So weights may be put in place under their names, as parametrizations and functional_call do, or in
-        ``_flat_weights``, as a subclass that drops weights does. The second holds until a name changes again.
+        So weights can be replaced by name, as parametrizations and functional_call do, or in ``_flat_weights``, as a
+        subclass that drops weights does. The latter holds until a name refers to another tensor.
         """
         weights: Any = self._traced_weights() if is_compiling() else _C.flat_weights(self.__dict__)
         if weights is not None:
             return weights
         names, parameters, own = self._flat_weights_names, self._parameters, self.__dict__
         if not all(name in parameters or name in own for name in names):
-            return [getattr(self, name) for name in names]  # of a parametrization: nothing to remember
+            return [getattr(self, name) for name in names]  # a parametrization computes them for every call
         if self._weights_have_changed():
             self._init_flat_weights()
         for name, weight in zip(names, self._flat_weights, strict=False):
@@ -140,17 +140,17 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         return self._flat_weights  # type: ignore[return-value]
 
     def _traced_weights(self) -> list[Tensor] | None:
-        """While a graph is made: the weights, or None where they are as found as in eager.
+        """While a graph is traced: the weights, or None where they have to be found as in eager mode.
 
-        A graph that asks for what torch.nn remembers is valid for nothing else, so it asks in case of doubt alone.
+        A graph that reads ``_flat_weights`` is guarded on it, so it is read only if it may differ from the names.
         """
         named = [getattr(self, name) for name in self._flat_weights_names]
         if not all(isinstance(self._parameters.get(name), Parameter) for name in self._flat_weights_names):
-            return named  # computed anew for every call
+            return named  # computed for every call
         if all(own is weight for own, weight in zip(named, self._flat_weights, strict=True)):
             return named
         if is_exporting() and self._weights_have_changed():
-            # Without strict=True, export puts tensors of its own under every name. A module must not change by it.
+            # Without strict=True, export replaces the named weights by its own tensors, and must not change the module.
             kept = [ref and ref() for ref in self._flat_weight_refs]
             if any(own is not weight for own, weight in zip(kept, self._flat_weights, strict=True)):
                 raise RuntimeError(

@@ -14,7 +14,7 @@ State = TypeVar("State")
 
 
 class LayerCall(Protocol[State]):
-    """How a layer is called. What comes out is of the kind that went in."""
+    """How a layer is called. The output is of the kind of the input."""
 
     @overload
     def __call__(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]: ...

@@ -1,4 +1,4 @@
-"""RNNCell, GRUCell and LSTMCell: one step of a layer, with all that is torch.nn's: parameters, calls, errors."""
+"""RNNCell, GRUCell and LSTMCell: one step of a layer, with the parameters, calls and errors of torch.nn's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Cell(Faced, NotScriptable, torch.nn.RNNCellBase):
         return each(lambda state: state.squeeze(0), step(self._cell, input.unsqueeze(0), hx, self._weights()))
 
     def _weights(self) -> list[Tensor]:
-        """What stands under the names now. An attribute of a module costs ten times as much as a look where it is."""
+        """The tensors of these names. Reading them as attributes of a module takes ten times as long."""
         if is_compiling():
             weights = [getattr(self, name) for name in _WEIGHTS]
         else:

@@ -18,7 +18,7 @@ _TYPE = object.__dict__["__class__"]  # the descriptor that reads and changes th
 
 
 class _Unannounced:
-    """The first ancestor of a face: no class of the user hears of a subclass that is none of theirs."""
+    """The first ancestor of a face. It keeps the ``__init_subclass__`` of users' classes from being called for it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         pass
@@ -97,7 +97,7 @@ class Faced:
         _TYPE.__set__(self, behind(cls))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """As by default, but in other words: pickle refuses those where ``__class__`` is not the type."""
+        """As by default, in a form that pickle accepts although ``__class__`` is not the type."""
         words: Any = super().__reduce_ex__(max(protocol, 2))
         if words[0] is copyreg.__newobj__ and len(words[1]) == 1:  # type: ignore[attr-defined]
             words = (copyreg._reconstructor, (*words[1], object, None), *words[2:])  # type: ignore[attr-defined]

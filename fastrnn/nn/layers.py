@@ -10,7 +10,7 @@ from torch import Tensor
 from fastrnn.nn.base import Layer
 from fastrnn.nn.calls import LayerCall
 
-# torch.nn.RNNBase knows no sigmoid. Its ``mode`` decides the number of gates and nothing else here.
+# torch.nn.RNNBase has no mode for sigmoid. Here ``mode`` decides only the number of gates.
 RNN_MODES = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "sigmoid": "RNN_TANH"}
 
 
@@ -30,7 +30,7 @@ class RNN(Layer):
         dropout: in training, the probability of zeroing an element of every layer's output but the last's.
         bidirectional: a second direction reads the sequence backwards; outputs are concatenated.
         device, dtype: of the parameters: float32, float64, bfloat16 or float16.
-        recompute: beyond torch: save next to nothing for the backward pass, which computes it again: less memory, more
+        recompute: beyond torch: save almost nothing for the backward pass, which computes it again. Less memory, more
             time, the same numbers (docs/adr/0004).
 
     Call:
@@ -83,7 +83,7 @@ class RNN(Layer):
         self.recompute = _checked_bool("recompute", recompute)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """``mode``, by which torch.nn computes, and ``nonlinearity`` say the same thing, and either may be set."""
+        """``mode``, which torch.nn reads, and ``nonlinearity`` are kept consistent: either may be set."""
         if name == "nonlinearity":
             _check_nonlinearity(value)
             super().__setattr__("mode", RNN_MODES[value])
@@ -216,6 +216,6 @@ def _check_nonlinearity(nonlinearity: Any) -> None:
 
 
 def _refuse_projection(proj_size: Any) -> None:
-    """torch.nn takes this argument for the error's sake, so that its type is the same."""
+    """torch.nn accepts this argument only to raise this error."""
     if proj_size is not None:
         raise ValueError(f"Expected proj_size with LSTM only, got proj_size={proj_size}")

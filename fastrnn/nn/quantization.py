@@ -47,7 +47,7 @@ def _become_torchs(layer: torch.nn.Module) -> None:
 
 
 def install() -> None:
-    """Once, when the layers are imported. torch versions without torch.ao.quantization need nothing."""
+    """Called once, when the layers are imported. Does nothing if torch has no torch.ao.quantization."""
     quantize: Any = sys.modules.get("torch.ao.quantization.quantize")
     if quantize is None:
         return
