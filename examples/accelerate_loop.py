@@ -1,4 +1,4 @@
-"""A training loop of one's own with Hugging Face accelerate, on one process or several, stateful.
+"""Your own stateful training loop with Hugging Face accelerate, in one process or several.
 
 python examples/accelerate_loop.py               # needs: pip install accelerate
 accelerate launch --cpu --num_processes 2 examples/accelerate_loop.py
@@ -18,7 +18,7 @@ TEXT = "the cat sat on the mat and the dog sat on the cat . " * 200
 
 
 class Loss(torch.nn.Module):
-    """A model whose forward is its loss: what several processes exchange is the gradient of a forward."""
+    """A module whose forward is the loss: several processes exchange the gradients of a forward."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -39,8 +39,8 @@ def main(epochs: int = 8) -> float:
     for epoch in range(epochs):
         state = None
         for whole in batches.epoch(epoch):
-            # Each process reads its columns of the batch, so the state of its rows stays with it. Gradients are
-            # averaged: that is the joined batch's where every process has as many columns.
+            # Each process reads its columns of the batch, so the state of its rows stays with it. The average of the
+            # gradients is that of the joined batch if all processes have the same number of columns.
             batch, _ = columns(whole, accelerator.process_index, accelerator.num_processes)
             batch = to_device(batch, accelerator.device)
             with accelerator.autocast():

@@ -1,8 +1,8 @@
-"""How gradients vanish, explode or stay on their way back through time, for four cells of one size.
+"""How gradients vanish, explode or survive on their way back through time, for four cells of one size.
 
     python examples/gradient_flow.py            # draws gradient_flow.png, in a few seconds
 
-Each network reads 100 random steps, and the loss is that of its last output alone. Shown is the norm of dLoss/dh_t.
+Each network reads 100 random steps, and only its last output enters the loss. The plots show the norm of dLoss/dh_t.
 """
 
 import math
@@ -17,9 +17,9 @@ from fastrnn.train.flow import TITLES, compare, draw
 
 STEPS = 100
 SETTINGS = {
-    "as torch initialises": {},
+    "torch's initialisation": {},
     "recurrent weights × 4": {"recurrent_scale": 4.0},
-    "gates open: forget bias log(T - 1)": {"forget_bias": math.log(STEPS - 1)},
+    "open gates: forget bias log(T - 1)": {"forget_bias": math.log(STEPS - 1)},
 }
 
 

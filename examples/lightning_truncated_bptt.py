@@ -2,7 +2,7 @@
 
     python examples/lightning_truncated_bptt.py      # needs: pip install lightning
 
-Each window is a step of the optimizer; its last state, without history, is the next one's first: fit(stateful=True).
+Each window is a step of the optimizer, and its detached final state starts the next one, as in fit(stateful=True).
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from fastrnn.train import detached
 
 
 class TruncatedBPTT(LightningModule):
-    """Any model with loss(batch, state) -> Step, over batches whose ``first`` says that they begin anew."""
+    """Any model with loss(batch, state) -> Step; batches with ``first`` set start without a state."""
 
     def __init__(self, model: torch.nn.Module, lr: float, clip: float | None = None) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ def main() -> None:
     vocabulary = Vocabulary.build(text)
     batches = LanguageBatches(vocabulary.encode(text), batch=10, steps=20)
     model = LanguageModel(vocabulary, embedding=32, hidden=32, layers=1)
-    # batch_size=None: the batches are made already, and they must come in order.
+    # batch_size=None: these are batches already, and they must stay in order.
     loader = DataLoader(list(batches.epoch(0)), batch_size=None, shuffle=False)
     Trainer(max_epochs=20, accelerator="cpu", logger=False).fit(TruncatedBPTT(model, lr=2.0, clip=1.0), loader)
     print(model.eval().next("the cat sat", top=3))

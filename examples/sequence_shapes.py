@@ -1,8 +1,8 @@
-"""The five shapes of sequence problems, each with a model of fastrnn.train, on numbers and their names.
+"""The five shapes of sequence problems, each with a small model, on numbers and their names.
 
     python examples/sequence_shapes.py          # trains five models in a few seconds
 
-Each takes a few lines: items, a model, fit, use. The models are as small as the problems.
+Each takes a few lines: items, a model, fit, use.
 """
 
 from itertools import product
@@ -18,7 +18,7 @@ from fastrnn.train.models.columns import Columns
 from fastrnn.train.models.encoders import DenseEncoder
 
 NUMBERS = range(20)
-VECTORS = one_hot(torch.tensor(NUMBERS)).float()  # what a number is before it has a name
+VECTORS = one_hot(torch.tensor(NUMBERS)).float()  # numbers without names
 ENGLISH, FRENCH = ([name(number) for number in NUMBERS] for name in (english, french))
 PARITY = ("even", "odd")
 
@@ -33,7 +33,7 @@ def learn(model, items, into, epochs, **options):
 
 
 def one_to_one(epochs=100):
-    """A vector to a class: no sequence at all. fit trains any module, if it is told the loss."""
+    """A vector to a class, without a sequence. fit trains any module with a loss function."""
 
     def loss(model, batch, state):
         return Step(cross_entropy(model(batch.input), batch.target), len(batch.target))
@@ -62,7 +62,7 @@ def many_to_one(epochs=60):
 
 
 def many_to_many(epochs=120):
-    """A sequence to another, which begins when the first has been read: English to French."""
+    """A sequence to another one, written after the first is read: English to French."""
     source, target = characters(ENGLISH), characters(FRENCH)
     model = EncoderDecoder(source, target, cell="gru", hidden=64, embedding=16)
     items = [(source.encode(e), target.encode(f, ends=True)) for e, f in zip(ENGLISH, FRENCH, strict=True)]
@@ -71,13 +71,13 @@ def many_to_many(epochs=120):
 
 
 def many_to_many_in_step(epochs=80):
-    """A sequence to another, an answer at every step: whether the ones so far are even or odd in number."""
+    """A sequence to another one, step by step: the parity of the ones so far."""
     bits = ["".join(each) for length in range(1, 8) for each in product("01", repeat=length)]
     columns = Columns.build([[list(text)] for text in bits], given=("bit",), spelling=())
     model = Tagger(columns, PARITY, cell="gru", hidden=32, embedding=8, bidirectional=False, crf=False)
     items = [(columns.encode([list(text)]), [text[: i + 1].count("1") % 2 for i in range(len(text))]) for text in bits]
     learn(model, items, Tagged, epochs, columns=True)
-    text = "1101000111"  # longer than any that it has seen
+    text = "1101000111"  # longer than any in training
     answer = " ".join(tag for _, tag in model.tag(list(text)))
     return text, answer, " ".join(PARITY[text[: i + 1].count("1") % 2] for i in range(len(text)))
 
@@ -92,8 +92,8 @@ SHAPES = {
 
 
 def main():
-    """Returns by shape what was asked, what the model answers, and what is right."""
-    torch.set_num_threads(1)  # models as small as these are faster with one
+    """Returns for each shape the question, the model's answer and the right answer."""
+    torch.set_num_threads(1)  # such small models are faster with one
     answers = {}
     for name, shape in SHAPES.items():
         torch.manual_seed(0)

@@ -2,7 +2,7 @@
 
     python -m bench.pages
 
-Whoever commits new results names their file here and runs this; tests/test_pages.py compares pages and files.
+To commit new results, name their file here and run this; tests/test_pages.py compares pages and files.
 """
 
 import json

@@ -1,6 +1,6 @@
 """README's numbers and its picture, from the committed results.
 
-Both are of two threads, as a program runs by default on the machine that was measured.
+Both are for two threads, the default on the measured machine.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ def numbers(layers: dict[str, Any], words: dict[str, Any], verified: dict[str, A
 
 
 def digest(layers: dict[str, Any]) -> str:
-    """What tells the results that a picture was drawn from: kept in the picture."""
+    """Identifies the results that a picture was drawn from; it is stored in the picture."""
     return hashlib.sha256(json.dumps(layers, sort_keys=True).encode()).hexdigest()
 
 

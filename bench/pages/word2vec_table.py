@@ -2,7 +2,7 @@
 
     python -m bench.pages.word2vec_table FILE.json [--into docs/benchmarks.md]
 
-Times are medians of the turns; of gensim's two ways the faster one counts. `--into` puts the tables between the page's
+Times are medians of the turns; the faster of gensim's two modes counts. `--into` inserts the tables between the page's
 marks `word2vec`.
 """
 
@@ -26,13 +26,13 @@ def median(rows: Rows, task: str, way: str, what: str = "seconds") -> float | No
 
 
 def peer(rows: Rows, task: str, what: str = "seconds") -> float | None:
-    """Of gensim's ways the better one."""
+    """The better of gensim's modes."""
     found = [median(rows, task, way, what) for way in ("gensim file", "gensim sentences")]
     return min((each for each in found if each is not None), default=None)
 
 
 def speed(rows: Rows) -> str:
-    """A line for each task: everybody's seconds, theirs as multiples of ours, everybody's MiB."""
+    """A line for each task: seconds, ratios to fastrnn, and MiB."""
     lines = [
         "| | fastrnn | gensim | ratio | word2vec.c | ratio | MiB: fastrnn | gensim | word2vec.c |",
         "|---|---|---|---|---|---|---|---|---|",

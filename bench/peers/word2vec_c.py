@@ -1,4 +1,4 @@
-"""Google's word2vec.c beside the others: the program that the package `word2vec` compiles and installs."""
+"""Google's word2vec.c, as the package `word2vec` compiles and installs it."""
 
 import re
 import resource
@@ -13,7 +13,7 @@ PROGRESS = re.compile(rb"Progress: ([\d.]+)%")
 
 
 def training(corpus: str, workers: int, sg: int, parameters: dict[str, Any]) -> dict[str, float]:
-    """Seconds of an epoch, from the progress that it prints, for it reads the vocabulary in the same run."""
+    """Seconds of an epoch, from the progress that it prints, since it reads the vocabulary in the same run."""
     options = {
         "train": corpus,
         "output": "/dev/null",

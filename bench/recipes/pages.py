@@ -2,7 +2,7 @@
 
     python bench/recipes/pages.py
 
-Whoever commits new results runs this; tests/train/test_recipes.py compares page and files.
+Run it before committing new results; tests/train/test_recipes.py compares page and files.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESULTS = ROOT / "bench" / "results" / "recipes"
 PAGE, PICTURE = ROOT / "docs" / "guide" / "results.md", ROOT / "docs" / "guide" / "curves.png"
 COLOURS = ("#d1495b", "#2e6f95")
 PER_ROW = 3  # panels side by side
-CURVES = ("perplexity", "accuracy", "exact", "f1", "loss")  # the first of them that validation measured is drawn
+CURVES = ("perplexity", "accuracy", "exact", "f1", "loss")  # draws the first of these that validation measured
 
 
 def results() -> list[dict[str, Any]]:
@@ -35,19 +35,19 @@ def results() -> list[dict[str, Any]]:
 
 
 def metric_of(result: dict[str, Any]) -> str:
-    """The figure that a recipe is about."""
+    """The metric of a recipe."""
     return str((result["published"] or {}).get("metric") or (result["goal"] or {}).get("metric") or "loss")
 
 
 def figure_of(result: dict[str, Any]) -> float | None:
-    """That figure: of the test data, or of the validation data where it is called valid_…"""
+    """The value of that metric, on the test data, or on the validation data if it is called valid_…"""
     metric = metric_of(result)
     figures = result["best"] if metric.startswith("valid_") else result["test"] or {}
     return figures.get(metric)
 
 
 def markdown(found: list[dict[str, Any]]) -> str:
-    """A table of all results, and below it what each was run with."""
+    """A table of all results, followed by the command and machine of each."""
     rows = []
     for each in found:
         figure = figure_of(each)
@@ -60,7 +60,7 @@ def markdown(found: list[dict[str, Any]]) -> str:
 
 
 def shared(result: dict[str, Any]) -> bool:
-    """Whether other programs used the cores during the run. True also where that was not measured."""
+    """Whether other programs used the cores during the run; True if that was not measured."""
     others = result["machine"].get("cores_of_others")
     return others is None or others > 0.1
 
@@ -101,12 +101,12 @@ def machines(found: list[dict[str, Any]]) -> str:
 
 
 def digest(found: list[dict[str, Any]]) -> str:
-    """What tells the results that a picture was drawn from: kept in the picture."""
+    """Identifies the results that a picture was drawn from; it is stored in the picture."""
     return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def draw(found: list[dict[str, Any]], file: Path) -> None:
-    """Draws the curve of each recipe that was trained in epochs: its figure on the validation data."""
+    """Draws the validation metric over epochs for each recipe."""
     curves = [each for each in found if each["history"]]
     rows = max(1, math.ceil(len(curves) / PER_ROW))
     figure, axes = plt.subplots(rows, PER_ROW, figsize=(10, 2.8 * rows), layout="constrained", squeeze=False)

@@ -1,8 +1,8 @@
-"""Trains a recipe and records what came out, beside what was published; README.md says what a recipe is.
+"""Trains a recipe and records the result beside the published one; README.md describes recipes.
 
     python bench/recipes/run.py ptb-small --data DATA [--minutes 60] [--threads 2] [--out out/recipes]
 
-A run that --minutes or Ctrl-C ends is recorded too, with the epochs that it did. --resume goes on with one.
+A run that --minutes or Ctrl-C ends is recorded too, with its number of epochs. --resume continues one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RESULTS = FOLDER.parent / "results" / "recipes"
 
 
 def recipe(name: str) -> dict[str, Any]:
-    """A recipe's file; raises ValueError with the recipes that there are."""
+    """The contents of a recipe's file; raises ValueError with the known recipes."""
     file = FOLDER / f"{name}.toml"
     if not file.exists():
         names = sorted(each.stem for each in FOLDER.glob("*.toml"))
@@ -40,7 +40,7 @@ def recipe(name: str) -> dict[str, Any]:
 
 
 def settings_of(found: dict[str, Any], data: Path | None, smoke: bool = False) -> dict[str, Any]:
-    """The recipe's settings, its data in a folder of data sets."""
+    """The settings of a recipe, with its data in a folder of data sets."""
     settings = {key: value for key, value in found.items() if key not in BESIDE}
     settings |= found.get("smoke", {}) if smoke else {}
     if "data" in settings:
@@ -51,7 +51,7 @@ def settings_of(found: dict[str, Any], data: Path | None, smoke: bool = False) -
 
 
 def busy_seconds() -> float | None:
-    """Seconds that all cores together have worked since the machine started, where Linux tells."""
+    """Busy seconds of all cores since the start of the machine, as Linux reports them."""
     try:
         user, nice, system = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:4]
     except OSError:
@@ -60,7 +60,7 @@ def busy_seconds() -> float | None:
 
 
 class Neighbours:
-    """How many cores other programs have kept busy since this was made: minutes measured beside them are too many."""
+    """The number of cores that other programs keep busy, since minutes measured beside them are too long."""
 
     def __init__(self) -> None:
         self.start, self.busy, self.own = time.perf_counter(), busy_seconds(), time.process_time()
@@ -73,7 +73,7 @@ class Neighbours:
 
 
 def record(name: str, found: dict[str, Any], run: tasks.Run, command: str, others: float | None) -> dict[str, Any]:
-    """What is kept of a run; ``others`` is how many cores other programs kept busy meanwhile."""
+    """The record of a run; ``others`` is the number of cores that other programs kept busy."""
     result = run.result
     return {
         "recipe": name,
@@ -104,7 +104,7 @@ def limited(minutes: float | None) -> Iterator[None]:
 
     def ask() -> None:
         over.wait(minutes * 60)
-        while not over.wait(0.1):  # again and again: fit may not have begun
+        while not over.wait(0.1):  # repeatedly, since fit may not have started
             os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.signal(signal.SIGTERM, lambda number, frame: None)
@@ -119,25 +119,25 @@ def limited(minutes: float | None) -> Iterator[None]:
 
 
 def command_of(given: argparse.Namespace) -> str:
-    """What one types to run it again: without the folders of this machine."""
+    """The command that runs it again, without the folders of this machine."""
     parts = ["python bench/recipes/run.py", given.name, *(["--data DATA"] if given.data else [])]
     parts += [f"--{name} {getattr(given, name):g}" for name in ("threads", "minutes") if getattr(given, name)]
     return " ".join(parts)
 
 
 def epochs_done(result: Any) -> int:
-    """Whole ones: the last may have been interrupted."""
+    """Complete epochs: the last may have been interrupted."""
     return sum(not row.get("partial") for row in result.history) if result else 0
 
 
 def parameters(model: Any) -> int:
-    """How many numbers the model has learnt; one that counts says it itself."""
+    """The number of parameters; models that count have their own number."""
     found = getattr(model, "parameters_count", None)
     return sum(each.numel() for each in model.parameters()) if found is None else int(found)
 
 
 def file_of(name: str, processor: str) -> Path:
-    """Where the results of a recipe on a processor are."""
+    """The file of the results of a recipe on a processor."""
     slug = re.sub(r"\((?:r|tm)\)|\b(?:cpu|processor|\d+-core)\b", " ", processor.lower())
     return RESULTS / f"{name}-{'-'.join(re.findall(r'[a-z0-9.]+', slug))}.json"
 

@@ -1,11 +1,11 @@
-"""Layers beside other programs that want the processor, and with more threads than cores.
+"""Layers beside busy programs, and with more threads than cores.
 
     python -m bench.suites.busy_neighbour --json busy.json
 
-Beside 0, 1 and 2 busy processes every contender does the same work on one thread and on all cores, in turns. On twice
-as many threads, fastrnn is told that there are as many cores: so it is in a container that may use two cores of a large
-machine and does not show it. A time is the mean over all calls, unlike elsewhere in this project: here the slow calls
-are the subject. "worst" is the slowest turn.
+Beside 0, 1 and 2 busy processes all contenders take turns at the same work on one thread and on all cores. With twice
+as many threads, fastrnn is told that the machine has that many cores, as in a container with a quota of two cores on a
+large machine. A time is the mean over all calls, unlike in other suites: here the slow calls matter. "worst" is the
+slowest turn.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def turns(contenders, works, rounds, block):
     times = {key: [] for key in works}
     for _ in range(rounds):
         for key in works:
-            time.sleep(0.02)  # the threads of the contender before may spin for a while
+            time.sleep(0.02)  # the previous contender's threads may still spin
             times[key].append(1e3 * contenders[key].block(repeats[key], None))
     return times
 
@@ -84,7 +84,7 @@ def row(mode, cell, shape, busy, times):
 
 
 def markdown(found):
-    """A line for each work and number of busy processes: milliseconds, and how many times one thread's."""
+    """A line for each work and number of busy processes: milliseconds, and the ratio to one thread."""
     titles = [f"{t['contender']} {t['threads']}" for t in found["rows"][0]["times"]]
     lines = ["| work | busy | " + " | ".join(titles) + " |", "| :-- | --: |" + " --: |" * len(titles)]
     for r in found["rows"]:

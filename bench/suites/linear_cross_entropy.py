@@ -3,9 +3,9 @@
     python -m bench.suites.linear_cross_entropy --json bench/results/NAME.json
 
 A step computes the loss and the gradients of input and weight, in float32 on all cores. "linear, cross_entropy" are
-torch's two functions, the other two its linear_cross_entropy: as it is, and with LinearCrossEntropyOptions(), which
-cuts the rows into chunks. The first round does not count, except of a contender that takes more than 20 times as long
-as fastrnn: it is not asked again. Memory is by how much a fresh process grows in two steps at most, less the gradients.
+torch's two functions, the other two are its linear_cross_entropy by default and with LinearCrossEntropyOptions(), which
+cuts the rows into chunks. The first round does not count, except for contenders more than 20 times slower than fastrnn,
+which run only once. Memory is the peak growth of a fresh process in two steps, without the gradients.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def turns(names, shape, rounds):
         for name in names:
             if number and times[name][0] > 20 * times["fastrnn"][0]:
                 continue
-            time.sleep(0.02)  # the threads of the contender before may spin for a while
+            time.sleep(0.02)  # the previous contender's threads may still spin
             begin = time.perf_counter()
             step(CONTENDERS[name], *given)
             times[name].append(1e3 * (time.perf_counter() - begin))
@@ -66,7 +66,7 @@ def turns(names, shape, rounds):
 
 
 def growth(name, shape):
-    """By how many bytes this process, which should be a fresh one, grows in two steps, without the gradients."""
+    """The peak growth in bytes of this process, which should be fresh, in two steps, without the gradients."""
     give_back_at_once()
     step(CONTENDERS[name], *operands(2, 3, 4))
     given = operands(*shape)

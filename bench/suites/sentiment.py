@@ -1,13 +1,13 @@
-"""What word vectors are worth to an LSTM that has few labels: the polarity of sentences about films.
+"""The value of word vectors for an LSTM with few labels: the polarity of sentences about films.
 
     python -m bench.suites.sentiment sentence_polarity.zip CORPUS [--json FILE]
 
 The first file is the sentence polarity dataset 1.0 (B. Pang and L. Lee, ACL 2005), CORPUS a text of words in small
-letters. Vectors are learned from the corpus and then from the training sentences, without their labels. The embedding
-of one and the same network begins with these vectors, trained further or frozen, or with random numbers of the same
-mean and spread. A run tries every learning rate, and after every round of epochs the validation split; what was best
-there is kept, and looks at the test split, once. The seed of a run chooses the sentences that have labels, the weights,
-the dropout and the order.
+letters. Vectors are learned from the corpus and then from the training sentences, without their labels. The
+embedding of the same network starts from these vectors, trained further or frozen, or from random numbers of the same
+mean and spread. A run tries every learning rate and evaluates the validation split after every round of epochs; the
+best model is evaluated on the test split once. The seed of a run determines the labelled sentences, the weights,
+dropout and order.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from fastrnn._saving import write_text
 from fastrnn.word2vec import Word2Vec, WordVectors
 
 TEST, VALIDATION = 3000, 1000  # sentences; the others, 6660, are the training split
-LABELS = (100, 300, 1000, 3000)  # of which so many have labels
+LABELS = (100, 300, 1000, 3000)  # labelled ones of them
 STARTS = ("random", "word2vec", "word2vec, frozen")
 SEEDS = (1, 2, 3)
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -46,7 +46,7 @@ Examples = tuple[list[Tensor], Tensor]  # the rows (T,) of each sentence's words
 
 def read(file: str) -> list[tuple[list[str], float]]:
     """Sentences of words as the corpus has them, letters only, and their labels; always in the same order."""
-    found = {}  # a sentence that comes again is here once
+    found = {}  # each sentence once
     with zipfile.ZipFile(file) as archive:
         for name, label in (("pos", 1.0), ("neg", 0.0)):
             for line in archive.read(f"sentence_polarity/rt-polarity.{name}").decode().splitlines():
@@ -56,7 +56,7 @@ def read(file: str) -> list[tuple[list[str], float]]:
 
 
 def learn_vectors(corpus: str, sentences: list[list[str]]) -> WordVectors:
-    """Vectors of the corpus, which go on with these sentences and their new words.
+    """Vectors of the corpus, trained further on these sentences and their new words.
 
     A linear classifier of the mean vectors of 1,000 labelled sentences was right on 65.4 % of the validation split
     without them, and on 69.9 % after 15 epochs of them in two calls.
@@ -72,7 +72,7 @@ def embedding(start: str, vectors: WordVectors, seed: int) -> nn.Embedding:
     if start == "random":
         numbers = np.random.default_rng(seed).normal(numbers.mean(), numbers.std(), numbers.shape)
     layer, _ = WordVectors(vectors.index_to_key, numbers).to_embedding(freeze=start.endswith("frozen"))
-    layer.sparse = True  # a step changes the rows of its words only, and is several times as fast
+    layer.sparse = True  # a step changes only the rows of its words, which is several times as fast
     return layer
 
 

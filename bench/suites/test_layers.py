@@ -1,5 +1,5 @@
 """The work of `fastrnn bench` for pytest-benchmark, to compare one commit with another: `make bench`, then
-`.venv/bin/pytest-benchmark compare`. Peers and figures to publish are the business of `fastrnn bench`.
+`.venv/bin/pytest-benchmark compare`. Use `fastrnn bench` for peers and published figures.
 """
 
 from typing import Any

@@ -3,9 +3,9 @@
     python -m bench.suites.training --json training.json
 
 Both have an embedding, two LSTM layers and a softmax, train on the same windows of a text with the word frequencies of
-English (Zipf's law), carry the state over windows, clip the gradient and descend by SGD. The one is LanguageModel and
-fit; the other a loop with nn.LSTM, nn.Linear and F.cross_entropy. Each lives in a process of its own; they take turns,
-and a figure is the median of the turns.
+English (Zipf's law), carry the state over windows, clip the gradient and use SGD. One is LanguageModel with fit, the
+other a loop with nn.LSTM, nn.Linear and F.cross_entropy. Each has its own process; they take turns, and a figure is the
+median of the turns.
 """
 
 import argparse
@@ -80,7 +80,7 @@ class Fastrnn:
 
 
 class Torch:
-    """What a script with torch alone does."""
+    """The same with torch alone."""
 
     def __init__(self, shape):
         self.embedding = nn.Embedding(shape.words, shape.hidden)
@@ -137,7 +137,7 @@ def row(pipes, shape, rounds, seconds):
     speeds = {name: [] for name in pipes}
     for _ in range(rounds):
         for name, pipe in pipes.items():
-            time.sleep(0.05)  # the other's threads may spin for a while
+            time.sleep(0.05)  # the other process's threads may still spin
             speeds[name].append(counts[name] * shape.steps * shape.batch / ask(pipe, shape, counts[name]))
     found = {name: {"median": statistics.median(v), "all": [round(x, 1) for x in v]} for name, v in speeds.items()}
     times = found["fastrnn"]["median"] / found["torch"]["median"]

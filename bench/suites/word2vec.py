@@ -4,9 +4,8 @@
 
 CORPUS is a text file with words between blanks. gensim reads it in both of its ways; the faster one counts. Words per
 second are those of the corpus, before subsampling, over the time of training without the vocabulary. Accuracy takes
-`--epochs` epochs for every seed, and so most of the time. What is measured is written to the file at once, so that it
-is not lost if the rest is cut off. Needs fastrnn[bench], whose word2vec is word2vec.c; it is left out on other systems
-than Linux.
+`--epochs` epochs for every seed, which is most of the time. Results are written to the file after every task. Needs
+fastrnn[bench]; its package word2vec is word2vec.c, which only runs on Linux.
 """
 
 import argparse
@@ -33,7 +32,7 @@ PARAMETERS: dict[str, Any] = {
     "sample": 1e-4,
     "min_count": 5,
 }
-ALPHA, MIN_ALPHA = 0.025, 0.0001  # the learning rate at the beginning and the end, everybody's default
+ALPHA, MIN_ALPHA = 0.025, 0.0001  # the first and last learning rate, the default of all three
 MOST_FREQUENT = 30_000  # words among which an analogy is looked for
 WAYS = ("gensim file", "gensim sentences", "fastrnn", "fastrnn deterministic")
 TASKS = ("vocabulary", "skip-gram", "CBOW", "phrases", "phrases of a file", "analogies")

@@ -151,7 +151,7 @@ def test_music_by_rule_and_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert limit < evaluate(prepared.model, prepared.test)["loss"] < 30
     assert "█" in music.samples(prepared.model, prepared)
     out = tmp_path / "a.mid"
-    assert music.generate(prepared.model, None, Generation(length=20, seed=1, out=out)) == f"20 steps are in {out}"
+    assert music.generate(prepared.model, None, Generation(length=20, seed=1, out=out)) == f"20 steps written to {out}"
     assert mido.MidiFile(out).length > 0
     music.generate(prepared.model, str(out), Generation(length=20, out=tmp_path / "a.png"))
     assert (tmp_path / "a.png").stat().st_size > 1000

@@ -1,4 +1,4 @@
-"""The systems that `fastrnn train` knows by name: each is data, a model and settings that work.
+"""The tasks of `fastrnn train`: each combines data, a model and good settings.
 
 run = fastrnn.train.tasks.train("addition", digits=3, out="sums")
 run.generate("123+34")

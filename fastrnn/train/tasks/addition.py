@@ -1,4 +1,4 @@
-"""Sums such as 123+34, read and answered digit by digit: an encoder-decoder learns to carry the one."""
+"""Adds numbers such as 123+34 digit by digit: an encoder-decoder learns to carry the one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLE = "123+34"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(PairSettings):
-    """The network of the example of Keras, at a higher learning rate that falls. Data: lines of sum, tab, answer."""
+    """The network of the Keras example with a higher, decaying learning rate. Data: lines of sum, tab, answer."""
 
     digits: int = setting(3, "Digits of the longest number.", least=1)
     count: int = setting(50_000, "Number of sums, including those held out.", least=3)
@@ -47,7 +47,7 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def samples(model: EncoderDecoder, prepared: Prepared) -> str:
-    """Held-out sums, and whether the model's answers are right."""
+    """Held-out sums with the model's answers, and whether they are right."""
     rows = [
         [question.strip(), written.strip(), "right" if written == answer else f"wrong: {answer.strip()}"]
         for question, answer, written in pairs.examples(model, prepared, 12)

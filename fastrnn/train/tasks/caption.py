@@ -1,4 +1,4 @@
-"""Pictures into words: digits side by side, and "three eight one"."""
+"""Describes pictures in words: strips of digits, and "three eight one"."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EXAMPLE = "381"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(FitSettings):
-    """Data: the folder of MNIST's four files. By default digits are drawn."""
+    """Data: the folder with MNIST's four files. By default digits are drawn."""
 
     digits: int = setting(3, "Digits of the longest strip.", least=1)
     shortest: int | None = setting(None, "Digits of the shortest strip; by default the same as the longest.", least=1)
@@ -63,7 +63,7 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def samples(model: Captioner, prepared: Prepared) -> str:
-    """Strips of the test data: what the model says, and what it should."""
+    """Strips of the test data: the model's caption, and whether it is right."""
     items = prepared.test.items[:12]
     said = model.caption(np.stack([picture for picture, _ in items]))
     right = [model.vocabulary.decode(caption) for _, caption in items]
@@ -82,7 +82,7 @@ def batches(settings: Settings, model: Captioner) -> Bucketed:
 
 
 def generate(model: Captioner, prompt: str | None, options: Generation) -> str:
-    """The digits of a prompt are drawn, and the model says what it sees."""
+    """Draws the digits of a prompt, and returns the model's caption."""
     most = model.encoder.size[2] // SIZE
     wanted = EXAMPLE[:most] if prompt is None else prompt
     if not wanted.isdecimal() or not wanted.isascii() or len(wanted) > most:
@@ -95,12 +95,12 @@ def generate(model: Captioner, prompt: str | None, options: Generation) -> str:
 
 
 def _pictures(settings: Settings) -> Sequence[Pictures]:
-    """Pictures of one digit each: to train, validate and test on."""
+    """Pictures of one digit each, for training, validation and test."""
     if settings.data is None:
         return [drawn(5_000, seed=3 * settings.seed + part) for part in range(3)]
     found = read_mnist(settings.data)
     images, labels = found.train_images, found.train_labels
-    end = len(images) - max(1, len(images) // 12)  # of MNIST's 60,000, the last 5,000 are to validate on
+    end = len(images) - max(1, len(images) // 12)  # the last 5,000 of MNIST's 60,000 are for validation
     parts = ((images[:end], labels[:end]), (images[end:], labels[end:]), (found.test_images, found.test_labels))
     return [Pictures((part / 255).astype(np.float32), numbers.astype(np.int64)) for part, numbers in parts]
 

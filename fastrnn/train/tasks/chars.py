@@ -1,4 +1,4 @@
-"""A language model of characters: Python's documentation, or a text of one's own."""
+"""A language model of characters, of Python's documentation or of your own text."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def samples(model: Predictor, prepared: Prepared) -> str:
-    """How the model goes on from a line break, or from the most frequent character."""
+    """How the model continues a line break, or the most frequent character."""
     prompt = "\n" if "\n" in model.vocabulary else model.vocabulary.tokens[1]
     text = model.complete(prompt, length=400, temperature=0.7, seed=0).strip("\n")
-    return f"It writes:\n\n```\n{text}\n```"
+    return f"A sample:\n\n```\n{text}\n```"
 
 
 batches = language.batches

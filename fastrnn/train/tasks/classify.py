@@ -1,4 +1,4 @@
-"""One class for each sequence: what Python's docstrings are about, the polarity of sentences, digits pixel by pixel."""
+"""Classifies sequences: the subject of Python's docstrings, the polarity of sentences, digits pixel by pixel."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLE = "return the path of a temporary file that is deleted as soon as it is 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(FitSettings):
-    """Texts, or pictures that are read a pixel a step; see :class:`fastrnn.train.models.Classifier`."""
+    """Texts, or pictures that are read pixel by pixel; see :class:`fastrnn.train.models.Classifier`."""
 
     data: str | None = setting(
         None,
@@ -89,7 +89,7 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def samples(model: Classifier, prepared: Prepared) -> str:
-    """Ten sequences of the test part, with their class and the one that the model finds most probable."""
+    """Ten sequences of the test part with their true class and the model's most probable one."""
     rows: list[list[str]] = []
     for batch in prepared.test or prepared.valid or prepared.train:
         for row in range(min(len(batch.target), 10 - len(rows))):
@@ -124,7 +124,7 @@ def generate(model: Classifier, prompt: str | None, options: Generation) -> str:
     if not isinstance(model.inputs, Vocabulary):
         raise ValueError("this model classifies pictures, not text; type fastrnn evaluate RUN --data FOLDER")
     prompt = EXAMPLE if prompt is None else prompt
-    small = all(token == token.lower() for token in model.inputs.tokens)  # as the texts of training are
+    small = all(token == token.lower() for token in model.inputs.tokens)  # like the training texts
     found = model.classify(prompt.lower() if small else prompt)
     return "\n".join([prompt, *(f"{chance:6.3f} {name}" for name, chance in found)])
 
@@ -132,7 +132,7 @@ def generate(model: Classifier, prompt: str | None, options: Generation) -> str:
 def _classified(model: Classifier, steps: Any) -> list[tuple[str, float]]:
     try:
         return model.classify(steps)
-    except ValueError:  # none of the words is known
+    except ValueError:  # no word is known
         return [("none of its words is known", 0.0)]
 
 
@@ -152,7 +152,7 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def _texts(settings: Settings) -> tuple[Parts, list[str]]:
-    """A tenth each to validate and to test; of the docstrings, those of definitions of their own."""
+    """The three parts: a tenth each to validate and test; docstrings are split by definition."""
     if settings.data is None:
         made = topics(seed=settings.seed)
         return Parts(made.train, made.valid, made.test), made.classes
@@ -181,7 +181,7 @@ def _is_mnist(path: Path) -> bool:
 
 
 def _pictures(settings: Settings) -> Prepared:
-    """The last twelfth of MNIST's training part validates: 5,000 pictures of 60,000."""
+    """MNIST; the last twelfth of the training part, 5,000 pictures of 60,000, is for validation."""
     found = readers.read_mnist(settings.given_data())
     held = max(1, len(found.train_labels) // 12)
     images, labels = found.train_images, found.train_labels

@@ -1,4 +1,4 @@
-"""Settings from TOML files and from `--set key=value`, checked against a task's settings class; and back to TOML."""
+"""Settings from TOML files and `--set key=value`, checked against a task's settings class, and back to TOML."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ else:
     import tomli as tomllib
 
 S = TypeVar("S", bound=TaskSettings)
-NONE = "none"  # TOML has no word for it
+NONE = "none"  # TOML has no null
 BESIDE = (
     "task",
     "version",
     "published",
     "goal",
     "smoke",
-)  # what a run's settings.toml and a recipe have beside settings
+)  # other keys of a run's settings.toml and of a recipe
 KINDS: Mapping[type, tuple[str, tuple[type, ...]]] = {
     bool: ("true or false", (bool,)),
     int: ("a whole number", (int,)),
@@ -39,7 +39,7 @@ KINDS: Mapping[type, tuple[str, tuple[type, ...]]] = {
 
 
 def read_toml(file: str | Path) -> dict[str, Any]:
-    """The contents of a TOML file; raises ValueError with the file and the line of what is not TOML."""
+    """The contents of a TOML file; raises ValueError with file and line if it is not TOML."""
     try:
         text = Path(file).read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -53,7 +53,7 @@ def read_toml(file: str | Path) -> dict[str, Any]:
 
 
 def read_config(file: str | Path, task: str) -> dict[str, Any]:
-    """The settings in a file that was written for a task: a user's, a recipe's or a run's settings.toml."""
+    """The settings in a file for a task: a user's file, a recipe, or the settings.toml of a run."""
     found = read_toml(file)
     if found.get("task", task) != task:
         raise ValueError(f"{file} is for the task {found['task']!r}, not {task!r}. Type: fastrnn train {found['task']}")
@@ -61,7 +61,7 @@ def read_config(file: str | Path, task: str) -> dict[str, Any]:
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
-    """Parses `key=value`: the value as TOML, or as text where it is none; a key may be nested, as schedule.factor."""
+    """Parses `key=value`: the value as TOML, or else as text. A key may be nested, as schedule.factor."""
     key, equals, value = text.partition("=")
     key, value = key.strip(), value.strip()
     if not (key and equals):
@@ -74,10 +74,10 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def assign(of: type[S], settings: Mapping[str, Any], assignments: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The settings with some replaced, one after the other.
+    """The settings with assignments applied in order.
 
-    A nested key changes one entry of a table: of the settings', or of the class's default. A text there is the table's
-    name: schedule = "decay" is {name = "decay"}.
+    A nested key changes one entry of a table, taken from the settings or from the default of the class. A text stands
+    for a table with that name: schedule = "decay" is {name = "decay"}.
     """
     found = copy.deepcopy(dict(settings))
     defaults = {each.name: each.default for each in dataclasses.fields(of)}
@@ -99,15 +99,15 @@ def assign(of: type[S], settings: Mapping[str, Any], assignments: Iterable[tuple
 
 
 def make_settings(of: type[S], values: Mapping[str, Any], where: str = "") -> S:
-    """Settings of a class from names and values, the others at their defaults.
+    """An instance of a settings class from names and values; other settings keep their defaults.
 
     Args:
         of: the settings class of a task.
-        values: as TOML gives them, or Python. The text "none" is None where a setting may be None.
-        where: what begins an error, such as a file's name.
+        values: as in TOML or Python. The text "none" is None where a setting may be None.
+        where: the beginning of an error, such as the name of a file.
 
     Raises:
-        ValueError: a name that the class lacks, a value of another type, or one that is not allowed.
+        ValueError: a name is unknown, or a value has the wrong type or is not allowed.
     """
     fields = {each.name: each for each in dataclasses.fields(of)}
     hints = get_type_hints(of)
@@ -123,7 +123,7 @@ def make_settings(of: type[S], values: Mapping[str, Any], where: str = "") -> S:
 
 
 def checked(value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
-    """The value as the annotation has it; raises ValueError that says what is allowed, such as "is a whole number"."""
+    """The value in the annotated type; raises ValueError with what is allowed, such as "must be a whole number"."""
     allowed = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
     if NoneType in allowed and (value is None or value == NONE):
         return None
@@ -136,7 +136,7 @@ def checked(value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if (choices := limits.get("choices")) and value not in choices:
         near = get_close_matches(str(value), choices, n=1)
         raise ValueError(f"must be one of {', '.join(choices)}{f' (did you mean {near[0]}?)' if near else ''}")
-    if (least := limits.get("least")) is not None and not value >= least:  # not: a NaN is not allowed either
+    if (least := limits.get("least")) is not None and not value >= least:  # so that NaN is not allowed either
         raise ValueError(f"must be at least {least:g}")
     return value
 
@@ -174,7 +174,7 @@ def describe(kind: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """A value as one would write it in TOML, or as Python shows it."""
+    """A value in TOML, or as Python shows it."""
     try:
         return toml(value)
     except TypeError:
@@ -189,7 +189,7 @@ def toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (int, float)):
         return repr(value)
-    if isinstance(value, str):  # JSON's escapes are TOML's, but that JSON lets one control character stand
+    if isinstance(value, str):  # JSON's escapes are TOML's, except that JSON allows one control character
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{toml_key(key)} = {toml(each)}' for key, each in value.items())}}}"
@@ -203,6 +203,6 @@ def toml_key(key: str) -> str:
 
 
 def document(settings: TaskSettings, **beside: str) -> str:
-    """A TOML document of all settings, those at their defaults too; first what stands beside them, such as the task."""
+    """A TOML document of all settings, defaults included, after other keys such as the task."""
     values = beside | {each.name: getattr(settings, each.name) for each in dataclasses.fields(settings)}
     return "".join(f"{toml_key(key)} = {toml(value)}\n" for key, value in values.items())

@@ -1,4 +1,4 @@
-"""The next values of a series: waves that are made here, or a CSV file's columns."""
+"""Forecasts a series: generated waves, or the columns of a CSV file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fastrnn.train.models.forecaster import BASES, LOSSES, Forecaster
 from fastrnn.train.tasks.settings import FitSettings, setting
 from fastrnn.train.tasks.task import Generation, Prepared
 
-DAY = 24  # the shorter period of the made waves
+DAY = 24  # the shorter period of the generated waves
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(FitSettings):
-    """A forecast of all steps of the horizon at once; see :class:`fastrnn.train.models.Forecaster`."""
+    """Forecasts all steps of a horizon at once; see :class:`fastrnn.train.models.Forecaster`."""
 
     data: str | None = setting(
         None, "A CSV file; by default generated waves with daily and weekly periods, a trend and noise."
@@ -73,12 +73,12 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def samples(model: Forecaster, prepared: Prepared) -> str:
-    """The errors beside those of forecasts that need no model, and the first forecast of the test part."""
+    """The errors of the model and of the baselines, and the first forecast of the test part."""
     windows: Windows = prepared.test or prepared.valid or prepared.train
     found = model.evaluate(windows)
-    forecasts = {"the model": "", "the last value again": "repeat_last_"}
+    forecasts = {"the model": "", "repeat the last value": "repeat_last_"}
     if model.season is not None:
-        forecasts["the last season again"] = "repeat_season_"
+        forecasts["repeat the last season"] = "repeat_season_"
     errors = [
         [name, f"{found[f'{prefix}mse']:.4f}", f"{found[f'{prefix}mae']:.4f}"] for name, prefix in forecasts.items()
     ]
@@ -89,15 +89,15 @@ def samples(model: Forecaster, prepared: Prepared) -> str:
     ]
     return "\n\n".join(
         [
-            "Of scaled values:",
+            "Errors of scaled values:",
             table(["forecast", "mean squared error", "mean absolute error"], errors),
-            table(["step", "forecast", "what came"], steps, align="rll"),
+            table(["step", "forecast", "true value"], steps, align="rll"),
         ]
     )
 
 
 def batches(settings: Settings, model: Forecaster) -> Windows:
-    """What `fastrnn evaluate` measures: all of a CSV file, scaled as the training part was."""
+    """What `fastrnn evaluate` measures: a whole CSV file, scaled like the training part."""
     data = settings.given_data()
     values, names, targets = _values(settings)
     if (len(names), targets) != (model.features, model.targets):
@@ -116,7 +116,7 @@ def batches(settings: Settings, model: Forecaster) -> Windows:
 
 
 def generate(model: Forecaster, prompt: str | None, options: Generation) -> str:
-    """The next steps after a history: a CSV file, or numbers of a series with one column."""
+    """The forecast after a history: a CSV file, or the numbers of a series with one column."""
     if prompt is None:
         history = waves(model.window or 200, columns=model.features)
     elif prompt.endswith(".csv"):
@@ -130,7 +130,7 @@ def generate(model: Forecaster, prompt: str | None, options: Generation) -> str:
 
 
 def _values(settings: Settings) -> tuple[np.ndarray, list[str], list[int]]:
-    """The table (T, F), the names of its columns, and which of them are predicted."""
+    """The table (T, F), the names of its columns, and the indices of those to predict."""
     if settings.data is None:
         values, names = waves(3000, seed=settings.seed), ["waves"]
     else:

@@ -1,4 +1,4 @@
-"""What the tasks lm and chars share: settings of a language model, its batches, and what it has to say."""
+"""Shared by the tasks lm and chars: the settings of a language model and its batches."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class LanguageSettings(FitSettings):
 
 
 def read(data: str, shares: tuple[float, float, float], pieces: int = 1) -> Corpus:
-    """A folder or .zip of three texts, or one text that is cut."""
+    """A folder or .zip of three texts, or one text that is split."""
     path = Path(data)
     return read_corpus(path) if path.is_dir() or path.suffix == ".zip" else read_text(path, shares, pieces=pieces)
 
 
 def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, **options: Any) -> Prepared:
-    """The model and its windows. Of the test text, read as one, every token is predicted."""
+    """The model and its windows. The test text is one row, so that every token is predicted."""
     model = LanguageModel(vocabulary, **settings.arguments_of(LanguageModel) | options)
     train = vocabulary.encode(corpus.train)
     valid = None if corpus.valid is None else vocabulary.encode(corpus.valid)
@@ -76,19 +76,19 @@ def prepare(settings: LanguageSettings, corpus: Corpus, vocabulary: Vocabulary, 
 
 
 def whole(vocabulary: Vocabulary, text: str, steps: int) -> LanguageBatches:
-    """A text as windows of one row, after the token that comes before a text."""
+    """A text as windows of one row, after the token that precedes a text."""
     start = vocabulary.eos if vocabulary.bos is None else vocabulary.bos
     ids = vocabulary.encode(text)
     return LanguageBatches(ids if start is None else [start, *ids], 1, steps)
 
 
 def batches(settings: LanguageSettings, model: LanguageModel) -> LanguageBatches:
-    """What `fastrnn evaluate` measures: all of a file, or the test text of a folder."""
+    """What `fastrnn evaluate` measures: a whole file, or the test text of a folder."""
     return whole(model.vocabulary, text_to_evaluate(settings.given_data()), settings.steps * settings.batch)
 
 
 def text_to_evaluate(data: str) -> str:
-    """All of a file, or the test text of a folder."""
+    """A whole file, or the test text of a folder."""
     path = Path(data)
     corpus = read(data, (1.0, 0.0, 0.0))
     return (corpus.test if path.is_dir() or path.suffix == ".zip" else corpus.train) or ""

@@ -1,4 +1,4 @@
-"""A language model of words: Python's documentation, or a text of one's own."""
+"""A language model of words, of Python's documentation or of your own text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Prepared
 
 PROMPT = "this is a"
-TOKENIZERS = ("words", "subwords")  # for characters there is a task of their own
+TOKENIZERS = ("words", "subwords")  # characters have their own task
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(LanguageSettings):
-    """Words stand between white space, and a line is a sentence."""
+    """Words are separated by white space, and a line is a sentence."""
 
     hidden: int = setting(256, "Hidden units of each layer.", least=1)
     dropout: float = setting(0.4, "Dropout before, between and after the layers.", least=0)
@@ -41,13 +41,13 @@ def prepare(settings: Settings) -> Prepared:
         tokenizer=settings.tokenizer,
         max_size=settings.max_vocabulary,
         min_count=settings.min_count,
-        eos="<eos>" if settings.tokenizer == "words" else None,  # subwords have the newline itself
+        eos="<eos>" if settings.tokenizer == "words" else None,  # subwords include the newline
     )
     return language.prepare(settings, corpus, vocabulary, vectors=_vectors(settings.vectors))
 
 
 def samples(model: Predictor, prepared: Prepared) -> str:
-    """What comes after a few words, and three sentences that begin with them."""
+    """The next word after a prompt, and three sentences that begin with it."""
     known = all(word in model.vocabulary for word in model.vocabulary.split(PROMPT))
     prompt = PROMPT if known else model.vocabulary.tokens[2]
     rows = [[cell(token), f"{probability:.3f}"] for token, probability in model.next(prompt, top=5)]

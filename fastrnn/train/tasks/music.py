@@ -1,4 +1,4 @@
-"""Polyphonic music, frame by frame: chords written by rule, piano rolls of the usual data sets, or MIDI files."""
+"""Composes polyphonic music: from generated chords, piano rolls of the usual data sets, or MIDI files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from fastrnn.train.tasks.task import Generation, Prepared
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(FitSettings):
-    """Which of 88 keys sound next; see :class:`fastrnn.train.models.FrameModel`."""
+    """Predicts which of 88 keys sound next; see :class:`fastrnn.train.models.FrameModel`."""
 
     data: str | None = setting(
         None,
@@ -49,7 +49,7 @@ def prepare(settings: Settings) -> Prepared:
     model = FrameModel(**settings.arguments_of(FrameModel))
     about = {"pieces to train, validate and test": ", ".join(f"{len(part):,}" for part in parts)}
     if settings.data is None:
-        about["least loss that the rule of the test pieces allows"] = f"{_limit(settings):.3f} nats a frame"
+        about["lowest possible loss on the test pieces"] = f"{_limit(settings):.3f} nats per frame"
     train, valid, test = parts
     return Prepared(
         model,
@@ -61,19 +61,19 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def samples(model: FrameModel, prepared: Prepared) -> str:
-    """The first bars that the model composes: time goes to the right, and the highest key is on top."""
+    """The first bars of a composition: time goes to the right, and the highest key is on top."""
     return f"```\n{_score(model.compose(64, seed=0))}\n```"
 
 
 def batches(settings: Settings, model: FrameModel) -> Bucketed:
-    """What `fastrnn evaluate` measures: the test part of a .mat file, or all of a folder of MIDI files."""
+    """What `fastrnn evaluate` measures: the test part of a .mat file, or all MIDI files of a folder."""
     path = Path(settings.given_data())
     pieces = _midi_files(path, settings.step) if path.is_dir() else read_piano_rolls(path).test
     return _bucketed(settings, pieces, None, shuffle=False)
 
 
 def generate(model: FrameModel, prompt: str | None, options: Generation) -> str:
-    """Music in options.out: MIDI, or a picture (.png, .pdf, .svg). A prompt is a MIDI file to go on from."""
+    """Writes music into options.out: MIDI, or a picture (.png, .pdf, .svg). A prompt is a MIDI file to continue."""
     start = None if prompt is None else read_midi(prompt)
     roll = model.compose(options.length or 128, seed=options.seed, prompt=start, temperature=options.temperature)
     if options.out is None:
@@ -82,7 +82,7 @@ def generate(model: FrameModel, prompt: str | None, options: Generation) -> str:
         write_midi(roll, options.out)
     else:
         write_figure(options.out, draw_roll(roll).figure)
-    return f"{len(roll)} steps are in {options.out}"
+    return f"{len(roll)} steps written to {options.out}"
 
 
 def _parts(settings: Settings) -> list[list[Any]]:
@@ -113,7 +113,7 @@ def _midi_files(folder: Path, step: float) -> list[Any]:
 
 
 def _bucketed(settings: Settings, pieces: Sequence[Any], steps: int | None, *, shuffle: bool) -> Bucketed:
-    """Each frame with the one before, silence before the first; cut into parts of so many steps."""
+    """Pairs each frame with the previous one, silence before the first; cuts pieces into parts of ``steps`` frames."""
     items = []
     for piece in pieces:
         before = np.concatenate([np.zeros_like(piece[:1]), piece[:-1]])
@@ -123,7 +123,7 @@ def _bucketed(settings: Settings, pieces: Sequence[Any], steps: int | None, *, s
 
 
 def _score(roll: torch.Tensor) -> str:
-    """A line for each key from the highest that sounds to the lowest."""
+    """A line for each key, from the highest that sounds to the lowest."""
     sounding = roll.any(0).nonzero().flatten().tolist()
     if not sounding:
         return "silence"

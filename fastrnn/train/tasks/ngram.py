@@ -1,4 +1,4 @@
-"""The baseline of language models: n-grams, counted in Python's documentation or in a text of one's own."""
+"""The baseline of language models: n-grams of Python's documentation or of your own text."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fastrnn.train.tasks import chars, language, lm
 from fastrnn.train.tasks.settings import TaskSettings, setting
 from fastrnn.train.tasks.task import Prepared
 
-STEPS = 1 << 14  # tokens that are looked up at once
+STEPS = 1 << 14  # tokens looked up at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(TaskSettings):
-    """Words stand between white space, and a line is a sentence; or every character is a token."""
+    """Words are separated by white space, and a line is a sentence; or every character is a token."""
 
     data: str | None = setting(
         None, "A text, which is split; or a folder of three texts; by default Python's documentation."
@@ -67,7 +67,7 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def count(prepared: Prepared, settings: Settings) -> None:
-    """Counts the text. What the smoothing leaves open is chosen on the validation text."""
+    """Counts the text. Parameters of the smoothing are chosen on the validation text."""
     model: NGram = prepared.model
     model.count(prepared.train)
     if settings.smoothing in ("add-k", "interpolated") and prepared.valid is not None:
@@ -80,6 +80,6 @@ def batches(settings: Settings, model: NGram) -> LanguageBatches:
 
 
 def samples(model: NGram, prepared: Prepared) -> str:
-    """How many n-grams there are, and how the model goes on."""
+    """The number of n-grams, and a sample."""
     task = lm if model.vocabulary.tokenizer == "words" else chars
-    return f"{model.parameters_count:,} n-grams occurred. {task.samples(model, prepared)}"
+    return f"The model has {model.parameters_count:,} n-grams. {task.samples(model, prepared)}"

@@ -1,4 +1,4 @@
-"""What the tasks that make one text of another have in common: settings, vocabularies, batches, samples."""
+"""Shared by the tasks that turn one text into another: settings, vocabularies, batches, samples."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def prepare(
     tokenizer: str = "characters",
     unknown: str | None = None,
 ) -> Prepared:
-    """The model, and batches: every other held-out pair is to validate on, the others are to test on.
+    """The model and its batches: every other held-out pair is for validation, the others for test.
 
-    A token that is not in the training part is ``unknown``, or an error if that is None.
+    A token outside the training part is ``unknown``, or an error if that is None.
     """
     sources, targets = zip(*train, strict=True)
     if len(held_out) < 2:
@@ -50,7 +50,7 @@ def prepare(
         bucketed(model, train, settings, shuffle=True),
         bucketed(model, held_out[0::2], settings),
         bucketed(model, held_out[1::2], settings),
-        about={"pairs to train on": f"{len(train):,}", "held out": f"{len(held_out):,}, half of them to test on"},
+        about={"pairs to train on": f"{len(train):,}", "held out": f"{len(held_out):,}, half of them for test"},
     )
 
 
@@ -67,7 +67,7 @@ def bucketed(model: EncoderDecoder, pairs: Sequence[Pair], settings: PairSetting
 
 
 def examples(model: EncoderDecoder, prepared: Prepared, count: int) -> list[tuple[str, str, str]]:
-    """Of the test data: what is read, what is right, and what the model writes."""
+    """Examples of the test data: source, target, and the model's output."""
     items = prepared.test.items
     some = items[:: -(-len(items) // count)]
     sources = [model.source_vocabulary.decode(source) for source, _ in some]

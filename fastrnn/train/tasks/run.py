@@ -1,4 +1,4 @@
-"""From settings to a trained model in a folder, and back: prepare, fit, measure on the test data, save, report."""
+"""From settings to a trained model in a folder, and back: prepare, fit, test, save, report."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ LEFT_BY_A_RUN = (CHECKPOINT, MODEL, "log.csv", CURVES, REPORT)
 
 @dataclass
 class Run:
-    """A trained model, with what it was made from and what came out.
+    """A trained model with its task, settings and results.
 
     Attributes:
         task: the task.
         settings: its settings.
         model: the trained model.
-        folder: where the run is kept, or None.
+        folder: the folder of the run, or None.
         result: what :func:`fastrnn.train.fit` returned; None for a model that was counted or opened.
-        test: figures on the test data; None where there are none.
-        sample: what the report shows of the model, as Markdown.
-        seconds: how long it was trained.
+        test: metrics on the test data, or None.
+        sample: the report's sample of the model, as Markdown.
+        seconds: the duration of the training.
     """
 
     task: Task
@@ -50,7 +50,7 @@ class Run:
     seconds: float = 0.0
 
     def generate(self, prompt: str | None = None, **options: Any) -> str:
-        """The model's answer to a prompt, or an example of the task's own; options as in :class:`Generation`."""
+        """The model's answer to a prompt, or to an example; options as in :class:`Generation`."""
         chosen = Generation(**options)
         if self.task.generate:
             return self.task.generate(self.model, prompt, chosen)
@@ -60,7 +60,7 @@ class Run:
         return found
 
     def complete(self, text: str, n: int = 1, **options: Any) -> list[str]:
-        """Texts that go on from one, by a language model; options as in :class:`Generation`."""
+        """Continuations of a text by a language model; options as in :class:`Generation`."""
         if not hasattr(self.model, "complete"):
             raise ValueError(f"a model of the task {self.task.name} does not complete text; use generate")
         given = {name: value for name, value in options.items() if value is not None}
@@ -68,7 +68,7 @@ class Run:
         return [found] if isinstance(found, str) else found
 
     def evaluate(self, data: str | None = None) -> dict[str, float]:
-        """Figures on the run's own test data, or on other data."""
+        """Metrics on the run's test data, or on other data."""
         if data is None:
             return measure(self.task, self.model, prepare(self.task, self.settings))
         settings = located(dataclasses.replace(self.settings, data=data))
@@ -97,19 +97,19 @@ def train(
     """Train a task's model.
 
     Args:
-        task: a name from ``TASKS``, or a task of your own.
-        out: folder for the run: settings, model, checkpoint, log and report. By default nothing is written.
-        config: a TOML file of settings; those given by name come on top.
+        task: a name from ``TASKS``, or your own task.
+        out: folder for settings, model, checkpoint, log and report. By default nothing is written.
+        config: a TOML file of settings; settings given by name override it.
         device: such as "cuda"; by default the CPU.
-        resume: go on with the run in ``out``, with its settings and what is given on top.
+        resume: continue the run in ``out``, with its settings and the given ones.
         overwrite: replace the run in ``out``.
         progress: show a progress bar.
         settings: the task's settings, as ``digits=3``; one entry of a table as ``**{"schedule.factor": 0.5}``.
 
     Raises:
-        ValueError: a setting that does not exist or is not allowed; data that cannot be read.
-        FileExistsError: ``out`` has a run, and neither ``resume`` nor ``overwrite`` was given.
-        FileNotFoundError: there are no such data, or ``resume`` finds no run.
+        ValueError: a setting is unknown or not allowed; the data cannot be read.
+        FileExistsError: ``out`` contains a run, and neither ``resume`` nor ``overwrite`` is given.
+        FileNotFoundError: the data does not exist, or ``resume`` finds no run.
     """
     chosen = Task.find(task) if isinstance(task, str) else task
     folder = Path(out) if out is not None else None
@@ -120,7 +120,7 @@ def train(
         check_free(folder, overwrite)
     if config is not None:
         read = read_config(config, chosen.name)
-        make_settings(chosen.Settings, read, f"{config}: ")  # so that an error names the file
+        make_settings(chosen.Settings, read, f"{config}: ")  # so that errors name the file
         values |= read
     made = make_settings(chosen.Settings, assign(chosen.Settings, values, settings.items()))
     return run(chosen, made, folder, device=device, resume=resume, progress=progress)
@@ -135,7 +135,7 @@ def run(
     resume: bool = False,
     progress: bool = False,
 ) -> Run:
-    """Prepare, fit, measure, save, report; see :func:`train`. An earlier run in the folder is resumed or replaced."""
+    """Prepare, fit, test, save, report; see :func:`train`. An earlier run in the folder is resumed or replaced."""
     settings = located(settings)
     prepared = prepare(task, settings)
     before = begin(folder, task, settings, resume) if folder is not None and is_first() else None
@@ -151,13 +151,13 @@ def run(
         where: dict[str, Any] = {"folder": folder, "resume": resume, "device": device, "progress": progress}
         try:
             made.result = fit(prepared.model, prepared.train, prepared.valid, **where, **options)
-        except ValueError:  # such as a checkpoint of another model
+        except ValueError:  # for instance, the checkpoint is of another model
             if folder is not None and before is not None:
                 write_text(folder / SETTINGS, before)
             raise
     made.seconds = time.perf_counter() - start
     if isinstance(made.model, torch.nn.Module):
-        made.model.eval()  # as open_run gives it: no dropout in samples, nor in what the caller asks
+        made.model.eval()  # as after open_run: no dropout in samples and later calls
     if is_first():
         learned = made.result is None or made.result.best  # else it diverged in the first epoch
         if learned and prepared.test is not None:
@@ -170,17 +170,17 @@ def run(
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes, measures and speaks, of the one or several that torchrun started."""
+    """Whether this process writes, tests and prints: the first that torchrun started, or the only one."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def wait_for_first(device: str | None) -> None:
-    """Of several processes, all wait until the first one has come here, too."""
+    """Of several processes, all wait until the first one arrives here."""
     world(device_of_process(torch.device(device or "cpu")), None, False).agree(None)
 
 
 def located(settings: Any) -> Any:
-    """The settings with the data's whole path, so that the run finds them from any folder."""
+    """The settings with the absolute path of the data, so that the run finds it from any folder."""
     if settings.data is None or not Path(settings.data).exists():
         return settings
     return dataclasses.replace(settings, data=str(Path(settings.data).resolve()))
@@ -192,7 +192,7 @@ def prepare(task: Task, settings: Any) -> Prepared:
 
 
 def measure(task: Task, model: Any, prepared: Prepared) -> dict[str, float]:
-    """Figures on the test data."""
+    """Metrics on the test data."""
     if task.evaluate:
         return task.evaluate(model, prepared)
     if prepared.test is None:
@@ -201,7 +201,7 @@ def measure(task: Task, model: Any, prepared: Prepared) -> dict[str, float]:
 
 
 def check_free(folder: Path, overwrite: bool = False) -> None:
-    """Raises FileExistsError if a run in this folder would replace what is not to be replaced."""
+    """Raises FileExistsError if a run in this folder would overwrite files."""
     if not folder.exists():
         return
     if not folder.is_dir():
@@ -217,21 +217,21 @@ def check_free(folder: Path, overwrite: bool = False) -> None:
 
 
 def begin(folder: Path, task: Task, settings: TaskSettings, resume: bool) -> str | None:
-    """Makes the folder of a run, with its settings, and nothing of an earlier run that is not resumed.
+    """Creates the folder of a run with its settings, and removes an earlier run that is not resumed.
 
-    Returns the settings file of the run that is resumed.
+    Returns the previous settings file of a resumed run.
     """
     before = (folder / SETTINGS).read_text(encoding="utf-8") if resume else None
     folder.mkdir(parents=True, exist_ok=True)
     if not resume:
-        for name in LEFT_BY_A_RUN:  # the settings come last: until then the folder is the earlier run's
+        for name in LEFT_BY_A_RUN:  # the settings are replaced last: until then the folder belongs to the earlier run
             (folder / name).unlink(missing_ok=True)
     write_text(folder / SETTINGS, document(settings, task=task.name, version=fastrnn.__version__))
     return before
 
 
 def write_report(folder: Path, run: Run, prepared: Prepared) -> None:
-    """Writes the report again, with what fit does not know: the task, its data, the test and samples."""
+    """Writes the report with what fit does not know: the task, its data, test metrics and samples."""
     title, settings = f"fastrnn train {run.task.name}", vars(run.settings)
     if run.result is not None:
         report.write(folder, run.result, title=title, settings=settings, test=run.test)
@@ -253,7 +253,7 @@ def run_file(folder: Path | None) -> Path:
 
 
 def open_run(folder: str | Path) -> Run:
-    """The run in a folder, to generate with or to evaluate."""
+    """Open the run in a folder, to generate or evaluate."""
     file = run_file(Path(folder))
     task = Task.find(str(read_toml(file).get("task")))
     settings = make_settings(task.Settings, read_config(file, task.name), f"{file}: ")

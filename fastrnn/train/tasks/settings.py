@@ -1,4 +1,4 @@
-"""The settings that all tasks share. A task adds its own in a dataclass of its own."""
+"""The settings that all tasks share. A task adds its own in a subclass."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ CELLS = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu", "rnn_sigmoid
 
 
 def setting(default: Any, help: str, *, least: float | None = None, choices: Sequence[str] = ()) -> Any:
-    """A field of a settings class: its default, the line that explains it, and what it may be beside its type."""
+    """A field of a settings class: its default, its help, and limits beyond its type."""
     return field(default=default, metadata={"help": help, "least": least, "choices": tuple(choices)})
 
 
 def help_of(of: Field[Any]) -> str:
-    """The line that explains a setting, with its choices if it has some."""
+    """The help of a setting, with its choices if there are any."""
     choices = ", ".join(of.metadata.get("choices", ()))
     return f"{of.metadata.get('help', '')}{f' One of {choices}.' if choices else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskSettings:
-    """What every task needs."""
+    """The settings of every task."""
 
     data: str | None = setting(None, "File or folder to train on; by default the task makes its own data.")
     seed: int = setting(0, "Random seed for weights, data order and dropout.", least=0)
 
     def given_data(self) -> str:
-        """The data, for what works on the user's own alone; raises ValueError if there are none."""
+        """The data, where a task needs the user's own; raises ValueError if there is none."""
         if self.data is None:
             raise ValueError("there is no data to evaluate on; type --data FILE")
         return self.data
 
     def arguments_of(self, function: Callable[..., Any]) -> dict[str, Any]:
-        """The settings that have the name of a keyword argument of a function or class: they are that argument."""
+        """The settings with names of keyword arguments of a function or class, to pass to it."""
         taken = {each.name for each in signature(function).parameters.values() if each.kind is each.KEYWORD_ONLY}
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name in taken}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings(TaskSettings):
-    """A recurrent model and how to train it: a setting that has the name of an argument of
-    :func:`fastrnn.train.fit` or of the model is that argument."""
+    """A recurrent model and its training. A setting with the name of a keyword argument of :func:`fastrnn.train.fit` or
+    of the model is that argument."""
 
     cell: str = setting("lstm", "Recurrent cell.", choices=CELLS)
     hidden: int = setting(128, "Hidden units of each layer.", least=1)

@@ -1,4 +1,4 @@
-"""One tag for each token: what a token of Python is in its line, or chunks of CoNLL-2000."""
+"""Tags each token: its role in a line of Python, or chunks of CoNLL-2000."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLE = "for type in cache.get(name, default=type): match(type)"
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(FitSettings):
-    """Words with further columns and their spelling; see :class:`fastrnn.train.models.Tagger`."""
+    """Words with further columns and spelling features; see :class:`fastrnn.train.models.Tagger`."""
 
     data: str | None = setting(
         None,
@@ -75,7 +75,7 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def samples(model: Tagger, prepared: Prepared) -> str:
-    """Five sentences of the test part with their tags; where the model gives another, that stands behind."""
+    """Five sentences of the test part with their tags; a wrong tag of the model follows the true one."""
     shown: list[str] = []
     words = next(iter(model.columns.vocabularies.values())).tokens
     for batch in prepared.test or prepared.valid or prepared.train:
@@ -95,7 +95,7 @@ def samples(model: Tagger, prepared: Prepared) -> str:
 
 
 def batches(settings: Settings, model: Tagger) -> Bucketed:
-    """What `fastrnn evaluate` measures: all of a file, or CoNLL-2000's test part."""
+    """What `fastrnn evaluate` measures: a whole file, or CoNLL-2000's test part."""
     data = settings.given_data()
     sentences = _conll(data)[1] if _is_conll(data) else _sentences(settings)
     if missing := {tag for *_, own in sentences for tag in own} - set(model.tags):
@@ -104,20 +104,20 @@ def batches(settings: Settings, model: Tagger) -> Bucketed:
 
 
 def generate(model: Tagger, prompt: str | None, options: Generation) -> str:
-    """The tokens of a sentence with their tags. Further columns follow a tab, in their order."""
+    """The tokens of a sentence with their tags. Further columns follow in their order after tabs."""
     if prompt is None:
         prompt = EXAMPLE if "keyword" in model.tags else None
         if prompt is None:
             raise ValueError('this model needs a sentence to tag; type --prompt "words of a sentence"')
     given: list[Any] = list(prompt.split("\t"))
     if "keyword" in model.tags and len(given) == 1:
-        with suppress(SyntaxError):  # it is no Python: tokens with spaces between them
+        with suppress(SyntaxError):  # it is not Python: tokens separated by spaces
             given = [[word for line in tagged(prompt) for word in line.words]]
     return "\n".join(f"{tag:12} {word}" for word, tag in model.tag(*given))
 
 
 def _parts(settings: Settings) -> tuple[Sequence[str], list[list[Sentence]]]:
-    """The names of the columns before the tag, and the sentences to train, validate and test."""
+    """The names of the columns before the tag, and the sentences for training, validation and test."""
     if settings.data is None:
         return ("word",), [list(part) for part in python_tokens(seed=settings.seed)]
     if _is_conll(settings.data):
@@ -146,7 +146,7 @@ def _bucketed(settings: Settings, model: Tagger, sentences: Sequence[Sentence], 
 
 
 def _most_frequent(train: Sequence[Sentence], test: Sequence[Sentence]) -> float:
-    """The accuracy on the test part of giving each word the tag it has most often in training: no context at all."""
+    """The test accuracy of giving each word its most frequent tag in training: a baseline without context."""
     counts: dict[str, dict[str, int]] = {}
     for sentence in train:
         for word, tag in zip(sentence[0], sentence[-1], strict=True):

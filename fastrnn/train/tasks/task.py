@@ -1,28 +1,29 @@
-"""What a task is, and the table of tasks by name.
+"""The interface of a task, and the table of tasks by name.
 
 A task is one file, ``fastrnn/train/tasks/NAME.py``, that defines
 
-    Settings              a frozen dataclass of FitSettings (or of TaskSettings, for a model that is only counted), with
-                          flat fields; each has a default that is good on a fresh machine, and a line of help
-    prepare(settings)     -> Prepared: reads or makes the data, builds vocabulary, model and batches. torch's generators
-                          are seeded with settings.seed before
+    Settings              a frozen dataclass derived from FitSettings (or TaskSettings, for a model that only counts)
+    with
+                          flat fields; each has a default that works without data, and a line of help
+    prepare(settings)     -> Prepared: reads or generates the data, builds vocabulary, model and batches. torch's
+                          generators were seeded with settings.seed
     samples(model, prepared) -> str
-                          what the report shows of the trained model, as Markdown: sums solved, a sentence completed
+                          samples of the trained model for the report, as Markdown: solved sums, a completed sentence
 
-and, where it has more to say,
+and optionally
 
     count(prepared, settings) -> None
-                          replaces fastrnn.train.fit for a model that is not fitted by gradients: fills prepared.model
-    evaluate(model, prepared) -> dict of figures on prepared.test
+                          replaces fastrnn.train.fit for a model without gradients: trains prepared.model
+    evaluate(model, prepared) -> dict of metrics on prepared.test
                           replaces fastrnn.train.evaluate(model, prepared.test)
     batches(settings, model) -> data
-                          what `fastrnn evaluate RUN --data settings.data` measures: all of a file, or a folder's test
-                          part, in the vocabulary of the trained model
+                          what `fastrnn evaluate RUN --data settings.data` measures: a whole file, or the test part of a
+                          folder, in the vocabulary of the trained model
     generate(model, prompt, options: Generation) -> str
-                          what `fastrnn generate RUN --prompt …` answers: a sum's result, a translation, the tags of a
-                          sentence, the class, the forecast; a prompt of None asks for an example of the task's own.
-                          What is not text, such as music or a picture, is written to options.out, and the answer says
-                          so. Language models do without: fastrnn.train.tasks.using completes their prompts.
+                          the answer of `fastrnn generate RUN --prompt …`: a sum's result, a translation, the tags of a
+                          sentence, the class, the forecast; the prompt None asks for an example. Other output, such as
+                          music or a picture, is written to options.out, and the answer says so. Language models do not
+                          need it: their prompts are completed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from typing import Any
 from fastrnn.train._names import unknown
 from fastrnn.train.tasks.settings import TaskSettings
 
-SETTINGS, MODEL, REPORT = "settings.toml", "model.safetensors", "report.md"  # of a run's folder
+SETTINGS, MODEL, REPORT = "settings.toml", "model.safetensors", "report.md"  # files of a run's folder
 TASKS = {
     "lm": "Language model of words.",
     "chars": "Language model of characters.",
@@ -53,10 +54,10 @@ TASKS = {
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model and the data to train, validate and test it on; the latter two may be None.
+    """A model and its data for training, validation and test; the latter two may be None.
 
-    ``fit`` has those arguments of :func:`fastrnn.train.fit` that are no settings, such as ``{"monitor": "f1"}``;
-    ``about`` has what the report says of the data, such as ``{"words to train on": "929,589"}``.
+    ``fit`` has arguments of :func:`fastrnn.train.fit` that are not settings, such as ``{"monitor": "f1"}``; ``about``
+    describes the data for the report, such as ``{"words to train on": "929,589"}``.
     """
 
     model: Any
@@ -69,7 +70,7 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """How to generate: see :meth:`fastrnn.train.models.Predictor.complete`. ``out`` is a file for what is not text."""
+    """Options of generation; see :meth:`fastrnn.train.models.Predictor.complete`. ``out`` is for other output."""
 
     length: int | None = None
     temperature: float = 1.0
@@ -82,7 +83,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Task:
-    """What a task's file defines; see this module's docstring."""
+    """The definitions of a task's file; see the docstring of this module."""
 
     name: str
     Settings: type[TaskSettings]
@@ -95,14 +96,14 @@ class Task:
 
     @classmethod
     def find(cls, name: str) -> Task:
-        """The task of that name; raises ValueError with the names there are."""
+        """The task with a name; raises ValueError with the known names."""
         if name not in TASKS:
             raise unknown("task", name, TASKS)
         return cls.of(name, vars(import_module(f"fastrnn.train.tasks.{name}")))
 
     @classmethod
     def of(cls, name: str, defined: Mapping[str, Any]) -> Task:
-        """The task that a module's names, or any others, define."""
+        """The task defined by the names of a module or of any mapping."""
         optional = ("count", "evaluate", "batches", "generate")
         found = {each: defined[each] for each in optional if each in defined}
         return cls(name, defined["Settings"], defined["prepare"], defined["samples"], **found)

@@ -1,4 +1,4 @@
-"""Sentences into sentences of another language: numbers in words, or a file of pairs."""
+"""Translates sentences: numbers in words, or a file of pairs."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def prepare(settings: Settings) -> Prepared:
 
 
 def divided(found: Sequence[Pair], held_out: float, seed: int | None) -> tuple[list[Pair], list[Pair]]:
-    """The pairs to train on and the held-out ones: by the seed, and all translations of a sentence in one part; or,
-    without a seed, the last ones."""
+    """The pairs to train on and the held-out ones: random sentences with all their translations; without a seed, the
+    last pairs."""
     sources = list(dict.fromkeys(source for source, _ in found))
     if seed is None:
         end = len(found) - round(held_out * len(found))
@@ -60,9 +60,9 @@ def divided(found: Sequence[Pair], held_out: float, seed: int | None) -> tuple[l
 
 
 def evaluate(model: EncoderDecoder, prepared: Prepared) -> dict[str, float]:
-    """Loss, accuracy and exact sentences (EncoderDecoder.evaluate), and ``accuracy_with_padding``: the accuracy as the
-    example of Keras counts it, which fills up each target to the longest of all data and counts what is beyond its end,
-    too. Here these places are taken for right; they are easy to learn, but this model does not write them."""
+    """Loss, accuracy and exact sentences (EncoderDecoder.evaluate), and ``accuracy_with_padding`` as in the Keras
+    example, which pads each target to the longest of all data and counts the padding too. Here padding counts as right:
+    it is easy to learn, but this model does not write it."""
     figures = measure(model, prepared.test)
     lengths = [len(target) for _, target in prepared.test.items]
     parts = (part for part in (prepared.train, prepared.valid, prepared.test) if part is not None)
@@ -72,7 +72,7 @@ def evaluate(model: EncoderDecoder, prepared: Prepared) -> dict[str, float]:
 
 
 def samples(model: EncoderDecoder, prepared: Prepared) -> str:
-    """Held-out sentences, what the model makes of them, and the translation beside it."""
+    """Held-out sentences, the model's translations, and the references."""
     rows = [
         [cell(source), cell(written), "the same" if written == target else cell(target)]
         for source, target, written in pairs.examples(model, prepared, 12)

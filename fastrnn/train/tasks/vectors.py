@@ -1,4 +1,4 @@
-"""Word vectors of a task's own training text, for an embedding to begin with."""
+"""Word vectors of the training text, to initialise an embedding."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def word2vec(settings: Any, sentences: Sequence[Sequence[str]]) -> Any:
-    """Skip-gram vectors of the sentences, of the size of ``settings.embedding``, from ``settings.word2vec`` epochs.
+    """Skip-gram vectors of the sentences, of size ``settings.embedding``, from ``settings.word2vec`` epochs.
 
-    None for 0 epochs. One thread, so that the seed decides the vectors.
+    None for 0 epochs. It uses one thread, so that the result depends only on the seed.
     """
     if not settings.word2vec:
         return None
