@@ -84,7 +84,7 @@ def test_forecast_made_waves_and_a_table(tmp_path: Path, monkeypatch: pytest.Mon
     prepared = trained(forecast, window=24, horizon=6, epochs=3, lr=0.02)
     found = evaluate(prepared.model, prepared.test)
     assert found["mse"] < found["repeat_last_mse"]
-    assert "last season again" in forecast.samples(prepared.model, prepared)
+    assert "repeat the last season" in forecast.samples(prepared.model, prepared)
     assert len(forecast.generate(prepared.model, None, Generation()).split()) == 6
     assert len(forecast.generate(prepared.model, "1, 2 3 4", Generation()).split()) == 6
     with pytest.raises(ValueError, match=r"Expected numbers, or a file that ends in \.csv, got 'many'"):
@@ -147,7 +147,7 @@ def test_music_by_rule_and_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     made = music.chords
     monkeypatch.setattr(music, "chords", lambda count, seed: made(20, bars=4, seed=seed))
     prepared = trained(music, hidden=24, epochs=5, steps=8, lr=0.02)
-    limit = float(next(value for name, value in prepared.about.items() if "least loss" in name).split()[0])
+    limit = float(next(value for name, value in prepared.about.items() if "lowest possible loss" in name).split()[0])
     assert limit < evaluate(prepared.model, prepared.test)["loss"] < 30
     assert "█" in music.samples(prepared.model, prepared)
     out = tmp_path / "a.mid"
