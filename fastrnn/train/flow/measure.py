@@ -123,13 +123,13 @@ def _sequence(
 ) -> tuple[list[Tensor], Any]:
     """All layers and directions over the steps of a batch, whose rows may become fewer from step to step."""
     cell, directions = cell_of(layer), 2 if layer.bidirectional else 1
-    lstm = cell == "lstm"
+    carries_c = reference.CELLS[cell].carries_c
     number = directions * layer.num_layers
     if hx is None:
         sizes = (layer.proj_size or layer.hidden_size, layer.hidden_size)
         zeros = [steps[0].new_zeros(number, len(steps[0]), size) for size in sizes]
-        hx = zeros if lstm else zeros[0]
-    h_0, c_0 = hx if lstm else (hx, [None] * number)
+        hx = zeros if carries_c else zeros[0]
+    h_0, c_0 = hx if carries_c else (hx, [None] * number)
     final_h, final_c = [], []
     output = list(steps)
     for depth in range(layer.num_layers):
@@ -145,13 +145,13 @@ def _sequence(
             h_t, c_t, last_h, last_c = _direction(cell, output, h_0[i], c_0[i], w, bool(reverse))
             place = f"{name} l{depth}{'_reverse' if reverse else ''}".strip()
             h[place] += h_t
-            if lstm:
+            if carries_c:
                 c[place] += c_t
             sides.append(h_t)
             final_h.append(last_h)
             final_c.append(last_c)
         output = [torch.cat(both, 1) for both in zip(*sides, strict=True)]
-    if lstm:
+    if carries_c:
         return output, (torch.stack(final_h), torch.stack(final_c))
     return output, torch.stack(final_h)
 
