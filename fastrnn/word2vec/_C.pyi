@@ -11,6 +11,7 @@ WORDS_PER_SENTENCE: int
 LONGEST_WORD: int
 MOST_THREADS: int
 MOST_NEGATIVES: int
+LINE: int
 
 def forked() -> bool: ...
 def cut(text: Buffer, is_last: bool, piece_size: int) -> list[int]: ...

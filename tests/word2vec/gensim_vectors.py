@@ -1,4 +1,4 @@
-"""Small vectors for the tests, and the same ones in gensim."""
+"""Small tables of vectors for the tests, and the same tables in gensim."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Sentences and options of phrases, as hypothesis draws them."""
+"""Hypothesis strategies for sentences and for options of phrases."""
 
 from hypothesis import strategies as st
 

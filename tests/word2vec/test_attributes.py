@@ -1,4 +1,4 @@
-"""What a table of vectors knows of its keys beside the vectors, and files that hold it; beside gensim where it is."""
+"""Attributes of keys: counts and others, in tables and in files, compared with gensim."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`fastrnn word2vec train` and `phrases`, on a small corpus."""
+"""The commands `fastrnn word2vec train` and `phrases` on a small corpus."""
 
 import pytest
 from typer.testing import CliRunner

@@ -1,4 +1,4 @@
-"""Corpora and vocabularies: Python's own split and Counter, whatever the threads, cuts and compression."""
+"""Corpora and vocabularies against Python's split and Counter, for any threads, cuts and compression."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Files of vectors: gensim's bytes both ways, what is refused and how, and that an old file outlives a failed save."""
+"""Files of vectors: the same bytes as gensim, errors for bad files, and an old file that survives a failed save."""
 
 import gzip
 import pickle

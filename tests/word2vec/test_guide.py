@@ -1,4 +1,4 @@
-"""The Python of docs/word2vec.md runs from top to bottom, and gives what the page says."""
+"""The Python code of docs/word2vec.md runs and gives the results that the page shows."""
 
 import re
 from pathlib import Path

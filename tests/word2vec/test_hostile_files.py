@@ -1,4 +1,4 @@
-"""Files that nobody's save wrote: every loader answers with the right object or with ValueError or OSError."""
+"""Files that no saver wrote: every loader returns the right object, or raises ValueError or OSError."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Keys of two kinds, a table that begins empty, vectors that are read-only, and ones that are not finite."""
+"""String and integer keys, empty tables, read-only vectors, and vectors that are not finite."""
 
 import copy
 import math
@@ -74,7 +74,7 @@ def test_a_vector_is_no_way_into_the_table() -> None:
     assert np.array_equal(vectors.vectors, MATRIX)
 
 
-def test_rows_that_are_not_finite_are_nobodys_neighbours() -> None:
+def test_rows_that_are_not_finite_are_never_neighbours() -> None:
     vectors = random_vectors(1000, 8)
     vectors.vectors[990:] = np.nan
     vectors.vectors[5] = np.inf

@@ -1,4 +1,4 @@
-"""Corpora in files as iterables, by hand and beside gensim; and the names of gensim's that are not here."""
+"""Text files as iterables of sentences, by hand and compared with gensim; and classes that fastrnn lacks."""
 
 import bz2
 import io

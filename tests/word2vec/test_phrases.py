@@ -1,4 +1,4 @@
-"""Phrases: gensim's counts, scores and joined sentences, by hand and beside gensim, from lists and from files."""
+"""Phrases from lists and files: the counts, scores and joined sentences of gensim, by hand and compared with it."""
 
 import gzip
 import json
@@ -148,7 +148,7 @@ def test_lists_are_read_by_all_threads(tmp_path, workers):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_words_that_are_none(workers):
-    """The error of whichever thread meets them."""
+    """The error of whichever thread finds them first."""
     phrases = Phrases([["a", "b"]] * 9, workers=workers)
     for words, error, mention in (
         (["a", 7], TypeError, "must be a str, got int"),

@@ -1,4 +1,4 @@
-"""A model that begins from other vectors, words that stay as they are, and learning rates that are far too large."""
+"""Starting from other vectors, freezing vectors, and learning rates that are far too large."""
 
 from pathlib import Path
 from typing import Any

@@ -344,7 +344,7 @@ def test_ctrl_c_while_a_vocabulary_is_built(update):
 
 
 def test_two_threads_train_one_model():
-    """The second is told at once, as is whoever trains from a callback; the model goes on as if nothing had been."""
+    """The second call fails at once, also from a callback; the first continues undisturbed."""
     begun, told = threading.Event(), threading.Event()
 
     def progress(*_):

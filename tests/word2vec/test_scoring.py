@@ -1,4 +1,4 @@
-"""Phrases by a score of one's own, and phrases in pickles; beside gensim, and beside the score that C++ computes."""
+"""Phrases scored by a Python function, and pickled phrases, compared with gensim and with the scores of C++."""
 
 import pickle
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A tutorial of the kind that is written for gensim runs with another import, and with nothing else changed."""
+"""A tutorial written for gensim runs with a different import and no other change."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""WordVectors: what similarity means, checked by hand, and that gensim says the same of the same vectors."""
+"""WordVectors: similarities by hand, and the same results as gensim."""
 
 from pathlib import Path
 

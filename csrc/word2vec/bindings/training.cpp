@@ -18,7 +18,6 @@ namespace {
 constexpr int64_t words_per_block = 10000;
 constexpr int64_t longest_sentence = int64_t{1} << 28;  // so that an int32 can number the windows of several blocks
 constexpr int most_negatives = 1000;
-constexpr int64_t line = 16;  // floats in a cache line
 
 // Where blocks begin. Sets the members of Training that depend on the lengths of sentences and blocks.
 std::vector<int64_t> blocks_of(const Array<int64_t>& offsets_of_sentences, Training& t) {
@@ -146,6 +145,7 @@ void bind_training(py::module_& m) {
   using namespace py::literals;
   m.attr("MOST_THREADS") = most_threads;
   m.attr("MOST_NEGATIVES") = most_negatives;
+  m.attr("LINE") = line;
   m.def("train_epoch", &train_epoch, "ids"_a.noconvert(), "offsets"_a.noconvert(), "syn0"_a.noconvert(),
         "syn1"_a.noconvert(), "syn1neg"_a.noconvert(), "keep"_a.noconvert(), "alias"_a.noconvert(),
         "paths"_a.noconvert(), "lock"_a.noconvert(), "skip_gram"_a, "cbow_mean"_a, "shrink_windows"_a, "window"_a,

@@ -2,12 +2,13 @@
 // the gradient. A row is a whole number of registers.
 #pragma once
 #include "../../cpu/activations.h"
+#include "train.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
 using Floats = Vec<float>;
 
-constexpr int line = 16;  // floats in a cache line
+using word2vec::line;
 
 template <int N>
 struct Constant {

@@ -4,6 +4,8 @@
 
 namespace fastrnn::word2vec {
 
+constexpr int line = 16;  // floats in a cache line
+
 // The sum of the loss over the trained pairs (input, output), and their number.
 struct Loss {
   double sum;

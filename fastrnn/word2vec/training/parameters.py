@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastrnn.word2vec import _C
 from fastrnn.word2vec.settings import Settings
 
-LINE = 16  # floats in a cache line; rows of whole lines need the fewest memory accesses
+LINE = _C.LINE  # floats in a cache line; rows of whole lines need the fewest memory accesses
 
 
 def empty_rows(count: int, vector_size: int) -> np.ndarray:

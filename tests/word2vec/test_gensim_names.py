@@ -1,4 +1,4 @@
-"""What a script for gensim asks for: passed over where it changes nothing, else refused by an error that helps."""
+"""Arguments and attributes of gensim that fastrnn lacks: they are ignored, or an error says what to use."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Vectors that are put into a table or taken from it, and that gensim's tables become the same."""
+"""Adding, replacing and selecting vectors of a table, compared with gensim."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Which words make the vocabulary: a rule, or counts that are known; beside gensim."""
+"""Vocabularies chosen by a rule or made from known counts, compared with gensim."""
 
 from typing import Any
 

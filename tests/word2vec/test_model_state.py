@@ -1,4 +1,4 @@
-"""A model's settings hold when they are set, and its vectors are one table, wherever they are put in or taken from."""
+"""Settings take effect when they are set, and a model and its vectors share one table, however it is changed."""
 
 import copy
 import pickle

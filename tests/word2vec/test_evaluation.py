@@ -1,4 +1,4 @@
-"""Analogies and judgements: answers by hand, scipy's statistics, and that gensim finds the same."""
+"""Analogies and human judgements: answers by hand, scipy's statistics, and the same results as gensim."""
 
 from pathlib import Path
 from typing import Any
