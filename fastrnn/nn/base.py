@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from torch.fx import Proxy
 from torch.nn import Parameter
 from torch.nn.utils.rnn import PackedSequence
 
-from fastrnn._core.backend import sequence
+from fastrnn._core import cells
+from fastrnn._core.backend import TORCH_CELLS, sequence
 from fastrnn._core.call import Call, State, cell_and_states
 from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable, recorded_call
@@ -45,6 +46,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
     """
 
     _beyond_torch: tuple[str, ...] = ("recompute",)  # attributes that torch.nn's layer has not
+    _cells: ClassVar[dict[str, dict[str, Any]]]  # its cells by name, and the options that choose each
     recompute: bool = False  # for modules that convert() made, or that were pickled before there was this option
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -116,6 +118,25 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
             recompute=self.recompute,
         )
         return sequence(call)
+
+    def _add_vectors(self) -> None:
+        """Make the cell's own parameters, beside torch's in name, order and initialisation."""
+        vectors = cells.named(self._cell).vectors
+        if not vectors:
+            return
+        for names in self._all_weights:  # of a layer and direction
+            for vector in vectors:
+                name = names[0].replace("weight_ih", vector)
+                self.register_parameter(name, Parameter(self._flat_weights[0].new_empty(self.hidden_size)))
+                names.append(name)
+        self._flat_weights_names = [name for names in self._all_weights for name in names]
+        self._init_flat_weights()
+        self.reset_parameters()
+
+    def flatten_parameters(self) -> None:
+        """Lay the weights out as cuDNN has them, where torch has the cell."""
+        if self._cell in TORCH_CELLS:
+            super().flatten_parameters()
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (", recompute=True" if self.recompute else "")

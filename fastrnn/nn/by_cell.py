@@ -10,10 +10,7 @@ from fastrnn.nn.base import Layer
 from fastrnn.nn.layers import GRU, LSTM, RNN
 
 LAYERS: dict[str, Callable[..., Layer]] = {
-    "lstm": LSTM,
-    "gru": GRU,
-    "gru_reset_before": partial(GRU, reset_after=False),
-    "rnn_tanh": partial(RNN, nonlinearity="tanh"),
-    "rnn_relu": partial(RNN, nonlinearity="relu"),
-    "rnn_sigmoid": partial(RNN, nonlinearity="sigmoid"),
+    cell: partial(layer, **options) if options else layer  # type: ignore[arg-type]
+    for layer in (LSTM, GRU, RNN)
+    for cell, options in layer._cells.items()
 }

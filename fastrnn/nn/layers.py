@@ -55,6 +55,7 @@ class RNN(Layer):
         forward: LayerCall[Tensor]
 
     _twin = torch.nn.RNN
+    _cells = {f"rnn_{name}": {"nonlinearity": name} for name in RNN_MODES}
     nonlinearity: str
 
     def __init__(
@@ -116,6 +117,7 @@ class GRU(Layer):
         forward: LayerCall[Tensor]
 
     _twin = torch.nn.GRU
+    _cells = {"gru": {}, "gru_reset_before": {"reset_after": False}}
     _beyond_torch = ("reset_after", "recompute")
     reset_after: bool = True
 
@@ -168,6 +170,7 @@ class LSTM(Layer):
         forward: LayerCall[tuple[Tensor, Tensor]]
 
     _twin = torch.nn.LSTM
+    _cells = {"lstm": {}}
 
     def __init__(
         self,
