@@ -72,6 +72,30 @@ def lstm(
     return (h if w_hr is None else linear(h, w_hr)), c
 
 
+def peephole_lstm(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Bias,
+    b_hh: Bias,
+    w_ci: Tensor,
+    w_cf: Tensor,
+    w_co: Tensor,
+    w_hr: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The LSTM whose gates see its state: F. A. Gers and J. Schmidhuber, Recurrent nets that time and count, 2000.
+
+    i and f see the old c, o the new one, each unit its own, through the vectors ``w_ci``, ``w_cf``, ``w_co``.
+    """
+    i, f, g, o = (linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh)).chunk(4, dim=1)
+    i, f = sigmoid(i + w_ci * c), sigmoid(f + w_cf * c)
+    c = f * c + i * tanh(g)
+    h = sigmoid(o + w_co * c) * tanh(c)
+    return (h if w_hr is None else linear(h, w_hr)), c
+
+
 class Cell(NamedTuple):
     """A cell of the table: ``step(x, h, w_ih, w_hh, b_ih, b_hh)`` returns h; ``step(x, h, c, ...)`` returns h and c."""
 
@@ -88,6 +112,7 @@ CELLS = {
     "gru": Cell(gru, 3),
     "gru_reset_before": Cell(gru_reset_before, 3),
     "lstm": Cell(lstm, 4, carries_c=True),
+    "peephole_lstm": Cell(peephole_lstm, 4, carries_c=True, vectors=("w_ci", "w_cf", "w_co")),
 }
 
 

@@ -8,13 +8,14 @@
 
 #include "gru.h"
 #include "lstm.h"
+#include "peephole_lstm.h"
 #include "rnn.h"
 
 namespace fastrnn {
 
 template <class... Each>
 struct CellList {};
-using Cells = CellList<RNN<Tanh>, RNN<Relu>, RNN<Sigmoid>, GRU, GRUResetBefore, LSTM>;
+using Cells = CellList<RNN<Tanh>, RNN<Relu>, RNN<Sigmoid>, GRU, GRUResetBefore, LSTM, PeepholeLSTM>;
 
 template <class Cell>
 constexpr CellDescription describe() {

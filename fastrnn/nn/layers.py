@@ -153,11 +153,14 @@ class GRU(Layer):
 
 
 class LSTM(Layer):
-    """LSTM layers. All but ``proj_size`` and the state is as in :class:`RNN`, with 4 H rows in every weight and bias.
+    """LSTM layers. All but what is said here is as in :class:`RNN`, with 4 H rows in every weight and bias.
 
     Args:
         proj_size: P; if not 0, h is projected to P < H features by ``weight_hr_l{k}`` (P, H), as in Sak et al., 2014.
             Then h, the outputs and the columns of ``weight_hh_l{k}`` are P wide, c is still H.
+        peephole: beyond torch: the gates see c as well, each unit its own, through the parameters ``weight_ci_l{k}``,
+            ``weight_cf_l{k}`` and ``weight_co_l{k}`` (H), as in Gers and Schmidhuber, 2000. Equation
+            :func:`fastrnn.reference.peephole_lstm`.
 
     Call:
         ``output, (h_n, c_n) = layer(input, (h_0, c_0))``, or without the pair, for zeros. h (L D, B, P), c (L D, B, H).
@@ -170,7 +173,9 @@ class LSTM(Layer):
         forward: LayerCall[tuple[Tensor, Tensor]]
 
     _twin = torch.nn.LSTM
-    _cells = {"lstm": {}}
+    _cells = {"lstm": {}, "peephole_lstm": {"peephole": True}}
+    _beyond_torch = ("peephole", "recompute")
+    peephole: bool = False
 
     def __init__(
         self,
@@ -185,6 +190,7 @@ class LSTM(Layer):
         device: Any = None,
         dtype: Any = None,
         *,
+        peephole: bool = False,
         recompute: bool = False,
     ) -> None:
         super().__init__(
@@ -200,11 +206,16 @@ class LSTM(Layer):
             device,
             dtype,
         )
+        self.peephole = _checked_bool("peephole", peephole)
         self.recompute = _checked_bool("recompute", recompute)
+        self._add_vectors()
 
     @property
     def _cell(self) -> str:
-        return "lstm"
+        return "peephole_lstm" if self.peephole else "lstm"
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + (", peephole=True" if self.peephole else "")
 
 
 def _checked_bool(name: str, value: Any) -> bool:
