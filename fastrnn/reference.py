@@ -96,6 +96,20 @@ def peephole_lstm(
     return (h if w_hr is None else linear(h, w_hr)), c
 
 
+def coupled_lstm(
+    x: Tensor, h: Tensor, c: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias, w_hr: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The LSTM with one gate for input and forgetting, f = 1 - i: K. Greff et al., 2017, arXiv:1503.04069, CIFG.
+
+    Gates in the order i, g, o: three quarters of the weights of :func:`lstm`.
+    """
+    i, g, o = (linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh)).chunk(3, dim=1)
+    i = sigmoid(i)
+    c = (1 - i) * c + i * tanh(g)
+    h = sigmoid(o) * tanh(c)
+    return (h if w_hr is None else linear(h, w_hr)), c
+
+
 class Cell(NamedTuple):
     """A cell of the table: ``step(x, h, w_ih, w_hh, b_ih, b_hh)`` returns h; ``step(x, h, c, ...)`` returns h and c."""
 
@@ -113,6 +127,7 @@ CELLS = {
     "gru_reset_before": Cell(gru_reset_before, 3),
     "lstm": Cell(lstm, 4, carries_c=True),
     "peephole_lstm": Cell(peephole_lstm, 4, carries_c=True, vectors=("w_ci", "w_cf", "w_co")),
+    "coupled_lstm": Cell(coupled_lstm, 3, carries_c=True),
 }
 
 

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "coupled_lstm.h"
 #include "gru.h"
 #include "lstm.h"
 #include "peephole_lstm.h"
@@ -15,7 +16,7 @@ namespace fastrnn {
 
 template <class... Each>
 struct CellList {};
-using Cells = CellList<RNN<Tanh>, RNN<Relu>, RNN<Sigmoid>, GRU, GRUResetBefore, LSTM, PeepholeLSTM>;
+using Cells = CellList<RNN<Tanh>, RNN<Relu>, RNN<Sigmoid>, GRU, GRUResetBefore, LSTM, PeepholeLSTM, CoupledLSTM>;
 
 template <class Cell>
 constexpr CellDescription describe() {

@@ -161,11 +161,14 @@ class LSTM(Layer):
         peephole: beyond torch: the gates see c as well, each unit its own, through the parameters ``weight_ci_l{k}``,
             ``weight_cf_l{k}`` and ``weight_co_l{k}`` (H), as in Gers and Schmidhuber, 2000. Equation
             :func:`fastrnn.reference.peephole_lstm`.
+        coupled: beyond torch: one gate for input and forgetting, f = 1 - i, as in Greff et al., 2017 (CIFG). Then every
+            weight and bias has 3 H rows, in the order i, g, o. Equation :func:`fastrnn.reference.coupled_lstm`.
 
     Call:
         ``output, (h_n, c_n) = layer(input, (h_0, c_0))``, or without the pair, for zeros. h (L D, B, P), c (L D, B, H).
 
-    The equations, with their sources, are :func:`fastrnn.reference.lstm`.
+    The equations, with their sources, are :func:`fastrnn.reference.lstm`. Both ``peephole`` and ``coupled`` raise
+    ValueError.
     """
 
     if TYPE_CHECKING:
@@ -173,9 +176,10 @@ class LSTM(Layer):
         forward: LayerCall[tuple[Tensor, Tensor]]
 
     _twin = torch.nn.LSTM
-    _cells = {"lstm": {}, "peephole_lstm": {"peephole": True}}
-    _beyond_torch = ("peephole", "recompute")
+    _cells = {"lstm": {}, "peephole_lstm": {"peephole": True}, "coupled_lstm": {"coupled": True}}
+    _beyond_torch = ("peephole", "coupled", "recompute")
     peephole: bool = False
+    coupled: bool = False
 
     def __init__(
         self,
@@ -191,10 +195,13 @@ class LSTM(Layer):
         dtype: Any = None,
         *,
         peephole: bool = False,
+        coupled: bool = False,
         recompute: bool = False,
     ) -> None:
+        if peephole and coupled:
+            raise ValueError("Expected peephole or coupled, got both")
         super().__init__(
-            "LSTM",
+            "GRU" if coupled else "LSTM",  # by which torch chooses the number of gates: 3 or 4
             input_size,
             hidden_size,
             num_layers,
@@ -206,16 +213,19 @@ class LSTM(Layer):
             device,
             dtype,
         )
+        self.mode = "LSTM"
         self.peephole = _checked_bool("peephole", peephole)
+        self.coupled = _checked_bool("coupled", coupled)
         self.recompute = _checked_bool("recompute", recompute)
         self._add_vectors()
 
     @property
     def _cell(self) -> str:
-        return "peephole_lstm" if self.peephole else "lstm"
+        return "peephole_lstm" if self.peephole else "coupled_lstm" if self.coupled else "lstm"
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + (", peephole=True" if self.peephole else "")
+        chosen = "".join(f", {option}=True" for option in ("peephole", "coupled") if getattr(self, option))
+        return super().extra_repr() + chosen
 
 
 def _checked_bool(name: str, value: Any) -> bool:
