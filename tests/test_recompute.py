@@ -139,13 +139,14 @@ def _kept(layer, x):
 @pytest.mark.parametrize("batch", [1, 32, 300])
 @pytest.mark.parametrize("cell", CELLS)
 def test_what_is_kept(cell, batch):
-    """Nothing; of an LSTM one c in eight steps instead of five numbers a step (six with a projection)."""
+    """Nothing; of an LSTM one c in eight steps instead of five numbers a step (four coupled, six with a projection)."""
     times, hidden = 40, 32
     x = random(times, batch, 8, dtype=F32).requires_grad_()
     plain, again = (_kept(make(fastrnn.nn, cell, 8, hidden, recompute=r), x) for r in (False, True))
     number = times * batch * hidden * x.element_size()
-    assert plain == {"rnn": 0, "gru": 4, "lstm": 5}[cell[:4].rstrip("_")] * number + ("projected" in cell) * number
-    assert again == (number // 8 if cell.startswith("lstm") else 0)
+    saves = 6 if "projected" in cell else 4 if "coupled" in cell else 5 if "lstm" in cell else 4 if "gru" in cell else 0
+    assert plain == saves * number
+    assert again == (number // 8 if "lstm" in cell else 0)
 
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "batch_first": True}, {"packed": True}], ids=str)

@@ -29,6 +29,8 @@ TORCH_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
 OWN_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "rnn_sigmoid": ("RNN", {"nonlinearity": "sigmoid"}),
     "gru_reset_before": ("GRU", {"reset_after": False}),
+    "peephole_lstm": ("LSTM", {"peephole": True}),
+    "coupled_lstm": ("LSTM", {"coupled": True}),
 }
 CELLS = TORCH_CELLS | OWN_CELLS
 

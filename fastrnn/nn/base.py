@@ -127,7 +127,8 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         for names in self._all_weights:  # of a layer and direction
             for vector in vectors:
                 name = names[0].replace("weight_ih", vector)
-                self.register_parameter(name, Parameter(self._flat_weights[0].new_empty(self.hidden_size)))
+                like: Any = self._flat_weights[0]
+                self.register_parameter(name, Parameter(like.new_empty(self.hidden_size)))
                 names.append(name)
         self._flat_weights_names = [name for names in self._all_weights for name in names]
         self._init_flat_weights()

@@ -10,7 +10,7 @@ from fastrnn.nn.base import Layer
 from fastrnn.nn.layers import GRU, LSTM, RNN
 
 LAYERS: dict[str, Callable[..., Layer]] = {
-    cell: partial(layer, **options) if options else layer  # type: ignore[arg-type]
+    cell: partial(layer, **options) if options else layer
     for layer in (LSTM, GRU, RNN)
     for cell, options in layer._cells.items()
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class RNN(Layer):
         forward: LayerCall[Tensor]
 
     _twin = torch.nn.RNN
-    _cells = {f"rnn_{name}": {"nonlinearity": name} for name in RNN_MODES}
+    _cells: ClassVar[dict[str, dict[str, Any]]] = {f"rnn_{name}": {"nonlinearity": name} for name in RNN_MODES}
     nonlinearity: str
 
     def __init__(
@@ -117,7 +117,7 @@ class GRU(Layer):
         forward: LayerCall[Tensor]
 
     _twin = torch.nn.GRU
-    _cells = {"gru": {}, "gru_reset_before": {"reset_after": False}}
+    _cells: ClassVar[dict[str, dict[str, Any]]] = {"gru": {}, "gru_reset_before": {"reset_after": False}}
     _beyond_torch = ("reset_after", "recompute")
     reset_after: bool = True
 
@@ -176,7 +176,11 @@ class LSTM(Layer):
         forward: LayerCall[tuple[Tensor, Tensor]]
 
     _twin = torch.nn.LSTM
-    _cells = {"lstm": {}, "peephole_lstm": {"peephole": True}, "coupled_lstm": {"coupled": True}}
+    _cells: ClassVar[dict[str, dict[str, Any]]] = {
+        "lstm": {},
+        "peephole_lstm": {"peephole": True},
+        "coupled_lstm": {"coupled": True},
+    }
     _beyond_torch = ("peephole", "coupled", "recompute")
     peephole: bool = False
     coupled: bool = False
