@@ -12,6 +12,8 @@ from tests.cuda.operands import backward, forward, operands, run
 ROOT = Path(__file__).parents[2]
 CUDA = ROOT / "csrc" / "cuda"
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def _calls(emulated, given):
     """Of one forward and one backward pass, each: how often it calls what."""

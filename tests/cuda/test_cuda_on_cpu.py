@@ -10,6 +10,8 @@ from fastrnn._core import gpu
 from tests.cuda.operands import expected, operands, run
 from tests.twins import CELLS, random
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def _assert_close(found, wanted):
     for got, want in zip(found, wanted, strict=True):

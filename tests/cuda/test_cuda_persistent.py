@@ -10,6 +10,8 @@ from fastrnn._core import gpu
 from tests.cuda.operands import operands, run
 from tests.twins import CELLS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 # A unit in the last place, TF32's for float32.
 UNIT = {torch.float16: 2**-10, torch.bfloat16: 2**-7, torch.float32: 2**-10}
 
