@@ -166,7 +166,7 @@ def rnn_cell(
         ValueError: unknown nonlinearity, or one bias without the other.
         RuntimeError: sizes, dtypes or devices that do not fit.
     """
-    return step(_rnn_name(nonlinearity), input, hx, _weights(w_ih, w_hh, b_ih, b_hh))
+    return step(_rnn_name(nonlinearity), input, hx, *_weights(w_ih, w_hh, b_ih, b_hh))
 
 
 def gru_cell(
@@ -181,7 +181,7 @@ def gru_cell(
 ) -> Tensor:
     """One step of :func:`gru`: input (B, I), hx (B, H) or None for zeros; returns h' (B, H). Errors as rnn_cell."""
     cell = "gru" if reset_after else "gru_reset_before"
-    return step(cell, input, hx, _weights(w_ih, w_hh, b_ih, b_hh))
+    return step(cell, input, hx, *_weights(w_ih, w_hh, b_ih, b_hh))
 
 
 def lstm_cell(
@@ -196,7 +196,7 @@ def lstm_cell(
 
     Errors as :func:`rnn_cell`.
     """
-    return step("lstm", input, hx, _weights(w_ih, w_hh, b_ih, b_hh))
+    return step("lstm", input, hx, *_weights(w_ih, w_hh, b_ih, b_hh))
 
 
 def _rnn_name(nonlinearity: str) -> str:
@@ -205,9 +205,10 @@ def _rnn_name(nonlinearity: str) -> str:
     return _RNN_CELLS[nonlinearity]
 
 
-def _weights(w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> list[Tensor]:
-    if b_ih is None and b_hh is None:
-        return [w_ih, w_hh]
-    if b_ih is None or b_hh is None:
+def _weights(w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> tuple[list[Tensor], bool]:
+    """The weights of a cell, and whether there are biases among them."""
+    if b_ih is not None and b_hh is not None:
+        return [w_ih, w_hh, b_ih, b_hh], True
+    if b_ih is not None or b_hh is not None:
         raise ValueError("Expected b_ih and b_hh or neither, got one of them")
-    return [w_ih, w_hh, b_ih, b_hh]
+    return [w_ih, w_hh], False

@@ -244,8 +244,8 @@ def test_cells_have_the_same_bits_as_the_long_way(cell, bias, given_state):
         found = cell(input, hx)
         weights = list(cell.parameters())
         name = {fastrnn.RNNCell: "rnn_tanh", fastrnn.GRUCell: "gru", fastrnn.LSTMCell: "lstm"}[type(cell)]
-        direct = _C.infer_step(name, input, hx, weights)
-        assert _C.infer_step(name, input[0], None, weights) is None
+        direct = _C.infer_step(name, input, hx, weights, bias)
+        assert _C.infer_step(name, input[0], None, weights, bias) is None
     for result, want in zip(*map(states, (found, expected)), strict=True):
         assert want.requires_grad
         assert torch.equal(result, want)

@@ -177,10 +177,10 @@ py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dic
   return py::make_tuple(output, state_of(*results));
 }
 
-py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::list weights) {
+py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::list weights, bool biases) {
   std::optional<Arguments> call = plain_call(cell, input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
-  call->biases = call->weights.size() == 4;
+  call->biases = biases;
   std::optional<StackResults> results = run(std::move(*call), 1, true);
   if (!results) return py::none();
   at::AutoDispatchBelowADInplaceOrView guard;

@@ -12,6 +12,7 @@ pybind11::object infer(std::string_view cell, pybind11::handle input, pybind11::
 pybind11::object flat_weights(pybind11::dict layer);
 
 // What a cell returns after one step: input (B, I), states (B, H).
-pybind11::object infer_step(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::list weights);
+pybind11::object infer_step(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::list weights,
+                            bool biases);
 
 }  // namespace fastrnn

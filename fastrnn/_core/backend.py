@@ -75,14 +75,14 @@ def sequence(call: Call) -> tuple[Tensor, Any]:
     return output, state_of(call, h_n, c_n)
 
 
-def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor]) -> Any:
+def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor], biases: bool) -> Any:
     """Run one step of any cell, as a sequence of length one: input (B, I), hx (B, H) or a pair of them."""
     if not torch.compiler.is_compiling():
-        result = _C.infer_step(cell, input, hx, weights)
+        result = _C.infer_step(cell, input, hx, weights, biases)
         if result is not None:
             return result
     kind, h0, c0 = cell_and_states(cell, hx)
-    call = Call(kind, input, h0, c0, weights, biases=len(weights) == 4)
+    call = Call(kind, input, h0, c0, weights, biases=biases)
     dtypes = input.dtype, input.dtype  # of the results: h and c
     if _casts(call):
         dtypes, call = autocast(call, layer=False)

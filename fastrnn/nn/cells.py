@@ -37,12 +37,12 @@ class _Cell(Faced, NotScriptable, torch.nn.RNNCellBase):
             if state.dim() not in (1, 2):
                 raise ValueError(f"{type(self).__name__}: Expected hx to be 1D or 2D, got {state.dim()}D instead")
         if rank == 2:
-            return step(self._cell, input, hx, self._weights())
+            return step(self._cell, input, hx, *self._weights())
         hx = each(lambda state: state.unsqueeze(0), hx)
-        return each(lambda state: state.squeeze(0), step(self._cell, input.unsqueeze(0), hx, self._weights()))
+        return each(lambda state: state.squeeze(0), step(self._cell, input.unsqueeze(0), hx, *self._weights()))
 
-    def _weights(self) -> list[Tensor]:
-        """The tensors of these names. Reading them as attributes of a module takes ten times as long."""
+    def _weights(self) -> tuple[list[Tensor], bool]:
+        """The weights, and whether there are biases. Reading attributes of a module takes ten times as long."""
         if is_compiling():
             weights = [getattr(self, name) for name in _WEIGHTS]
         else:
@@ -51,7 +51,7 @@ class _Cell(Faced, NotScriptable, torch.nn.RNNCellBase):
                 weights = [own[name] if name in own else parameters[name] for name in _WEIGHTS]
             except KeyError:
                 weights = [getattr(self, name) for name in _WEIGHTS]
-        return [w for w in weights if w is not None]
+        return [w for w in weights if w is not None], weights[2] is not None
 
 
 class RNNCell(_Cell):

@@ -188,7 +188,7 @@ def test_a_step_is_that_of_torchs_cell(cell, biases, monkeypatch):
     monkeypatch.setitem(backend.TORCH_CELLS, cell, lambda *arguments: seen.append(arguments))
     with FakeTensorMode():
         _, weights = operands(cell)
-        step(cell, torch.empty(2, 4, device="cuda"), None, weights if biases else weights[:2])
+        step(cell, torch.empty(2, 4, device="cuda"), None, weights if biases else weights[:2], biases)
     ((input, hx, *given),) = seen
     assert input.shape == (2, 4)
     assert [state.shape for state in (hx if cell == "lstm" else [hx])] == [(2, 5)] * (1 + (cell == "lstm"))

@@ -175,7 +175,7 @@ def test_infer_with_anything(draw):
         found = _C.infer(cell, near(7, 4, 3), hx, dictionary)
         if found is not None:
             found[0].double().sum().item()
-        _C.infer_step(cell, near(4, 3), hx, weights)
+        _C.infer_step(cell, near(4, 3), hx, weights, draw.choice([False, True]))
 
 
 class Destroys(str):
