@@ -12,7 +12,6 @@ import struct
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -26,16 +25,6 @@ CSRC = HERE.parents[1] / "csrc"
 CXX = os.environ.get("CXX", "g++")
 SETS = ["generic", "avx2", "avx512"]
 SETS = SETS[: SETS.index(fastrnn.info()["instruction_set"]) + 1]
-
-# The equations, and the gates in each weight.
-CELLS = {
-    "rnn_tanh": (lambda *operands: reference.rnn(torch.tanh, *operands), 1),
-    "rnn_relu": (lambda *operands: reference.rnn(torch.relu, *operands), 1),
-    "rnn_sigmoid": (lambda *operands: reference.rnn(torch.sigmoid, *operands), 1),
-    "gru": (reference.gru, 3),
-    "gru_reset_before": (reference.gru_reset_before, 3),
-    "lstm": (reference.lstm, 4),
-}
 
 # Lengths of the rows, I, H, projection. By rows of the batch and by hidden units; several checkpoints; single steps.
 SHAPES = [
@@ -67,18 +56,28 @@ def program(tmp_path_factory):
     path = folder / "layer"
     subprocess.run([CXX, "-fopenmp", *objects, "-o", path], check=True)
     cells = subprocess.run([path, "cells"], check=True, capture_output=True, text=True).stdout.split()
-    return SimpleNamespace(path=path, cells=cells)
+    assert cells == list(reference.CELLS)
+    return path
 
 
 def _run(program, isa, cell, dtype, threads, reverse, recompute, lengths, sizes, arrays):
     """The program's results by name, flat."""
-    head = (program.cells.index(cell), dtype.itemsize, reverse, threads, lengths[0], len(lengths), *sizes, recompute)
+    head = (
+        list(reference.CELLS).index(cell),
+        dtype.itemsize,
+        reverse,
+        threads,
+        lengths[0],
+        len(lengths),
+        *sizes,
+        recompute,
+    )
     given = struct.pack(f"={len(head) + len(lengths)}q", *head, *lengths)
     for name, array in arrays.items():
         numbers = array.detach().numpy().astype(dtype)
         given += struct.pack("=8sq", name.ljust(8).encode(), numbers.size) + numbers.tobytes()
     done = subprocess.run(
-        [program.path], input=given, capture_output=True, env=os.environ | {"FASTRNN_ISA": isa}, timeout=60
+        [program], input=given, capture_output=True, env=os.environ | {"FASTRNN_ISA": isa}, timeout=60
     )
     assert done.returncode == 0, done.stderr
     found, rest = {}, done.stdout
@@ -96,13 +95,15 @@ def _operands(cell, lengths, inputs, hidden, projection, biases, states):
     def numbers(*shape):
         return (torch.rand(shape, generator=generator, dtype=torch.float64) - 0.5) * 2 / hidden**0.5
 
-    gates, output, batch = CELLS[cell][1], projection or hidden, len(lengths)
-    shapes = {"x": (sum(lengths), inputs), "w_ih": (gates * hidden, inputs), "w_hh": (gates * hidden, output)}
-    shapes |= {"b_ih": (gates * hidden,), "b_hh": (gates * hidden,)} if biases else {}
+    described, output, batch = reference.CELLS[cell], projection or hidden, len(lengths)
+    gates = described.gates * hidden
+    shapes = {"x": (sum(lengths), inputs), "w_ih": (gates, inputs), "w_hh": (gates, output)}
+    shapes |= {"b_ih": (gates,), "b_hh": (gates,)} if biases else {}
     shapes |= {"w_hr": (projection, hidden)} if projection else {}
+    shapes |= {f"vector{k}": (hidden,) for k in range(len(described.vectors))}
     shapes |= {"h0": (batch, output), "c0": (batch, hidden)} if states else {}
     shapes |= {"dy": (sum(lengths), output), "dhn": (batch, output), "dcn": (batch, hidden)}
-    if cell != "lstm":
+    if not described.carries_c:
         shapes = {name: shape for name, shape in shapes.items() if name not in ("c0", "dcn")}
     return {name: numbers(*shape).requires_grad_(not name.startswith("d")) for name, shape in shapes.items()}
 
@@ -112,30 +113,28 @@ def _expected(cell, lengths, hidden, reverse, operands):
     active = [sum(t < length for length in lengths) for t in range(lengths[0])]
     steps = operands["x"].split(active)
     weights = [operands.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
-    weights += [operands["w_hr"]] if "w_hr" in operands else []
+    weights += [operands[name] for name in operands if name == "w_hr" or name.startswith("vector")]
     zeros = torch.zeros(len(lengths), weights[1].shape[1], dtype=torch.float64)
-    states = [operands.get("h0", zeros)]
-    if cell == "lstm":
-        states.append(operands.get("c0", torch.zeros(len(lengths), hidden, dtype=torch.float64)))
+    h, c = operands.get("h0", zeros), None
+    if reference.CELLS[cell].carries_c:
+        c = operands.get("c0", torch.zeros(len(lengths), hidden, dtype=torch.float64))
     y = [zeros] * len(steps)
     for t in reversed(range(len(steps))) if reverse else range(len(steps)):
         n = active[t]
-        new = CELLS[cell][0](steps[t], *(state[:n] for state in states), *weights)
-        new = new if isinstance(new, tuple) else (new,)
-        states = [torch.cat([a, b[n:]]) for a, b in zip(new, states, strict=True)]
-        y[t] = new[0]
-    found = {"y": torch.cat(y), "hn": states[0]} | ({"cn": states[1]} if len(states) == 2 else {})
+        y[t], new_c = reference.step(cell, steps[t], h[:n], None if c is None else c[:n], weights)
+        h, c = torch.cat([y[t], h[n:]]), None if c is None else torch.cat([new_c, c[n:]])
+    found = {"y": torch.cat(y), "hn": h} | ({} if c is None else {"cn": c})
     leaves = {name: t for name, t in operands.items() if t.requires_grad}
     incoming = [operands["d" + name] for name in found]
     grads = torch.autograd.grad(list(found.values()), list(leaves.values()), incoming)
     return found | {"d" + name: grad for name, grad in zip(leaves, grads, strict=True)}
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", reference.CELLS)
 def test_layer(program, cell):
     cases = [(shape, options) for i, shape in enumerate(SHAPES) for options in (i % 4, (i + 1) % 4)]
     for n, ((lengths, inputs, hidden, projection), options) in enumerate(cases):
-        if projection and cell != "lstm":
+        if projection and not reference.CELLS[cell].carries_c:
             continue
         reverse, recompute, biases, states = options & 1, options >> 1, options < 3, n % 3
         operands = _operands(cell, lengths, inputs, hidden, projection, biases, states)
