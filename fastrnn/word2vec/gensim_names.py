@@ -90,8 +90,6 @@ def missing_attribute(owner: object, name: str) -> AttributeError:
 
 def missing_from_model(owner: object, name: str, is_built: bool) -> AttributeError:
     """The error for an attribute that a model lacks, like :func:`missing_attribute`."""
-    from fastrnn.word2vec.vectors.word_vectors import WordVectors
-
     hint = ""
     if name in BUILT:
         trains = {"syn1": "hs=1", "syn1neg": "negative above 0"}
@@ -100,6 +98,6 @@ def missing_from_model(owner: object, name: str, is_built: bool) -> AttributeErr
         hint = "; fastrnn ignores gensim's setting of this name"
     elif name in MODEL:
         hint = f"; instead of gensim's {name} use {MODEL[name]}"
-    elif not name.startswith("_") and hasattr(WordVectors, name):
+    elif not name.startswith("_") and hasattr(type(vars(owner).get("wv")), name):
         hint = f"; use model.wv.{name}"
     return AttributeError(f"{type(owner).__name__} has no attribute {name!r}{hint}", name=name, obj=owner)

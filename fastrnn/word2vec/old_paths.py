@@ -15,7 +15,7 @@ from types import ModuleType
 
 PACKAGE = "fastrnn.word2vec."
 MOVED = {
-    "archive": "files.npz",
+    "archive": "training.npz",
     "attributes": "vectors.attributes",
     "building": "training.vocabulary_building",
     "comparisons": "vectors.comparisons",

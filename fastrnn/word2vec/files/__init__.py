@@ -1,1 +1,1 @@
-"""Reading files from untrusted sources safely: compressed text, JSON and .npz archives."""
+"""Reading files from untrusted sources safely: compressed text and JSON."""

@@ -12,8 +12,8 @@ import numpy as np
 from fastrnn._saving import replacing
 from fastrnn.word2vec.corpus.vocabulary import Vocabulary
 from fastrnn.word2vec.files.json_fields import count, fields, parsed, strings
-from fastrnn.word2vec.files.npz import Archive, opened_archive
 from fastrnn.word2vec.settings import Settings
+from fastrnn.word2vec.training.npz import Archive, opened_archive
 from fastrnn.word2vec.training.parameters import Parameters
 from fastrnn.word2vec.vectors.attributes import columns_of
 
