@@ -83,7 +83,7 @@ def load(file: str | os.PathLike[str], mmap: bool = False) -> tuple[list[Any], n
 
 def _sizes(name: str, header: bytes) -> tuple[int, int, bool, int]:
     if not header.startswith(MAGIC):
-        what = " but a pickle, which could run code and is never loaded" if header[:1] == b"\x80" else ""
+        what = ", but a pickle, which could run code and is never loaded" if header[:1] == b"\x80" else ""
         raise ValueError(
             f"{name}: not a file of WordVectors.save{what}; for files of word2vec, GloVe and fastText use "
             "load_word2vec_format"
