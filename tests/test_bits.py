@@ -33,7 +33,7 @@ def test_a_change_is_named(found, monkeypatch):
     assert all(" gru float32 " in line and line.endswith(" differs") for line in told)
     fewer = {"hashes": {"here": bits.hashes(re.compile("^gru float32"))}}
     assert any(
-        "LSTMCell" in line and line.endswith(" missing") for line in bits.differences(found, fewer, ["here"], SOME)
+        "LSTMCell" in line and line.endswith(" is missing") for line in bits.differences(found, fewer, ["here"], SOME)
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,6 +29,11 @@ LAYERS: dict[str, Callable] = {
     "lstm": lambda *sizes, **options: fastrnn.LSTM(*sizes, **options),
     "lstm_projected": lambda *sizes, **options: fastrnn.LSTM(*sizes, proj_size=(sizes[1] + 1) // 2, **options),
 }
+if "peephole" in inspect.signature(fastrnn.LSTM).parameters:  # an older build may lack what came later
+    LAYERS |= {
+        "lstm_peephole": lambda *sizes, **options: fastrnn.LSTM(*sizes, peephole=True, **options),
+        "lstm_coupled": lambda *sizes, **options: fastrnn.LSTM(*sizes, coupled=True, **options),
+    }
 CELLS: dict[str, Callable] = {
     "RNNCell": fastrnn.RNNCell,
     "RNNCell_relu": lambda *sizes, **options: fastrnn.RNNCell(*sizes, nonlinearity="relu", **options),

@@ -68,14 +68,13 @@ def flat(found: dict[str, dict[str, dict[str, Hashes]]]) -> dict[str, str]:
 
 
 def differences(before: dict[str, Any], after: dict[str, Any], sets: list[str], only: re.Pattern) -> list[str]:
-    """The names of hashes that differ or that one of the two lacks."""
+    """The names of hashes of ``before`` that differ or are missing. What only ``after`` has came later."""
     old = {isa: before["hashes"].get(isa, {}) for isa in sets}
     old = {s: {t: {c: h for c, h in cs.items() if only.search(c)} for t, cs in ts.items()} for s, ts in old.items()}
     old, new = flat(old), flat(after["hashes"])
-    told = {
-        name: "differs" if name in old and name in new else "missing" if name in old else "new" for name in old | new
-    }
-    return [f"{name} {words}" for name, words in told.items() if old.get(name) != new.get(name)]
+    return [
+        f"{name} {'differs' if name in new else 'is missing'}" for name, value in old.items() if new.get(name) != value
+    ]
 
 
 def main() -> int:
@@ -107,7 +106,9 @@ def main() -> int:
     print(*different[:200], sep="\n", end="\n" if different else "")
     if len(different) > 200:
         print(f"… and {len(different) - 200} more")
-    print(f"{len(different)} of {len(flat(found['hashes']))} hashes differ from {arguments.file}")
+    known, total = flat(before["hashes"]), flat(found["hashes"])
+    new = sum(name not in known for name in total)
+    print(f"{len(different)} of {len(total) - new} hashes differ from {arguments.file}, which lacks {new} more")
     return 1 if different else 0
 
 
