@@ -78,6 +78,13 @@ def test_the_commands_of_word2vec_need_no_torch(corpus: Path, arguments: list[ob
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["bench", "--help"], ["verify", "--help"]])
+def test_help_does_not_wait_for_torch(tmp_path: Path, arguments: list[str]) -> None:
+    done = python(WITHOUT_TORCH + COMMAND, tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Usage: " in done.stdout
+
+
 def test_a_command_of_word2vec_calls_itself_so(corpus: Path) -> None:
     done = python(COMMAND, corpus.parent, "word2vec", "train", "--help")
     assert "Usage: fastrnn word2vec train" in done.stdout

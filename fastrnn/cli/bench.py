@@ -1,4 +1,4 @@
-"""`fastrnn bench` and `fastrnn roofline`."""
+"""`fastrnn bench` and `fastrnn roofline`. They import torch when they run, so that `fastrnn --help` does not wait."""
 
 import math
 import shlex
@@ -9,14 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fastrnn._bench import roofline as rooflines
 from fastrnn._bench.choose import choose
-from fastrnn._bench.contenders import parse_contenders
 from fastrnn._bench.measure import ContenderError
-from fastrnn._bench.table import markdown
 from fastrnn._bench.work import DTYPES, GATES, Work, parse_cells
-from fastrnn._core.gpu import parse_device
-from fastrnn.cli import terminal
 from fastrnn.cli.console import check_outputs, console, explain, fail, parsed
 from fastrnn.cli.results import NOT_RESULTS, read_json, rendered, write_json
 
@@ -53,12 +48,17 @@ def bench(
 
     ONNX Runtime and OpenVINO take part in inference on the CPU, with padded float32 input.
     """
+    from fastrnn._bench.contenders import parse_contenders
+    from fastrnn._bench.table import markdown
+    from fastrnn._core import gpu
+    from fastrnn.cli import terminal
+
     if rendered("bench", markdown, render, into):
         return
     if memory and plot:
         fail("--plot draws times, not memory; got --memory")
     check_outputs({"--json": json_file, "--plot": checked_plot(plot)})
-    parsed(parse_device, device)
+    parsed(gpu.parse_device, device)
     left_out = parsed(parse_contenders, without)
     if plot and "torch" in left_out:
         fail(f"--plot draws speed relative to torch.nn; got --without {without}")
@@ -97,6 +97,10 @@ def roofline(
 
     The limits are the peak rate of multiply-adds, and reading the recurrent weights once per step.
     """
+    from fastrnn._bench import roofline as rooflines
+    from fastrnn._bench.contenders import parse_contenders
+    from fastrnn.cli import terminal
+
     if source and plot is None:
         fail("--from needs --plot, the picture to draw; got no --plot")
     check_outputs({"--json": json_file, "--plot": checked_plot(plot)}, {"--from": source} if source else None)

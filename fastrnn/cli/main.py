@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from fastrnn._environment import info as environment
 from fastrnn.cli.bench import bench, roofline
 from fastrnn.cli.console import Commands, check_outputs
 from fastrnn.cli.console import console as new_console
@@ -25,6 +24,8 @@ console = new_console()
 
 def info() -> None:
     """Show which kernels serve which device, the instruction set, threads, build and versions."""
+    from fastrnn._environment import info as environment
+
     table = Table(show_header=False, box=None)
     table.add_column(style="bold")
     for key, value in environment().items():

@@ -8,9 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from fastrnn import _bench, _verify
+from fastrnn import _verify
+from fastrnn._bench import results as benchmark
 from fastrnn._bench.roofline import with_bandwidth
 from fastrnn._bench.table import tables
+from fastrnn._bench.work import Work
 from fastrnn._verify.table import table
 
 
@@ -36,18 +38,18 @@ def run_verify(console: Console, cases: Sequence[_verify.Case], device: str = "c
     return results
 
 
-def run_bench(console: Console, works: Sequence[_bench.Work], **options: Any) -> dict[str, Any]:
-    """Runs the benchmark and prints its tables. The options are those of `fastrnn._bench.run`."""
+def run_bench(console: Console, works: Sequence[Work], **options: Any) -> dict[str, Any]:
+    """Runs the benchmark and prints its tables. The options are those of `fastrnn._bench.results.run`."""
     with progress(console) as bar:
         task = bar.add_task("", total=len(works))
 
-        def track(works: Sequence[_bench.Work]) -> Iterator[_bench.Work]:
+        def track(works: Sequence[Work]) -> Iterator[Work]:
             for work in works:
                 bar.update(task, description=str(work))
                 yield work
                 bar.advance(task)
 
-        results = _bench.run(works, track=track, **options)
+        results = benchmark.run(works, track=track, **options)
     for name, reason in results["left_out"].items():
         console.print(f"skipped {name}: {reason}", style="yellow")
     for each in tables(results):
@@ -59,7 +61,7 @@ def run_bench(console: Console, works: Sequence[_bench.Work], **options: Any) ->
     return results
 
 
-def run_roofline(console: Console, works: Sequence[_bench.Work], **options: Any) -> dict[str, Any]:
+def run_roofline(console: Console, works: Sequence[Work], **options: Any) -> dict[str, Any]:
     """Runs the benchmark, adds the memory bandwidths to its results, and prints both ceilings."""
     results = with_bandwidth(run_bench(console, works, **options))
     for threads, peak in results["machine"]["fma_peak"].items():

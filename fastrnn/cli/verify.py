@@ -1,15 +1,10 @@
-"""`fastrnn verify`."""
+"""`fastrnn verify`. It imports torch when it runs, so that `fastrnn --help` does not wait for it."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fastrnn import _verify
-from fastrnn._core.gpu import describe, parse_device
-from fastrnn._environment import machine
-from fastrnn._verify.table import markdown
-from fastrnn.cli import terminal
 from fastrnn.cli.console import check_outputs, console, parsed
 from fastrnn.cli.results import rendered, write_json
 
@@ -19,7 +14,7 @@ def verify(
         Path | None, typer.Option("--json", help="Write the errors of every tensor to this file.")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    cells: Annotated[str, typer.Option(help="Cells to verify, comma-separated.")] = ",".join(_verify.CELLS),
+    cells: Annotated[str | None, typer.Option(help="Cells to verify, comma-separated; by default all.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Use only three shapes.")] = False,
     render: Annotated[Path | None, typer.Option(help="Only print this JSON file as Markdown.")] = None,
     into: Annotated[Path | None, typer.Option(help="With --render: insert the Markdown into this page.")] = None,
@@ -29,12 +24,19 @@ def verify(
     Exits with 0 only if every tensor's error is at most twice torch's, plus one unit in the last place of the tensor's
     largest value.
     """
+    from fastrnn import _verify
+    from fastrnn._core.gpu import describe, parse_device
+    from fastrnn._environment import machine
+    from fastrnn._verify.table import markdown
+    from fastrnn.cli import terminal
+
     shown = console()
     if rendered("verify", markdown, render, into):
         return
     check_outputs({"--json": json_file})
     on_cuda = parsed(parse_device, device) == "cuda"
-    cases = _verify.all_cases(parsed(_verify.parse_cells, cells), quick=quick, tf32=on_cuda)
+    chosen = list(_verify.CELLS) if cells is None else parsed(_verify.parse_cells, cells)
+    cases = _verify.all_cases(chosen, quick=quick, tf32=on_cuda)
     results = terminal.run_verify(shown, cases, device)
     failed = sum(not result.passed for result in results)
     if json_file:

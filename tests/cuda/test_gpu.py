@@ -15,7 +15,6 @@ from fastrnn._bench.choose import choose
 from fastrnn._bench.measure import ContenderError
 from fastrnn._bench.work import DTYPES, GRID, Shape, Work
 from fastrnn._core import gpu
-from fastrnn.cli import bench as bench_cli
 from fastrnn.cli.results import write_json
 from tests.test_cli import call
 
@@ -268,7 +267,7 @@ def test_a_spent_budget_leaves_the_rest_out_and_counts_it(monkeypatch: pytest.Mo
 def test_the_command_leaves_what_it_has_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_cli, "parse_device", lambda text: text)
+    monkeypatch.setattr(gpu, "parse_device", lambda text: text)
     file, picture = tmp_path / "bench.json", tmp_path / "bench.png"
     result = call("bench", "--device", "cuda", "--dtype", "float16", "--json", file, "--plot", picture)
     assert result.exit_code == 1
