@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("out/recipes"), help="folder for the runs")
     parser.add_argument("--threads", type=int, help="threads of torch; by default one per core")
     parser.add_argument("--minutes", type=float, help="time limit for training; saves and evaluates as Ctrl-C does")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     given = parser.parse_args()
     if given.threads:

@@ -40,7 +40,7 @@ SEEDS = (1, 2, 3)
 LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 BATCH = 50
 STEPS = 20  # of a round at least: it is one epoch or more
-ROUNDS, PATIENCE = 15, 3  # at most; and so many without a better one end the training
+ROUNDS, PATIENCE = 15, 3  # at most; training ends after PATIENCE rounds without an improvement
 Examples = tuple[list[Tensor], Tensor]  # the rows (T,) of each sentence's words, and labels (N,), 1 or 0
 
 

@@ -96,7 +96,7 @@ def accuracy(way: str, corpus: str, workers: int, sg: int, epochs: int, seed: in
 
 
 def analogy_time(way: str, corpus: str, workers: int, analogies: str) -> dict[str, float]:
-    """Seconds to answer all analogies, with vectors of no worth. Nobody's imports count, torch's neither."""
+    """Seconds to answer all analogies, with arbitrary vectors. Imports, torch's included, do not count."""
     import torch  # noqa: F401
 
     new, given = model(way, corpus, 1, workers)

@@ -76,7 +76,10 @@ def test_flags_that_do_not_fit_the_weights(run, cell):
     call = right_call(cell)
     _refused(run, call, lambda call: call | {"biases": False}, "Expected .* weights .* without biases")
     _refused(
-        run, call, lambda call: call | {"bidirectional": True}, "Expected (8|14).* weights for 2 direction|states of size"
+        run,
+        call,
+        lambda call: call | {"bidirectional": True},
+        "Expected (8|14).* weights for 2 direction|states of size",
     )
     _refused(run, call, lambda call: call | {"projected": True}, "Expected [58].* weights .* with a projection")
 

@@ -32,7 +32,7 @@ class Counter(nn.Module):
 
 
 def windows(count: int, steps: int = 6, rows: int = 3) -> list[Window]:
-    """Batches of text that counts up; the first of them, and the third, begin anew."""
+    """Batches of text that counts up; the first and the third start without a state."""
     numbers = torch.arange(count * steps + 1)[:, None] + torch.arange(rows) * 2
     text = (numbers * numbers) % 7
     return [
@@ -72,7 +72,7 @@ def words() -> list[Labelled]:
 
 
 def rows_of(*sizes: int) -> list[Tensor]:
-    """Batches of so many rows of three numbers."""
+    """Batches of some rows of three numbers."""
     return [torch.arange(size * 3, dtype=torch.float64).reshape(size, 3) / 10 - size / 7 for size in sizes]
 
 

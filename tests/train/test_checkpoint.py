@@ -1,4 +1,4 @@
-"""Files that are not what they should be, discs that are full, folders in use: errors that help, and nothing lost."""
+"""Damaged files, full disks, folders in use: helpful errors, and no data is lost."""
 
 import errno
 import json

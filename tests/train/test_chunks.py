@@ -76,7 +76,7 @@ def test_score_by_hand() -> None:
     score = chunk_f1(sentences)
     assert (score.precision, score.recall) == (2 / 4, 2 / 3)
     assert score.f1 == pytest.approx(2 * 0.5 * (2 / 3) / (0.5 + 2 / 3))
-    # The same tags as one sentence are the same here; a chunk never goes on from one sentence into the next.
+    # The same tags as one sentence are the same here; a chunk never continues into the next sentence.
     assert chunk_f1([(["B-NP"], ["B-NP"]), (["I-NP"], ["I-NP"])]).right == 2
 
 

@@ -24,7 +24,7 @@ def test_each_token_but_the_first_is_predicted_once(batch: int, steps: int, more
         assert len(window.input) > 0
         assert torch.equal(window.target, window.input + 1)
     for before, after in itertools.pairwise(windows):
-        assert torch.equal(before.target[-1], after.input[0])  # rows go on in the next window
+        assert torch.equal(before.target[-1], after.input[0])  # rows continue in the next window
     predicted = sorted(torch.cat([window.target.flatten() for window in windows]).tolist())
     assert predicted == list(range(1, count - data.left_over))
     assert 0 <= data.left_over < batch

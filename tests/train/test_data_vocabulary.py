@@ -128,10 +128,10 @@ def test_subwords_learn_merges_and_take_any_text() -> None:
 
 
 def test_subwords_from_a_file(tmp_path: Path) -> None:
-    learnt = Vocabulary.build([TEXT], tokenizer="subwords", max_size=270, unknown=None)
+    learned = Vocabulary.build([TEXT], tokenizer="subwords", max_size=270, unknown=None)
     file = tmp_path / "tokenizer.json"
-    file.write_text(learnt.subwords, encoding="utf-8")
-    assert Vocabulary.from_tokenizer_file(file).encode(TEXT) == learnt.encode(TEXT)
+    file.write_text(learned.subwords, encoding="utf-8")
+    assert Vocabulary.from_tokenizer_file(file).encode(TEXT) == learned.encode(TEXT)
 
 
 def test_without_the_library_the_error_is_the_line_to_type(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from fastrnn.train.models.recurrent import CELLS
 
 SOURCE = Vocabulary.build("0123456789+", tokenizer="characters", unknown=None)
 TARGET = Vocabulary.build("0123456789", tokenizer="characters", unknown=None, bos="<bos>", eos="<eos>")
-GARBAGE = 10**6  # an id of no token: whoever reads it fails
+GARBAGE = 10**6  # an id without a token: reading it fails
 SHAPES = [
     {},
     {"embedding": 5},

@@ -221,7 +221,7 @@ def test_arguments_that_are_wrong_say_what_is_right(arguments: dict[str, Any], m
         fit(Counter(), windows(2), progress=False, **{"epochs": 1, **arguments})
 
 
-def test_gradients_that_somebody_left_are_not_part_of_the_first_step() -> None:
+def test_gradients_left_before_are_not_part_of_the_first_step() -> None:
     ends = []
     for left in (False, True):
         torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Forecasts: in the series' own units, beside those that need no model, and learnt."""
+"""Forecasts: in the units of the series, beside the baselines, and after training."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Frames of polyphonic music: the loss as the paper has it, padding, and music that goes on from what was heard."""
+"""Frames of polyphonic music: the loss as in the paper, padding, and music that continues a prompt."""
 
 import json
 
@@ -73,7 +73,7 @@ def test_accuracy_by_hand() -> None:
 
 
 def test_it_learns_and_composes_what_it_has_learnt() -> None:
-    """A scale, up and down again: after training, music goes on from any prompt as the rule says."""
+    """A scale, up and down again: after training, music continues any prompt by the rule."""
     scale = torch.eye(KEYS)[[*range(KEYS), *range(KEYS - 2, 0, -1)]].repeat(4, 1)
     made = FrameModel(KEYS, cell="gru", hidden=24)
     data = [batch([scale[:30], scale[:20]])]

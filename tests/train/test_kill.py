@@ -1,4 +1,4 @@
-"""A training that is killed goes on from its last checkpoint and ends as if it had not been."""
+"""A killed training continues from its last checkpoint and ends as if it had not been killed."""
 
 import signal
 import subprocess

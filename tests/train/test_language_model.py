@@ -57,8 +57,8 @@ class TestEveryKind:
         assert step.items == 15
         torch.testing.assert_close(step.state, state)
         net.train().loss(batch).loss.backward()
-        learnt = [parameter for parameter in net.parameters() if parameter.requires_grad]
-        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in learnt)
+        trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in trained)
 
     def test_windows_of_a_text_are_the_text_at_once(self, options):
         net, whole = model(**options), window(steps=12)
@@ -186,7 +186,7 @@ class TestVectors:
             torch.testing.assert_close(row, torch.tensor(word2vec.wv["cat"]))
             assert net.embedding.weight.requires_grad
 
-    def test_frozen_ones_are_not_learnt(self):
+    def test_frozen_ones_are_not_trained(self):
         rows = torch.randn(len(WORDS), 4)
         net = model(vectors=rows, frozen=True)
         net.loss(window()).loss.backward()

@@ -1,4 +1,4 @@
-"""The tasks lm and chars on a text of one's own, and the text that every Python brings."""
+"""The tasks lm and chars on a given text, and on Python's documentation."""
 
 import dataclasses
 import inspect

@@ -254,7 +254,7 @@ class TestPerplexity:
         whole = model.token_log_probabilities(text)
         row = model.evaluate(LanguageBatches(text, 1, 1000))
         assert row["loss"] == pytest.approx(-float(whole[1:].mean()), rel=0.02)
-        for steps in (1, 7):  # a window goes on where the last one ended
+        for steps in (1, 7):  # a window continues the previous one
             assert model.evaluate(LanguageBatches(text, 1, steps)) == pytest.approx(row)
         halves = [model.evaluate(LanguageBatches(text[i : i + 51], 1, 9))["loss"] for i in (0, 50)]
         assert model.evaluate(LanguageBatches(text, 2, 9))["loss"] == pytest.approx(np.mean(halves))

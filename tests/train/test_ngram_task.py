@@ -1,4 +1,4 @@
-"""The task that counts: Python's documentation, a text of one's own, a folder of three."""
+"""The task that counts: Python's documentation, a given text, a folder of three."""
 
 import math
 

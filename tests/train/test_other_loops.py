@@ -43,7 +43,7 @@ class Module(nn.Module):
 
 
 def expected() -> torch.Tensor:
-    """The weights that fit gives, two epochs of windows whose third begins anew."""
+    """The weights that fit gives, two epochs of windows whose third starts without a state."""
     torch.manual_seed(1)
     model = Counter()
     fit(model, windows(4), epochs=2, optimizer="sgd", lr=0.5, clip=0.3, stateful=True, progress=False)

@@ -1,4 +1,4 @@
-"""The tasks addition, translate and caption: on data that every machine makes, and on data of one's own."""
+"""The tasks addition, translate and caption: on generated data, and on files."""
 
 from pathlib import Path
 

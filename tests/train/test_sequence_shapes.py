@@ -1,4 +1,4 @@
-"""The five shapes of sequence problems are learnt, each from its example's own data."""
+"""The five shapes of sequence problems are learned, each from the data of its example."""
 
 import runpy
 from pathlib import Path

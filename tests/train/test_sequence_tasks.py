@@ -1,4 +1,4 @@
-"""The tasks classify, forecast, tag and music: on what every machine has, on files of one's own, and in use."""
+"""The tasks classify, forecast, tag and music: on generated data, on files, and in use."""
 
 from __future__ import annotations
 

@@ -102,8 +102,8 @@ class Vocabulary:
             if isinstance(texts, Mapping):
                 raise TypeError("subwords are learned from texts, got counts of tokens")
             whole = [texts] if isinstance(texts, str) else (as_text(each) for each in texts)
-            learnt = Subwords.trained(whole, max_size or 8000, min_count, special)
-            return cls(learnt.tokens, tokenizer=tokenizer, subwords=learnt.definition, **names)
+            learned = Subwords.trained(whole, max_size or 8000, min_count, special)
+            return cls(learned.tokens, tokenizer=tokenizer, subwords=learned.definition, **names)
 
         counts = count_tokens(texts, tokenizer, eos)
         if not counts:

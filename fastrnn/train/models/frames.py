@@ -91,7 +91,7 @@ class FrameModel(nn.Module):
         Args:
             length: the number of frames to draw.
             seed: of the draws; None for other music each time.
-            prompt: frames (T, K) to go on from. They are not part of what is returned.
+            prompt: frames (T, K) to continue. The result does not include them.
             temperature: below 1 what is probable becomes more so.
         """
         if temperature <= 0:

@@ -135,7 +135,8 @@ _STARTS = {
 }
 
 
-# What zipfile raises for a damaged archive. EINVAL is that of a place before the file; the system's other errors go on.
+# What zipfile raises for a damaged archive. EINVAL comes from a position before the file; other system errors
+# propagate.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, RuntimeError, ValueError)
 
 
