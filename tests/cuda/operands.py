@@ -45,9 +45,11 @@ def operands(
     batch_first: bool = False,
     state: bool = True,
     bias: bool = True,
+    projection: int | None = None,
 ) -> Operands:
     """Makes a layer's in float64; ``cell`` is a name of tests.twins."""
-    layer = make(fastrnn.nn, cell, 4, hidden, bidirectional=bidirectional, bias=bias, dtype=torch.float64)
+    options = {} if projection is None else {"proj_size": projection}
+    layer = make(fastrnn.nn, cell, 4, hidden, bidirectional=bidirectional, bias=bias, dtype=torch.float64, **options)
     if packed:
         shape, batch = (sum(packed), 4), packed[0]
     else:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from tests.cuda.operands import backward, forward, operands, run
+from tests.twins import CELLS
 
 ROOT = Path(__file__).parents[2]
 CUDA = ROOT / "csrc" / "cuda"
@@ -32,21 +34,21 @@ def _calls_of_a_step(emulated, cell, **options):
     return [{name: count for name, count in each.items() if count} for each in more]
 
 
+# Of a step: what W_hh's second product and the projection add to the one kernel and the one product of all others.
+TWO_OF_EACH = ("gru_reset_before", "lstm_projected")
+
+
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_tanh", "rnn_relu", "rnn_sigmoid"])
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in TWO_OF_EACH])
 def test_a_step_is_one_product_and_one_kernel(emulated, cell, batch_first):
     """No view, copy, clearing, handle, stream or attribute: the host must not be what a step waits for."""
     for step in _calls_of_a_step(emulated, cell, batch_first=batch_first):
         assert step == {"launches": 1, "products": 1}
 
 
-def test_a_step_with_a_second_product_is_two_of_each(emulated):
-    for step in _calls_of_a_step(emulated, "gru_reset_before"):
-        assert step == {"launches": 2, "products": 2}
-
-
-def test_a_projection_costs_a_product_and_a_small_kernel(emulated):
-    for step in _calls_of_a_step(emulated, "lstm_projected"):
+@pytest.mark.parametrize("cell", TWO_OF_EACH)
+def test_a_second_product_is_two_of_each(emulated, cell):
+    for step in _calls_of_a_step(emulated, cell):
         assert step == {"launches": 2, "products": 2}
 
 
@@ -87,6 +89,30 @@ def test_a_failed_product_says_which(emulated):
     with pytest.raises(RuntimeError, match=r"cuBLAS failed on a product of 15 x 4 and 4 x 18: CUBLAS_STATUS_EXEC"):
         run(emulated, given)
     assert emulated.last_error() == 0
+
+
+@pytest.mark.parametrize(("cell", "float64"), [("gru_reset_before", False), ("lstm", True), ("peephole_lstm", True)])
+def test_a_kernel_that_is_not_compiled_is_an_error(emulated, cell, float64):
+    """Not a launch that did nothing and said that all went well."""
+    assert all(emulated.sequence_errors(cell, float64))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("options", [{}, {"packed": [3, 3, 2, 1]}, {"times": 30, "batch": 100}], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("cell", CELLS)
+def test_shapes_are_those_that_python_tells_the_compiler(emulated, cell, dtype, options, recompute):
+    given = operands(cell, bidirectional=True, **options).to(dtype)
+    with FakeTensorMode(allow_non_fake_inputs=True):  # lengths are read, on the CPU
+        input, h0, c0, *weights = (
+            None if t is None else torch.empty(t.shape, dtype=dtype, device="cuda")
+            for t in (given.input, given.h0, given.c0, *given.weights)
+        )
+        on_cuda = given._replace(input=input, h0=h0, c0=c0, weights=weights)
+        expected = forward(torch.ops.fastrnn, on_cuda, recompute)
+    for want, got in zip(expected, forward(emulated, given, recompute), strict=True):
+        assert got.shape == want.shape
+        assert got.dtype == want.dtype
 
 
 def test_the_kernels_see_no_tensor():

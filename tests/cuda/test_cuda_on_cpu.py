@@ -40,6 +40,14 @@ def test_as_the_reference(emulated, cell, options, recompute):
     _assert_close(run(emulated, given, recompute), expected(given))
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("packed", [None, [3, 3, 2, 2, 1]], ids=["padded", "packed"])
+@pytest.mark.parametrize("cell", ["peephole_lstm", "coupled_lstm"])
+def test_projections_of_other_cells_that_carry_c(emulated, cell, packed, recompute):
+    given = operands(cell, projection=4, packed=packed, bidirectional=True)
+    _assert_close(run(emulated, given, recompute), expected(given))
+
+
 # Rounding of weights, inputs and states to the dtype: a few units in its last place.
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize(

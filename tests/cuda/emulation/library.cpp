@@ -48,6 +48,15 @@ TORCH_LIBRARY(fastrnn_cuda_on_cpu, m) {
   });
   m.def("fail_next_launch() -> ()", [] { emulated::next_launch = cudaErrorInvalidConfiguration; });
   m.def("fail_next_product() -> ()", [] { emulated::next_product_fails = true; });
+  // The errors of the persistent kernels, forward and backward, where there are none.
+  m.def("sequence_errors(str cell, bool float64) -> int[]", [](c10::string_view cell, bool float64) {
+    const Number number = float64 ? Number::float64 : Number::float16;
+    ForwardSequence forward{};
+    forward.step.cell = &cell_named(cell), forward.step.number = number;
+    BackwardSequence backward{};
+    backward.step.cell = forward.step.cell, backward.step.number = number;
+    return std::vector<int64_t>{forward_sequence(forward, nullptr), backward_sequence(backward, nullptr)};
+  });
   m.def("last_error() -> int", [] { return int64_t(cudaGetLastError()); });
   m.def("calls() -> Dict(str, int)", [] {
     const emulated::Calls& c = emulated::calls;
