@@ -121,3 +121,9 @@ def test_wrong_lengths_are_an_error_by_every_route(cell, route, sizes, words):
     layer, packed = LAYERS[cell](3, 4), PackedSequence(torch.zeros(3, 3), torch.tensor(sizes))
     with pytest.raises(RuntimeError, match=words):
         ROUTES[route](layer, packed)
+
+
+def test_parameters_come_in_the_order_of_the_kernels():
+    for make_layer in LAYERS.values():
+        layer = make_layer(3, 4, num_layers=2, bidirectional=True)
+        assert list(map(id, layer.parameters())) == list(map(id, layer._weights()))

@@ -44,11 +44,10 @@ def test_cells_are_read_and_refused() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_tensor_is_compared(cell: str, shape: Shape) -> None:
     (result,) = verify([Case(cell, torch.float32, shape)])
-    states = {"h_n", "c_n"} if cell == "lstm" else {"h_n"}
+    states = {"h_n", "c_n"} if CELLS[cell].carries_c else {"h_n"}
     suffixes = [f"l{i}{way}" for i in range(shape.num_layers) for way in ("", "_reverse")[: 1 + shape.bidirectional]]
-    weights = {
-        f"grad {kind}_{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") for suffix in suffixes
-    }
+    kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", *CELLS[cell].vectors)
+    weights = {f"grad {kind}_{suffix}" for kind in kinds for suffix in suffixes}
     expected = {"output", "grad input", *weights} | states | {f"grad {state[0]}_0" for state in states}
     assert {error.tensor for error in result.errors} == expected
     assert all(0 < error.fastrnn < 1e-4 and error.allowed < 1e-4 for error in result.errors)

@@ -131,6 +131,8 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
                 self.register_parameter(name, Parameter(like.new_empty(self.hidden_size)))
                 names.append(name)
         self._flat_weights_names = [name for names in self._all_weights for name in names]
+        for name in self._flat_weights_names:  # parameters() lists them in the order of the kernels, as for other cells
+            self._parameters[name] = self._parameters.pop(name)
         self._init_flat_weights()
         self.reset_parameters()
 

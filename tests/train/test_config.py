@@ -58,7 +58,8 @@ def test_a_nested_key_changes_one_entry() -> None:
         ("data=2024", 'data must be a text or "none"; got 2024'),
         (
             "cell=gur",
-            "cell must be one of lstm, gru, gru_reset_before, rnn_tanh, rnn_relu, rnn_sigmoid (did you mean gru?)",
+            "cell must be one of lstm, peephole_lstm, coupled_lstm, gru, gru_reset_before, rnn_tanh, rnn_relu, "
+            "rnn_sigmoid (did you mean gru?)",
         ),
         ("sizes=[1, 2.5]", "sizes must be a list, each a whole number; got [1, 2.5]"),
         ("schedule=3", 'schedule must be a table such as {name = "decay", factor = 0.5} or a text or "none"; got 3'),

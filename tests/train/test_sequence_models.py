@@ -13,8 +13,8 @@ from fastrnn.train import fit, load, save
 from fastrnn.train.data import Bucketed, Labelled, Scaler, Tagged, Vocabulary
 from fastrnn.train.models import Classifier, Forecaster, FrameModel, Tagger
 from fastrnn.train.models.columns import Columns
+from fastrnn.train.models.recurrent import CELLS
 
-CELLS = ["lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu", "rnn_sigmoid"]
 WORDS = Vocabulary.build(["a b c d e"], pad="<pad>")
 COLUMNS = Columns.build([(["a", "b", "C"],)], spelling=("lower",))
 

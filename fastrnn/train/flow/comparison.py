@@ -22,6 +22,8 @@ TITLES = {
     "gru": "GRU",
     "gru_reset_before": "GRU (reset before)",
     "lstm": "LSTM",
+    "peephole_lstm": "peephole LSTM",
+    "coupled_lstm": "coupled LSTM",
 }
 
 

@@ -32,7 +32,7 @@ class Captioner(torch.nn.Module):
         vocabulary: of the output, with tokens for beginning and end: ``Vocabulary.build(…, bos=…, eos=…)``.
         encoder: a module that returns (B, E) and has E as ``output_size``: ConvolutionalEncoder or DenseEncoder of
             :mod:`fastrnn.train.models.encoders`, or your own.
-        cell: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu" or "rnn_sigmoid".
+        cell: as for :class:`fastrnn.train.models.recurrent.Recurrent`.
         hidden: units of each layer.
         layers: of the decoder.
         embedding: size of a token's embedding; None is one-hot.

@@ -34,7 +34,7 @@ class EncoderDecoder(torch.nn.Module):
     Args:
         source_vocabulary: of the source.
         target_vocabulary: of the target, with tokens for beginning and end: ``Vocabulary.build(…, bos=…, eos=…)``.
-        cell: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu" or "rnn_sigmoid", of both halves.
+        cell: of both halves, as for :class:`fastrnn.train.models.recurrent.Recurrent`.
         hidden: units of each layer. A bidirectional encoder has half of them in each direction.
         layers: of each half.
         embedding: size of a token's embedding in both halves; None is one-hot.

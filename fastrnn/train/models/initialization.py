@@ -21,7 +21,7 @@ def recurrent_layers(module: nn.Module) -> Iterator[tuple[str, nn.RNNBase]]:
 
 
 def cell_of(layer: Any) -> str:
-    """The name of a layer's cell: "lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu" or "rnn_sigmoid"."""
+    """The name of a layer's cell, such as "lstm" or "rnn_tanh"."""
     return getattr(layer, "_cell", None) or layer.mode.lower()  # torch.nn's have a mode, such as RNN_TANH
 
 
@@ -48,6 +48,11 @@ def orthogonal(module: nn.Module, gain: float = 1.0) -> None:
                 nn.init.orthogonal_(gate, gain)
 
 
+# The place of the gate that keeps the state, and the sign of its bias. An LSTM's gates are i, f, g, o, or i, g, o where
+# they are coupled, f = 1 - i; a GRU's are r, z, n.
+_KEEPS = {"lstm": (1, 1), "peephole_lstm": (1, 1), "coupled_lstm": (0, -1), "gru": (1, 1), "gru_reset_before": (1, 1)}
+
+
 def forget_bias(module: nn.Module, value: float = 1.0) -> None:
     """Sets the bias of the gate that keeps the state: LSTM's forget gate and GRU's update gate z.
 
@@ -57,12 +62,13 @@ def forget_bias(module: nn.Module, value: float = 1.0) -> None:
     Raises:
         ValueError: a layer has no gates or no biases.
     """
-    for layer in _checked(module, ("lstm", "gru", "gru_reset_before"), "forget_bias is for LSTM and GRU layers"):
+    for layer in _checked(module, tuple(_KEEPS), "forget_bias is for LSTM and GRU layers"):
         if not layer.bias:
             raise ValueError("forget_bias needs layers with biases, got bias=False")
-        kept = slice(layer.hidden_size, 2 * layer.hidden_size)  # the second gate: i, f, g, o and r, z, n
+        gate, sign = _KEEPS[cell_of(layer)]
+        kept = slice(gate * layer.hidden_size, (gate + 1) * layer.hidden_size)
         for bias in _named(layer, "bias_ih"):
-            bias[kept] = value
+            bias[kept] = sign * value
         for bias in _named(layer, "bias_hh"):
             bias[kept] = 0
 

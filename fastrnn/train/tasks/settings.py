@@ -7,7 +7,16 @@ from dataclasses import Field, dataclass, field, fields
 from inspect import signature
 from typing import Any
 
-CELLS = ("lstm", "gru", "gru_reset_before", "rnn_tanh", "rnn_relu", "rnn_sigmoid")
+CELLS = (
+    "lstm",
+    "peephole_lstm",
+    "coupled_lstm",
+    "gru",
+    "gru_reset_before",
+    "rnn_tanh",
+    "rnn_relu",
+    "rnn_sigmoid",
+)
 
 
 def setting(default: Any, help: str, *, least: float | None = None, choices: Sequence[str] = ()) -> Any:
