@@ -14,8 +14,7 @@ void Reader::take_cell(Arguments& to) { to.cell = &cell_named((next++)->toString
 
 void Reader::take_operands(Arguments& to) {
   take(to.input, to.batch_sizes, to.h0, to.c0);
-  const c10::List<at::Tensor> weights = (next++)->toTensorList();
-  for (const at::Tensor& weight : weights) to.weights.push_back(weight);
+  for (at::Tensor& weight : (next++)->toTensorVector()) to.weights.push_back(std::move(weight));
 }
 
 }  // namespace fastrnn

@@ -31,14 +31,15 @@ struct Arguments {
 inline constexpr bool Arguments::* options[] = {&Arguments::biases, &Arguments::bidirectional, &Arguments::batch_first,
                                                 &Arguments::projected, &Arguments::recompute};
 
-// The arguments of an operator in the schema's order, from the dispatcher's stack.
+// Moves the arguments of an operator, in the schema's order, off the dispatcher's stack. The stack keeps empty places,
+// to be dropped. (Copies instead cost 0.3 us of the 22 of a small layer's backward pass.)
 class Reader {
  public:
   Reader(torch::jit::Stack& stack, size_t count) : next(stack.end() - count) {}
 
   template <class... Fields>
   void take(Fields&... fields) {
-    ((fields = (next++)->template to<Fields>()), ...);
+    ((fields = std::move(*next++).template to<Fields>()), ...);
   }
   void take_cell(Arguments& to);
   void take_operands(Arguments& to);  // input, batch_sizes, h0, c0, weights

@@ -43,89 +43,94 @@ void check_no_tangent(const OptionalTensor& t) {
 OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
 // The tensors of a call that were given, in the schema's order. Only these have an edge to ask.
-variable_list given_tensors(const Arguments& a) {
-  variable_list given{a.input};
-  for (const OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0})
-    if (*t) given.push_back(**t);
-  given.insert(given.end(), a.weights.begin(), a.weights.end());
+variable_list given_tensors(const Stack& stack) {
+  variable_list given;
+  for (auto value = stack.end() - ForwardArguments::count; value != stack.end(); ++value)
+    if (value->isTensor())
+      given.push_back(value->toTensor());
+    else if (value->isTensorList())
+      for (const Tensor& t : value->toTensorVector()) given.push_back(t);
   return given;
 }
 
 // `given` are the tensors of the call once more, where torch looks for them.
 struct LayerFunction : torch::autograd::Function<LayerFunction> {
-  static variable_list forward(AutogradContext* ctx, const Arguments& a, Stack stack, TensorList given) {
+  static variable_list forward(AutogradContext* ctx, Stack& call, TensorList given) {
     at::AutoDispatchBelowADInplaceOrView guard;
+    Stack stack = call;
     stack[ForwardArguments::place_of_save] = true;
     forward_operator().callBoxed(stack);
-    const Tensor output = stack[0].toTensor(), hn = stack[1].toTensor(), cn = stack[2].toTensor();
-    const Tensor saved = stack[3].toTensor();
-    variable_list kept{a.batch_sizes.value_or(Tensor()), a.h0.value_or(Tensor()),
-                       a.c0.value_or(Tensor()),          a.input,
-                       protected_from_changes(output),   saved};
-    kept.insert(kept.end(), a.weights.begin(), a.weights.end());
+    Tensor output = stack[0].toTensor(), hn = stack[1].toTensor(), cn = stack[2].toTensor();
+    Tensor saved = stack[3].toTensor();
+    ForwardArguments a(call);
+    variable_list kept{std::move(a.input), protected_from_changes(output), saved};
+    for (OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0}) kept.push_back(*t ? std::move(**t) : Tensor());
+    kept.insert(kept.end(), std::make_move_iterator(a.weights.begin()), std::make_move_iterator(a.weights.end()));
     ctx->save_for_backward(std::move(kept));
     ctx->saved_data["cell"] = a.cell->name;
     c10::List<bool> chosen;
     for (bool Arguments::* option : options) chosen.push_back(a.*option);
-    ctx->saved_data["options"] = chosen;
+    ctx->saved_data["options"] = std::move(chosen);
     ctx->set_materialize_grads(false);
     if (a.cell->carries_c)
       ctx->mark_non_differentiable({saved});
     else
       ctx->mark_non_differentiable({cn, saved});
-    return {output, hn, cn, saved};
+    return {std::move(output), std::move(hn), std::move(cn), std::move(saved)};
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& d) {
     for (const Tensor& t : d) check_no_tangent(t);
-    const variable_list kept = ctx->get_saved_variables();
+    variable_list kept = ctx->get_saved_variables();
     BackwardArguments a(cell_named(ctx->saved_data["cell"].toStringView()));
-    a.batch_sizes = if_defined(kept[0]), a.h0 = if_defined(kept[1]), a.c0 = if_defined(kept[2]);
-    a.input = kept[3], a.output = kept[4], a.saved = kept[5];
-    a.weights.append(kept.begin() + 6, kept.end());
-    size_t option = 0;
-    for (bool chosen : ctx->saved_data["options"].toBoolList()) a.*options[option++] = chosen;
+    a.input = std::move(kept[0]), a.output = std::move(kept[1]), a.saved = std::move(kept[2]);
+    a.batch_sizes = if_defined(kept[3]), a.h0 = if_defined(kept[4]), a.c0 = if_defined(kept[5]);
+    a.weights.append(std::make_move_iterator(kept.begin() + 6), std::make_move_iterator(kept.end()));
+    const c10::List<bool> chosen = ctx->saved_data["options"].toBoolList();
+    for (size_t i = 0; i < chosen.size(); ++i) a.*options[i] = chosen.get(i);
     a.d_output = if_defined(d[0]), a.d_hn = if_defined(d[1]), a.d_cn = if_defined(d[2]);
 
     size_t edge = 0;
-    auto needed = [&](const OptionalTensor& t) { return t && ctx->needs_input_grad(edge++); };
-    a.needs.push_back(needed(a.input));
-    if (a.batch_sizes) ++edge;
-    a.needs.push_back(needed(a.h0)), a.needs.push_back(needed(a.c0));
-    for (const Tensor& w : a.weights) a.needs.push_back(needed(w));
+    std::vector<bool> given;  // in the order of the gradients, with batch_sizes after the input
+    auto add = [&](bool is_given, bool is_variable) {
+      const bool needed = is_given && ctx->needs_input_grad(edge);
+      edge += is_given, given.push_back(is_given);
+      if (is_variable) a.needs.push_back(needed);
+    };
+    add(true, true), add(a.batch_sizes.has_value(), false), add(a.h0.has_value(), true), add(a.c0.has_value(), true);
+    for (size_t i = 0; i < a.weights.size(); ++i) add(true, true);
+    const c10::List<bool> needs = a.needs;
 
     // With create_graph=True the gradients are to be differentiated in turn; else there is nothing to record.
     std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
     if (!at::GradMode::is_enabled()) guard.emplace();
     Stack stack;
-    a.push(stack);
+    std::move(a).move_to(stack);
     backward_operator().callBoxed(stack);
     std::vector<Tensor> grads = stack[0].toTensorVector();
     for (size_t i = 0; i < grads.size(); ++i)
-      if (!a.needs.get(i)) grads[i] = Tensor();
+      if (!needs.get(i)) grads[i] = Tensor();
+    grads.insert(grads.begin() + 1, Tensor());  // of batch_sizes
 
-    variable_list result{Tensor(), Tensor(), grads[0]};  // arguments, stack, then of the tensors that were given
-    if (a.batch_sizes) result.emplace_back();
-    if (a.h0) result.push_back(grads[1]);
-    if (a.c0) result.push_back(grads[2]);
-    result.insert(result.end(), grads.begin() + 3, grads.end());
+    variable_list result{Tensor()};  // of the call, then of the tensors that were given
+    for (size_t i = 0; i < grads.size(); ++i)
+      if (given[i]) result.push_back(std::move(grads[i]));
     return result;
   }
 };
 
 void forward(const c10::OperatorHandle& op, Stack* stack) {
-  const ForwardArguments a(*stack);
-  const variable_list given = given_tensors(a);
+  const variable_list given = given_tensors(*stack);
   bool recorded = false;  // no early exit: check_no_tangent has to see every tensor
   for (const Tensor& t : given) check_no_tangent(t), recorded |= t.requires_grad();
   if (!recorded || !at::GradMode::is_enabled()) {
     at::AutoDispatchBelowADInplaceOrView guard;
     return op.callBoxed(stack);
   }
-  const Stack own(stack->end() - ForwardArguments::count, stack->end());
-  variable_list result = LayerFunction::apply(static_cast<const Arguments&>(a), own, TensorList(given));
-  torch::jit::drop(*stack, ForwardArguments::count);
-  for (Tensor& t : result) torch::jit::push(*stack, std::move(t));
+  const auto first = stack->end() - ForwardArguments::count;
+  Stack call(std::make_move_iterator(first), std::make_move_iterator(stack->end()));
+  stack->erase(first, stack->end());
+  for (Tensor& t : LayerFunction::apply(call, TensorList(given))) torch::jit::push(*stack, std::move(t));
 }
 
 TORCH_LIBRARY_IMPL(fastrnn, Autograd, m) { m.impl("forward", torch::CppFunction::makeFromBoxedFunction<forward>()); }

@@ -42,10 +42,11 @@ struct BackwardArguments : Arguments {
     reader.take_operands(*this);
     reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected);
   }
-  void push(torch::jit::Stack& stack) const {
-    torch::jit::push(stack, cell->name, d_output, d_hn, d_cn, input, batch_sizes, h0, c0,
-                     std::vector<at::Tensor>(weights.begin(), weights.end()), output, saved, biases, bidirectional,
-                     batch_first, needs, recompute, projected);
+  void move_to(torch::jit::Stack& stack) && {
+    std::vector<at::Tensor> own(std::make_move_iterator(weights.begin()), std::make_move_iterator(weights.end()));
+    torch::jit::push(stack, cell->name, std::move(d_output), std::move(d_hn), std::move(d_cn), std::move(input),
+                     std::move(batch_sizes), std::move(h0), std::move(c0), std::move(own), std::move(output),
+                     std::move(saved), biases, bidirectional, batch_first, std::move(needs), recompute, projected);
   }
 };
 
