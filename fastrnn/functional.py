@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastrnn._core.backend import sequence, step
 from fastrnn._core.call import call_of
+from fastrnn._core.cells import CELLS
 from fastrnn.losses import linear_cross_entropy
 
 __all__ = ["gru", "gru_cell", "linear_cross_entropy", "lstm", "lstm_cell", "rnn", "rnn_cell"]
@@ -117,6 +118,8 @@ def lstm(
     hx: tuple[Tensor, Tensor] | None,
     weights: Sequence[Tensor],
     *,
+    peephole: bool = False,
+    coupled: bool = False,
     batch_sizes: Tensor | None = None,
     num_layers: int = 1,
     biases: bool = True,
@@ -131,16 +134,24 @@ def lstm(
     ``hx`` is (h_0, c_0) and the second result (h_n, c_n). A further weight W_hr (P, H) at the end of each direction's
     makes it a projected LSTM: outputs and h then have P features, c still H. The equations are those of
     :func:`fastrnn.reference.lstm`.
+
+    With ``peephole`` the vectors w_ci, w_cf and w_co (H) come last in each direction's weights
+    (:func:`fastrnn.reference.peephole_lstm`); with ``coupled`` there are 3 H rows
+    (:func:`fastrnn.reference.coupled_lstm`). Both raise ValueError.
     """
+    if peephole and coupled:
+        raise ValueError("Expected peephole or coupled, got both")
+    cell = "peephole_lstm" if peephole else "coupled_lstm" if coupled else "lstm"
+    plain = (4 if biases else 2) + len(CELLS[cell].vectors)
     call = call_of(
-        "lstm",
+        cell,
         input,
         hx,
         weights,
         batch_sizes=batch_sizes,
         num_layers=num_layers,
         biases=biases,
-        projected=len(weights) == num_layers * (2 if bidirectional else 1) * (5 if biases else 3),
+        projected=len(weights) == num_layers * (2 if bidirectional else 1) * (plain + 1),
         dropout=dropout,
         training=training,
         bidirectional=bidirectional,

@@ -123,6 +123,24 @@ def test_wrong_lengths_are_an_error_by_every_route(cell, route, sizes, words):
         ROUTES[route](layer, packed)
 
 
+@pytest.mark.parametrize("proj_size", [0, 2])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("options", [{}, {"peephole": True}, {"coupled": True}], ids=str)
+def test_the_function_computes_what_the_layer_does(options, bias, proj_size):
+    shape = {"num_layers": 2, "bidirectional": True}
+    layer = fastrnn.nn.LSTM(3, 4, bias=bias, proj_size=proj_size, **shape, **options)
+    x, weights = torch.randn(5, 2, 3), list(layer.parameters())
+    output, states = functional.lstm(x, None, weights, biases=bias, **shape, **options)
+    expected, expected_states = layer(x)
+    for found, right in zip((output, *states), (expected, *expected_states), strict=True):
+        assert torch.equal(found, right)
+
+
+def test_peephole_and_coupled_exclude_each_other():
+    with pytest.raises(ValueError, match="peephole or coupled, got both"):
+        functional.lstm(torch.randn(5, 2, 3), None, [], peephole=True, coupled=True)
+
+
 def test_parameters_come_in_the_order_of_the_kernels():
     for make_layer in LAYERS.values():
         layer = make_layer(3, 4, num_layers=2, bidirectional=True)
