@@ -13,7 +13,7 @@ import matplotlib
 matplotlib.use("Agg")  # draws into a file; needs no display
 import matplotlib.pyplot as plt
 
-from fastrnn.train.flow import TITLES, compare, draw
+from fastrnn.train.flow import compare, draw
 
 STEPS = 100
 SETTINGS = {
@@ -29,9 +29,9 @@ def main(file: str = "gradient_flow.png") -> None:
         print(setting)
         flows = compare(("rnn_sigmoid", "rnn_tanh", "gru", "lstm"), steps=STEPS, **options)
         for axis, (cell, flow) in zip(row, flows.items(), strict=True):
-            draw(axis, flow, TITLES[cell])
+            draw(axis, flow, cell)
             (norms,) = flow.h.values()
-            print(f"  {TITLES[cell]:12} step 1: {norms[0]:8.1e}   step {STEPS // 2}: {norms[STEPS // 2 - 1]:8.1e}")
+            print(f"  {cell:12} step 1: {norms[0]:8.1e}   step {STEPS // 2}: {norms[STEPS // 2 - 1]:8.1e}")
         row[0].set_ylabel(setting)
     figure.savefig(file, dpi=80)
     print(f"drawn into {file}")

@@ -117,17 +117,20 @@ class Cell(NamedTuple):
     gates: int  # blocks of H rows in w_ih
     carries_c: bool = False
     vectors: tuple[str, ...] = ()  # further arguments of the step, one number per unit
+    keeps: tuple[int, int] | None = (
+        None  # the gate that keeps the old state, by its place in w_ih; -1 where 1 - it does
+    )
 
 
 CELLS = {
     "rnn_tanh": Cell(partial(rnn, tanh), 1),
     "rnn_relu": Cell(partial(rnn, relu), 1),
     "rnn_sigmoid": Cell(partial(rnn, sigmoid), 1),
-    "gru": Cell(gru, 3),
-    "gru_reset_before": Cell(gru_reset_before, 3),
-    "lstm": Cell(lstm, 4, carries_c=True),
-    "peephole_lstm": Cell(peephole_lstm, 4, carries_c=True, vectors=("w_ci", "w_cf", "w_co")),
-    "coupled_lstm": Cell(coupled_lstm, 3, carries_c=True),
+    "gru": Cell(gru, 3, keeps=(1, 1)),
+    "gru_reset_before": Cell(gru_reset_before, 3, keeps=(1, 1)),
+    "lstm": Cell(lstm, 4, carries_c=True, keeps=(1, 1)),
+    "peephole_lstm": Cell(peephole_lstm, 4, carries_c=True, vectors=("w_ci", "w_cf", "w_co"), keeps=(1, 1)),
+    "coupled_lstm": Cell(coupled_lstm, 3, carries_c=True, keeps=(0, -1)),
 }
 
 

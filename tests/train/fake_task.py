@@ -18,7 +18,8 @@ from fastrnn.train.loop.step import Step
 from fastrnn.train.models.prediction import Predictor
 from fastrnn.train.models.recurrent import Recurrent
 from fastrnn.train.tasks import task
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Prepared
 
 

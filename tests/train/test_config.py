@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastrnn.train.models.recurrent import CELLS
 from fastrnn.train.tasks import config
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,7 @@ def test_a_nested_key_changes_one_entry() -> None:
         ("data=2024", 'data must be a text or "none"; got 2024'),
         (
             "cell=gur",
-            "cell must be one of lstm, peephole_lstm, coupled_lstm, gru, gru_reset_before, rnn_tanh, rnn_relu, "
-            "rnn_sigmoid (did you mean gru?)",
+            f"cell must be one of {', '.join(CELLS)} (did you mean gru?)",
         ),
         ("sizes=[1, 2.5]", "sizes must be a list, each a whole number; got [1, 2.5]"),
         ("schedule=3", 'schedule must be a table such as {name = "decay", factor = 0.5} or a text or "none"; got 3'),

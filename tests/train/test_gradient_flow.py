@@ -261,7 +261,7 @@ class TestComparison:
     def test_plot(self, tmp_path):
         flows = compare(("rnn_tanh", "lstm"), steps=5)
         figure = plot(flows, tmp_path / "flow.png")
-        assert [axis.get_title() for axis in figure.axes] == ["tanh RNN", "LSTM"]
+        assert [axis.get_title() for axis in figure.axes] == ["rnn_tanh", "lstm"]
         h, c = figure.axes[1].get_lines()
         assert h.get_ydata().tolist() == next(iter(flows["lstm"].h.values())).tolist()
         assert c.get_ydata().tolist() == next(iter(flows["lstm"].c.values())).tolist()

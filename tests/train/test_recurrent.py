@@ -1,6 +1,7 @@
 """Recurrent: every cell, ragged sequences, masks that stay the same in time, and the fused kernels under all of it."""
 
 import copy
+from dataclasses import fields
 
 import pytest
 import torch
@@ -8,8 +9,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastrnn
 from fastrnn import reference
+from fastrnn.nn.by_cell import LAYERS
 from fastrnn.train.models.recurrent import CELLS, Recurrent
-from fastrnn.train.tasks import settings
+from fastrnn.train.tasks.fit_settings import FitSettings
 
 
 class Operators(TorchDispatchMode):
@@ -76,7 +78,8 @@ def test_ragged_rows_in_any_order_are_what_each_is_alone(cell, locked):
 
 
 def test_the_settings_of_tasks_offer_every_cell():
-    assert settings.CELLS == CELLS  # a list of its own, since settings are read without torch
+    (cell,) = (each for each in fields(FitSettings) if each.name == "cell")
+    assert cell.metadata["choices"] == CELLS == tuple(LAYERS)
 
 
 def test_locked_dropout_has_one_mask_for_all_steps():

@@ -8,23 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastrnn import reference
 from fastrnn._saving import write_figure
 from fastrnn.train.data.batch import Labelled
 from fastrnn.train.flow.measure import GradientFlow, gradient_flow
 from fastrnn.train.loop.step import Step
 from fastrnn.train.models.initialization import forget_bias as set_forget_bias
 from fastrnn.train.models.recurrent import Recurrent
-
-TITLES = {
-    "rnn_sigmoid": "sigmoid RNN",
-    "rnn_tanh": "tanh RNN",
-    "rnn_relu": "ReLU RNN",
-    "gru": "GRU",
-    "gru_reset_before": "GRU (reset before)",
-    "lstm": "LSTM",
-    "peephole_lstm": "peephole LSTM",
-    "coupled_lstm": "coupled LSTM",
-}
 
 
 class LastStep(nn.Module):
@@ -58,7 +48,7 @@ def compare(
 
     Args:
         recurrent_scale: factor of torch's initial W_hh, which is drawn from U(-1/sqrt(H), 1/sqrt(H)).
-        forget_bias: of LSTM and GRU; see :func:`fastrnn.train.models.initialization.forget_bias`.
+        forget_bias: of cells with gates; see :func:`fastrnn.train.models.initialization.forget_bias`.
 
     Returns:
         by cell, in float64, so that gradients of 1e-200 are visible.
@@ -71,7 +61,7 @@ def compare(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = LastStep(cell, input_size, hidden_size).double()
-        if forget_bias is not None and not cell.startswith("rnn"):
+        if forget_bias is not None and reference.CELLS[cell].keeps is not None:
             set_forget_bias(model, forget_bias)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
@@ -85,7 +75,7 @@ def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
     """Draws a panel for each flow: the norms of dLoss/dh_t and, dashed, of dLoss/dc_t over t.
 
     Args:
-        flows: by title, or by cell as :func:`compare` returns them.
+        flows: by title, such as the cells of :func:`compare`.
         file: where to write the picture.
 
     Returns:
@@ -99,7 +89,7 @@ def plot(flows: Mapping[str, GradientFlow], file: Any = None) -> Any:
     figure = Figure(figsize=(max(3 * len(flows), 5), 3.2), layout="constrained")
     axes = figure.subplots(1, len(flows), sharey=True, squeeze=False)[0]
     for axis, (title, flow) in zip(axes, flows.items(), strict=True):
-        draw(axis, flow, TITLES.get(title, title))
+        draw(axis, flow, title)
     axes[0].set_ylabel("norm of the gradient")
     if file is not None:
         write_figure(file, figure)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastrnn.nn import LSTM
+from fastrnn import reference
 from fastrnn.train.data.batch import Captioned
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.loop.step import Step
@@ -91,7 +91,7 @@ class Captioner(torch.nn.Module):
             return Context(summary=features)
         recurrent = self.decoder.recurrent
         c = self.start(features).unflatten(1, (recurrent.num_layers, -1)).transpose(0, 1).contiguous()
-        return Context((c.tanh(), c) if isinstance(recurrent.layers[0], LSTM) else c.tanh())
+        return Context((c.tanh(), c) if reference.CELLS[recurrent.cell].carries_c else c.tanh())
 
     def loss(self, batch: Captioned, state: Any = None) -> Step:
         """The mean cross-entropy of the captions' tokens, <eos> included."""

@@ -5,11 +5,13 @@ Each function changes all recurrent layers inside a module, torch.nn's and fastr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from fastrnn import reference
 
 
 def recurrent_layers(module: nn.Module) -> Iterator[tuple[str, nn.RNNBase]]:
@@ -21,7 +23,7 @@ def recurrent_layers(module: nn.Module) -> Iterator[tuple[str, nn.RNNBase]]:
 
 
 def cell_of(layer: Any) -> str:
-    """The name of a layer's cell, such as "lstm" or "rnn_tanh"."""
+    """The name of a layer's cell, one of ``recurrent.CELLS``."""
     return getattr(layer, "_cell", None) or layer.mode.lower()  # torch.nn's have a mode, such as RNN_TANH
 
 
@@ -33,7 +35,7 @@ def identity(module: nn.Module, scale: float = 1.0) -> None:
     Raises:
         ValueError: a layer has gates.
     """
-    for layer in _checked(module, ("rnn_tanh", "rnn_relu", "rnn_sigmoid"), "identity is for RNN layers"):
+    for layer in _checked(module, lambda cell: cell.gates == 1, "identity is for RNN layers"):
         for weight in _named(layer, "weight_hh"):
             nn.init.eye_(weight).mul_(scale)
         for bias in _named(layer, "bias"):
@@ -48,13 +50,10 @@ def orthogonal(module: nn.Module, gain: float = 1.0) -> None:
                 nn.init.orthogonal_(gate, gain)
 
 
-# The place of the gate that keeps the state, and the sign of its bias. An LSTM's gates are i, f, g, o, or i, g, o where
-# they are coupled, f = 1 - i; a GRU's are r, z, n.
-_KEEPS = {"lstm": (1, 1), "peephole_lstm": (1, 1), "coupled_lstm": (0, -1), "gru": (1, 1), "gru_reset_before": (1, 1)}
-
-
 def forget_bias(module: nn.Module, value: float = 1.0) -> None:
     """Sets the bias of the gate that keeps the state: LSTM's forget gate and GRU's update gate z.
+
+    Where one gate both keeps and takes in (``LSTM(coupled=True)``, f = 1 - i) its bias is -``value``.
 
     With 1 an LSTM remembers from the start (Gers, Schmidhuber and Cummins, 2000; Jozefowicz et al., 2015); with
     log(T - 1) for about T steps (Tallec and Ollivier, 2018). The sum of the two biases, b_ih and b_hh, is set.
@@ -62,10 +61,10 @@ def forget_bias(module: nn.Module, value: float = 1.0) -> None:
     Raises:
         ValueError: a layer has no gates or no biases.
     """
-    for layer in _checked(module, tuple(_KEEPS), "forget_bias is for LSTM and GRU layers"):
+    for layer in _checked(module, lambda cell: cell.keeps is not None, "forget_bias is for LSTM and GRU layers"):
         if not layer.bias:
             raise ValueError("forget_bias needs layers with biases, got bias=False")
-        gate, sign = _KEEPS[cell_of(layer)]
+        gate, sign = reference.CELLS[cell_of(layer)].keeps  # type: ignore[misc]
         kept = slice(gate * layer.hidden_size, (gate + 1) * layer.hidden_size)
         for bias in _named(layer, "bias_ih"):
             bias[kept] = sign * value
@@ -73,10 +72,10 @@ def forget_bias(module: nn.Module, value: float = 1.0) -> None:
             bias[kept] = 0
 
 
-def _checked(module: nn.Module, cells: tuple[str, ...], what: str) -> list[nn.RNNBase]:
+def _checked(module: nn.Module, suits: Callable[[reference.Cell], bool], what: str) -> list[nn.RNNBase]:
     layers = [layer for _, layer in recurrent_layers(module)]
     for layer in layers:
-        if cell_of(layer) not in cells:
+        if not suits(reference.CELLS[cell_of(layer)]):
             raise ValueError(f"{what}, got a layer of {cell_of(layer)}")
     return layers
 

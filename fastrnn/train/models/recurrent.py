@@ -30,8 +30,7 @@ class Recurrent(torch.nn.Module):
     1.
 
     Args:
-        cell: one of ``CELLS``: "lstm", "peephole_lstm", "coupled_lstm", "gru", "gru_reset_before", "rnn_tanh",
-            "rnn_relu", "rnn_sigmoid".
+        cell: one of ``CELLS``, such as "lstm", "gru" or "rnn_tanh".
         dropout: probability of zeroing an element between layers in training, as in torch.nn.
         locked_dropout: the same with one mask for all steps of a sequence (Gal & Ghahramani, 2016): of the input,
             between the layers and of the output. Three numbers set them separately.

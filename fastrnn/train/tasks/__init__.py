@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastrnn.train.tasks.fit_settings import FitSettings
     from fastrnn.train.tasks.run import Run, is_first, open_run, train
-    from fastrnn.train.tasks.settings import FitSettings, TaskSettings, setting
+    from fastrnn.train.tasks.settings import TaskSettings, setting
     from fastrnn.train.tasks.task import TASKS, Generation, Prepared, Task
 
 __all__ = [
@@ -28,7 +29,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("TASKS", "Generation", "Prepared", "Task"), "task"),
-    **dict.fromkeys(("FitSettings", "TaskSettings", "setting"), "settings"),
+    **dict.fromkeys(("TaskSettings", "setting"), "settings"),
+    "FitSettings": "fit_settings",
     **dict.fromkeys(("Run", "is_first", "open_run", "train"), "run"),
 }
 

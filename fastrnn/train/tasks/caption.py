@@ -18,7 +18,8 @@ from fastrnn.train.data.readers import read_mnist
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.captioner import Captioner
 from fastrnn.train.models.encoders import ConvolutionalEncoder
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Generation, Prepared
 
 EXAMPLE = "381"

@@ -18,7 +18,8 @@ from fastrnn.train.data.splitting import split
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.classifier import Classifier
 from fastrnn.train.models.pooling import POOLINGS
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Generation, Prepared
 from fastrnn.train.tasks.vectors import word2vec
 

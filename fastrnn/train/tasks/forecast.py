@@ -13,7 +13,8 @@ from fastrnn.train.data.made.series import waves
 from fastrnn.train.data.readers import read_table
 from fastrnn.train.data.series import Series, Windows
 from fastrnn.train.models.forecaster import BASES, LOSSES, Forecaster
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Generation, Prepared
 
 DAY = 24  # the shorter period of the generated waves

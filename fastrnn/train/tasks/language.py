@@ -11,7 +11,8 @@ from fastrnn.train.data.language_batches import LanguageBatches
 from fastrnn.train.data.readers.text import Corpus, read_corpus, read_text
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.language_model import LanguageModel
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Prepared
 
 

@@ -18,7 +18,8 @@ from fastrnn.train.data.readers import read_piano_rolls
 from fastrnn.train.data.splitting import split
 from fastrnn.train.models.frames import FrameModel
 from fastrnn.train.music import draw_roll, read_midi, write_midi
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Generation, Prepared
 
 

@@ -10,7 +10,8 @@ from fastrnn.train.data.bucketed import Bucketed
 from fastrnn.train.data.readers import read_pairs
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.models.encoder_decoder import EncoderDecoder
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Generation, Prepared
 
 Pair = tuple[str, str]

@@ -15,7 +15,8 @@ from fastrnn.train.data.readers import read_columns, read_conll2000
 from fastrnn.train.data.splitting import split
 from fastrnn.train.models.columns import Columns
 from fastrnn.train.models.tagger import Tagger
-from fastrnn.train.tasks.settings import FitSettings, setting
+from fastrnn.train.tasks.fit_settings import FitSettings
+from fastrnn.train.tasks.settings import setting
 from fastrnn.train.tasks.task import Generation, Prepared
 from fastrnn.train.tasks.vectors import word2vec
 
