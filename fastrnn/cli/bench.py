@@ -85,7 +85,7 @@ def bench(
 
 def roofline(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this JSON file.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Draw the results into this file, such as speed.png.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the results into this file, such as roofline.png.")] = None,
     cell: Annotated[str, typer.Option(help="RNN, GRU or LSTM.")] = "LSTM",
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     without: Annotated[str, typer.Option(help="Contenders to skip, comma-separated.")] = "",
