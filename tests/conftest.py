@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastrnn._core import gpu
-from tests import twins
+from tests.support import twins
 
 hypothesis.settings.register_profile("fastrnn", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("fastrnn")
@@ -53,7 +53,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The device of the command line, where from now on whatever tests.twins makes is.
+    """The device of the command line, where from now on whatever tests.support.twins makes is.
 
     On CUDA fastrnn's own kernels run there, and float32 is float32.
     """

@@ -2,7 +2,7 @@
 
     python -m bench.pages
 
-To commit new results, name their file here and run this; tests/test_pages.py compares pages and files.
+To commit new results, name their file here and run this; tests/package/test_pages.py compares pages and files.
 """
 
 import json

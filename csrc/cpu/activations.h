@@ -1,4 +1,4 @@
-// sigmoid, tanh and relu of a register, within 2.5 units in the last place (tests/test_activations.py
+// sigmoid, tanh and relu of a register, within 2.5 units in the last place (tests/operators/test_activations.py
 // holds them to it; measured at worst: tanh 2.3 in float, 2.5 in double; sigmoid 2.2 and 2.1), and within 3 where the
 // processor has no multiply-add (tanh 2.7 and 2.9).
 //

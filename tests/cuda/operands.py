@@ -7,7 +7,7 @@ from torch import Tensor
 
 import fastrnn.nn
 from fastrnn import reference
-from tests.twins import initial, make, random
+from tests.support.twins import initial, make, random
 
 
 class Operands(NamedTuple):
@@ -47,7 +47,7 @@ def operands(
     bias: bool = True,
     projection: int | None = None,
 ) -> Operands:
-    """Makes a layer's in float64; ``cell`` is a name of tests.twins."""
+    """Makes a layer's in float64; ``cell`` is a name of tests.support.twins."""
     options = {} if projection is None else {"proj_size": projection}
     layer = make(fastrnn.nn, cell, 4, hidden, bidirectional=bidirectional, bias=bias, dtype=torch.float64, **options)
     if packed:

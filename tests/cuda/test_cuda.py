@@ -14,8 +14,8 @@ import fastrnn.nn
 from fastrnn._core import backend, gpu
 from fastrnn._verify import Case, all_cases, verify
 from fastrnn._verify.cases import Shape
-from tests import twins
-from tests.twins import CELLS, TORCH_CELLS, initial, make, random, results
+from tests.support import twins
+from tests.support.twins import CELLS, TORCH_CELLS, initial, make, random, results
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 F32 = torch.float32

@@ -12,7 +12,7 @@ from fastrnn._core.call import call_of
 from fastrnn._verify import Case
 from fastrnn._verify.cases import Shape
 from fastrnn._verify.problem import random_problem
-from tests.test_cli import call
+from tests.cli.test_cli import call
 
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "rnn_sigmoid": 1, "gru": 3, "gru_reset_before": 3, "lstm": 4}
 TORCH_HAS = set(GATES) - {"rnn_sigmoid", "gru_reset_before"}

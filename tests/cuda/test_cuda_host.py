@@ -9,7 +9,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from tests.cuda.operands import backward, forward, operands, run
-from tests.twins import CELLS
+from tests.support.twins import CELLS
 
 ROOT = Path(__file__).parents[2]
 CUDA = ROOT / "csrc" / "cuda"

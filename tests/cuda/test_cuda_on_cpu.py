@@ -8,7 +8,7 @@ import torch
 
 from fastrnn._core import gpu
 from tests.cuda.operands import expected, operands, run
-from tests.twins import CELLS, random
+from tests.support.twins import CELLS, random
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

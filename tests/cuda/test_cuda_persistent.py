@@ -8,7 +8,7 @@ import torch
 
 from fastrnn._core import gpu
 from tests.cuda.operands import operands, run
-from tests.twins import CELLS
+from tests.support.twins import CELLS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

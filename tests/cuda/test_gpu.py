@@ -16,7 +16,7 @@ from fastrnn._bench.measure import ContenderError
 from fastrnn._bench.work import DTYPES, GRID, Shape, Work
 from fastrnn._core import gpu
 from fastrnn.cli.results import write_json
-from tests.test_cli import call
+from tests.cli.test_cli import call
 
 TINY = Shape(3, 2, 4, 5)
 GPU = {"name": "A GPU", "driver": "1.2", "cuda": "13.0", "cudnn": 91000}

@@ -272,7 +272,7 @@ class TestRun:
         """As on that machine, where pytest-benchmark warns beside xdist, and warnings are errors."""
         import subprocess
 
-        command = [*run.pytest(), "--collect-only", "tests/test_packed.py"]
+        command = [*run.pytest(), "--collect-only", "tests/layers/test_packed.py"]
         command[command.index("cuda")] = "cpu"
         environment = {**os.environ, **run.asked_for("step"), "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

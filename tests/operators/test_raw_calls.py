@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import fastrnn
 from fastrnn import _C
 from tests.support.raw_calls import CELLS, backward, backward_call, forward, infer, resized, right_call, views
-from tests.twins import random
+from tests.support.twins import random
 
 # The tests draw from a random.Random that hypothesis steers. Tensors are not drawn themselves: hypothesis would
 # print them, and torch crashes when it prints a tensor whose storage was freed.

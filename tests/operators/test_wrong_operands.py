@@ -8,7 +8,7 @@ import torch
 import fastrnn
 from fastrnn import _C
 from tests.support.raw_calls import CELLS, backward, backward_call, forward, infer, replaced, resized, right_call, views
-from tests.twins import random
+from tests.support.twins import random
 
 RUNS = {
     "forward": (forward, lambda call: call),

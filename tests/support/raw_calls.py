@@ -3,7 +3,7 @@
 import torch
 
 from fastrnn import _C, ops
-from tests.twins import random
+from tests.support.twins import random
 
 CELLS = _C.cells()
 

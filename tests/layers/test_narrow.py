@@ -8,7 +8,7 @@ import torch
 import fastrnn.nn
 from fastrnn import _C, _environment, reference
 from fastrnn._core import backend
-from tests.twins import CELLS, make, random
+from tests.support.twins import CELLS, make, random
 
 NARROW = (torch.bfloat16, torch.float16)
 

@@ -8,7 +8,7 @@ import torch
 
 import fastrnn.nn
 from fastrnn import ops
-from tests.twins import CELLS, initial, make, random
+from tests.support.twins import CELLS, initial, make, random
 
 pytestmark = pytest.mark.usefixtures("device")
 

@@ -5,8 +5,8 @@ import torch
 
 import fastrnn.nn
 from fastrnn import functional
-from tests import twins
-from tests.twins import assert_same, random
+from tests.support import twins
+from tests.support.twins import assert_same, random
 
 pytestmark = pytest.mark.usefixtures("device")
 

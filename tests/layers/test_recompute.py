@@ -18,8 +18,8 @@ import fastrnn
 import fastrnn.nn
 from fastrnn import ops
 from fastrnn._core import backend
-from tests.test_operators import _arguments
-from tests.twins import CELLS, TORCH_CELLS, initial, make, random, results
+from tests.operators.test_operators import _arguments
+from tests.support.twins import CELLS, TORCH_CELLS, initial, make, random, results
 
 pytestmark = pytest.mark.usefixtures("device")
 
@@ -278,8 +278,8 @@ PROGRAM = """
 import json, torch
 import fastrnn.nn
 from fastrnn import _C
-from tests.test_recompute import SHAPES
-from tests.twins import CELLS, initial, make, random, results
+from tests.layers.test_recompute import SHAPES
+from tests.support.twins import CELLS, initial, make, random, results
 
 different = []
 for dtype in (torch.float32, torch.float64):

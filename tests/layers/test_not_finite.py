@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fastrnn.nn
-from tests.twins import CELLS, TORCH_CELLS, by_reference, initial, make, random
+from tests.support.twins import CELLS, TORCH_CELLS, by_reference, initial, make, random
 
 VALUES = torch.tensor([math.inf, -math.inf, math.nan], dtype=torch.float64)
 PLACES = ["input", "state", "weight", "gradient"]

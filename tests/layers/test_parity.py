@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastrnn.nn
-from tests.twins import (
+from tests.support.twins import (
     CELLS,
     TORCH_CELLS,
     assert_as_accurate,

@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 import fastrnn
 import fastrnn.nn
 from fastrnn import functional
-from tests import twins as shared
-from tests.twins import TORCH_CELLS, make, random, twins
+from tests.support import twins as shared
+from tests.support.twins import TORCH_CELLS, make, random, twins
 
 pytestmark = pytest.mark.usefixtures("device")
 

@@ -10,7 +10,7 @@ import torch
 
 import fastrnn.nn
 from fastrnn import _C
-from tests.twins import CELLS, make, random
+from tests.support.twins import CELLS, make, random
 
 # T, B, I, H: few rows and many, so that threads share out hidden units in some and rows in others
 SHAPES = [(40, 1, 64, 256), (30, 5, 40, 129), (24, 40, 48, 96), (7, 33, 200, 300)]

@@ -17,7 +17,7 @@ PROGRAM = """
 import json, torch
 import fastrnn.nn
 from fastrnn import _C
-from tests.twins import CELLS, by_reference, initial, make, random
+from tests.support.twins import CELLS, by_reference, initial, make, random
 
 errors = {}
 for dtype in (torch.float32, torch.float64):
@@ -69,8 +69,8 @@ def test_forced(isa):
 LEFTOVERS = """
 import math, torch
 from fastrnn import ops
-from tests.test_operators import _arguments
-from tests.twins import CELLS, random
+from tests.operators.test_operators import _arguments
+from tests.support.twins import CELLS, random
 
 for cell in CELLS:
     for dtype in (torch.float32, torch.float64):
@@ -99,7 +99,8 @@ def test_nothing_that_memory_held_before_is_returned(isa):
 def test_activations_at_their_ends(isa):
     if not _has(isa):
         pytest.skip(f"this processor has no {isa}")
-    files = [str(Path(__file__).parent / name) for name in ("test_activations.py", "test_not_finite.py")]
+    tests = Path(__file__).parents[1]
+    files = [str(tests / name) for name in ("operators/test_activations.py", "layers/test_not_finite.py")]
     done = _run(f"import pytest; raise SystemExit(pytest.main(['-q', '-p', 'no:cacheprovider', *{files}]))", isa)
     assert done.returncode == 0, done.stdout
 

@@ -8,7 +8,7 @@ import pytest
 
 from bench.pages import __main__ as pages
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")])
 GUIDE = sorted([*ROOT.glob("docs/guide/*.md"), *ROOT.glob("bench/**/*.md")])

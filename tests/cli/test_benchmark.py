@@ -17,7 +17,7 @@ from fastrnn._bench.work import DTYPES, GATES, GRID, MODES, Shape, Work, parse_c
 from fastrnn._markdown import insert, marks
 
 TINY = Shape(3, 2, 4, 5)
-RESULTS = Path(__file__).parent.parent / "bench" / "results"
+RESULTS = Path(__file__).parents[2] / "bench" / "results"
 
 
 @pytest.mark.parametrize(("cell", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])

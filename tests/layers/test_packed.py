@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pack_sequence, pad_packed_sequence
 
 import fastrnn.nn
-from tests.twins import CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
+from tests.support.twins import CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
 
 pytestmark = pytest.mark.usefixtures("device")
 

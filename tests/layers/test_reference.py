@@ -10,7 +10,7 @@ import fastrnn.nn
 from fastrnn import reference
 from fastrnn._core import cells
 from fastrnn._core.call import call_of
-from tests.twins import CELLS, TORCH_CELLS, initial, make, random, twins
+from tests.support.twins import CELLS, TORCH_CELLS, initial, make, random, twins
 
 
 def layer_of(module, x, hx, batch_sizes=None):

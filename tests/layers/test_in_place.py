@@ -6,7 +6,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastrnn
 import fastrnn.nn
-from tests.twins import CELLS, make, random, twins
+from tests.support.twins import CELLS, make, random, twins
 
 pytestmark = pytest.mark.usefixtures("device")
 

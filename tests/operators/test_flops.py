@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import fastrnn
 import fastrnn.nn
-from tests.twins import TORCH_CELLS, initial, make, random, twins
+from tests.support.twins import TORCH_CELLS, initial, make, random, twins
 
 
 def count(module, x, hx=None, backward=True):

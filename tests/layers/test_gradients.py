@@ -5,7 +5,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from fastrnn import reference
-from tests.twins import CELLS, initial, make, random
+from tests.support.twins import CELLS, initial, make, random
 
 pytestmark = pytest.mark.usefixtures("device")
 

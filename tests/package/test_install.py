@@ -14,7 +14,7 @@ import torch
 
 import fastrnn
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BINARIES = sorted(Path(fastrnn.__file__).parent.glob("**/_C.*.so"))
 
 # What a frontend does: an interpreter, with or without its own packages, and with setuptools, asks the backend.

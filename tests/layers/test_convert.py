@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 import fastrnn
 from fastrnn.nn.by_cell import LAYERS
-from tests.twins import TORCH_CELLS, initial, make, random
+from tests.support.twins import TORCH_CELLS, initial, make, random
 
 NAMES = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 PAIRS = [(getattr(nn, name), getattr(fastrnn, name)) for name in NAMES]

@@ -17,7 +17,7 @@ import fastrnn
 import fastrnn.nn
 from fastrnn import ops
 from fastrnn._core import autograd, operators
-from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, make, random, twins
+from tests.support.twins import CELLS, OWN_CELLS, TORCH_CELLS, make, random, twins
 
 # torch's own, of forward mode
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script.* is deprecated:DeprecationWarning")

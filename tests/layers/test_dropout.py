@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn
 import fastrnn.nn
-from tests.twins import make, random, twins
+from tests.support.twins import make, random, twins
 
 F32 = torch.float32
 

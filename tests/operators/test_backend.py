@@ -8,7 +8,7 @@ import fastrnn.nn
 from fastrnn import functional
 from fastrnn._core import backend, cells
 from fastrnn.nn.by_cell import LAYERS
-from tests.twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
+from tests.support.twins import CELLS, OWN_CELLS, TORCH_CELLS, assert_same, initial, make, random, results, twins
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn
 import fastrnn.nn
-from tests.twins import OWN_CELLS, TORCH_CELLS, make, random, twins
+from tests.support.twins import OWN_CELLS, TORCH_CELLS, make, random, twins
 
 F32 = torch.float32
 # What torch says by itself, and of torch.nn's layers too.

@@ -12,10 +12,10 @@ from fastrnn.cli import terminal
 from fastrnn.cli.console import check_outputs
 from fastrnn.word2vec import WordVectors
 from fastrnn.word2vec import cli as word2vec_cli
-from tests.test_cli import call
+from tests.cli.test_cli import call
 
 ODD = ["[/b]", ":tea:", "[red]", "naïve"]
-RESULTS = Path(__file__).parent.parent / "bench" / "results"
+RESULTS = Path(__file__).parents[2] / "bench" / "results"
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch.nn.utils import parametrizations
 
 import fastrnn
 import fastrnn.nn
-from tests.twins import TORCH_CELLS, make, random, twins
+from tests.support.twins import TORCH_CELLS, make, random, twins
 
 pytestmark = pytest.mark.usefixtures("device")
 
