@@ -2,33 +2,9 @@
 // into dL/dh_{t-1} through W_hh. What needs no order in time waits for the end of a chunk and is one product each:
 // dx = dgates · W_ih, dW_ih = dgatesᵀ · x, dW_hh = dgatesᵀ · h_{t-1}.
 #pragma once
-#include <optional>
-
-#include "forward.h"
+#include "backward_memory.h"
 
 namespace fastrnn::cuda {
-
-template <class T>
-struct BackwardMemory {
-  using A = Accumulated<T>;
-  const int64_t steps_per_chunk, rows;  // rows: of a chunk, at most
-  const Team team;                      // of the persistent kernel, if that runs
-  // Of a step.
-  A *dh, *dc = nullptr, *dunprojected = nullptr, *dgated = nullptr;
-  // Of a chunk. d_state: null where the gates' gradients are those of the input.
-  T *d_input, *d_state = nullptr, *doutput = nullptr, *h_before, *kept = nullptr, *x = nullptr, *dx = nullptr;
-  A* d_vectors = nullptr;  // what each row adds to the gradients of the cell's own vectors
-  // The weights' gradients, accumulated: where the caller wants them, if that is wide enough.
-  A *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors] = {};
-  void* exchange = nullptr;
-  unsigned* flags = nullptr;
-  // With recompute: what the forward pass saves of a chunk, and where its loop is.
-  std::optional<ForwardMemory<T>> again;
-  A *saved = nullptr, *carried = nullptr;
-  T* h = nullptr;
-
-  BackwardMemory(const Sequence<T>& sequence, Scratch& scratch);
-};
 
 template <class T>
 class Backward {

@@ -21,7 +21,7 @@ struct OneBlock {
   static constexpr bool share_memory = true;
   __device__ OneBlock(int, unsigned*) {}
   __device__ int rank() const { return 0; }
-  __device__ void meet() { __syncthreads(); }
+  __device__ void sync() { __syncthreads(); }
   template <class T>
   __device__ T* of(T* mine, int) const {
     return mine;
@@ -33,7 +33,7 @@ struct BlockCluster {
   static constexpr bool share_memory = true;
   __device__ BlockCluster(int, unsigned*) {}
   __device__ int rank() const { return int(cooperative_groups::this_cluster().block_rank()); }
-  __device__ void meet() { cooperative_groups::this_cluster().sync(); }
+  __device__ void sync() { cooperative_groups::this_cluster().sync(); }
   template <class T>
   __device__ T* of(T* mine, int rank) const {
     return cooperative_groups::this_cluster().map_shared_rank(mine, rank);
@@ -52,17 +52,17 @@ class BlocksOfGrid {
   static constexpr bool share_memory = false;
   __device__ BlocksOfGrid(int blocks, unsigned* flags) : blocks(blocks), flags(flags + blockIdx.x / blocks * blocks) {}
   __device__ int rank() const { return int(blockIdx.x) % blocks; }
-  __device__ void meet() {
-    ++meetings;
+  __device__ void sync() {
+    ++syncs;
     __syncthreads();
     if (threadIdx.x == 0) {
       __threadfence();
-      asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(flags + rank()), "r"(meetings) : "memory");
+      asm volatile("st.release.gpu.global.u32 [%0], %1;" ::"l"(flags + rank()), "r"(syncs) : "memory");
     }
     for (int other = threadIdx.x; other < blocks; other += blockDim.x) {
       unsigned seen;
       do asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(flags + other) : "memory");
-      while (seen < meetings);
+      while (seen < syncs);
     }
     __syncthreads();
   }
@@ -70,12 +70,12 @@ class BlocksOfGrid {
  private:
   const int blocks;
   unsigned* const flags;
-  unsigned meetings = 0;
+  unsigned syncs = 0;
 };
 
 // What another block has written: never from this multiprocessor's own cache, which may hold what was there before.
 template <class T>
-__device__ inline T written_by_others(const T* from) {
+__device__ inline T load_remote(const T* from) {
   return __ldcg(from);
 }
 

@@ -62,7 +62,7 @@ def torch_side(includes: list[Path]) -> list[tuple[Path, list[str]]]:
     if importlib.util.find_spec("torch") is None:
         missing.append("torch")
     if missing:
-        print(f"csrc/torch/cuda*.cpp: not checked, for want of {', '.join(missing)}")
+        print(f"csrc/torch/cuda*.cpp: not checked: {', '.join(missing)} not installed")
         return []
     from torch.utils.cpp_extension import include_paths
 

@@ -14,7 +14,7 @@ namespace fastrnn::cuda {
 namespace {
 
 constexpr int block_threads = 256, warps = block_threads / 32;
-// Of a row in shared memory, so that what a warp reads or writes at once lies in different banks: 16 bytes, but for
+// Of a row in shared memory, so that what a warp reads or writes at once lies in different banks: 16 bytes, except for
 // float32 that is read column by column; and for the sums as multiply_tile() writes them.
 template <class T, bool by_column>
 constexpr int padding = by_column && sizeof(T) == 4 ? 8 : 16 / sizeof(T);

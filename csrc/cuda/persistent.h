@@ -1,6 +1,6 @@
 // Whole sequences in one kernel: the recurrent weights stay on the chip. A team of blocks takes some rows of the batch
 // through all times. Each block keeps the weights of its hidden units in shared memory; at every step the blocks tell
-// each other what they have computed and meet (blocks.h says how).
+// each other what they have computed and wait for each other (see blocks.h).
 //
 // For cells with one product a step, 16-bit numbers or TF32, padded input, no projection; the rest goes step by step.
 #pragma once
@@ -34,7 +34,7 @@ struct ForwardSequence {
 };
 
 struct BackwardSequence {
-  BackwardStep step;  // of the first time in memory, but for what came before
+  BackwardStep step;  // of the first time in memory, except what came before
   int64_t times, batch;
   int64_t y_step, dy_step;  // numbers from a time to the next
   bool reverse;

@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(block_threads, 1) run_backward(BackwardSequenc
     Scalar<float> sum{0};
     for (int from = 0; step > 0 && from < team.blocks; ++from) {
       const float* told = message(step, blocks.rank(), from) + row * sum_row + unit;
-      sum = sum + Scalar<float>{Blocks::share_memory ? *told : written_by_others(told)};
+      sum = sum + Scalar<float>{Blocks::share_memory ? *told : load_remote(told)};
     }
     return sum;
   };
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(block_threads, 1) run_backward(BackwardSequenc
       if (e % team.units < units && e / team.units < rows) visit(e / team.units, e % team.units);
     });
   };
-  blocks.meet();
+  blocks.sync();
   for (int64_t i = 0; i < s.times; ++i) {
     const BackwardStep p = step_at<Cell, T>(s, s.reverse ? i : s.times - 1 - i);
     each_unit([&](int row, int unit) {
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(block_threads, 1) run_backward(BackwardSequenc
       multiply_tile<1, tiles, true>(memory.weights + piece * 16, team.row, 0, memory.dgates, dgates_row, 0,
                                     gates * team.units, message(i + 1, to, blocks.rank()) + unit, sum_row, 0);
     }
-    blocks.meet();
+    blocks.sync();
   }
   each_unit([&](int row, int unit) {
     const int64_t place = (first_row + row) * size + first_unit + unit;

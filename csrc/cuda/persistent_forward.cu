@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(block_threads, 1) run_forward(ForwardSequence 
     const T* h = static_cast<const T*>(s.step.h) + first_row * size + i;
     store_operand(memory.h + i / int(size) * team.row + i % int(size), widened(*h));
   });
-  blocks.meet();
+  blocks.sync();
   for (int64_t i = 0; i < s.times; ++i) {
     const T* h = memory.h + i % buffers * team.rows * team.row;
     T* next_h = memory.h + (i + 1) % buffers * team.rows * team.row;
@@ -96,12 +96,12 @@ __global__ void __launch_bounds__(block_threads, 1) run_forward(ForwardSequence 
       *reinterpret_cast<int4*>(to + row * team.row + column) =
           *reinterpret_cast<const int4*>(memory.fresh + row * team.units + chunk * numbers);
     });
-    blocks.meet();
+    blocks.sync();
     if constexpr (!Blocks::share_memory) {
       const int across = (team.row - pad) / numbers;
       share(team.rows * across, [&](int j) {
         const int place = j / across * team.row + j % across * numbers;
-        *reinterpret_cast<int4*>(next_h + place) = written_by_others(reinterpret_cast<const int4*>(common + place));
+        *reinterpret_cast<int4*>(next_h + place) = load_remote(reinterpret_cast<const int4*>(common + place));
       });
       __syncthreads();
     }

@@ -1,7 +1,7 @@
 // What the pointwise kernels are asked to do: one time step's mathematics of a cell, forward and backward, between the
 // matrix products. Pointers and sizes only; no torch.
 //
-// A matrix has one row per batch row in play, its features side by side. "T" is as stored, "A" is accumulated (see
+// A matrix has one row per active batch row, its features side by side. "T" is as stored, "A" is accumulated (see
 // number.h). Where a row's length is not given as `..._row`, rows follow each other without gaps.
 #pragma once
 #include <cuda_runtime_api.h>

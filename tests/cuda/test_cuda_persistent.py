@@ -17,7 +17,7 @@ UNIT = {torch.float16: 2**-10, torch.bfloat16: 2**-7, torch.float32: 2**-10}
 
 
 def _check_persistent(emulated, monkeypatch, kernel, given):
-    """As step by step but for the order in which float32 sums are added."""
+    """As step by step, except for the order in which float32 sums are added."""
     dtype = given.input.dtype
     with gpu.tf32(True):
         expected = run(emulated, given)

@@ -131,7 +131,7 @@ cudaError_t start(const cudaLaunchConfig_t& config, void (*kernel)(Parameters...
     for (unsigned x = 0; x < grid.x; x += cluster)
       if (shared > 0) {
         emulated::run_cluster(dim3(x, y), cluster, threads, shared);
-      } else {  // threads that never meet need no fibers
+      } else {  // threads that never wait for each other need no fibers
         blockIdx = dim3(x, y);
         for (threadIdx.x = 0; threadIdx.x < threads; ++threadIdx.x) body();
       }
@@ -145,7 +145,7 @@ struct BlockCluster {
   static constexpr bool share_memory = true;
   BlockCluster(int, unsigned*) {}
   int rank() const { return int(emulated::running->block.x % emulated::blocks.size()); }
-  void meet() const { emulated::wait(emulated::cluster, emulated::running->times_at_cluster); }
+  void sync() const { emulated::wait(emulated::cluster, emulated::running->times_at_cluster); }
   template <class T>
   T* of(T* mine, int rank) const {
     const char* place = reinterpret_cast<const char*>(mine);
@@ -159,11 +159,11 @@ struct BlocksOfGrid {
   const int blocks;
   BlocksOfGrid(int blocks, unsigned*) : blocks(blocks) {}
   int rank() const { return int(emulated::running->block.x) % blocks; }
-  void meet() const { emulated::wait(emulated::cluster, emulated::running->times_at_cluster); }
+  void sync() const { emulated::wait(emulated::cluster, emulated::running->times_at_cluster); }
 };
 
 template <class T>
-T written_by_others(const T* from) {
+T load_remote(const T* from) {
   return *from;
 }
 

@@ -7,7 +7,7 @@
 
 namespace emulated = fastrnn::cuda::emulated;
 
-// An H100, but for the number of its multiprocessors: few, so that rows of the batch share a team.
+// An H100, except for the number of its multiprocessors: few, so that rows of the batch share a team.
 constexpr int most_shared = 227 << 10;
 
 const char* cudaGetErrorString(cudaError_t) { return "no such thing here"; }
