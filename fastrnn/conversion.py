@@ -84,8 +84,8 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
     In place and with the same exceptions. ``recompute`` is forgotten: it changes no number.
 
     Raises:
-        ValueError: a module has no twin in torch.nn: ``nonlinearity="sigmoid"`` or ``reset_after=False``. The message
-            names all of them, and nothing has been changed.
+        ValueError: torch.nn lacks a module's cell, as with ``nonlinearity="sigmoid"``, ``reset_after=False``,
+            ``peephole`` or ``coupled``. The message names all of them, and nothing has been changed.
         TypeError: ``model`` is not a module.
     """
     changes, skipped, alone = [], {}, []

@@ -58,6 +58,14 @@ def test_the_code_of_readme_runs() -> None:
     assert type(names["model"]) is type(names["lstm"])
 
 
+def test_a_page_that_quotes_a_file_has_its_text() -> None:
+    page = ROOT / "docs" / "add-a-cell.md"
+    quoted = re.findall(r"<!-- from (\S+) -->\n```\w+\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(quoted) == page.read_text(encoding="utf-8").count("\n```") // 2  # every block says where it is from
+    for file, text in quoted:
+        assert text in (ROOT / file).read_text(encoding="utf-8"), f"{file} no longer has this text:\n{text}"
+
+
 @pytest.mark.parametrize("page", [*PAGES, *GUIDE], ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_and_headings(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
