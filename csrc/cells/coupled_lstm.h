@@ -16,7 +16,7 @@ struct CoupledLSTM {
   template <class V>
   FASTRNN_CELL void forward(const V* a, const V*, V, V& c, V& h, V* save) {
     V i = sigmoid(a[0]), g = tanh(a[1]), o = sigmoid(a[2]);
-    c = c + i * (g - c);
+    c = (1 - i) * c + i * g;  // not c + i (g - c): an infinite c less itself is NaN
     h = o * tanh(c);
     save[0] = i, save[1] = g, save[2] = o, save[3] = c;
   }
@@ -25,7 +25,7 @@ struct CoupledLSTM {
   FASTRNN_CELL void backward(const V* save, const V*, V, V, V c_prev, V dh, V& dc, V* da, V*, V& dh_prev) {
     V i = save[0], g = save[1], o = save[2], tanh_c = tanh(save[3]);
     dc = dc + dh * o * (1 - tanh_c * tanh_c);
-    da[0] = dc * (g - c_prev) * i * (1 - i);
+    da[0] = (dc * g - dc * c_prev) * i * (1 - i);
     da[1] = dc * i * (1 - g * g);
     da[2] = dh * tanh_c * o * (1 - o);
     dc = dc * (1 - i);
