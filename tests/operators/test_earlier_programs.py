@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import fastrnn.nn
-from tests.twins import CELLS, make, random
+from tests.support.twins import CELLS, make, random
 
 # The last argument of each operator before `projected` was added, as programs of that time call it.
 LAST = {torch.ops.fastrnn.infer.default: "batch_first", torch.ops.fastrnn.forward.default: "recompute"}

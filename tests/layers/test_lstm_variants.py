@@ -1,6 +1,6 @@
 """The peephole and the coupled LSTM: their equations and parameters, and that they are layers like the others.
 
-Tests over all cells (tests/twins.py) have them too: accuracy, packed input, threads, recompute, gradcheck, opcheck.
+Tests over all cells (tests/support/twins.py) cover accuracy, threads, recompute, gradcheck and opcheck too.
 """
 
 import copy
@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fastrnn
 from fastrnn._core.cells import CELLS
-from tests.twins import assert_same, initial, random, results
+from tests.support.twins import assert_same, initial, random, results
 
 F32, F64 = torch.float32, torch.float64
 OPTIONS = [{"peephole": True}, {"coupled": True}]
