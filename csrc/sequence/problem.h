@@ -53,7 +53,7 @@ struct Problem {
   // Weights as torch lays them out: gates stacked along the first dimension. Biases and w_hr may be null.
   Weights<T> w_ih, w_hh, b_ih, b_hh, w_hr;
   Weights<T> vectors[most_vectors];  // the cell's own, (hidden_size)
-  const T *h0, *c0;  // (batch, output_size), (batch, hidden_size), null for zeros
+  const T *h0, *c0;                  // (batch, output_size), (batch, hidden_size), null for zeros
 
   Rows<const T> x;
   Rows<T> y;

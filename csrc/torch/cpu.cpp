@@ -1,10 +1,11 @@
 #include "cpu.h"
 
-#include <ATen/Parallel.h>
+#include <torch/library.h>
 
-#include "../cpu/forked.h"
 #include "../cpu/kernel_table.h"
 #include "../cpu/thread_count.h"
+#include "problem.h"
+#include "threads.h"
 
 namespace fastrnn::cpu {
 
@@ -12,35 +13,9 @@ using at::Tensor;
 
 namespace {
 
-WeightFormat format(at::ScalarType dtype) {
-  return dtype == at::kBFloat16 ? WeightFormat::bfloat16
-         : dtype == at::kHalf   ? WeightFormat::float16
-                                : WeightFormat::same;
-}
-
 int64_t saved_row(const Layer& layer) {
   return saved_width(layer.cell, layer.hidden_size, layer.projected, c10::elementSize(layer.dtype));
 }
-
-template <class T>
-void run(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
-         const Tensor& saved, const Passes<T>& passes) {
-  const CallThreads threads(wanted_threads());
-  Problem<T> problems[2];
-  for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<T>& p = problems[d] = problem<T>(layer, d, threads.count, output, saved);
-    p.hn = hn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.output_size;
-    if (cn.defined() && cn.numel()) p.cn = cn.mutable_data_ptr<T>() + (first + d) * layer.batch * layer.hidden_size;
-  }
-  if (layer.directions == 2)
-    passes.forward_both(problems[0], problems[1]);
-  else
-    passes.forward(problems[0]);
-}
-
-}  // namespace
-
-int wanted_threads() { return forked() || at::in_parallel_region() ? 1 : at::get_num_threads(); }
 
 std::vector<int64_t> saved_sizes(const Layer& layer) {
   if (!layer.recompute) return {layer.directions, layer.rows, saved_row(layer)};
@@ -49,46 +24,63 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
           checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype))};
 }
 
+template <class T>
+void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
+                 const Tensor& saved, const Passes<T>& passes) {
+  const CallThreads threads(wanted_threads());
+  Problem<T> problems[2];
+  for (int64_t d = 0; d < layer.directions; ++d) {
+    problems[d] = problem_of<T>(layer, d, output, saved, saved_row(layer));
+    problems[d].threads = threads.count;
+    set_final_states(problems[d], layer, d, hn, cn, first);
+  }
+  if (layer.directions == 2)
+    passes.forward_both(problems[0], problems[1]);
+  else
+    passes.forward(problems[0]);
+}
+
+template <class T>
+void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients,
+                  const Passes<T>& passes) {
+  const CallThreads threads(wanted_threads());
+  for (int64_t d = 0; d < layer.directions; ++d) {
+    Problem<T> p = problem_of<T>(layer, d, output, saved, saved_row(layer));
+    p.threads = threads.count;
+    set_gradients(p, layer, d, gradients);
+    passes.backward(p);
+  }
+}
+
+const Device device = {
+    "float32 or float64",
+    [](at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kDouble; },
+    saved_sizes,
+    [](at::ScalarType dtype) { return dtype; },
+    [](const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved) {
+      forward(layer, output, hn, cn, 0, saved);
+    },
+    [](const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients) {
+      if (layer.dtype == at::kDouble)
+        run_backward<double>(layer, output, saved, gradients, kernels().of_double);
+      else
+        run_backward<float>(layer, output, saved, gradients, kernels().of_float);
+    },
+};
+
+TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { register_device<device>(m); }
+
+}  // namespace
+
 void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
              const Tensor& saved) {
   if (layer.rows == 0) return;
   // A segment may be longer than the least (see steps_per_checkpoint): then some checkpoints belong to none.
   if (saved.defined() && layer.recompute) saved.zero_();
   if (layer.dtype == at::kDouble)
-    run<double>(layer, output, hn, cn, first, saved, kernels().of_double);
+    run_forward<double>(layer, output, hn, cn, first, saved, kernels().of_double);
   else
-    run<float>(layer, output, hn, cn, first, saved, kernels().of_float);
+    run_forward<float>(layer, output, hn, cn, first, saved, kernels().of_float);
 }
-
-template <class T>
-Problem<T> problem(const Layer& layer, int64_t d, int threads, const Tensor& output, const Tensor& saved) {
-  Problem<T> p{};
-  p.cell = &layer.cell, p.reverse = d == 1, p.threads = threads;
-  p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
-  p.projection_size = layer.projected ? layer.output_size : 0;
-  p.active = layer.active.data(), p.before = layer.before.data();
-  auto weight = [&](const Tensor& t) {
-    return Weights<T>{t.defined() ? t.const_data_ptr() : nullptr, format(layer.weight_dtype)};
-  };
-  const DirectionWeights& w = layer.weights[d];
-  p.w_ih = weight(w.w_ih), p.w_hh = weight(w.w_hh), p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
-  p.w_hr = weight(w.w_hr);
-  for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
-  if (layer.h0) p.h0 = layer.h0->const_data_ptr<T>() + d * layer.batch * layer.output_size;
-  if (layer.c0) p.c0 = layer.c0->const_data_ptr<T>() + d * layer.batch * layer.hidden_size;
-  p.x = rows_of<const T>(layer, layer.input);
-  p.y = rows_of<T>(layer, output, d * layer.output_size);
-  p.recompute = layer.recompute;
-  if (!saved.defined() || !saved.numel()) return p;
-  T* of_direction = saved.mutable_data_ptr<T>() + d * saved.stride(0);
-  if (p.recompute)
-    p.checkpoints = of_direction;
-  else
-    p.saved = {of_direction, 0, saved_row(layer), saved_row(layer)};
-  return p;
-}
-
-template Problem<float> problem(const Layer&, int64_t, int, const Tensor&, const Tensor&);
-template Problem<double> problem(const Layer&, int64_t, int, const Tensor&, const Tensor&);
 
 }  // namespace fastrnn::cpu

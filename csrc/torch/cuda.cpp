@@ -5,6 +5,7 @@
 #include <c10/cuda/CUDAGuard.h>
 
 #include "../cuda/passes.h"
+#include "problem.h"
 
 namespace fastrnn::cuda {
 
@@ -43,49 +44,6 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
   return {layer.directions, (layer.times + steps - 1) / steps, layer.batch, layer.hidden_size};
 }
 
-// Number `offset` of a tensor, null if that is undefined. Asked for as const even where it is written: an output that
-// autograd.cpp shares with the user must not be copied because it is read here. What is written is always new.
-void* pointer(const Tensor& t, int64_t offset = 0) {
-  if (!t.defined()) return nullptr;
-  return static_cast<char*>(const_cast<void*>(t.const_data_ptr())) + offset * int64_t(t.itemsize());
-}
-
-// The rows of a tensor shaped as the layer's input or output, from a column on.
-Rows<void> rows_of(const Layer& layer, const Tensor& t, int64_t column = 0) {
-  if (!t.defined()) return {};
-  if (layer.packed) return {pointer(t, column), 0, t.stride(0), t.stride(0)};
-  return {pointer(t, column), t.stride(layer.batch_first ? 1 : 0), 0, t.stride(layer.batch_first ? 0 : 1)};
-}
-Rows<const void> const_rows_of(const Layer& layer, const Tensor& t, int64_t column = 0) {
-  const Rows<void> rows = rows_of(layer, t, column);
-  return {rows.data, rows.step, rows.packed, rows.row};
-}
-
-// What forward and backward ask of the kernels alike.
-Problem<void> problem(const Layer& layer, int64_t d, const Tensor& output, const Tensor& saved) {
-  Problem<void> p{};
-  p.cell = &layer.cell, p.reverse = d == 1, p.times = layer.times, p.batch = layer.batch;
-  p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
-  p.projection_size = layer.projected ? layer.output_size : 0;
-  p.active = layer.active.data(), p.before = layer.before.data();
-  auto weight = [](const Tensor& t) { return Weights<void>{pointer(t)}; };
-  const DirectionWeights& w = layer.weights[d];
-  p.w_ih = weight(w.w_ih), p.w_hh = weight(w.w_hh), p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
-  p.w_hr = weight(w.w_hr);
-  for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
-  if (layer.h0) p.h0 = pointer(*layer.h0, d * layer.batch * layer.output_size);
-  if (layer.c0) p.c0 = pointer(*layer.c0, d * layer.batch * layer.hidden_size);
-  p.x = const_rows_of(layer, layer.input), p.y = rows_of(layer, output, d * layer.output_size);
-  p.recompute = layer.recompute;
-  if (!saved.defined() || !saved.numel()) return p;
-  void* const of_direction = pointer(saved, d * saved.stride(0));
-  if (p.recompute)
-    p.checkpoints = of_direction;
-  else
-    p.saved = {of_direction, 0, row_saved(layer), row_saved(layer)};
-  return p;
-}
-
 // Runs the directions one after the other, on the device of the layer and the current stream there, with the same
 // scratch memory: one piece for a whole pass.
 void run(const Layer& layer, const std::vector<Problem<void>>& directions,
@@ -104,9 +62,8 @@ void run(const Layer& layer, const std::vector<Problem<void>>& directions,
 void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved) {
   std::vector<Problem<void>> directions;
   for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<void>& p = directions.emplace_back(problem(layer, d, output, saved));
-    p.hn = pointer(hn, d * layer.batch * layer.output_size);
-    if (cn.defined()) p.cn = pointer(cn, d * layer.batch * layer.hidden_size);
+    Problem<void>& p = directions.emplace_back(problem_of<void>(layer, d, output, saved, row_saved(layer)));
+    set_final_states(p, layer, d, hn, cn);
   }
   run(layer, directions, forward_bytes, forward);
 }
@@ -114,16 +71,8 @@ void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, con
 void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients) {
   std::vector<Problem<void>> directions;
   for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<void>& p = directions.emplace_back(problem(layer, d, output, saved));
-    const int64_t of_h = d * layer.batch * layer.output_size, of_c = d * layer.batch * layer.hidden_size;
-    p.dy = const_rows_of(layer, gradients.output, d * layer.output_size);
-    p.dhn = pointer(gradients.hn, of_h), p.dcn = pointer(gradients.cn, of_c);
-    p.dx = rows_of(layer, gradients.input), p.add_to_dx = d > 0;
-    p.dh0 = pointer(gradients.h0, of_h), p.dc0 = pointer(gradients.c0, of_c);
-    const DirectionWeights& dw = gradients.weights[d];
-    p.dw_ih = pointer(dw.w_ih), p.dw_hh = pointer(dw.w_hh), p.dw_hr = pointer(dw.w_hr);
-    p.db_ih = pointer(dw.b_ih), p.db_hh = pointer(dw.b_hh);
-    for (int k = 0; k < layer.cell.vectors; ++k) p.dvectors[k] = pointer(dw.vectors[k]);
+    Problem<void>& p = directions.emplace_back(problem_of<void>(layer, d, output, saved, row_saved(layer)));
+    set_gradients(p, layer, d, gradients);
   }
   run(layer, directions, backward_bytes, backward);
 }

@@ -7,6 +7,10 @@
 
 namespace fastrnn {
 
+// The threads that torch allows a layer here: one where it is itself a part of parallel work, or OpenMP's are not
+// there.
+inline int wanted_threads() { return forked() || at::in_parallel_region() ? 1 : at::get_num_threads(); }
+
 // In a child of fork, while this lives, torch's operators stay on the calling thread.
 class NoThreadsInForkedChild {
  public:

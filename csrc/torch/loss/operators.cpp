@@ -4,7 +4,6 @@
 #include <torch/library.h>
 
 #include "../../cpu/thread_count.h"
-#include "../cpu.h"
 #include "../threads.h"
 #include "operands.h"
 
@@ -49,7 +48,7 @@ void run(const LossOperands& o, const std::vector<double>& scales, const LossGra
     of_target[i] = T(scales[i] * sharp * o.weights[i]);
     of_classes[i] = T(scales[i] * share);
   }
-  const CallThreads threads(cpu::wanted_threads());
+  const CallThreads threads(wanted_threads());
   LossProblem<T> p{};
   p.threads = threads.count, p.rows = o.rows, p.features = o.features, p.classes = o.classes;
   p.input = o.input.const_data_ptr<T>();

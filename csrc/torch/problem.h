@@ -1,0 +1,79 @@
+// A layer's tensors in, a Problem for the kernels out: the same for every device. T is the kernels' number, or void
+// where that is known only when the program runs.
+#pragma once
+#include "../sequence/problem.h"
+#include "operators.h"
+
+namespace fastrnn {
+
+// Number `offset` of a tensor, null if that is undefined. Asked for as const even where it is written: an output that
+// autograd.cpp shares with the user must not be copied because it is read here. What is written is always new.
+template <class T>
+T* pointer(const at::Tensor& t, int64_t offset = 0) {
+  if (!t.defined() || !t.numel()) return nullptr;
+  char* const data = static_cast<char*>(const_cast<void*>(t.const_data_ptr()));
+  return static_cast<T*>(static_cast<void*>(data + offset * int64_t(t.itemsize())));
+}
+
+// The rows of a tensor shaped as the layer's input or output, from a column on.
+template <class T>
+Rows<T> rows_of(const Layer& layer, const at::Tensor& t, int64_t column = 0) {
+  if (!t.defined()) return {};
+  if (layer.packed) return {pointer<T>(t, column), 0, t.stride(0), t.stride(0)};
+  return {pointer<T>(t, column), t.stride(layer.batch_first ? 1 : 0), 0, t.stride(layer.batch_first ? 0 : 1)};
+}
+
+inline WeightFormat weight_format(const Layer& layer) {
+  if (layer.weight_dtype == layer.dtype) return WeightFormat::same;
+  return layer.weight_dtype == at::kBFloat16 ? WeightFormat::bfloat16 : WeightFormat::float16;
+}
+
+// What forward and backward ask of the kernels alike, in direction d. A row of `saved` has `saved_row` numbers.
+template <class T>
+Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, const at::Tensor& saved,
+                      int64_t saved_row) {
+  Problem<T> p{};
+  p.cell = &layer.cell, p.reverse = d == 1;
+  p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
+  p.projection_size = layer.projected ? layer.output_size : 0;
+  p.active = layer.active.data(), p.before = layer.before.data();
+  auto weight = [&](const at::Tensor& t) { return Weights<T>{pointer<void>(t), weight_format(layer)}; };
+  const DirectionWeights& w = layer.weights[d];
+  p.w_ih = weight(w.w_ih), p.w_hh = weight(w.w_hh), p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
+  p.w_hr = weight(w.w_hr);
+  for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
+  if (layer.h0) p.h0 = pointer<T>(*layer.h0, d * layer.batch * layer.output_size);
+  if (layer.c0) p.c0 = pointer<T>(*layer.c0, d * layer.batch * layer.hidden_size);
+  p.x = rows_of<const T>(layer, layer.input), p.y = rows_of<T>(layer, output, d * layer.output_size);
+  p.recompute = layer.recompute;
+  if (!saved.defined() || !saved.numel()) return p;
+  T* const of_direction = pointer<T>(saved, d * saved.stride(0));
+  if (p.recompute)
+    p.checkpoints = of_direction;
+  else
+    p.saved = {of_direction, 0, saved_row, saved_row};
+  return p;
+}
+
+// Where the final states of direction d go: hn and cn may hold those of a whole stack, the layer's from `first` on.
+template <class T>
+void set_final_states(Problem<T>& p, const Layer& layer, int64_t d, const at::Tensor& hn, const at::Tensor& cn,
+                      int64_t first = 0) {
+  p.hn = pointer<T>(hn, (first + d) * layer.batch * layer.output_size);
+  p.cn = pointer<T>(cn, (first + d) * layer.batch * layer.hidden_size);
+}
+
+template <class T>
+void set_gradients(Problem<T>& p, const Layer& layer, int64_t d, const Gradients& gradients) {
+  const int64_t of_h = d * layer.batch * layer.output_size, of_c = d * layer.batch * layer.hidden_size;
+  p.dy = rows_of<const T>(layer, gradients.output, d * layer.output_size);
+  p.dhn = pointer<T>(gradients.hn, of_h), p.dcn = pointer<T>(gradients.cn, of_c);
+  p.dx = rows_of<T>(layer, gradients.input), p.add_to_dx = d > 0;
+  p.dh0 = pointer<T>(gradients.h0, of_h), p.dc0 = pointer<T>(gradients.c0, of_c);
+  const DirectionWeights& dw = gradients.weights[d];
+  p.dw_ih = pointer<T>(dw.w_ih), p.dw_hh = pointer<T>(dw.w_hh), p.dw_hr = pointer<T>(dw.w_hr);
+  p.db_ih = pointer<T>(dw.b_ih), p.db_hh = pointer<T>(dw.b_hh);
+  for (int k = 0; k < layer.cell.vectors; ++k) p.dvectors[k] = pointer<T>(dw.vectors[k]);
+}
+
+}  // namespace fastrnn
