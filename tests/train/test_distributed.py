@@ -81,6 +81,7 @@ for name, stop in (("whole", False), ("part", True), ("part", False)):
     if stop:
         found["stopped"] = torch.tensor(result.history[-1]["step"])
 torch.save(found, f"{folder}/{rank}.pt")
+torch.distributed.barrier()  # a process that leaves long before the other may take that down at its exit
 """
 
 
