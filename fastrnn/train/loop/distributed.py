@@ -9,6 +9,7 @@ items.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -22,6 +23,11 @@ from torch.utils.data import DistributedSampler
 from fastrnn.train.data.batch import Captioned, Labelled, Pairs, Tagged, Window
 from fastrnn.train.loop.evaluation import Loss
 from fastrnn.train.loop.step import Step
+
+if dist.is_available():
+    # Its functions keep the process group that exists at their import as a default, and DistributedDataParallel imports
+    # it. Imported before there is a group, they keep none, and destroy_process_group ends the threads of gloo.
+    import torch.distributed.nn.functional
 
 # For each field of a batch: the dimension of its columns, and the field with the lengths that its time is cut to.
 _FIELDS: dict[type, dict[str, tuple[int, str | None]]] = {
@@ -56,6 +62,12 @@ class World:
 
     rank = 0
     size = 1
+
+    def __enter__(self) -> World:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Ends what ``wrap`` began; the processes stay together for the next training."""
 
     def batches_at_once(self, batch: Any) -> int:
         """Batches that the processes take together for every batch that a single process would take."""
@@ -105,6 +117,9 @@ class Processes(World):
         # Small numbers go over the CPU if possible, so that nothing waits for the GPU.
         self.device = torch.device("cpu") if "gloo" in str(dist.get_backend_config()) else device
 
+    def __exit__(self, *error: object) -> None:
+        self.parallel = None  # it holds the process group
+
     def batches_at_once(self, batch: Any) -> int:
         if self.divided or type(batch) in _FIELDS:
             return 1
@@ -127,8 +142,13 @@ class Processes(World):
     def wrap(self, model: nn.Module, loss: Loss) -> Loss:
         # A step may leave parameters without a gradient, such as clusters of an adaptive softmax. If none does, torch
         # prints once that the search was not needed; that cannot be turned off.
-        self.parallel = parallel = DistributedDataParallel(_Loss(model, loss), find_unused_parameters=True)
-        return lambda model, batch, state: Step(*parallel(batch, state))
+        self.parallel = DistributedDataParallel(_Loss(model, loss), find_unused_parameters=True)
+
+        def step(model: nn.Module, batch: Any, state: Any) -> Step:
+            assert self.parallel is not None, "the training is over"
+            return Step(*self.parallel(batch, state))
+
+        return step
 
     def waiting(self, more: bool) -> AbstractContextManager[Any]:
         return self.parallel.no_sync() if more and self.parallel is not None else nullcontext()
@@ -195,5 +215,11 @@ def columns(batch: Any, rank: int, size: int) -> tuple[Any, bool]:
 
 
 def _leave() -> None:
+    """Ends the process group that ``Processes`` made, and the threads of gloo with it.
+
+    A thread of gloo drops the tensors of a work a little after the work is done, and takes Python's lock for it. If the
+    interpreter ends just then, Python 3.11 ends the thread within a destructor, which aborts the process.
+    """
     if dist.is_initialized():
+        gc.collect()  # nothing else may hold the group, such as a training that raised an error
         dist.destroy_process_group()

@@ -131,7 +131,7 @@ def fit(
     row: dict[str, Any] = {}
     stopped = ""
 
-    with files, memory_kept(), Interrupt() as interrupt, Progress(training, epochs, shown=progress) as bar:
+    with world, files, memory_kept(), Interrupt() as interrupt, Progress(training, epochs, shown=progress) as bar:
         while training.epoch < epochs and not (stopped or training.waited(patience)):
             model.train()
             for group in training.groups(accumulate):
