@@ -5,6 +5,7 @@
 #include <ATen/core/stack.h>
 
 #include <optional>
+#include <vector>
 
 #include "../cells/registry.h"
 
@@ -26,6 +27,9 @@ struct Arguments {
   bool biases = true, bidirectional = false, batch_first = false;
   bool projected = false;
   bool recompute = false;  // save next to nothing, and let the backward pass compute it again
+
+  // As the dispatcher wants them.
+  std::vector<at::Tensor> weight_vector() const { return {weights.begin(), weights.end()}; }
 };
 
 inline constexpr bool Arguments::* options[] = {&Arguments::biases, &Arguments::bidirectional, &Arguments::batch_first,

@@ -1,12 +1,17 @@
 // Forward and backward tied together: the derivative of fastrnn::forward is fastrnn::backward. In C++, because the same
 // in Python takes longer than a small layer (docs/adr/0001). The derivative of fastrnn::backward itself, for those who
 // differentiate twice, is in fastrnn/_core/autograd.py.
+#include "autograd.h"
+
 #include <ATen/TensorSubclassLikeUtils.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/library.h>
 
-#include "schema.h"
+#include <algorithm>
+
+#include "cpu.h"
+#include "plain.h"
 
 namespace fastrnn {
 namespace {
@@ -15,13 +20,32 @@ using at::Tensor, at::TensorList;
 using torch::autograd::AutogradContext, torch::autograd::variable_list;
 using torch::jit::Stack;
 
-const c10::OperatorHandle& forward_operator() {
+ForwardResults forward_by_dispatcher(const ForwardArguments& a) {
   static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::forward", "");
-  return op;
+  Stack stack;
+  a.copy_to(stack);
+  op.callBoxed(stack);
+  return {stack[0].toTensor(), stack[1].toTensor(), stack[2].toTensor(), stack[3].toTensor()};
 }
-const c10::OperatorHandle& backward_operator() {
+
+std::vector<Tensor> backward_by_dispatcher(const BackwardArguments& a) {
   static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::backward", "");
-  return op;
+  Stack stack;
+  a.copy_to(stack);
+  op.callBoxed(stack);
+  return stack[0].toTensorVector();
+}
+
+// Whether a pass may be called without the dispatcher, which takes 2 us for the two of a layer.
+bool is_plain_call(TensorList tensors) {
+  if (!unobserved()) return false;
+  for (const Tensor& t : tensors)
+    if (t.defined() && !is_plain(t)) return false;
+  return true;
+}
+
+ForwardResults run_forward(const ForwardArguments& a, TensorList given) {
+  return is_plain_call(given) ? forward(cpu::device, a) : forward_by_dispatcher(a);
 }
 
 // The output for the backward pass, which the user's changes in place must not reach. The two share their memory until
@@ -43,26 +67,20 @@ void check_no_tangent(const OptionalTensor& t) {
 OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
 // The tensors of a call that were given, in the schema's order. Only these have an edge to ask.
-variable_list given_tensors(const Stack& stack) {
-  variable_list given;
-  for (auto value = stack.end() - ForwardArguments::count; value != stack.end(); ++value)
-    if (value->isTensor())
-      given.push_back(value->toTensor());
-    else if (value->isTensorList())
-      for (const Tensor& t : value->toTensorVector()) given.push_back(t);
+variable_list given_tensors(const Arguments& a) {
+  variable_list given{a.input};
+  for (const OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0})
+    if (*t) given.push_back(**t);
+  given.insert(given.end(), a.weights.begin(), a.weights.end());
   return given;
 }
 
 // `given` are the tensors of the call once more, where torch looks for them.
 struct LayerFunction : torch::autograd::Function<LayerFunction> {
-  static variable_list forward(AutogradContext* ctx, Stack& call, TensorList given) {
+  static variable_list forward(AutogradContext* ctx, ForwardArguments& a, TensorList given) {
     at::AutoDispatchBelowADInplaceOrView guard;
-    Stack stack = call;
-    stack[ForwardArguments::place_of_save] = true;
-    forward_operator().callBoxed(stack);
-    Tensor output = stack[0].toTensor(), hn = stack[1].toTensor(), cn = stack[2].toTensor();
-    Tensor saved = stack[3].toTensor();
-    ForwardArguments a(call);
+    a.save = true;
+    auto [output, hn, cn, saved] = run_forward(a, given);
     variable_list kept{std::move(a.input), protected_from_changes(output), saved};
     for (OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0}) kept.push_back(*t ? std::move(**t) : Tensor());
     kept.insert(kept.end(), std::make_move_iterator(a.weights.begin()), std::make_move_iterator(a.weights.end()));
@@ -82,6 +100,10 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
   static variable_list backward(AutogradContext* ctx, const variable_list& d) {
     for (const Tensor& t : d) check_no_tangent(t);
     variable_list kept = ctx->get_saved_variables();
+    // With create_graph=True the gradients are to be differentiated in turn; else there is nothing to record.
+    std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
+    if (!at::GradMode::is_enabled()) guard.emplace();
+    const bool plain = guard && is_plain_call(d) && is_plain_call(kept);
     BackwardArguments a(cell_named(ctx->saved_data["cell"].toStringView()));
     a.input = std::move(kept[0]), a.output = std::move(kept[1]), a.saved = std::move(kept[2]);
     a.batch_sizes = if_defined(kept[3]), a.h0 = if_defined(kept[4]), a.c0 = if_defined(kept[5]);
@@ -99,17 +121,10 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
     };
     add(true, true), add(a.batch_sizes.has_value(), false), add(a.h0.has_value(), true), add(a.c0.has_value(), true);
     for (size_t i = 0; i < a.weights.size(); ++i) add(true, true);
-    const c10::List<bool> needs = a.needs;
 
-    // With create_graph=True the gradients are to be differentiated in turn; else there is nothing to record.
-    std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
-    if (!at::GradMode::is_enabled()) guard.emplace();
-    Stack stack;
-    std::move(a).move_to(stack);
-    backward_operator().callBoxed(stack);
-    std::vector<Tensor> grads = stack[0].toTensorVector();
+    std::vector<Tensor> grads = plain ? fastrnn::backward(cpu::device, a) : backward_by_dispatcher(a);
     for (size_t i = 0; i < grads.size(); ++i)
-      if (!needs.get(i)) grads[i] = Tensor();
+      if (!a.needs[i]) grads[i] = Tensor();
     grads.insert(grads.begin() + 1, Tensor());  // of batch_sizes
 
     variable_list result{Tensor()};  // of the call, then of the tensors that were given
@@ -119,21 +134,25 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
   }
 };
 
-void forward(const c10::OperatorHandle& op, Stack* stack) {
-  const variable_list given = given_tensors(*stack);
-  bool recorded = false;  // no early exit: check_no_tangent has to see every tensor
-  for (const Tensor& t : given) check_no_tangent(t), recorded |= t.requires_grad();
-  if (!recorded || !at::GradMode::is_enabled()) {
-    at::AutoDispatchBelowADInplaceOrView guard;
-    return op.callBoxed(stack);
-  }
-  const auto first = stack->end() - ForwardArguments::count;
-  Stack call(std::make_move_iterator(first), std::make_move_iterator(stack->end()));
-  stack->erase(first, stack->end());
-  for (Tensor& t : LayerFunction::apply(call, TensorList(given))) torch::jit::push(*stack, std::move(t));
+void forward(const c10::OperatorHandle&, Stack* stack) {
+  ForwardArguments arguments(*stack);
+  torch::jit::drop(*stack, ForwardArguments::count);
+  for (const Tensor& t : given_tensors(arguments)) check_no_tangent(t);
+  for (Tensor& t : differentiable_forward(std::move(arguments))) torch::jit::push(*stack, std::move(t));
 }
 
 TORCH_LIBRARY_IMPL(fastrnn, Autograd, m) { m.impl("forward", torch::CppFunction::makeFromBoxedFunction<forward>()); }
 
 }  // namespace
+
+variable_list differentiable_forward(ForwardArguments a) {
+  const variable_list given = given_tensors(a);
+  auto requires_grad = [](const Tensor& t) { return t.requires_grad(); };
+  if (at::GradMode::is_enabled() && std::any_of(given.begin(), given.end(), requires_grad))
+    return LayerFunction::apply(a, TensorList(given));
+  at::AutoDispatchBelowADInplaceOrView guard;
+  ForwardResults results = run_forward(a, given);
+  return {std::move(results.output), std::move(results.hn), std::move(results.cn), std::move(results.saved)};
+}
+
 }  // namespace fastrnn

@@ -52,6 +52,8 @@ void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved,
   }
 }
 
+}  // namespace
+
 const Device device = {
     "float32 or float64",
     [](at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kDouble; },
@@ -69,8 +71,6 @@ const Device device = {
 };
 
 TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { register_device<device>(m); }
-
-}  // namespace
 
 void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
              const Tensor& saved) {

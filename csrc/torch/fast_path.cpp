@@ -1,21 +1,19 @@
-// The fast path from Python to the kernels, for inference. One step of a small layer takes a few microseconds, and the
-// dispatcher with the checks in Python takes ten more (docs/adr/0005). What is computed is the same.
+// The fast path from Python to the kernels. One step of a small layer takes a few microseconds, and the dispatcher with
+// the checks in Python takes ten more (docs/adr/0005). What is computed is the same.
 //
-// It serves plain calls only: dense CPU tensors that fit each other, in one dtype, no gradients, and nothing that
-// observes the call (autocast, tracing, functorch, a torch_function or torch_dispatch mode, the profiler). For any
-// other it returns None, and the caller takes the long way, which runs it or reports what is wrong.
+// It serves plain calls only: dense CPU tensors that fit each other, in one dtype, and nothing that observes the call
+// (see plain.h). For any other it returns None, and the caller takes the long way, which runs it or reports what is
+// wrong.
 #include "fast_path.h"
 
-#include <ATen/PythonTorchFunctionTLS.h>
-#include <ATen/autocast_mode.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/record_function.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
-#include <torch/csrc/autograd/forward_grad.h>
 #include <torch/csrc/autograd/python_variable.h>
 
+#include <algorithm>
 #include <array>
 
+#include "autograd.h"
+#include "plain.h"
 #include "stack.h"
 
 namespace fastrnn {
@@ -24,38 +22,27 @@ namespace {
 namespace py = pybind11;
 using at::Tensor;
 
-bool within(c10::DispatchKeySet keys, c10::DispatchKeySet allowed) {
-  return !(keys.raw_repr() & ~allowed.raw_repr());  // their own difference keeps the bits of backends
-}
-
-bool unobserved() {
-  return within(c10::impl::tls_local_dispatch_key_set().included_, c10::default_included_set) &&
-         !at::impl::torch_function_mode_enabled() && !at::autocast::is_autocast_enabled(at::kCPU) &&
-         !at::hasCallbacks();
-}
-
 // A torch.Tensor or Parameter itself, not of a subclass.
 const Tensor* plain_tensor(PyObject* object) {
-  static const c10::DispatchKeySet plain =
-      c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU, c10::DispatchKey::AutocastCPU,
-                           c10::DispatchKey::ADInplaceOrView});
   if (!THPVariable_CheckExact(object)) return nullptr;
   const Tensor& t = THPVariable_Unpack(object);
-  if (!within(t.key_set(), plain)) return nullptr;
-  if (t.requires_grad() && at::GradMode::is_enabled()) return nullptr;
-  if (t._fw_grad(0).defined()) return nullptr;
-  return &t;
+  return is_plain(t) ? &t : nullptr;
 }
 
-std::optional<Arguments> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights) {
+// `recorded`: whether a backward pass may follow.
+struct Plain : Arguments {
+  bool recorded = false;
+};
+
+std::optional<Plain> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights) {
   if (!unobserved()) return {};
-  Arguments call;
+  Plain call;
   call.cell = find_cell(name);
   if (!call.cell) return {};
   bool plain = true;
   auto read = [&](PyObject* object, auto&& store) {
     const Tensor* t = object ? plain_tensor(object) : nullptr;
-    if (t) store(*t);
+    if (t) store(*t), call.recorded |= t->requires_grad();
     plain &= t != nullptr;
   };
   read(input.ptr(), [&](const Tensor& t) { call.input = t; });
@@ -73,6 +60,7 @@ std::optional<Arguments> plain_call(std::string_view name, py::handle input, py:
       call.weights.push_back(t);
       plain &= t.scalar_type() == call.input.scalar_type();
     });
+  call.recorded &= at::GradMode::is_enabled();
   return plain ? std::optional(std::move(call)) : std::nullopt;
 }
 
@@ -85,15 +73,22 @@ bool perhaps_left_to_torch(const Arguments& call) {
 }
 
 // None where the operands do not fit each other. `one_step`: input and states are those of a cell, one dimension less.
-std::optional<StackResults> run(Arguments call, int64_t num_layers, bool one_step = false) {
+std::optional<StackResults> run(Plain call, int64_t num_layers, bool one_step = false) {
   py::gil_scoped_release release;
-  at::AutoDispatchBelowADInplaceOrView guard;
+  std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
+  if (!call.recorded) guard.emplace();
   try {
     for (OptionalTensor* state : {&call.h0, &call.c0})
       if (one_step && *state) *state = (*state)->unsqueeze(0);
     if (one_step) call.input = call.input.unsqueeze(0);
     if (call.weights.empty() || perhaps_left_to_torch(call)) return {};
-    return run_stack(std::move(call), num_layers);
+    const bool widens = c10::elementSize(call.input.scalar_type()) < 4;  // so would its gradients have to be
+    if (call.recorded && widens) return {};
+    StackResults results =
+        call.recorded ? run_differentiable_stack(call, num_layers) : run_stack(std::move(call), num_layers);
+    for (Tensor* state : {&results.hn, &results.cn})
+      if (one_step && state->defined()) *state = state->squeeze(0);
+    return results;
   } catch (const c10::Error&) {
     return {};
   }
@@ -150,15 +145,16 @@ py::object flat_weights(py::dict layer) {
   return weights ? weights : py::none();
 }
 
-py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
-  static const std::array<PyObject*, 7> names =
-      interned("num_layers", "dropout", "proj_size", "bias", "bidirectional", "batch_first", "training");
-  std::array<py::object, 7> held;
-  std::array<PyObject*, 7> values;
-  for (size_t i = 0; i < names.size(); ++i)
-    if (!(values[i] = (held[i] = look_up(layer, names[i])).ptr())) return py::none();
-  const auto [num_layers, dropout, proj_size, bias, bidirectional, batch_first, training] = values;
-  for (PyObject* option : {bias, bidirectional, batch_first, training})
+py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
+  static const std::array<PyObject*, 8> names =
+      interned("num_layers", "dropout", "proj_size", "bias", "bidirectional", "batch_first", "training", "recompute");
+  std::array<py::object, 8> held;
+  std::array<PyObject*, 8> values;
+  for (size_t i = 0; i < names.size(); ++i) values[i] = (held[i] = look_up(layer, names[i])).ptr();
+  if (!values.back()) values.back() = Py_False;  // a layer that was made before there was this option
+  if (std::find(values.begin(), values.end(), nullptr) != values.end()) return py::none();
+  const auto [num_layers, dropout, proj_size, bias, bidirectional, batch_first, training, recompute] = values;
+  for (PyObject* option : {bias, bidirectional, batch_first, training, recompute})
     if (!PyBool_Check(option)) return py::none();
   int overflow = 0;
   const long layers = PyLong_Check(num_layers) ? PyLong_AsLongAndOverflow(num_layers, &overflow) : 0;
@@ -167,26 +163,23 @@ py::object infer(std::string_view cell, py::handle input, py::handle hx, py::dic
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
-  std::optional<Arguments> call = plain_call(cell, input, hx, weights);
+  std::optional<Plain> call = plain_call(cell, input, hx, weights);
   if (!call) return py::none();
   call->biases = bias == Py_True, call->projected = projection > 0;
   call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
+  call->recompute = call->recorded && recompute == Py_True;
   std::optional<StackResults> results = run(std::move(*call), layers);
   if (!results) return py::none();
   py::object output = wrap(std::move(results->output));
   return py::make_tuple(output, state_of(*results));
 }
 
-py::object infer_step(std::string_view cell, py::handle input, py::handle hx, py::list weights, bool biases) {
-  std::optional<Arguments> call = plain_call(cell, input, hx, weights);
+py::object run_step(std::string_view cell, py::handle input, py::handle hx, py::list weights, bool biases) {
+  std::optional<Plain> call = plain_call(cell, input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
   call->biases = biases;
   std::optional<StackResults> results = run(std::move(*call), 1, true);
-  if (!results) return py::none();
-  at::AutoDispatchBelowADInplaceOrView guard;
-  results->hn = results->hn.squeeze(0);
-  if (results->cn.defined()) results->cn = results->cn.squeeze(0);
-  return state_of(*results);
+  return results ? state_of(*results) : py::none();
 }
 
 }  // namespace fastrnn

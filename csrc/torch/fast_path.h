@@ -1,18 +1,18 @@
-// The fast path from Python to the kernels, for inference.
+// The fast path from Python to the kernels.
 #pragma once
 #include <pybind11/pybind11.h>
 
 namespace fastrnn {
 
-// What a layer returns, or None where the call is anything but plain: see direct.cpp. `layer` is the dictionary of a
+// What a layer returns, or None where the call is anything but plain: see fast_path.cpp. `layer` is the dictionary of a
 // torch.nn.RNNBase: read here, since passing every option from Python takes longer (docs/adr/0005).
-pybind11::object infer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::dict layer);
+pybind11::object run_layer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::dict layer);
 
 // The weights of such a layer, or None where it is torch.nn.RNNBase's business which they are.
 pybind11::object flat_weights(pybind11::dict layer);
 
 // What a cell returns after one step: input (B, I), states (B, H).
-pybind11::object infer_step(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::list weights,
-                            bool biases);
+pybind11::object run_step(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::list weights,
+                          bool biases);
 
 }  // namespace fastrnn

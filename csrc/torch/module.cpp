@@ -101,10 +101,9 @@ PYBIND11_MODULE(_C, m) {
   m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
   m.def("torch_is_faster", fastrnn::torch_is_faster, py::arg("times"), py::arg("batch"), py::arg("hidden_size"),
         "whether torch's operator beats the kernels for an LSTM in bfloat16: see csrc/torch/stack.h");
-  m.def("infer", fastrnn::infer,
-        "what a layer returns at inference, or None where the call is not plain (fast_path.cpp)");
+  m.def("run_layer", fastrnn::run_layer, "what a layer returns, or None where the call is not plain (fast_path.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
-  m.def("infer_step", fastrnn::infer_step, "one step of a cell likewise");
+  m.def("run_step", fastrnn::run_step, "one step of a cell likewise");
   m.def("activation_float", [](const std::string& name, const Numbers<float>& x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);
   });

@@ -2,12 +2,11 @@
 
 #include <ATen/ops/zeros.h>
 
-#include "schema.h"
 #include "threads.h"
 
 namespace fastrnn {
 
-using at::Tensor, torch::jit::Stack;
+using at::Tensor;
 
 namespace {
 
@@ -21,8 +20,7 @@ Tensor rows_contiguous(const Tensor& t) { return t.defined() && t.numel() && t.s
 
 }  // namespace
 
-void forward(const Device& device, Stack& stack) {
-  const ForwardArguments a(stack);
+ForwardResults forward(const Device& device, const ForwardArguments& a) {
   check_served(device, a.input);
   NoThreadsInForkedChild guard;
   const Layer layer(a);
@@ -33,12 +31,10 @@ void forward(const Device& device, Stack& stack) {
   if (layer.rows > 0) device.forward(layer, output, hn, cn, saved);
   if (!cn.defined()) cn = layer.empty({0});
   if (!saved.defined()) saved = layer.empty({0});
-  torch::jit::drop(stack, ForwardArguments::count);
-  torch::jit::push(stack, std::move(output), std::move(hn), std::move(cn), std::move(saved));
+  return {std::move(output), std::move(hn), std::move(cn), std::move(saved)};
 }
 
-void backward(const Device& device, Stack& stack) {
-  const BackwardArguments a(stack);
+std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
   check_served(device, a.input);
   NoThreadsInForkedChild guard;
   const Layer layer(a);
@@ -62,7 +58,7 @@ void backward(const Device& device, Stack& stack) {
 
   size_t next = 0;
   auto wanted = [&](at::IntArrayRef sizes) {
-    if (!a.needs.get(next++)) return Tensor();
+    if (!a.needs[next++]) return Tensor();
     return layer.rows > 0 ? layer.empty(sizes) : at::zeros(sizes, layer.input.options());
   };
   gradients.input = wanted(layer.input.sizes());
@@ -80,8 +76,7 @@ void backward(const Device& device, Stack& stack) {
     layer.each_weight(gradients.weights[d], a.biases, [&](Tensor& gradient, at::IntArrayRef, const char*) {
       add(gradient.defined() ? gradient.to(layer.weight_dtype) : gradient);
     });
-  torch::jit::drop(stack, BackwardArguments::count);
-  torch::jit::push(stack, std::move(result));
+  return result;
 }
 
 }  // namespace fastrnn

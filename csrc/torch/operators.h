@@ -3,6 +3,7 @@
 #include <torch/library.h>
 
 #include "layer.h"
+#include "schema.h"
 
 namespace fastrnn {
 
@@ -25,17 +26,26 @@ struct Device {
   void (*backward)(const Layer& layer, const at::Tensor& output, const at::Tensor& saved, const Gradients& gradients);
 };
 
-// From the dispatcher's stack to it, as schema.cpp declares the operators.
-void forward(const Device& device, torch::jit::Stack& stack);
-void backward(const Device& device, torch::jit::Stack& stack);
+// What schema.h says of the two operators.
+struct ForwardResults {
+  at::Tensor output, hn, cn, saved;
+};
+ForwardResults forward(const Device& device, const ForwardArguments& arguments);
+std::vector<at::Tensor> backward(const Device& device, const BackwardArguments& arguments);
 
+// The same from the dispatcher's stack to it.
 template <const Device& device>
 void boxed_forward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
-  forward(device, *stack);
+  ForwardResults results = forward(device, ForwardArguments(*stack));
+  torch::jit::drop(*stack, ForwardArguments::count);
+  torch::jit::push(*stack, std::move(results.output), std::move(results.hn), std::move(results.cn),
+                   std::move(results.saved));
 }
 template <const Device& device>
 void boxed_backward(const c10::OperatorHandle&, torch::jit::Stack* stack) {
-  backward(device, *stack);
+  std::vector<at::Tensor> gradients = backward(device, BackwardArguments(*stack));
+  torch::jit::drop(*stack, BackwardArguments::count);
+  torch::jit::push(*stack, std::move(gradients));
 }
 
 // Registers a device's operators, in its TORCH_LIBRARY_IMPL.

@@ -12,14 +12,19 @@ struct ForwardArguments : Arguments {
       "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
       "bool bidirectional, bool batch_first, bool save, bool recompute=False, bool projected=False) -> "
       "(Tensor, Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 12, place_of_save = 9;
-  bool save;
+  static constexpr size_t count = 12;
+  bool save = false;
 
+  explicit ForwardArguments(Arguments of) : Arguments(std::move(of)) {}
   explicit ForwardArguments(torch::jit::Stack& stack) {
     Reader reader(stack, count);
     reader.take_cell(*this);
     reader.take_operands(*this);
     reader.take(biases, bidirectional, batch_first, save, recompute, projected);
+  }
+  void copy_to(torch::jit::Stack& stack) const {
+    torch::jit::push(stack, cell->name, input, batch_sizes, h0, c0, weight_vector(), biases, bidirectional, batch_first,
+                     save, recompute, projected);
   }
 };
 
@@ -32,7 +37,7 @@ struct BackwardArguments : Arguments {
   static constexpr size_t count = 17;
   OptionalTensor d_output, d_hn, d_cn;
   at::Tensor output, saved;
-  c10::List<bool> needs;
+  std::vector<bool> needs;
 
   explicit BackwardArguments(const CellDescription& of) { cell = &of; }
   explicit BackwardArguments(torch::jit::Stack& stack) {
@@ -42,11 +47,9 @@ struct BackwardArguments : Arguments {
     reader.take_operands(*this);
     reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected);
   }
-  void move_to(torch::jit::Stack& stack) && {
-    std::vector<at::Tensor> own(std::make_move_iterator(weights.begin()), std::make_move_iterator(weights.end()));
-    torch::jit::push(stack, cell->name, std::move(d_output), std::move(d_hn), std::move(d_cn), std::move(input),
-                     std::move(batch_sizes), std::move(h0), std::move(c0), std::move(own), std::move(output),
-                     std::move(saved), biases, bidirectional, batch_first, std::move(needs), recompute, projected);
+  void copy_to(torch::jit::Stack& stack) const {
+    torch::jit::push(stack, cell->name, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weight_vector(), output,
+                     saved, biases, bidirectional, batch_first, needs, recompute, projected);
   }
 };
 

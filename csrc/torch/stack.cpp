@@ -1,8 +1,10 @@
 #include "stack.h"
 
 #include <ATen/EmptyTensor.h>
+#include <ATen/ops/cat.h>
 #include <torch/library.h>
 
+#include "autograd.h"
 #include "cpu.h"
 #include "schema.h"
 #include "threads.h"
@@ -13,17 +15,39 @@ using at::Tensor;
 
 namespace {
 
-StackResults run_layers(const Arguments& stack, int64_t num_layers) {
-  const int64_t weights = int64_t(stack.weights.size()), per_layer = weights / num_layers;
-  TORCH_CHECK(per_layer > 0 && weights % num_layers == 0, "Expected as many weights for each of ", num_layers,
-              " layers, got ", weights);
+int64_t weights_per_layer(const Arguments& stack, int64_t num_layers) {
+  const int64_t weights = int64_t(stack.weights.size());
+  TORCH_CHECK(num_layers > 0 && num_layers <= weights, "Expected num_layers to be 1 to ", weights,
+              ", the number of weights, got ", num_layers);
+  TORCH_CHECK(weights % num_layers == 0, "Expected as many weights for each of ", num_layers, " layers, got ", weights);
+  return weights / num_layers;
+}
+
+// Calls run(arguments, i) for layer i on the output of the one below, which run returns.
+template <class Run>
+void each_layer(const Arguments& stack, int64_t num_layers, Run run) {
+  const int64_t per_layer = weights_per_layer(stack, num_layers);
   const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   for (const OptionalTensor* state : {&stack.h0, &stack.c0})
     TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states), "Expected states of size [", states,
                 ", batch, features], of ", num_layers, " layers with ", directions, " direction(s), got ",
                 (*state)->sizes());
+  if (num_layers == 1) return (void)run(stack, 0);
+  Arguments one = stack;
+  for (int64_t i = 0; i < num_layers; ++i) {
+    auto of_layer = [&](const OptionalTensor& state) {
+      return state ? state->narrow(0, i * directions, directions) : state;
+    };
+    one.h0 = of_layer(stack.h0), one.c0 = of_layer(stack.c0);
+    one.weights.assign(stack.weights.begin() + i * per_layer, stack.weights.begin() + (i + 1) * per_layer);
+    one.input = run(one, i);
+  }
+}
+
+StackResults run_layers(const Arguments& stack, int64_t num_layers) {
+  const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   StackResults results{};
-  auto run = [&](const Arguments& arguments, int64_t i) {
+  each_layer(stack, num_layers, [&](const Arguments& arguments, int64_t i) {
     const Layer layer(arguments);
     if (i == 0) {
       results.hn = layer.empty({states, layer.batch, layer.output_size});
@@ -34,19 +58,8 @@ StackResults run_layers(const Arguments& stack, int64_t num_layers) {
     if (results.cn.defined()) check_sizes(results.cn, {states, layer.batch, layer.hidden_size}, "c_n");
     Tensor output = layer.empty_output();
     cpu::forward(layer, output, results.hn, results.cn, i * directions, Tensor());
-    results.output = output;
-  };
-  if (num_layers == 1) return run(stack, 0), results;
-  Arguments one = stack;
-  for (int64_t i = 0; i < num_layers; ++i) {
-    auto of_layer = [&](const OptionalTensor& state) {
-      return state ? state->narrow(0, i * directions, directions) : state;
-    };
-    if (i > 0) one.input = results.output;
-    one.h0 = of_layer(stack.h0), one.c0 = of_layer(stack.c0);
-    one.weights.assign(stack.weights.begin() + i * per_layer, stack.weights.begin() + (i + 1) * per_layer);
-    run(one, i);
-  }
+    return results.output = output;
+  });
   return results;
 }
 
@@ -89,8 +102,6 @@ TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", torch::CppFunction::makeFr
 }  // namespace
 
 StackResults run_stack(Arguments stack, int64_t num_layers) {
-  TORCH_CHECK(num_layers > 0 && num_layers <= int64_t(stack.weights.size()), "Expected num_layers to be 1 to ",
-              stack.weights.size(), ", the number of weights, got ", num_layers);
   NoThreadsInForkedChild alone;
   const at::ScalarType dtype = stack.input.scalar_type();
   if (!narrow(dtype)) return run_layers(stack, num_layers);
@@ -101,6 +112,20 @@ StackResults run_stack(Arguments stack, int64_t num_layers) {
   StackResults results = run_layers(stack, num_layers);
   for (Tensor* t : {&results.output, &results.hn, &results.cn})
     if (t->defined()) *t = converted(*t, dtype);
+  return results;
+}
+
+StackResults run_differentiable_stack(const Arguments& stack, int64_t num_layers) {
+  StackResults results{};
+  std::vector<Tensor> hn, cn;
+  each_layer(stack, num_layers, [&](const Arguments& arguments, int64_t) {
+    std::vector<Tensor> found = differentiable_forward(ForwardArguments(arguments));
+    hn.push_back(std::move(found[1])), cn.push_back(std::move(found[2]));
+    return results.output = std::move(found[0]);
+  });
+  auto joined = [](std::vector<Tensor>& states) { return states.size() == 1 ? states[0] : at::cat(states); };
+  results.hn = joined(hn);
+  if (stack.cell->carries_c) results.cn = joined(cn);
   return results;
 }
 

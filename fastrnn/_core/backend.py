@@ -78,7 +78,7 @@ def sequence(call: Call) -> tuple[Tensor, Any]:
 def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor], biases: bool) -> Any:
     """Run one step of any cell, as a sequence of length one: input (B, I), hx (B, H) or a pair of them."""
     if not torch.compiler.is_compiling():
-        result = _C.infer_step(cell, input, hx, weights, biases)
+        result = _C.run_step(cell, input, hx, weights, biases)
         if result is not None:
             return result
     kind, h0, c0 = cell_and_states(cell, hx)

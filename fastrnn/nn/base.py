@@ -63,9 +63,9 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
         raise NotImplementedError
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        # At inference try the fast path first. It returns None for calls that it does not handle.
+        # Try the fast path first. It returns None for calls that it does not handle.
         if not is_compiling():
-            result = _C.infer(self._cell, input, hx, self.__dict__)
+            result = _C.run_layer(self._cell, input, hx, self.__dict__)
             if result is not None:
                 return result
         if isinstance(input, PackedSequence):

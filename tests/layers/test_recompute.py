@@ -210,7 +210,7 @@ def test_half_precision_and_autocast(dtype, device):
 def test_without_kernels(cell, monkeypatch):
     """As on another device: the same numbers, and nothing kept but what goes into a layer."""
     monkeypatch.setattr(backend, "kernels_serve", lambda input: False)
-    monkeypatch.setattr(backend._C, "infer", lambda *arguments: None)
+    monkeypatch.setattr(backend._C, "run_layer", lambda *arguments: None)
     options = {"num_layers": 2, "bidirectional": True, "dropout": 0.5, "dtype": F64}
     plain, again = (make(fastrnn.nn, cell, 4, 6, **options, recompute=r) for r in (False, True))
     x, hx = random(19, 3, 4), initial(plain, 3, F64)
@@ -226,7 +226,7 @@ def test_without_kernels(cell, monkeypatch):
 def test_without_kernels_torchs_operator_has_no_dropout_of_its_own(monkeypatch):
     """Its mask on a GPU comes from a random state that nobody can put back for the second time."""
     monkeypatch.setattr(backend, "kernels_serve", lambda input: False)
-    monkeypatch.setattr(backend._C, "infer", lambda *arguments: None)
+    monkeypatch.setattr(backend._C, "run_layer", lambda *arguments: None)
     seen = []
     operator = backend._TORCH_OPERATORS["lstm"]
 

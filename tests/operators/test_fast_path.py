@@ -1,4 +1,4 @@
-"""The short way to the kernels at inference (csrc/torch/fast_path.cpp): when it is taken, and that it is the same."""
+"""The fast path to the kernels (csrc/torch/fast_path.cpp): when it is taken, and that it computes the same."""
 
 import weakref
 
@@ -29,12 +29,22 @@ OPTIONS = [
 
 def direct(layer, input, hx=None):
     """What the short way returns; None where it leaves the call to the long one."""
-    return _C.infer(layer._cell, input, hx, vars(layer))
+    return _C.run_layer(layer._cell, input, hx, vars(layer))
 
 
 def tensors(results):
     output, state = results
     return [output, *(state if isinstance(state, tuple) else [state])]
+
+
+class Watching(TorchDispatchMode):
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
+
+
+class Overriding(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("given_state", [False, True])
@@ -53,8 +63,21 @@ def test_same_bits_as_the_long_way(cell, options, given_state):
         hx = torch.randn(rows, batch, layer.proj_size or H, dtype=dtype)
         if layer._cell == "lstm":
             hx = (hx, torch.randn(rows, batch, H, dtype=dtype))
-    expected = layer(input, hx)  # gradients are wanted, so this is the long way
-    assert expected[0].requires_grad
+    for t in hx if isinstance(hx, tuple) else () if hx is None else (hx,):
+        t.requires_grad_()
+    leaves = [input.requires_grad_(), *(hx if isinstance(hx, tuple) else () if hx is None else (hx,))]
+    leaves += layer.parameters()
+    with Overriding():  # a call that is watched takes the long way
+        expected = layer(input, hx)
+    weights = [torch.randn_like(t) for t in tensors(expected)]
+    wanted = torch.autograd.grad(tensors(expected), leaves, weights)
+    trained = direct(layer, input, hx)
+    assert trained is not None
+    for result, want in zip(tensors(trained), tensors(expected), strict=True):
+        assert torch.equal(result, want)
+        assert result.requires_grad
+    for result, want in zip(torch.autograd.grad(tensors(trained), leaves, weights), wanted, strict=True):
+        assert torch.equal(result, want)
     with torch.no_grad():
         found = direct(layer, input, hx)
         assert found is not None
@@ -62,16 +85,6 @@ def test_same_bits_as_the_long_way(cell, options, given_state):
             assert torch.equal(result, want)
         for result, want in zip(tensors(layer(input, hx)), tensors(expected), strict=True):
             assert torch.equal(result, want)
-
-
-class Watching(TorchDispatchMode):
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        return function(*args, **(kwargs or {}))
-
-
-class Overriding(TorchFunctionMode):
-    def __torch_function__(self, function, types, args=(), kwargs=None):
-        return function(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(
@@ -86,10 +99,11 @@ class Overriding(TorchFunctionMode):
 )
 def test_long_way_where_somebody_watches(watcher):
     layer, input = fastrnn.LSTM(I, H), torch.randn(4, 3, I)
-    with torch.no_grad():
-        assert direct(layer, input) is not None
-        with watcher():
-            assert direct(layer, input) is None
+    for recorded in (False, True):
+        with torch.set_grad_enabled(recorded):
+            assert direct(layer, input) is not None
+            with watcher():
+                assert direct(layer, input) is None
 
 
 class Subclass(torch.Tensor):
@@ -115,18 +129,54 @@ class Subclass(torch.Tensor):
     ],
 )
 def test_long_way_for_what_is_not_plain(input, hx):
-    with torch.no_grad():
-        assert direct(fastrnn.LSTM(I, H), input, hx) is None
+    for recorded in (False, True):
+        with torch.set_grad_enabled(recorded):
+            assert direct(fastrnn.LSTM(I, H), input, hx) is None
 
 
-def test_long_way_where_a_gradient_is_wanted():
-    layer, input = fastrnn.GRU(I, H), torch.randn(4, 3, I)
-    assert direct(layer, input) is None
+def test_only_what_is_wanted_is_recorded():
+    layer, input = fastrnn.GRU(I, H, num_layers=2), torch.randn(4, 3, I)
+    for parameter in layer.all_weights[0]:
+        parameter.requires_grad_(False)
+    assert direct(layer, input)[0].requires_grad
     layer.requires_grad_(False)
-    assert direct(layer, input) is not None
-    assert direct(layer, input.requires_grad_()) is None
+    assert not direct(layer, input)[0].requires_grad
+    assert direct(layer, input.requires_grad_())[0].requires_grad
     with torch.no_grad():
-        assert direct(layer, input, torch.randn(1, 3, H, requires_grad=True)) is not None
+        assert not direct(layer, input, torch.randn(2, 3, H, requires_grad=True))[0].requires_grad
+
+
+def test_long_way_for_training_that_needs_more_than_layers():
+    """Dropout between layers, and gradients in 16 bits, which are computed in float32."""
+    assert direct(fastrnn.GRU(I, H, num_layers=2, dropout=0.5), torch.randn(4, 3, I)) is None
+    assert direct(fastrnn.GRU(I, H, dtype=torch.bfloat16), torch.randn(4, 3, I, dtype=torch.bfloat16)) is None
+
+
+@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "bidirectional": True}])
+def test_recompute_saves_less_on_the_fast_path(options):
+    torch.manual_seed(0)
+    plain, again = (fastrnn.LSTM(I, 32, recompute=recompute, **options) for recompute in (False, True))
+    again.load_state_dict(plain.state_dict())
+    input, bytes_kept, gradients = torch.randn(40, 3, I), [], []
+    for layer in (plain, again):
+        kept = {}
+
+        def keep(t, kept=kept):
+            kept[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+            return t
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+            output = direct(layer, input)[0]
+        bytes_kept.append(sum(kept.values()))
+        gradients.append(torch.autograd.grad(output.sum(), list(layer.parameters())))
+    assert bytes_kept[1] < 0.5 * bytes_kept[0]
+    for result, want in zip(gradients[1], gradients[0], strict=True):
+        assert torch.equal(result, want)
+
+
+def test_gradients_can_be_differentiated_again():
+    layer, input = fastrnn.LSTM(I, H, dtype=torch.float64), torch.randn(4, 2, I, dtype=torch.float64)
+    assert torch.autograd.gradgradcheck(lambda x: direct(layer, x)[0], input.requires_grad_())
 
 
 def described(weights, num_layers):
@@ -148,25 +198,25 @@ def test_layers_of_other_sizes_are_refused():
     weights = [*fastrnn.GRU(I, H)._weights(), *fastrnn.GRU(H, H + 2)._weights(), *fastrnn.GRU(H + 2, H)._weights()]
     input = torch.randn(4, 3, I)
     with torch.no_grad():
-        assert _C.infer("gru", input, None, described(weights[:4], 1)) is not None
-        assert _C.infer("gru", input, None, described(weights, 3)) is None
-        assert _C.infer("gru", input, None, described(weights[:5], 2)) is None
-        assert _C.infer("gru", input, None, described([], 1)) is None
-        assert _C.infer("gru", input, None, described(weights[:4], 0)) is None
-        assert _C.infer("no cell", input, None, described(weights[:4], 1)) is None
+        assert _C.run_layer("gru", input, None, described(weights[:4], 1)) is not None
+        assert _C.run_layer("gru", input, None, described(weights, 3)) is None
+        assert _C.run_layer("gru", input, None, described(weights[:5], 2)) is None
+        assert _C.run_layer("gru", input, None, described([], 1)) is None
+        assert _C.run_layer("gru", input, None, described(weights[:4], 0)) is None
+        assert _C.run_layer("no cell", input, None, described(weights[:4], 1)) is None
 
 
 def test_odd_dictionaries_are_refused():
     whole, input = described(fastrnn.GRU(I, H)._weights(), 1), torch.randn(4, 3, I)
     with torch.no_grad():
         for name in whole:
-            assert _C.infer("gru", input, None, {k: v for k, v in whole.items() if k != name}) is None
+            assert _C.run_layer("gru", input, None, {k: v for k, v in whole.items() if k != name}) is None
         for name in whole:
-            assert _C.infer("gru", input, None, whole | {name: object()}) is None
-        assert _C.infer("gru", input, None, whole | {"num_layers": 10**30}) is None
-        assert _C.infer("gru", input, None, whole | {"_flat_weights_names": ["no such name"]}) is None
-        assert _C.infer("gru", input, None, whole | {"dropout": 0.5}) is None
-        assert _C.infer("gru", input, None, whole | {"dropout": 0.5, "training": False}) is not None
+            assert _C.run_layer("gru", input, None, whole | {name: object()}) is None
+        assert _C.run_layer("gru", input, None, whole | {"num_layers": 10**30}) is None
+        assert _C.run_layer("gru", input, None, whole | {"_flat_weights_names": ["no such name"]}) is None
+        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5}) is None
+        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5, "training": False}) is not None
 
 
 def in_place(layer, other):
@@ -239,13 +289,19 @@ def test_cells_have_the_same_bits_as_the_long_way(cell, bias, given_state):
     hx = torch.randn(3, H) if given_state else None
     if given_state and isinstance(cell, fastrnn.LSTMCell):
         hx = (hx, torch.randn(3, H))
-    expected = cell(input, hx)
+    with Overriding():
+        expected = cell(input, hx)
+    trained = cell(input, hx)
+    for result, want in zip(states(trained), states(expected), strict=True):
+        assert torch.equal(result, want)
+        gradients = [torch.autograd.grad(t.sum(), list(cell.parameters()), retain_graph=True) for t in (result, want)]
+        assert all(map(torch.equal, *gradients))
     with torch.no_grad():
         found = cell(input, hx)
         weights = list(cell.parameters())
         name = {fastrnn.RNNCell: "rnn_tanh", fastrnn.GRUCell: "gru", fastrnn.LSTMCell: "lstm"}[type(cell)]
-        direct = _C.infer_step(name, input, hx, weights, bias)
-        assert _C.infer_step(name, input[0], None, weights, bias) is None
+        direct = _C.run_step(name, input, hx, weights, bias)
+        assert _C.run_step(name, input[0], None, weights, bias) is None
     for result, want in zip(*map(states, (found, expected)), strict=True):
         assert want.requires_grad
         assert torch.equal(result, want)
