@@ -9,7 +9,17 @@ namespace fastrnn {
 // mode, and no profiler.
 bool unobserved();
 
-// Whether t is a dense tensor on the CPU that carries no derivative of forward mode. Of any Python class.
-bool is_plain(const at::Tensor& t);
+// Whether a tensor or thread has these dispatch keys and no other. (Their own difference keeps the bits of backends.)
+inline bool within(c10::DispatchKeySet keys, c10::DispatchKeySet allowed) {
+  return !(keys.raw_repr() & ~allowed.raw_repr());
+}
+
+// Whether t is a dense tensor on the CPU that carries no derivative of forward mode. Of any Python class. Here, since
+// it is asked for every tensor of a call.
+inline bool is_plain(const at::Tensor& t) {
+  constexpr c10::DispatchKeySet plain({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
+                                       c10::DispatchKey::AutocastCPU, c10::DispatchKey::ADInplaceOrView});
+  return within(t.key_set(), plain) && !t._fw_grad(0).defined();
+}
 
 }  // namespace fastrnn
