@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 _LONGEST = 1000  # elements of a list that are inspected: it may be a data set
-_NAMES = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 
 
 def recurrent(model: torch.nn.Module, kinds: tuple[type, ...]) -> list[tuple[str, torch.nn.Module]]:
@@ -36,10 +35,11 @@ def warn(task: str, model: torch.nn.Module, kinds: tuple[type, ...], skipped: di
     return bool(skipped or hidden)
 
 
-def warn_of_nothing(model: torch.nn.Module) -> None:
-    """Warn that there is nothing to convert, and name what the model has instead."""
-    scripted = [name for name, m in model.named_modules() if getattr(m, "original_name", None) in _NAMES]
-    others = [m for m in model.modules() if type(m).__name__ in _NAMES]
+def warn_of_nothing(model: torch.nn.Module, kinds: tuple[type, ...]) -> None:
+    """Warn that there is none of ``kinds`` to convert, and name what the model has instead."""
+    names = [kind.__name__ for kind in kinds]
+    scripted = [name for name, m in model.named_modules() if getattr(m, "original_name", None) in names]
+    others = [m for m in model.modules() if type(m).__name__ in names]
     if scripted:
         seen = f"torch.jit has compiled {', '.join(scripted)}; convert the model first, then use torch.jit.trace"
     elif others:

@@ -74,7 +74,7 @@ def convert(model: torch.nn.Module, *, derived: bool = False) -> torch.nn.Module
             module.nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[module.mode]
     told = _unconverted.warn("convert", model, tuple(_FROM_TORCH), skipped)
     if not modules and not told:
-        _unconverted.warn_of_nothing(model)
+        _unconverted.warn_of_nothing(model, tuple(_FROM_TORCH))
     return model
 
 

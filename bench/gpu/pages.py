@@ -13,7 +13,7 @@ from typing import Any
 
 from fastrnn import _verify
 from fastrnn._bench import cuda_grid, results
-from fastrnn._bench.work import DTYPES, GATES, MODES
+from fastrnn._bench.work import DTYPES, LAYERS, MODES
 from fastrnn._core import gpu
 from fastrnn._environment import machine
 from fastrnn._saving import write_text
@@ -36,7 +36,7 @@ def verified(file: Path, device: str = "cuda", quick: bool = False) -> bool:
 
 
 def measured(file: Path, budget: float) -> bool:
-    works = list(cuda_grid.default_works(MODES, tuple(GATES), DTYPES["cuda"]))
+    works = list(cuda_grid.default_works(MODES, LAYERS, DTYPES["cuda"]))
     command = " ".join(["python -m bench.gpu.pages", *sys.argv[1:]])
     found = results.run(works, command=command, budget=budget, save=lambda found: write(found, file))
     write(found, file)

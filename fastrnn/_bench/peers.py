@@ -1,16 +1,28 @@
 """ONNX Runtime and OpenVINO: they get the layers as an ONNX model. They have no backward pass."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrnn._bench.work import GATES, Work
+from fastrnn._bench.work import Work
 
 Infer = Callable[[], np.ndarray]
 
-# ONNX keeps the GRU's gates in the order z r n, the LSTM's in the order i o f g; torch r z n and i f g o.
-GATE_ORDER = {"RNN": [0], "GRU": [1, 0, 2], "LSTM": [0, 3, 1, 2]}
+
+class Node(NamedTuple):
+    """How ONNX's node of this name differs from torch's layer."""
+
+    order: list[int]  # which of torch's gates is at each place
+    options: Mapping[str, int] = MappingProxyType({})
+
+
+NODES = {
+    "RNN": Node([0]),
+    "GRU": Node([1, 0, 2], {"linear_before_reset": 1}),  # z r n; torch has r z n
+    "LSTM": Node([0, 3, 1, 2]),  # i o f g; torch has i f g o
+}
 
 
 def onnxruntime(work: Work, layers: Any, input: np.ndarray) -> Infer:
@@ -54,9 +66,8 @@ def onnx_model(work: Work, layers: Any) -> bytes:
 
     T, B, I, H = work.shape
     D = work.directions
-    attributes: dict[str, Any] = {"hidden_size": H, "direction": "bidirectional" if D == 2 else "forward"}
-    if work.cell == "GRU":
-        attributes["linear_before_reset"] = 1
+    direction = "bidirectional" if D == 2 else "forward"
+    attributes: dict[str, Any] = {"hidden_size": H, "direction": direction, **NODES[work.cell].options}
     constants: dict[str, np.ndarray] = {}
     nodes, output = [], "X"
     for layer in range(work.num_layers):
@@ -82,13 +93,13 @@ def onnx_model(work: Work, layers: Any) -> bytes:
 
 def onnx_weights(work: Work, layers: Any, layer: int) -> dict[str, np.ndarray]:
     """Returns a layer's W (D, gates H, inputs), R (D, gates H, H) and B (D, 2 gates H) in ONNX's order of gates."""
-    gates, H = GATES[work.cell], work.shape.H
+    order, H = NODES[work.cell].order, work.shape.H
 
     def reordered(name: str) -> np.ndarray:
         both = []
         for direction in ("", "_reverse")[: work.directions]:
             weight = getattr(layers, f"{name}_l{layer}{direction}").detach().numpy()
-            both.append(weight.reshape(gates, H, -1)[GATE_ORDER[work.cell]].reshape(weight.shape))
+            both.append(weight.reshape(len(order), H, -1)[order].reshape(weight.shape))
         return np.stack(both)
 
     return {

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from fastrnn._bench.results import Row, work_of
-from fastrnn._bench.work import GATES, Shape, Work
+from fastrnn._bench.work import Shape, Work
 
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 BATCHES = (1, 8, 32, 128)
@@ -32,7 +32,7 @@ def shape(cell: str, B: int, H: int) -> Shape:
 
 def recurrent_bytes(work: Work) -> int:
     """The size of W_hh in float32."""
-    return 4 * GATES[work.cell] * work.shape.H**2
+    return 4 * work.gates * work.shape.H**2
 
 
 def bandwidth(size: int, threads: int, seconds: float = 0.5) -> float:

@@ -3,7 +3,7 @@
 import random
 from typing import NamedTuple
 
-GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
+LAYERS = ("RNN", "GRU", "LSTM")  # classes of torch.nn, of fastrnn and of every peer, each with its default options
 MODES = ("infer", "train")
 # By device; on the CPU the first is the default, on CUDA all are, in this order. tf32 is float32 with TF32 allowed.
 DTYPES = {
@@ -86,6 +86,14 @@ class Work(NamedTuple):
         return 1 + self.bidirectional
 
     @property
+    def gates(self) -> int:
+        """Blocks of H rows in a weight."""
+        from fastrnn import nn  # only here: the help of `fastrnn bench` does not wait for torch
+        from fastrnn._core.cells import CELLS
+
+        return CELLS[next(iter(getattr(nn, self.cell)._cells))].gates
+
+    @property
     def lengths(self) -> list[int]:
         """The steps of each row of the batch: T, or when packed 1 to T, drawn with a fixed seed."""
         T, B, _, _ = self.shape
@@ -97,7 +105,7 @@ class Work(NamedTuple):
         """Floating-point operations of the matrix products; the backward pass has twice those of the forward pass."""
         _, _, I, H = self.shape
         inputs = I + (self.num_layers - 1) * self.directions * H  # of all layers together
-        weights = self.directions * GATES[self.cell] * H * (inputs + self.num_layers * H)
+        weights = self.directions * self.gates * H * (inputs + self.num_layers * H)
         forward = 2 * sum(self.lengths) * weights
         return forward if self.mode == "infer" else 3 * forward
 
@@ -117,8 +125,8 @@ def parse_cells(text: str) -> list[str]:
     """Reads "RNN,GRU,LSTM" in upper or lower case; raises ValueError with the first wrong part."""
     cells = [part.strip().upper() for part in text.split(",")]
     for cell in cells:
-        if cell not in GATES:
-            raise ValueError(f"a cell must be one of {', '.join(GATES)}; got {cell!r}")
+        if cell not in LAYERS:
+            raise ValueError(f"a cell must be one of {', '.join(LAYERS)}; got {cell!r}")
     return cells
 
 

@@ -11,7 +11,7 @@ import typer
 
 from fastrnn._bench.choose import choose
 from fastrnn._bench.measure import ContenderError
-from fastrnn._bench.work import DTYPES, GATES, Work, parse_cells
+from fastrnn._bench.work import DTYPES, LAYERS, Work, parse_cells
 from fastrnn.cli.console import check_outputs, console, explain, fail, parsed
 from fastrnn.cli.results import NOT_RESULTS, read_json, rendered, write_json
 
@@ -24,7 +24,7 @@ def bench(
     plot: Annotated[Path | None, typer.Option(help="Draw the results into this file, such as speed.png.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[str | None, typer.Option(help="Thread counts, comma-separated; default 1,2.")] = None,
-    cells: Annotated[str, typer.Option(help="Cells to measure, comma-separated.")] = ",".join(GATES),
+    cells: Annotated[str, typer.Option(help="Cells to measure, comma-separated.")] = ",".join(LAYERS),
     shapes: Annotated[
         str | None, typer.Option(help="Shapes TxBxIxH, comma-separated; default: 13 from small to large.")
     ] = None,
@@ -86,7 +86,7 @@ def bench(
 def roofline(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the results to this JSON file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the results into this file, such as roofline.png.")] = None,
-    cell: Annotated[str, typer.Option(help="RNN, GRU or LSTM.")] = "LSTM",
+    cell: Annotated[str, typer.Option(help="RNN, GRU or LSTM.")] = LAYERS[-1],
     threads: Annotated[int, typer.Option(min=1, help="Threads.")] = 1,
     without: Annotated[str, typer.Option(help="Contenders to skip, comma-separated.")] = "",
     rounds: Annotated[int, typer.Option(min=1, help="Rounds per contender.")] = 12,
@@ -109,7 +109,7 @@ def roofline(
     else:
         cells = parsed(parse_cells, cell)
         if len(cells) > 1:
-            fail(f"--cell must be one of {', '.join(GATES)}; got {cell!r}")
+            fail(f"--cell must be one of {', '.join(LAYERS)}; got {cell!r}")
         left_out = parsed(parse_contenders, without)
         works = rooflines.works(cells[0], threads)
         results = measured(terminal.run_roofline, works, without=left_out, rounds=rounds, block=block)

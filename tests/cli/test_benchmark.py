@@ -13,7 +13,7 @@ import torch
 import fastrnn
 from fastrnn._bench import contenders, measure, memory, results, roofline, roofline_plot, table
 from fastrnn._bench.plot import plot
-from fastrnn._bench.work import DTYPES, GATES, GRID, MODES, Shape, Work, parse_cells, parse_shapes, parse_threads
+from fastrnn._bench.work import DTYPES, GRID, LAYERS, MODES, Shape, Work, parse_cells, parse_shapes, parse_threads
 from fastrnn._markdown import insert, marks
 
 TINY = Shape(3, 2, 4, 5)
@@ -81,7 +81,7 @@ KINDS: list[dict[str, Any]] = [
     {"dtype": "bfloat16"},
     {"recompute": True},
 ]
-WORKS = [Work(mode, cell, 1, TINY, **kind) for mode in MODES for cell in GATES for kind in KINDS]
+WORKS = [Work(mode, cell, 1, TINY, **kind) for mode in MODES for cell in LAYERS for kind in KINDS]
 
 
 @pytest.mark.parametrize(("work", "name"), [(work, name) for work in WORKS for name in contenders.entrants(work)])

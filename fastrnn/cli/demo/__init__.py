@@ -10,7 +10,7 @@ from rich.console import Console
 
 from fastrnn import _verify
 from fastrnn._bench.plot import plot
-from fastrnn._bench.work import GATES, MODES, Shape, Work
+from fastrnn._bench.work import LAYERS, MODES, Shape, Work
 from fastrnn.cli import terminal
 from fastrnn.cli.demo.baselines import baselines
 from fastrnn.cli.demo.report import Trained, write_report
@@ -30,7 +30,7 @@ def run(out: Path, epochs: int, console: Console) -> bool:
     verified = terminal.run_verify(console, _verify.all_cases(quick=True))
     console.rule("Speed")
     threads = torch.get_num_threads()
-    works = [Work(mode, cell, threads, shape) for mode in MODES for cell in GATES for shape in SHAPES]
+    works = [Work(mode, cell, threads, shape) for mode in MODES for cell in LAYERS for shape in SHAPES]
     results = terminal.run_bench(console, works, rounds=6, command="fastrnn demo")
     plot(results, out / "speed.png")
     console.rule("A character language model")

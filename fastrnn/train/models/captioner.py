@@ -19,6 +19,7 @@ from fastrnn.train.models.decoder import Context, Decoder
 from fastrnn.train.models.encoders import ENCODERS
 from fastrnn.train.models.options import options_of
 from fastrnn.train.models.prediction import predicting
+from fastrnn.train.models.recurrent import CELLS
 
 BRIDGES = ("state", "repeat")
 
@@ -53,7 +54,7 @@ class Captioner(torch.nn.Module):
         vocabulary: Vocabulary,
         encoder: Any,
         *,
-        cell: str = "lstm",
+        cell: str = CELLS[0],
         hidden: int = 128,
         layers: int = 1,
         embedding: int | None = None,

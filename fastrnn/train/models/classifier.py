@@ -19,7 +19,7 @@ from fastrnn.train.loop.step import Step
 from fastrnn.train.models.convolution import Convolution
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.pooling import POOLINGS, pooled
-from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.models.recurrent import CELLS, Recurrent
 from fastrnn.train.models.word_input import given_vectors
 
 
@@ -47,7 +47,7 @@ class Classifier(nn.Module):
         inputs: Vocabulary | int,
         classes: Sequence[str],
         *,
-        cell: str = "lstm",
+        cell: str = CELLS[0],
         hidden: int = 128,
         layers: int = 1,
         bidirectional: bool = False,

@@ -21,7 +21,7 @@ from fastrnn.train.models.decoder import Context, Decoder, Tokens
 from fastrnn.train.models.options import options_of
 from fastrnn.train.models.prediction import predicting
 from fastrnn.train.models.ragged import beyond, reversed_in_time
-from fastrnn.train.models.recurrent import Recurrent, State
+from fastrnn.train.models.recurrent import CELLS, Recurrent, State
 
 BRIDGES = ("state", "repeat")
 
@@ -60,7 +60,7 @@ class EncoderDecoder(torch.nn.Module):
         source_vocabulary: Vocabulary,
         target_vocabulary: Vocabulary,
         *,
-        cell: str = "lstm",
+        cell: str = CELLS[0],
         hidden: int = 256,
         layers: int = 1,
         embedding: int | None = None,

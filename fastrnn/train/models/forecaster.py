@@ -13,7 +13,7 @@ from fastrnn.train.data.batch import Labelled
 from fastrnn.train.data.scaler import Scaler
 from fastrnn.train.loop.step import Step
 from fastrnn.train.models.means import Means
-from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.models.recurrent import CELLS, Recurrent
 
 LOSSES = {"mse": mse_loss, "mae": l1_loss}
 BASES = ("last", "season", "none")
@@ -50,7 +50,7 @@ class Forecaster(nn.Module):
         targets: Sequence[int] | None = None,
         horizon: int = 1,
         *,
-        cell: str = "lstm",
+        cell: str = CELLS[0],
         hidden: int = 64,
         layers: int = 1,
         dropout: float = 0.0,

@@ -18,7 +18,7 @@ from fastrnn.train.loop.step import Step
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.options import options_of
 from fastrnn.train.models.pooling import beyond
-from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.models.recurrent import CELLS, Recurrent
 
 KEYS = 88  # keys of a piano, from A0
 
@@ -37,7 +37,7 @@ class FrameModel(nn.Module):
         self,
         keys: int = KEYS,
         *,
-        cell: str = "lstm",
+        cell: str = CELLS[0],
         hidden: int = 200,
         layers: int = 1,
         dropout: float = 0.0,

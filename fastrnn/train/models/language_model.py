@@ -22,7 +22,7 @@ from fastrnn.train.data.batch import Window
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.loop.step import Step
 from fastrnn.train.models.prediction import Predictor, predicting
-from fastrnn.train.models.recurrent import Recurrent, State, gate_rows, locked, three_rates
+from fastrnn.train.models.recurrent import CELLS, Recurrent, State, gate_rows, locked, three_rates
 from fastrnn.train.models.word_input import Embedding, given_vectors, identity_input
 
 
@@ -63,7 +63,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         self,
         vocabulary: Vocabulary,
         *,
-        cell: str = "lstm",
+        cell: str = CELLS[0],
         embedding: int = 200,
         hidden: int = 200,
         layers: int = 2,

@@ -20,7 +20,7 @@ from fastrnn.nn.by_cell import LAYERS
 
 State = Tensor | tuple[Tensor, Tensor]
 
-CELLS = tuple(LAYERS)
+CELLS = tuple(LAYERS)  # the first is the default of every model
 
 
 class Recurrent(torch.nn.Module):

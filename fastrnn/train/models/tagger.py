@@ -20,7 +20,7 @@ from fastrnn.train.models.crf import LinearChainCRF, bio_rules
 from fastrnn.train.models.means import Means
 from fastrnn.train.models.options import options_of
 from fastrnn.train.models.pooling import beyond
-from fastrnn.train.models.recurrent import Recurrent
+from fastrnn.train.models.recurrent import CELLS, Recurrent
 from fastrnn.train.models.word_input import given_vectors
 
 PADDING = -100  # the target without a tag
@@ -50,7 +50,7 @@ class Tagger(nn.Module):
         columns: Columns,
         tags: Sequence[str],
         *,
-        cell: str = "lstm",
+        cell: str = CELLS[0],
         hidden: int = 128,
         layers: int = 1,
         bidirectional: bool = True,

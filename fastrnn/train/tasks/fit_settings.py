@@ -15,7 +15,7 @@ class FitSettings(TaskSettings):
     """A recurrent model and its training. A setting with the name of a keyword argument of :func:`fastrnn.train.fit` or
     of the model is that argument."""
 
-    cell: str = setting("lstm", "Recurrent cell.", choices=CELLS)
+    cell: str = setting(CELLS[0], "Recurrent cell.", choices=CELLS)
     hidden: int = setting(128, "Hidden units of each layer.", least=1)
     layers: int = setting(1, "Number of recurrent layers.", least=1)
     dropout: float = setting(0.0, "Dropout between layers.", least=0)
