@@ -19,8 +19,9 @@ OTHER_DEVICES = tuple(device for device in ("cuda", "mps", "xpu") if device not 
 def info() -> dict[str, Any]:
     """Describes what computes on which device, and the instruction set, threads, build and versions.
 
-    Keys: `kernels` (device type to description), `instruction_set` ("generic", "avx2" or "avx512"), `threads` (the
-    intra-op threads that torch will use), `build` (torch, compiler, OpenMP, CUDA), `processor`, `cores`, `versions`.
+    Keys: `kernels` (device type to description), `instruction_set` ("generic", "avx2", "avx512" or "avx512_bf16"),
+    `threads` (the intra-op threads that torch will use), `build` (torch, compiler, OpenMP, CUDA), `processor`, `cores`,
+    `versions`.
     """
     return {
         "kernels": kernels(),

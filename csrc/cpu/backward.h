@@ -24,7 +24,8 @@ class Backward : Sequence<Cell, T> {
         w_hr(plan, p.w_hr, 1, output, hidden, S::first_slot, width), dgates(chunk_rows() * gates_width),
         dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
         dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
-        dunprojected(p.w_hr ? p.batch * width : 0), left_rows(plan.threads, chunk_rows()),
+        dunprojected(p.w_hr ? p.batch * width : 0), rounded_dgates(chunk_rows(), Cell::slots * width),
+        rounded_doutput(p.w_hr ? p.batch : 0, output), left_rows(plan.threads, chunk_rows()),
         result_rows(plan.threads, chunk_rows()), x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()),
         saved_rows(plan.threads, chunk_rows()), gradients(*this) {}
 
@@ -87,15 +88,15 @@ class Backward : Sequence<Cell, T> {
 
   // dh arrives as dL/dh_t from the steps after t, without dy_t; it leaves as the same for t - 1.
   void step(Team& team, Range times, int64_t t, Range rows) {
-    const T** da = left_rows.of(team);
+    const Factor<T>** da = left_rows.of(team);
     T** result = result_rows.of(team);
     const bool from_end = reverses_sweep(t, rows.size());
     if (p.w_hr) unproject(team, times, t, rows);
     const Range mine = units(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
-      T* row = dgates + row_in_chunk(times, t, rows.begin + i) * gates_width;
-      apply_cell(mine, t, rows.begin + i, row);
-      da[i] = row;
+      const int64_t place = row_in_chunk(times, t, rows.begin + i);
+      apply_cell(mine, t, rows.begin + i, place);
+      da[i] = rounded_dgates(place, dgates + place * gates_width);
     }
     this->sync_units(team);
     if constexpr (Cell::gated) {
@@ -103,7 +104,7 @@ class Backward : Sequence<Cell, T> {
       const Range ours = units(team);
       w_hh_gated.times(team, ours, rows.size(), from_end, {da, this->zero_rows, result});
       for (int64_t i = 0; i < rows.size(); ++i)
-        apply_gate(ours, t, rows.begin + i, dgates + row_in_chunk(times, t, rows.begin + i) * gates_width);
+        apply_gate(ours, t, rows.begin + i, row_in_chunk(times, t, rows.begin + i));
       this->sync_units(team);
     }
     if (!p.dh0 && (this->previous(t) < 0 || this->previous(t) >= p.times)) return;  // dL/dh_0 is not wanted
@@ -116,20 +117,25 @@ class Backward : Sequence<Cell, T> {
   // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
   void unproject(Team& team, Range times, int64_t t, Range rows) {
     const Range mine = outputs(team);
-    const T** sum = left_rows.of(team);
+    const Factor<T>** sum = left_rows.of(team);
     T** dm = result_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
       const T* dy = p.dy.data ? at(p.dy, t, rows.begin + i) : zeros;
       T* row = doutput + row_in_chunk(times, t, rows.begin + i) * output_width;
-      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
-        (V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u)).store(row + u);
-      sum[i] = row, dm[i] = dunprojected + (rows.begin + i) * width;
+      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes) {
+        V both = V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u);
+        both.store(row + u);
+        rounded_doutput.store(rows.begin + i, u, both, int(output - u));
+      }
+      sum[i] = rounded_doutput(rows.begin + i, row), dm[i] = dunprojected + (rows.begin + i) * width;
     }
     this->sync_units(team);
     w_hr.times(team, units(team), rows.size(), reverses_sweep(t, rows.size()), {sum, this->zero_rows, dm});
   }
 
-  void apply_cell(Range units, int64_t t, int64_t b, T* da_row) {
+  // `place`: of the row in the chunk.
+  void apply_cell(Range units, int64_t t, int64_t b, int64_t place) {
+    T* da_row = dgates + place * gates_width;
     const T* dy = p.dy.data ? at(p.dy, t, b) : zeros;
     const T* saved_row = saved(t, b);
     const T* h_row = at(p.y, t, b);
@@ -147,12 +153,14 @@ class Backward : Sequence<Cell, T> {
       if (Cell::carries_c) dc_value = V::load(dc + b * width + u);
       Cell::backward(save, w, h, h_prev, c_prev, dh_value, dc_value, da, da + Cell::slots, dh_prev);
       for (int k = 0; k < S::row_slots; ++k) da[k].store(da_row + k * width + u);
+      for (int k = 0; k < Cell::slots; ++k) rounded_dgates.store(place, k * width + u, da[k], n);
       if (Cell::carries_c) dc_value.store(dc + b * width + u);
       if (!p.w_hr) dh_prev.store(dh + b * width + u);
     }
   }
 
-  void apply_gate(Range units, int64_t t, int64_t b, T* da_row) {
+  void apply_gate(Range units, int64_t t, int64_t b, int64_t place) {
+    T* da_row = dgates + place * gates_width;
     const T *saved_row = saved(t, b), *h_prev_row = this->previous_h(t, b);
     for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
       V save[Cell::saves + 1], da[Cell::slots];
@@ -163,21 +171,25 @@ class Backward : Sequence<Cell, T> {
         Cell::gate_backward(save, V::load(h_prev_row + u, int(hidden - u)), V::load(dgated + b * width + u), da,
                             dh_prev);
       // Not the gated slot: other threads may still be reading it, for their units of the second product.
-      for (int k : Cell::recurrent_slots) da[k].store(da_row + k * width + u);
+      for (int k : Cell::recurrent_slots) {
+        da[k].store(da_row + k * width + u);
+        rounded_dgates.store(place, k * width + u, da[k], int(hidden - u));
+      }
       dh_prev.store(dh + b * width + u);
     }
   }
 
   // The products of a chunk that need no order in time. Rows of dx, and hidden units of the weights, are shared out.
   void products_over_time(Team& team, Range times, bool first) {
-    const T **x = x_rows.of(team), **h = h_rows.of(team), **kept = saved_rows.of(team), **da = left_rows.of(team);
+    const T **x = x_rows.of(team), **h = h_rows.of(team), **kept = saved_rows.of(team);
+    const Factor<T>** da = left_rows.of(team);
     T** dx = result_rows.of(team);
     int64_t count = 0;
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
         if (Cell::saves) kept[count] = saved(t, b) + (Cell::saves - 1 + bool(p.w_hr)) * width;
-        da[count] = dgates + count * gates_width, dx[count] = at(p.dx, t, b);
+        da[count] = rounded_dgates(count, dgates + count * gates_width), dx[count] = at(p.dx, t, b);
       }
     if (p.dx.data) {
       Range mine = team.share(count);
@@ -204,7 +216,8 @@ class Backward : Sequence<Cell, T> {
   Recompute<Cell, T>* recomputed = nullptr;  // where the forward pass saved nothing
   ColumnWeights<T> w_ih, w_hh, w_hh_gated, w_hr;
   Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected;
-  RowPointers<const T*> left_rows;  // operands of the product at hand
+  RoundedRows<T> rounded_dgates, rounded_doutput;
+  RowPointers<const Factor<T>*> left_rows;  // operands of the product at hand
   RowPointers<T*> result_rows;
   RowPointers<const T*> x_rows, h_rows, saved_rows;  // of a chunk
   WeightGradients<Cell, T> gradients;

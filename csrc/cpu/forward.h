@@ -25,8 +25,9 @@ class Forward : Gates<Cell, T> {
       : G(problem, rows_per_chunk), w_hr(plan, p.w_hr, output, hidden, G::first_slot, width),
         gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
         gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
-        left_rows(plan.threads, chunk_rows()), gate_rows(plan.threads, chunk_rows()),
-        other_rows(plan.threads, p.batch) {}
+        rounded_h(3 * p.batch, output), rounded_unprojected(p.w_hr ? p.batch : 0, hidden),
+        left_rows(plan.threads, chunk_rows()), previous_rows(plan.threads, p.batch),
+        gate_rows(plan.threads, chunk_rows()), gated_rows(plan.threads, p.batch), output_rows(plan.threads, p.batch) {}
 
   void run() {
     parallel(plan.threads, [this](Team& team) { run(team); }, plan.tolerable_delay);
@@ -57,9 +58,12 @@ class Forward : Gates<Cell, T> {
 
   void run(Team& team, Range rows) {
     initial_c(rows, this->my_vectors(team, vectors));
+    for (int64_t b = rows.begin; rounds_factors<T> && b < rows.end; ++b)  // all threads the same, where they own units
+      rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
     if (p.times == 1 && !Cell::gated && !p.w_hr) return only_step(team, rows);
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, p.reverse);
+      this->round_input(team, times, rows);
       input_product(team, times, rows, this->my_vectors(team, vectors));
       for (int64_t i = 0; i < times.size(); ++i) {
         const int64_t t = p.reverse ? times.end - 1 - i : times.begin + i;
@@ -74,6 +78,7 @@ class Forward : Gates<Cell, T> {
   // One step reads every weight once. So both products and the cell of some units come before those of the next: the
   // weights are one stream, and what it leaves in the cache can be met from the other end by the next call.
   void only_step(Team& team, Range rows) {
+    this->round_input(team, {0, 1}, rows);
     const Range units = this->my_vectors(team, vectors);
     if (p.checkpoints) keep_c(0, rows, units);
     sweep(units, G::recurrent_units, plan.from_end, [&](int64_t v, int n) {
@@ -83,48 +88,65 @@ class Forward : Gates<Cell, T> {
     this->sync_units(team);
   }
 
-  // A row has its place whatever the lengths of others, so that a thread may be chunks ahead of one with other rows.
+  // A thread may be chunks ahead of one with other rows.
   FASTRNN_INLINE T* gates_row(Range times, int64_t t, int64_t b) const {
-    return gates + ((t - times.begin) * p.batch + b) * gates_width;
+    return gates + this->place(times, t, b) * gates_width;
+  }
+
+  // Of h in rounded_h. Two times are enough: h_{t-1} is read while h_t is written.
+  FASTRNN_INLINE int64_t place_of_h(int64_t t, int64_t b) const { return t % 2 * p.batch + b; }
+  FASTRNN_INLINE const Factor<T>* previous_factors(int64_t t, int64_t b, const T* h) const {
+    if constexpr (!rounds_factors<T>) return h;
+    return rounded_h(this->has_previous(t, b) ? place_of_h(this->previous(t), b) : 2 * p.batch + b, h);
   }
 
   // gates = bias + x · W_ihᵀ, for every row of the chunk.
   void input_product(Team& team, Range times, Range rows, Range units) {
-    const T** x = left_rows.of(team);
+    const Factor<T>** x = left_rows.of(team);
     T** a = gate_rows.of(team);
     int64_t count = 0;
     for (int64_t t = times.begin; t < times.end; ++t) {
       Range now = this->active_rows(rows, t);
       for (int64_t b = now.begin; b < now.end; ++b, ++count)
-        x[count] = at(p.x, t, b), a[count] = gates_row(times, t, b);
+        x[count] = this->input_row(times, t, b), a[count] = gates_row(times, t, b);
     }
     G::input_product(team, units, count, x, a);
   }
 
   // gates += h_{t-1} · W_hhᵀ, then the cell.
   void step(Team& team, Range times, int64_t t, Range rows, Range units) {
-    const T** h = left_rows.of(team);
+    const Factor<T>** h = left_rows.of(team);
+    const T** h_prev = previous_rows.of(team);
     T** a = gate_rows.of(team);
-    for (int64_t i = 0; i < rows.size(); ++i)
-      h[i] = this->previous_h(t, rows.begin + i), a[i] = gates_row(times, t, rows.begin + i);
-    T** g = other_rows.of(team);
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      h_prev[i] = this->previous_h(t, rows.begin + i), a[i] = gates_row(times, t, rows.begin + i);
+      h[i] = previous_factors(t, rows.begin + i, h_prev[i]);
+    }
+    Factor<T>** g = gated_rows.of(team);
     for (int64_t i = 0; Cell::gated && i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
-    const typename G::CellRows now = cell_rows(t, rows.begin, a, h);
+    const typename G::CellRows now = cell_rows(t, rows.begin, a, h_prev);
     const bool from_end = reverses_sweep(t, rows.size());
-    this->recurrent_product(team, units, rows.size(), from_end, h, a, g,
+    this->recurrent_product(team, units, rows.size(), from_end, h, h_prev, a, g,
                             [&](Range vectors) { this->apply_cell(vectors, rows.size(), now); });
     if (p.w_hr) project(team, t, rows, from_end);
   }
 
   // h = W_hr m, of LSTM with a projection.
   void project(Team& team, int64_t t, Range rows, bool from_end) {
-    const T** m = left_rows.of(team);
-    T** h = other_rows.of(team);
-    for (int64_t i = 0; i < rows.size(); ++i)
-      m[i] = unprojected + (rows.begin + i) * width, h[i] = at(p.y, t, rows.begin + i);
+    const Factor<T>** m = left_rows.of(team);
+    T** h = output_rows.of(team);
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      m[i] = rounded_unprojected(rows.begin + i, unprojected + (rows.begin + i) * width);
+      h[i] = at(p.y, t, rows.begin + i);
+    }
     this->sync_units(team);
     w_hr.times(team, this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
-               {m, this->zero_rows, h, 0, 1, projection_chain}, [](Range) {});
+               {m, this->zero_rows, h, 0, 1, projection_chain}, [&](Range vectors) {
+                 for (int64_t i = 0; rounds_factors<T> && i < rows.size(); ++i)
+                   for (int64_t u = vectors.begin * V::lanes; u < vectors.end * V::lanes; u += V::lanes)
+                     rounded_h.store(place_of_h(t, rows.begin + i), u, V::load(h[i] + u, int(output - u)),
+                                     int(output - u));
+               });
   }
 
   // From row b on.
@@ -135,7 +157,9 @@ class Forward : Gates<Cell, T> {
             p.w_hr ? unprojected + b * width : at(p.y, t, b),
             p.saved.data ? at(p.saved, t, b) : nullptr,
             p.w_hr ? width : p.y.row,
-            p.saved.row};
+            p.saved.row,
+            p.w_hr ? &rounded_unprojected : &rounded_h,
+            p.w_hr ? b : place_of_h(t, b)};
   }
 
   FASTRNN_INLINE bool enters_segment(int64_t t) const {
@@ -168,9 +192,15 @@ class Forward : Gates<Cell, T> {
   }
 
   GateWeights<T, 1> w_hr;
-  Buffer<T> gates, c, gated, unprojected;
-  RowPointers<const T*> left_rows;  // what a product multiplies by the weights
-  RowPointers<T*> gate_rows, other_rows;
+  Buffer<T> gates, c;
+  Buffer<Factor<T>> gated;
+  Buffer<T> unprojected;
+  RoundedRows<T> rounded_h, rounded_unprojected;
+  RowPointers<const Factor<T>*> left_rows;  // what a product multiplies by the weights
+  RowPointers<const T*> previous_rows;
+  RowPointers<T*> gate_rows;
+  RowPointers<Factor<T>*> gated_rows;
+  RowPointers<T*> output_rows;
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -21,7 +21,7 @@ class Gates : protected Sequence<Cell, T> {
         w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
         w_hh_gated(plan, Cell::gated ? p.w_hh.from(S::gated_weights) : Weights<T>{}, hidden, output, gated_slots,
                    width),
-        bias(gates_width), bias_rows(1, chunk_rows()) {
+        rounded_x(chunk_rows(), p.input_size), bias(gates_width), bias_rows(1, chunk_rows()) {
     bias.clear(gates_width);
     bias_rows.fill(bias);
     add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
@@ -35,33 +35,55 @@ class Gates : protected Sequence<Cell, T> {
     w_hh_gated.pack(team);
   }
 
+  // Rounds row(t, b) of a chunk where products do not read it as it is. Threads that own units share the work.
+  template <class Row>
+  void round_chunk(Team& team, const RoundedRows<T>& to, Range times, Range rows, Row row) const {
+    if constexpr (rounds_factors<T>) {
+      const int64_t count = times.size() * rows.size();
+      const Range mine = plan.by_rows ? Range{0, count} : team.share(count);
+      for (int64_t i = mine.begin; i < mine.end; ++i) {
+        const int64_t t = times.begin + i / rows.size(), b = rows.begin + i % rows.size();
+        if (b < p.active[t]) to.round(this->place(times, t, b), row(t, b));
+      }
+      this->sync_units(team);
+    }
+  }
+  void round_input(Team& team, Range times, Range rows) const {
+    round_chunk(team, rounded_x, times, rows, [this](int64_t t, int64_t b) { return at(p.x, t, b); });
+  }
+  FASTRNN_INLINE const Factor<T>* input_row(Range times, int64_t t, int64_t b) const {
+    return rounded_x(this->place(times, t, b), at(p.x, t, b));
+  }
+
   // gates = bias + x · W_ihᵀ
-  void input_product(const Team& team, Range units, int64_t count, const T* const* x, T* const* gates) {
+  void input_product(const Team& team, Range units, int64_t count, const Factor<T>* const* x, T* const* gates) {
     w_ih.times(team, units, count, false, false, {x, bias_rows, gates},
                [&](Range vectors) { fill_other_slots(vectors, gates, count); });
   }
 
   // gates += h_{t-1} · W_hhᵀ, each panel followed by then(vectors). `gated`: room for the rows of the second product.
   template <class Then>
-  void recurrent_product(Team& team, Range units, int64_t count, bool from_end, const T* const* h_prev, T* const* gates,
-                         T* const* gated, Then then) {
+  void recurrent_product(Team& team, Range units, int64_t count, bool from_end, const Factor<T>* const* h,
+                         const T* const* h_prev, T* const* gates, Factor<T>* const* gated, Then then) {
     if constexpr (Cell::gated) {
-      w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates},
+      w_hh.times(team, units, count, false, from_end, {h, gates, gates},
                  [&](Range vectors) { apply_gate(vectors, count, gates, h_prev, gated); });
       this->sync_units(team);
       w_hh_gated.times(team, this->my_vectors(team, vectors), count, false, from_end, {gated, gates, gates}, then);
     } else {
-      w_hh.times(team, units, count, false, from_end, {h_prev, gates, gates}, then);
+      w_hh.times(team, units, count, false, from_end, {h, gates, gates}, then);
     }
   }
 
-  // Rows of one time. Row i of c, h and saved lies i steps on; h and saved are null where they are not wanted, and
-  // saved may be the gates themselves.
+  // Rows of one time. Row i of c, h and saved lies i steps on, of rounded_h i rows after `place`. h, saved and
+  // rounded_h are null where they are not wanted, and saved may be the gates themselves.
   struct CellRows {
     T* const* gates;
     const T* const* h_prev;
     T *c, *h, *saved;
     int64_t h_step, saved_step;
+    const RoundedRows<T>* rounded_h = nullptr;
+    int64_t place = 0;
   };
 
   void apply_cell(Range units, int64_t count, const CellRows& rows) {
@@ -78,6 +100,7 @@ class Gates : protected Sequence<Cell, T> {
         if (Cell::carries_c) state = V::load(c_row + u);
         Cell::forward(a, w, h_prev, state, h, save);
         if (h_row) h.store(h_row + u, n);
+        if (rounds_factors<T> && rows.rounded_h) rows.rounded_h->store(rows.place + i, u, h, n);
         if (Cell::carries_c) state.store(c_row + u);
         if (saved_row) {
           for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
@@ -104,12 +127,15 @@ class Gates : protected Sequence<Cell, T> {
           V::load(bias + u).store(rows[i] + u);
   }
 
-  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows, T* const* gated_rows) {
+  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows,
+                  Factor<T>* const* gated_rows) {
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
         V a[Cell::slots];
+        int n = int(hidden - u);
         for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(gate_rows[i] + k * width + u);
-        if constexpr (Cell::gated) Cell::gate(a, V::load(h_prev_rows[i] + u, int(hidden - u))).store(gated_rows[i] + u);
+        if constexpr (Cell::gated)
+          Factors<T>::store(gated_rows[i], u, Cell::gate(a, V::load(h_prev_rows[i] + u, n)), n);
         for (int k = 0; k < Cell::slots; ++k) a[k].store(gate_rows[i] + k * width + u);
       }
   }
@@ -127,6 +153,7 @@ class Gates : protected Sequence<Cell, T> {
   GateWeights<T, Cell::input_gates> w_ih;
   GateWeights<T, Cell::recurrent_gates> w_hh;
   GateWeights<T, 1> w_hh_gated;
+  RoundedRows<T> rounded_x;
   Buffer<T> bias;
   RowPointers<const T*> bias_rows;
 };

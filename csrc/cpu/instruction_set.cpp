@@ -21,6 +21,7 @@ std::string choose() {
   offer("avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"));
   offer("avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq"));
+  offer("avx512_bf16", best == "avx512" && __builtin_cpu_supports("avx512bf16"));
 #endif
   if (!forced || !*forced) return best;
   if (found) return forced;
@@ -32,6 +33,11 @@ std::string choose() {
 const std::string& instruction_set() {
   static const std::string chosen = choose();
   return chosen;
+}
+
+const std::string& set_of_float32() {
+  static const std::string set = instruction_set() == "avx512_bf16" ? "avx512" : instruction_set();
+  return set;
 }
 
 }  // namespace fastrnn

@@ -14,6 +14,9 @@ extern const Kernels kernels;
 namespace avx512 {
 extern const Kernels kernels;
 }
+namespace avx512_bf16 {
+extern const Passes<float> passes;
+}
 #endif
 
 namespace {
@@ -21,6 +24,9 @@ namespace {
 const Kernels& choose() {
   const std::string& chosen = instruction_set();
 #if defined(__x86_64__)
+  static Kernels with_bfloat16 = avx512::kernels;
+  with_bfloat16.name = "avx512_bf16", with_bfloat16.of_bfloat16 = avx512_bf16::passes;
+  if (with_bfloat16.name == chosen) return with_bfloat16;
   for (const Kernels* set : {&avx2::kernels, &avx512::kernels})
     if (set->name == chosen) return *set;
 #endif

@@ -14,6 +14,7 @@ struct Passes {
 struct Kernels {
   const char* name;
   Passes<float> of_float;
+  Passes<float> of_bfloat16;  // float32 with weights in bfloat16
   Passes<double> of_double;
   void (*activation_float)(char which, const float* x, float* y, int64_t n);
   void (*activation_double)(char which, const double* x, double* y, int64_t n);

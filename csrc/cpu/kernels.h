@@ -1,40 +1,11 @@
 // Everything above, compiled for one instruction set. Included by the kernels_*.cpp and by nothing else.
 #pragma once
-#include "../cells/registry.h"
-#include "activations.h"
-#include "backward.h"
-#include "forward.h"
-#include "kernel_table.h"
+#include "passes.h"
 
 #define FASTRNN_STRING_(x) #x
 #define FASTRNN_STRING(x) FASTRNN_STRING_(x)
 
 namespace fastrnn::FASTRNN_TARGET {
-
-template <class T>
-void forward(const Problem<T>& p) {
-  for_cell(*p.cell, [&]<class Cell>() { Forward<Cell, T>(p).run(); });
-}
-
-template <class T>
-void forward_both(const Problem<T>& one, const Problem<T>& other) {
-  for_cell(*one.cell, [&]<class Cell>() {
-    if (!side_by_side<Cell>(one)) {
-      Forward<Cell, T>(one).run();
-      Forward<Cell, T>(other).run();
-      return;
-    }
-    Problem<T> first = one, second = other;
-    first.threads = one.threads / 2, second.threads = one.threads - first.threads;
-    Forward<Cell, T> forward(first), beside(second);
-    forward.run_beside(beside);
-  });
-}
-
-template <class T>
-void backward(const Problem<T>& p) {
-  for_cell(*p.cell, [&]<class Cell>() { Backward<Cell, T>(p).run(); });
-}
 
 // For the test of the activations' accuracy.
 template <class T>
@@ -72,6 +43,7 @@ extern const Kernels kernels;
 const Kernels kernels = {
     FASTRNN_STRING(FASTRNN_TARGET),
     {forward<float>, forward_both<float>, backward<float>},
+    {forward<float>, forward_both<float>, backward<float>},  // bfloat16 weights, which are widened
     {forward<double>, forward_both<double>, backward<double>},
     activation<float>,
     activation<double>,

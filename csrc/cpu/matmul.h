@@ -10,8 +10,7 @@
 #pragma once
 #include <string.h>
 
-#include "narrow.h"
-#include "threads.h"
+#include "factors.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -28,34 +27,35 @@ constexpr int tile_rows(int vectors) {
   return rows > 8 ? 8 : rows;
 }
 
-// A block of columns of B, packed as [k][vector][lane] with `step` numbers from one k to the next, and where each of
+// A block of columns of B, packed as [k][vector][lane] with `step` factors from one k to the next, and where each of
 // its vectors goes in a row of C. The last vector may be partly outside: only `tail` of its lanes exist in C.
 template <class T>
 struct Panel {
-  const T* b;
+  const Factor<T>* b;
   int64_t step;
   int vectors;
   int tail;
   int64_t column[max_vectors];
 };
 
-// Element k of row i of A is a[i][a_offset + k * a_step]. The pointers are found once for all panels: finding them anew
+// Factor k of row i of A is a[i][a_offset + k * a_step]. The pointers are found once for all panels: finding them anew
 // for each took 4 % of LSTM T128 B32 H128. No more than `chain` products are added up before they are added to C.
 template <class T>
 struct Operands {
-  const T *const *a, *const *init;
+  const Factor<T>* const* a;
+  const T* const* init;
   T* const* c;
   int64_t a_offset = 0, a_step = 1, chain = block_depth;
 };
 
 // One tile's work: rows `top` … `top + rows - 1` of C over `depth` rows of the panel from `first` on. Meanwhile it
-// fetches what will be needed next, `fetch_step` numbers a row of the panel.
+// fetches what will be needed next, `fetch_step` factors a row of the panel.
 template <class T>
 struct Tile {
   int64_t top;
   int rows;
   int64_t first, depth;
-  const T* fetch;
+  const Factor<T>* fetch;
   int64_t fetch_step;
 };
 
@@ -64,18 +64,18 @@ void multiply(const Panel<T>& panel, const Operands<T>& rows, const Tile<T>& til
   using V = Vec<T>;
   typename V::Register sum[M][N] = {};
   const int64_t depth = tile.depth, a_step = rows.a_step, b_step = panel.step, fetch_step = tile.fetch_step;
-  const T* a[M];
+  const Factor<T>* a[M];
   for (int i = 0; i < M; ++i) a[i] = rows.a[tile.top + i] + rows.a_offset + tile.first * a_step;
-  const T *b = panel.b + tile.first * b_step, *fetch = tile.fetch;
+  const Factor<T>*b = panel.b + tile.first * b_step, *fetch = tile.fetch;
   for (int64_t k = 0, ka = 0; k < depth; ++k, ka += a_step, b += b_step, fetch += fetch_step) {
     typename V::Register row[N];
 #pragma GCC unroll 8
-    for (int j = 0; j < N; ++j) row[j] = V::load(b + j * V::lanes).v;
+    for (int j = 0; j < N; ++j) row[j] = load_factors<T>(b + j * V::lanes).v;
     if constexpr (M > 2) __builtin_prefetch(fetch, 0, 2);  // fewer rows wait for the weights anyway
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) sum[i][j] += a[i][ka] * row[j];
+      for (int j = 0; j < N; ++j) sum[i][j] = Factors<T>::multiply_add(sum[i][j], a[i][ka], row[j]);
     }
   }
 #pragma GCC unroll 8
@@ -106,11 +106,11 @@ void multiply_any(const Panel<T>& panel, const Operands<T>& rows, const Tile<T>&
 // Memory that will be needed after a product: it is fetched in equal parts while the product's tiles go by.
 template <class T>
 struct Ahead {
-  const T* from = nullptr;
+  const Factor<T>* from = nullptr;
   int64_t numbers = 0;
 };
 
-// One panel's columns for rows 0 … count-1.
+// One panel's columns for rows 0 … count-1, over `depth` factors.
 //
 // While the tiles of a block of the panel go by, each fetches an equal part of the block after it: weights that come
 // from the third-level cache arrive while there is work (see docs/adr/0003). Or of `ahead`, where that is given.
@@ -140,41 +140,43 @@ void product(const Panel<T>& panel, int64_t count, int64_t depth, const Operands
   }
 }
 
-// A square of a panel from a square of a matrix: packed[i][lane] = rows[lane][i] for i < count. All loops have fixed
-// bounds, so that the square stays in registers.
+// A square of a panel from a square of a matrix: packed[i][lane] = factor i of rows[lane], which have `count` numbers.
+// All loops have fixed bounds, so that the square stays in registers.
 template <class T, class Weight>
-FASTRNN_INLINE void pack_square(const Weight* rows, int64_t leading, int n, int count, T* packed, int64_t step) {
+FASTRNN_INLINE void pack_square(const Weight* rows, int64_t leading, int n, int count, Factor<T>* packed,
+                                int64_t step) {
   constexpr int lanes = Vec<T>::lanes;
   typename Vec<T>::Register square[lanes];
 #pragma GCC unroll 16
   for (int lane = 0; lane < lanes; ++lane)
-    square[lane] = load_weights(rows + (lane < n ? lane : n - 1) * leading, count).v;
+    square[lane] = Factors<T>::along(rows + (lane < n ? lane : n - 1) * leading, count).v;
   transpose<T>(square);
 #pragma GCC unroll 16
   for (int i = 0; i < lanes; ++i)
-    if (i < count) Vec<T>(square[i]).store(packed + i * step);
+    if (i * Factors<T>::numbers < count) store_factors<T>(packed + i * step, square[i]);
 }
 
-// A panel's vector of columns from n rows of a matrix: packed[k][lane] = rows[lane][k]. Lanes beyond n repeat the last.
+// A panel's vector of columns from n rows of a matrix: packed[k][lane] = factor k of rows[lane], which have `depth`
+// numbers. Lanes beyond n repeat the last.
 template <class T, class Weight>
-void pack_transposed(const Weight* rows, int64_t leading, int n, int64_t depth, T* packed, int64_t step) {
-  constexpr int lanes = Vec<T>::lanes;
+void pack_transposed(const Weight* rows, int64_t leading, int n, int64_t depth, Factor<T>* packed, int64_t step) {
+  constexpr int lanes = Vec<T>::lanes, numbers = lanes * Factors<T>::numbers;
   int64_t k = 0;
-  for (; k + lanes <= depth; k += lanes) pack_square(rows + k, leading, n, lanes, packed + k * step, step);
-  if (k < depth) pack_square(rows + k, leading, n, int(depth - k), packed + k * step, step);
+  for (; k + numbers <= depth; k += numbers, packed += lanes * step)
+    pack_square<T>(rows + k, leading, n, numbers, packed, step);
+  if (k < depth) pack_square<T>(rows + k, leading, n, int(depth - k), packed, step);
 }
 
-// A panel's columns from columns of a matrix: packed[k][lane] = row(k)[lane], for n lanes, zero up to `width`.
+// A panel's columns from columns of a matrix, whose row k is row(k) and has n numbers: packed[k][lane] are their
+// factors, zero from n up to `width`.
 template <class T, class Row>
-void pack_columns(Row row, int64_t n, int64_t depth, T* packed, int64_t width) {
+void pack_columns(Row row, int64_t n, int64_t depth, Factor<T>* packed, int64_t width) {
   constexpr int lanes = Vec<T>::lanes;
-  for (int64_t k = 0; k < depth; ++k) {
-    const auto* from = row(k);
+  for (int64_t k = 0; k < factors_in<T>(depth); ++k)
     for (int64_t j = 0; j < width; j += lanes) {
       int left = int(smaller(lanes, n - j));
-      (left > 0 ? load_weights(from + j, left) : Vec<T>{}).store(packed + k * width + j);
+      store_factors<T>(packed + k * width + j, left > 0 ? Factors<T>::across(row, k, depth, j, left) : Vec<T>{});
     }
-  }
 }
 
 // Lane j is row_j . a, for n <= lanes rows of a matrix, read where it lies. For so few products that packing, which

@@ -57,11 +57,15 @@ FASTRNN_INLINE Vec<float> load_weights(const Float16* p, int n = Vec<float>::lan
 // Calls visit(pointer) with the type that the weights have, from number `offset` on.
 template <class T, class Visit>
 FASTRNN_INLINE auto visit_weights(const Weights<T>& weights, int64_t offset, Visit visit) {
+#if FASTRNN_BFLOAT16
+  return visit(static_cast<const BFloat16*>(weights.data) + offset);  // no others come here
+#else
   if constexpr (sizeof(T) == 4) {
     if (weights.format == WeightFormat::bfloat16) return visit(static_cast<const BFloat16*>(weights.data) + offset);
     if (weights.format == WeightFormat::float16) return visit(static_cast<const Float16*>(weights.data) + offset);
   }
   return visit(weights.numbers() + offset);
+#endif
 }
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -2,7 +2,7 @@
 // of threads differs, so `packing` and `times_per_chunk` look at sizes alone.
 #pragma once
 #include "../sequence/problem.h"
-#include "threads.h"
+#include "factors.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -36,6 +36,13 @@ inline bool every_other_call() {
   return turned = !turned;
 }
 
+// Packing costs about as much as reading the weights for this many rows; and a panel of few units is mostly padding.
+template <class T>
+Packing packing_of(const Problem<T>& p) {
+  if (p.before[p.times] <= 6 || p.hidden_size < 8) return Packing::none;
+  return p.times == 1 ? Packing::at_use : Packing::ahead;
+}
+
 template <class Cell, class T>
 Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   int64_t output = p.projection_size ? p.projection_size : p.hidden_size;
@@ -44,17 +51,15 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   int64_t weights = recurrent_weights + Cell::input_gates * p.hidden_size * p.input_size;
   Plan plan;
 
-  // Packing costs about as much as reading the weights for this many rows; and a panel of few units is mostly padding.
-  plan.packing = rows <= 6 || p.hidden_size < 8 ? Packing::none : p.times == 1 ? Packing::at_use : Packing::ahead;
-
+  plan.packing = packing_of(p);
   plan.times_per_chunk = smaller(p.times, larger(1, rows_per_chunk / larger(1, p.batch)));
 
   // A step by hidden units ends at a barrier (about a microsecond); a step by rows has none, but each thread reads all
   // weights: they should fit a core's second-level cache (LSTM T64 B128 H256, which just does, two threads: 45.5 ms by
   // rows, 50.0 by units).
   double step = 2.0 * (p.batch * recurrent_weights), whole = 2.0 * rows * weights;
-  int64_t vectors = divide_up(p.hidden_size, Vec<T>::lanes);
-  plan.by_rows = p.times > 1 && p.batch >= 4 * p.threads && recurrent_weights * int64_t(sizeof(T)) <= (1 << 20);
+  int64_t vectors = divide_up(p.hidden_size, Vec<T>::lanes), weight_bytes = sizeof(Factor<T>) / Factors<T>::numbers;
+  plan.by_rows = p.times > 1 && p.batch >= 4 * p.threads && recurrent_weights * weight_bytes <= (1 << 20);
   plan.threads = int(plan.by_rows ? smaller(p.threads, p.batch / 4) : smaller(p.threads, vectors));
   // Below these a region or a barrier costs more than it gains. One row, T100, two threads against one: LSTM H128
   // (1.3e5 a step) 0.33 ms instead of 0.53, GRU H100 (6e4) 0.17 instead of 0.23, RNN H128 (3e4) no difference, RNN H96

@@ -21,7 +21,8 @@ class Recompute : Gates<Cell, T> {
   explicit Recompute(const Problem<T>& problem)
       : G(problem, steps_per_checkpoint(problem.batch) * problem.batch), saved(chunk_rows() * row_width),
         c(Cell::carries_c ? p.batch * width : 0), gated(Cell::gated ? chunk_rows() * width : 0),
-        x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()), gate_rows(plan.threads, chunk_rows()),
+        rounded_h(chunk_rows(), G::output), x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()),
+        previous_rows(plan.threads, chunk_rows()), gate_rows(plan.threads, chunk_rows()),
         gated_rows(plan.threads, chunk_rows()) {}
 
   using G::pack;
@@ -29,8 +30,7 @@ class Recompute : Gates<Cell, T> {
   // Before the steps of a chunk of the backward pass: fills the segment if this is the first of its chunks.
   void reach(Team& team, Range chunk) {
     Range segment = this->chunk(chunk.begin / plan.times_per_chunk, false);
-    if (p.reverse ? chunk.begin == segment.begin : chunk.end == segment.end)
-      fill(team, segment, this->my_rows(team), this->my_vectors(team, vectors));
+    if (p.reverse ? chunk.begin == segment.begin : chunk.end == segment.end) fill(team, segment, this->my_rows(team));
   }
 
   // Of the segment that was reached.
@@ -51,14 +51,20 @@ class Recompute : Gates<Cell, T> {
   }
 
   // Shared out as the steps are, so that no thread needs what another has found but in a gated cell.
-  void fill(Team& team, Range segment, Range rows, Range units) {
-    const T **x = x_rows.of(team), **h = h_rows.of(team);
-    T **gates = gate_rows.of(team), **g = gated_rows.of(team);
+  void fill(Team& team, Range segment, Range rows) {
+    this->round_chunk(team, rounded_h, segment, rows, [this](int64_t t, int64_t b) { return this->previous_h(t, b); });
+    this->round_input(team, segment, rows);
+    const Range units = this->my_vectors(team, vectors);
+    const Factor<T>**x = x_rows.of(team), **h = h_rows.of(team);
+    const T** h_prev = previous_rows.of(team);
+    T** gates = gate_rows.of(team);
+    Factor<T>** g = gated_rows.of(team);
     int64_t count = 0;
     each_time(segment, [&](int64_t t) {
       Range now = this->active_rows(rows, t);
       for (int64_t b = now.begin; b < now.end; ++b, ++count) {
-        x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b), gates[count] = row(t, b);
+        x[count] = this->input_row(segment, t, b), h_prev[count] = this->previous_h(t, b), gates[count] = row(t, b);
+        h[count] = rounded_h(this->place(segment, t, b), h_prev[count]);
         if (Cell::gated) g[count] = gated + (gates[count] - saved) / row_width * width;
       }
     });
@@ -66,13 +72,13 @@ class Recompute : Gates<Cell, T> {
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
         V::load(checkpoint(segment.begin / plan.times_per_chunk, b) + u).store(c + b * width + u);
     this->input_product(team, units, count, x, gates);
-    this->recurrent_product(team, units, count, false, h, gates, g, [&](Range vectors) {
+    this->recurrent_product(team, units, count, false, h, h_prev, gates, g, [&](Range vectors) {
       int64_t first = 0;
       each_time(segment, [&](int64_t t) {
         Range now = this->active_rows(rows, t);
         if (now.size() <= 0) return;
         this->apply_cell(vectors, now.size(),
-                         {gates + first, h + first, Cell::carries_c ? c + now.begin * width : nullptr, nullptr,
+                         {gates + first, h_prev + first, Cell::carries_c ? c + now.begin * width : nullptr, nullptr,
                           gates[first], 0, row_width});
         first += now.size();
       });
@@ -85,9 +91,13 @@ class Recompute : Gates<Cell, T> {
     for (int64_t i = 0; i < times.size(); ++i) visit(p.reverse ? times.end - 1 - i : times.begin + i);
   }
 
-  Buffer<T> saved, c, gated;
-  RowPointers<const T*> x_rows, h_rows;
-  RowPointers<T*> gate_rows, gated_rows;
+  Buffer<T> saved, c;
+  Buffer<Factor<T>> gated;
+  RoundedRows<T> rounded_h;
+  RowPointers<const Factor<T>*> x_rows, h_rows;
+  RowPointers<const T*> previous_rows;
+  RowPointers<T*> gate_rows;
+  RowPointers<Factor<T>*> gated_rows;
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

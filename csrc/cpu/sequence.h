@@ -107,12 +107,14 @@ struct Sequence {
     if (descending) n = chunks() - 1 - n;
     return {n * plan.times_per_chunk, smaller((n + 1) * plan.times_per_chunk, p.times)};
   }
+  // Of a row among those of a chunk, whatever the lengths of others.
+  FASTRNN_INLINE int64_t place(Range times, int64_t t, int64_t b) const { return (t - times.begin) * p.batch + b; }
   FASTRNN_INLINE int64_t chunk_rows() const { return plan.times_per_chunk * p.batch; }
 };
 
 // Columns [v, v + n) (in vectors) of a matrix that has `columns` of them, at b with `step` numbers from row to row.
 template <class T>
-inline Panel<T> column_panel(const T* b, int64_t step, int64_t columns, int64_t v, int n) {
+inline Panel<T> column_panel(const Factor<T>* b, int64_t step, int64_t columns, int64_t v, int n) {
   constexpr int lanes = Vec<T>::lanes;
   Panel<T> panel{b, step, n, int(smaller(lanes, columns - (v + n - 1) * lanes)), {}};
   for (int j = 0; j < n; ++j) panel.column[j] = (v + j) * lanes;

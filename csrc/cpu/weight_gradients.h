@@ -26,8 +26,9 @@ class WeightGradients {
   explicit WeightGradients(const Sequence<Cell, T>& sequence)
       : s(sequence), p(s.p), sums(s.gates_width), errors(s.gates_width), zero_rows(1, left_width),
         left_columns(s.plan.threads, left_width), result_rows(s.plan.threads, left_width),
-        right_panels(s.chunk_rows() * larger(padded<T>(p.input_size), larger(s.width, s.output_width))),
-        left_blocks(s.plan.threads * s.chunk_rows() * left_width) {
+        chunk_depth(factors_in<T>(s.chunk_rows())),
+        right_panels(chunk_depth * larger(padded<T>(p.input_size), larger(s.width, s.output_width))),
+        left_blocks(s.plan.threads * chunk_depth * left_width) {
     zero_rows.fill(s.zeros);
     sums.clear(s.gates_width);
     errors.clear(s.gates_width);
@@ -71,16 +72,17 @@ class WeightGradients {
   void add_product(Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
                    const T* const* right, int64_t rows, int64_t columns, T* dw, bool first) {
     int64_t column_vectors = divide_up(columns, V::lanes);
-    T* left_block = left_blocks + team.rank * s.chunk_rows() * left_width;
+    const int64_t depth = factors_in<T>(rows);
+    Factor<T>* left_block = left_blocks + team.rank * chunk_depth * left_width;
     auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
-    const T** a = left_columns.of(team);
+    const Factor<T>** a = left_columns.of(team);
     T** result = result_rows.of(team);
     const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)));
     team.sync();  // all are done with what is in right_panels
     Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
       pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
-                      right_panels + v * rows * V::lanes, panel_vectors(v) * V::lanes);
+                      right_panels + v * depth * V::lanes, panel_vectors(v) * V::lanes);
     team.sync();
     for (int64_t i = 0; i < left_width; ++i) a[i] = left_block + i;
     Range own = team.share(units);
@@ -94,7 +96,7 @@ class WeightGradients {
         if (first) init = zero_rows;
         for (int64_t v = 0; v < column_vectors; v += max_vectors) {
           int n = panel_vectors(v);
-          product(column_panel<T>(right_panels + v * rows * V::lanes, n * V::lanes, columns, v, n), height, rows,
+          product(column_panel<T>(right_panels + v * depth * V::lanes, n * V::lanes, columns, v, n), height, depth,
                   {a, init, result, 0, left_width, chain});
         }
       }
@@ -122,9 +124,11 @@ class WeightGradients {
   const Sequence<Cell, T>& s;
   const Problem<T>& p;
   Buffer<T> sums, errors;
-  RowPointers<const T*> zero_rows, left_columns;
+  RowPointers<const T*> zero_rows;
+  RowPointers<const Factor<T>*> left_columns;
   RowPointers<T*> result_rows;
-  Buffer<T> right_panels, left_blocks;
+  const int64_t chunk_depth;  // in factors
+  Buffer<Factor<T>> right_panels, left_blocks;
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

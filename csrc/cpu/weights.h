@@ -2,7 +2,7 @@
 // forward (GateWeights), A · W on the way back (ColumnWeights). Both are cut into panels of columns; a panel is packed
 // so that the product reads it as one stream.
 #pragma once
-#include "sequence.h"
+#include "rounded_rows.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -51,12 +51,13 @@ class GateWeights {
   GateWeights(const Plan& plan, const Weights<T>& weight, int64_t outputs, int64_t depth, const int* slots,
               int64_t width)
       : plan(plan), weight(weight), outputs(outputs), depth(depth), width(width), slots(slots),
-        vectors(divide_up(outputs, V::lanes)), packed(weight ? packed_vectors() * gates * depth * V::lanes : 0) {}
+        vectors(divide_up(outputs, V::lanes)), panel_depth(factors_in<T>(depth)),
+        packed(weight ? packed_vectors() * gates * panel_depth * V::lanes : 0) {}
 
   void pack(const Team& team) {
     if (!weight || plan.packing != Packing::ahead) return;
     sweep(panels_to_pack(team, plan.by_rows, vectors, units), units, false,
-          [this](int64_t v, int n) { pack_panel(v, n, packed + v * gates * depth * V::lanes); });
+          [this](int64_t v, int n) { pack_panel(v, n, packed + v * gates * panel_depth * V::lanes); });
   }
 
   // For the vectors of units `mine`, panel by panel; `then(vectors)` follows each panel while its part of C is still in
@@ -67,12 +68,13 @@ class GateWeights {
              Then then) const {
     sweep(team, plan.by_rows, vectors, mine, units, from_end, [&](int64_t v, int n) {
       if (plan.packing == Packing::none) {
-        for (int64_t i = 0; i < count; ++i) dots(v, n, exact, rows.a[i], rows.init[i], rows.c[i]);
+        if constexpr (!rounds_factors<T>)
+          for (int64_t i = 0; i < count; ++i) dots(v, n, exact, rows.a[i], rows.init[i], rows.c[i]);
       } else {
         const bool at_use = plan.packing == Packing::at_use;
-        T* place = packed + (at_use ? team.rank * units : v) * gates * depth * V::lanes;
+        Factor<T>* place = packed + (at_use ? team.rank * units : v) * gates * panel_depth * V::lanes;
         if (at_use) pack_panel(v, n, place);
-        product(panel(place, v, n, exact), count, depth, rows);
+        product(panel(place, v, n, exact), count, panel_depth, rows);
       }
       then(Range{v, v + n});
     });
@@ -83,7 +85,7 @@ class GateWeights {
     return plan.packing == Packing::none ? 0 : plan.packing == Packing::ahead ? vectors : plan.threads * units;
   }
 
-  void pack_panel(int64_t v, int n, T* place) const {
+  void pack_panel(int64_t v, int n, Factor<T>* place) const {
     for (int g = 0; g < gates; ++g)
       for (int j = 0; j < n; ++j) {
         int64_t unit = (v + j) * V::lanes;
@@ -94,7 +96,7 @@ class GateWeights {
       }
   }
 
-  Panel<T> panel(const T* place, int64_t v, int n, bool exact) const {
+  Panel<T> panel(const Factor<T>* place, int64_t v, int n, bool exact) const {
     int tail = exact ? int(smaller(V::lanes, outputs - (v + n - 1) * V::lanes)) : V::lanes;
     Panel<T> panel{place, gates * n * V::lanes, gates * n, tail, {}};
     for (int g = 0; g < gates; ++g)
@@ -117,8 +119,8 @@ class GateWeights {
   const Weights<T> weight;
   const int64_t outputs, depth, width;
   const int* slots;
-  const int64_t vectors;
-  Buffer<T> packed;
+  const int64_t vectors, panel_depth;
+  Buffer<Factor<T>> packed;
 };
 
 // C[i] = init[i] + sum over gates g of A[i][slots[g]] · W_g for W of `gates` blocks, each (depth, columns), stacked.
@@ -133,25 +135,27 @@ class ColumnWeights {
   ColumnWeights(const Plan& plan, const Weights<T>& weight, int gates, int64_t depth, int64_t columns, const int* slots,
                 int64_t width, bool shared = false)
       : plan(plan), shared(shared || plan.by_rows), weight(weight), gates(gates), depth(depth), columns(columns),
-        width(width), slots(slots), vectors(divide_up(columns, V::lanes)),
-        packed(weight && needs_packing() ? vectors * gates * depth * V::lanes : 0) {}
+        width(width), slots(slots), vectors(divide_up(columns, V::lanes)), panel_depth(factors_in<T>(depth)),
+        packed(weight && needs_packing() ? vectors * gates * panel_depth * V::lanes : 0) {}
 
   void pack(const Team& team) {
     if (!weight || !needs_packing()) return;
     Range mine = panels_to_pack(team, shared, vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors) {
       int64_t n = smaller(max_vectors, mine.end - v);
-      visit_weights(weight, v * V::lanes, [&](auto* first) {
-        pack_columns<T>([=, this](int64_t k) { return first + k * columns; }, columns - v * V::lanes, gates * depth,
-                        packed + v * gates * depth * V::lanes, n * V::lanes);
-      });
+      for (int g = 0; g < gates; ++g)
+        visit_weights(weight, g * depth * columns + v * V::lanes, [&](auto* first) {
+          pack_columns<T>([=, this](int64_t k) { return first + k * columns; }, columns - v * V::lanes, depth,
+                          packed + (v * gates + g * n) * panel_depth * V::lanes, n * V::lanes);
+        });
     }
   }
 
   void times(const Team& team, Range mine, int64_t count, bool from_end, const Operands<T>& rows) const {
     sweep(team, shared, vectors, mine, max_vectors, from_end, [&](int64_t v, int n) {
       for (int g = 0; g < gates; ++g)
-        product(panel(v, n, g), count, depth, {rows.a, g ? rows.c : rows.init, rows.c, slots[g] * width});
+        product(panel(v, n, g), count, panel_depth,
+                {rows.a, g ? rows.c : rows.init, rows.c, factors_in<T>(slots[g] * width)});
     });
   }
 
@@ -162,9 +166,10 @@ class ColumnWeights {
   }
 
   Panel<T> panel(int64_t v, int n, int gate) const {
-    int64_t step = needs_packing() ? n * V::lanes : columns;
-    const T* b = needs_packing() ? packed + v * gates * depth * V::lanes : weight.numbers() + v * V::lanes;
-    return column_panel(b + gate * depth * step, step, columns, v, n);
+    if (needs_packing())
+      return column_panel<T>(packed + (v * gates + gate * n) * panel_depth * V::lanes, n * V::lanes, columns, v, n);
+    const void* where = weight.numbers() + gate * depth * columns + v * V::lanes;
+    return column_panel<T>(static_cast<const Factor<T>*>(where), columns, columns, v, n);
   }
 
   const Plan& plan;
@@ -173,8 +178,8 @@ class ColumnWeights {
   const int gates;
   const int64_t depth, columns, width;
   const int* slots;
-  const int64_t vectors;
-  Buffer<T> packed;
+  const int64_t vectors, panel_depth;
+  Buffer<Factor<T>> packed;
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

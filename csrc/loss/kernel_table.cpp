@@ -18,7 +18,7 @@ extern const LossKernels loss_kernels;
 const LossKernels& loss_kernels() {
 #if defined(__x86_64__)
   for (const LossKernels* set : {&avx2::loss_kernels, &avx512::loss_kernels})
-    if (set->name == instruction_set()) return *set;
+    if (set->name == set_of_float32()) return *set;
 #endif
   return generic::loss_kernels;
 }

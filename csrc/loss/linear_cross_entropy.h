@@ -294,7 +294,7 @@ class LinearCrossEntropy {
     const int64_t column = v * lanes;
     const bool beyond = column + n * lanes > p.features && classes.end == p.classes;
     if (p.weight.format == WeightFormat::same && !beyond)
-      return column_panel(p.weight.numbers() + classes.begin * p.features + column, p.features, p.features, v, n);
+      return column_panel<T>(p.weight.numbers() + classes.begin * p.features + column, p.features, p.features, v, n);
     T* packed = panel_of(team);
     visit_weights(p.weight, classes.begin * p.features + column, [&](auto* weights) {
       pack_columns<T>([=, this](int64_t k) { return weights + k * p.features; }, p.features - column, classes.size(),

@@ -24,6 +24,10 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
           checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype))};
 }
 
+const Passes<float>& float_passes(const Layer& layer) {
+  return layer.weight_dtype == at::kBFloat16 ? kernels().of_bfloat16 : kernels().of_float;
+}
+
 template <class T>
 void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
                  const Tensor& saved, const Passes<T>& passes) {
@@ -66,7 +70,7 @@ const Device device = {
       if (layer.dtype == at::kDouble)
         run_backward<double>(layer, output, saved, gradients, kernels().of_double);
       else
-        run_backward<float>(layer, output, saved, gradients, kernels().of_float);
+        run_backward<float>(layer, output, saved, gradients, float_passes(layer));
     },
 };
 
@@ -80,7 +84,7 @@ void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const T
   if (layer.dtype == at::kDouble)
     run_forward<double>(layer, output, hn, cn, first, saved, kernels().of_double);
   else
-    run_forward<float>(layer, output, hn, cn, first, saved, kernels().of_float);
+    run_forward<float>(layer, output, hn, cn, first, saved, float_passes(layer));
 }
 
 }  // namespace fastrnn::cpu

@@ -87,7 +87,7 @@ py::dict cells() {
 
 PYBIND11_MODULE(_C, m) {
   m.def("cells", cells, "the table of cells: name to what Python must know of it");
-  m.def("instruction_set", [] { return std::string(fastrnn::kernels().name); }, "generic, avx2 or avx512");
+  m.def("instruction_set", [] { return std::string(fastrnn::kernels().name); }, "generic, avx2, avx512 or avx512_bf16");
   m.def("build_info", build_info, "compiler, OpenMP version, whether CUDA kernels were built");
   m.def(
       "fma_peak", fma_peak, py::arg("threads"),

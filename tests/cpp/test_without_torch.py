@@ -17,14 +17,13 @@ import numpy
 import pytest
 import torch
 
-import fastrnn
 from fastrnn import reference
+from tests.support.instruction_sets import sets_here
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
 CXX = os.environ.get("CXX", "g++")
-SETS = ["generic", "avx2", "avx512"]
-SETS = SETS[: SETS.index(fastrnn.info()["instruction_set"]) + 1]
+SETS = sets_here()
 
 # Lengths of the rows, I, H, projection. By rows of the batch and by hidden units; several checkpoints; single steps.
 SHAPES = [

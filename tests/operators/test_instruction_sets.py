@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import fastrnn
-
-SETS = ["generic", "avx2", "avx512"]
+from tests.support.instruction_sets import SETS, sets_here
 
 # Prints, for a choice of awkward shapes, the largest relative error against the float64 reference.
 PROGRAM = """
@@ -48,7 +46,7 @@ def _run(program, isa):
 
 
 def _has(isa):
-    return SETS.index(isa) <= SETS.index(fastrnn.info()["instruction_set"])
+    return isa in sets_here()
 
 
 @pytest.mark.parametrize("isa", SETS)
@@ -96,11 +94,12 @@ def test_nothing_that_memory_held_before_is_returned(isa):
 
 
 @pytest.mark.parametrize("isa", SETS[:-1])  # what is left is what this processor runs anyway
-def test_activations_at_their_ends(isa):
+def test_activations_at_their_ends_and_narrow_weights(isa):
     if not _has(isa):
         pytest.skip(f"this processor has no {isa}")
     tests = Path(__file__).parents[1]
-    files = [str(tests / name) for name in ("operators/test_activations.py", "layers/test_not_finite.py")]
+    names = ("operators/test_activations.py", "layers/test_not_finite.py", "layers/test_narrow.py")
+    files = [str(tests / name) for name in names]
     done = _run(f"import pytest; raise SystemExit(pytest.main(['-q', '-p', 'no:cacheprovider', *{files}]))", isa)
     assert done.returncode == 0, done.stdout
 

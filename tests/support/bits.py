@@ -30,8 +30,8 @@ import fastrnn
 
 sys.path.append(str(Path(__file__).parents[2]))  # run by its path, from another source folder, it finds its cases
 from tests.support.bit_cases import Hashes, cases
+from tests.support.instruction_sets import sets_here
 
-SETS = ("generic", "avx2", "avx512")
 THREADS = (1, 2)
 
 
@@ -78,7 +78,7 @@ def differences(before: dict[str, Any], after: dict[str, Any], sets: list[str], 
 
 
 def main() -> int:
-    sets = SETS[: SETS.index(fastrnn.info()["instruction_set"]) + 1]
+    sets = sets_here()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=["write", "compare", "hashes"])
     parser.add_argument("file", nargs="?", type=Path)

@@ -15,6 +15,7 @@ from fastrnn.word2vec.training.huffman import huffman_paths
 from fastrnn.word2vec.training.pairs import skip_gram_pairs
 from fastrnn.word2vec.training.parameters import empty_rows, random_rows
 from fastrnn.word2vec.training.sampling import alias_table, choices, epoch_key, keep_thresholds, split_mix
+from tests.support.instruction_sets import SETS
 
 WORDS = 40
 ALPHA = 0.05
@@ -249,7 +250,7 @@ def test_many_workers_learn_the_same():
     assert four == pytest.approx(one, rel=0.02)
 
 
-@pytest.mark.parametrize("isa", ["generic", "avx2", "avx512"])
+@pytest.mark.parametrize("isa", SETS)
 def test_every_instruction_set(isa):
     code = (
         "from tests.word2vec.test_training import *; assert_like_reference(Run()); assert_like_reference(HsRun(sg=0))"

@@ -20,7 +20,7 @@ namespace word2vec {
 
 Loss train(const Training& training) {
 #if defined(__x86_64__)
-  const std::string& set = instruction_set();
+  const std::string& set = set_of_float32();
   if (set == "avx512") return avx512::train_word2vec(training);
   if (set == "avx2") return avx2::train_word2vec(training);
 #endif

@@ -1,0 +1,90 @@
+"""Products of bfloat16 by the processor's own instructions: operands are rounded, sums, gates and states are float32.
+
+The expected numbers are the reference's in float64, with the operands of every product rounded to bfloat16, forward and
+backward. A number half-way between two of bfloat16 may be rounded the other way, so errors are root mean squares, and
+must be far below those against the reference without rounding.
+"""
+
+from contextlib import nullcontext
+from functools import partial
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import fastrnn.nn
+from fastrnn import _C, reference
+from tests.support.twins import CELLS, make, random
+
+pytestmark = pytest.mark.skipif(
+    _C.instruction_set() != "avx512_bf16", reason="this processor, or FASTRNN_ISA, has no instructions for bfloat16"
+)
+
+PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
+
+# T, B, I, H: packed at use; by rows; by hidden units; odd sizes; a batch beyond one chunk of the backward pass
+SHAPES = [(1, 33, 19, 37), (5, 9, 16, 70), (6, 2, 131, 33), (7, 3, 1, 9), (3, 130, 8, 17), (20, 3, 31, 8)]
+
+
+class RoundedProducts(TorchDispatchMode):
+    """Within it the operands of products of matrices are rounded to bfloat16."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func in PRODUCTS:
+            args = (*args[:-2], *(t.bfloat16().to(t.dtype) for t in args[-2:]))
+        return func(*args, **(kwargs or {}))
+
+
+def _operands(cell, shape, batch_sizes):
+    """The name of the cell, input, h0, c0 in float32, weights in bfloat16, whether there is a projection."""
+    times, batch, input_size, hidden_size = shape
+    layer = make(fastrnn.nn, cell, input_size, hidden_size, bidirectional=True).bfloat16()
+    rows = (times, batch) if batch_sizes is None else (int(batch_sizes.sum()),)
+    x, h0 = random(*rows, input_size, dtype=torch.float32), random(2, batch, layer.proj_size or hidden_size, seed=3)
+    c0 = random(2, batch, hidden_size, seed=4).float() if layer._cell.endswith("lstm") else None
+    return layer._cell, x, h0.float(), c0, [w.detach() for w in layer._weights()], layer.proj_size > 0
+
+
+def _computed(operator, name, x, batch_sizes, h0, c0, weights, *options):
+    """Outputs, final states and all gradients of a sum of outputs and states."""
+    leaves = [t.requires_grad_() for t in (x, h0, c0, *weights) if t is not None]
+    results = operator(name, x, batch_sizes, h0, c0, weights, *options)
+    results = [t for t in results[:3] if t.numel()]
+    incoming = [random(*t.shape, dtype=t.dtype, seed=5 + i) for i, t in enumerate(results)]
+    grads = torch.autograd.grad(results, leaves, incoming)
+    return [t.detach() for t in (*results, *grads)]
+
+
+def _wide(t):
+    return None if t is None else t.detach().double()
+
+
+def _errors(found, exact):
+    """Of each tensor: the root mean square error, relative to the tensor's root mean square."""
+    differences = [(a.double() - b.to(a.dtype).double()).square().mean() for a, b in zip(found, exact, strict=True)]
+    return torch.stack([d / b.square().mean() for d, b in zip(differences, exact, strict=True)]).sqrt()
+
+
+@pytest.mark.parametrize("lengths", ["equal", "packed"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_operands_are_rounded_and_nothing_else(cell, shape, lengths):
+    times, batch = shape[:2]
+    batch_sizes = None
+    if lengths == "packed":
+        batch_sizes = torch.tensor([max(1, batch - batch * t // times) for t in range(times)])
+    name, x, h0, c0, weights, projected = _operands(cell, shape, batch_sizes)
+    exact = []
+    for rounding in (RoundedProducts(), nullcontext()):
+        with rounding:
+            layer = partial(reference.layer, projected=projected)
+            wide = [_wide(w) for w in weights]
+            operands = _wide(x), batch_sizes, _wide(h0), _wide(c0), wide
+            exact.append(_computed(layer, name, *operands, True, True, False))
+    rounded, unrounded = exact
+    for recompute in (False, True):
+        options = (True, True, False, True, recompute, projected)
+        found = _computed(torch.ops.fastrnn.forward, name, x.detach(), batch_sizes, h0.detach(), c0, weights, *options)
+        errors = _errors(found, rounded)
+        assert errors.max() < 1.5e-3
+        assert errors.norm() < 0.3 * _errors(found, unrounded).norm()
