@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fastrnn._environment import info
     from fastrnn.conversion import convert, converted, to_torch
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LinearCrossEntropyLoss, LSTMCell, RNNCell
+    from fastrnn.quantization import dequantize, freeze, quantize
 
 try:
     __version__ = _version("fastrnn")
@@ -33,9 +34,12 @@ __all__ = [
     "RNNCell",
     "convert",
     "converted",
+    "dequantize",
+    "freeze",
     "functional",
     "info",
     "ops",
+    "quantize",
     "to_torch",
 ]
 
@@ -45,6 +49,7 @@ _MODULES = ("functional", "nn", "ops", "reference", "word2vec")
 _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
+    **dict.fromkeys(("dequantize", "freeze", "quantize"), "fastrnn.quantization"),
     "info": "fastrnn._environment",
     "_C": "fastrnn._core.extension",
 }

@@ -11,5 +11,6 @@ from fastrnn._core.loss_operators import forward as linear_cross_entropy
 from fastrnn._core.operators import backward as backward
 from fastrnn._core.operators import forward as forward
 from fastrnn._core.operators import infer as infer
+from fastrnn._core.operators import infer_packed as infer_packed
 
-__all__ = ["backward", "forward", "infer", "linear_cross_entropy", "linear_cross_entropy_backward"]
+__all__ = ["backward", "forward", "infer", "infer_packed", "linear_cross_entropy", "linear_cross_entropy_backward"]

@@ -191,7 +191,7 @@ class Forward : Gates<Cell, T> {
     }
   }
 
-  GateWeights<T, 1> w_hr;
+  ForwardWeights<T, 1> w_hr;
   Buffer<T> gates, c;
   Buffer<Factor<T>> gated;
   Buffer<T> unprojected;

@@ -2,7 +2,7 @@
 // and recompute.h runs it again where the forward pass saved nothing: the same operations in the same order, and so
 // the same bits.
 #pragma once
-#include "weights.h"
+#include "packed.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -14,13 +14,12 @@ class Gates : protected Sequence<Cell, T> {
  protected:
   using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at, S::first_slot,
       S::gated_slots;
-  static constexpr int recurrent_units = GateWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
+  static constexpr int recurrent_units = ForwardWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
 
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
       : S(problem, rows_per_chunk), w_ih(plan, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
         w_hh(plan, p.w_hh, hidden, output, Cell::recurrent_slots, width),
-        w_hh_gated(plan, Cell::gated ? p.w_hh.from(S::gated_weights) : Weights<T>{}, hidden, output, gated_slots,
-                   width),
+        w_hh_gated(plan, Cell::gated ? gated_part(p.w_hh) : Weights<T>{}, hidden, output, gated_slots, width),
         rounded_x(chunk_rows(), p.input_size), bias(gates_width), bias_rows(1, chunk_rows()) {
     bias.clear(gates_width);
     bias_rows.fill(bias);
@@ -112,6 +111,13 @@ class Gates : protected Sequence<Cell, T> {
   }
 
  private:
+  // The second product's: a matrix of its own if it is packed.
+  Weights<T> gated_part(const Weights<T>& w_hh) const {
+    if (!is_packed(w_hh.format)) return w_hh.from(S::gated_weights);
+    const int64_t first = packed_sizes(w_hh.format, Cell::recurrent_gates, hidden, output).matrix;
+    return {static_cast<const char*>(w_hh.data) + first, w_hh.format};
+  }
+
   // Zeros where slots are wider than the vectors of units: what an operator returns shows nothing of what memory held.
   FASTRNN_INLINE void clear_padding(T* row, int64_t slots, Range units) {
     if (units.end < vectors) return;
@@ -150,9 +156,9 @@ class Gates : protected Sequence<Cell, T> {
       });
   }
 
-  GateWeights<T, Cell::input_gates> w_ih;
-  GateWeights<T, Cell::recurrent_gates> w_hh;
-  GateWeights<T, 1> w_hh_gated;
+  ForwardWeights<T, Cell::input_gates> w_ih;
+  ForwardWeights<T, Cell::recurrent_gates> w_hh;
+  ForwardWeights<T, 1> w_hh_gated;
   RoundedRows<T> rounded_x;
   Buffer<T> bias;
   RowPointers<const T*> bias_rows;

@@ -20,8 +20,9 @@ struct Rows {
 // computed again at a time stays small too (T steps keep T/8 + 5 * 8 rows, least where the 8 is the root of T/5).
 constexpr int64_t least_steps_per_checkpoint = 8;
 
-// What a weight is stored as. The kernels compute in T; those of float32 read narrower weights as they are.
-enum class WeightFormat { same, bfloat16, float16 };
+// What a weight is stored as. The kernels compute in T; those of float32 read narrower weights as they are, and at
+// inference matrices that are packed once and for all (packed.h).
+enum class WeightFormat { same, bfloat16, float16, packed_float32, packed_bfloat16, packed_int8 };
 
 template <class T>
 struct Weights {

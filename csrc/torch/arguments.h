@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../cells/registry.h"
+#include "../sequence/packed.h"
 
 namespace fastrnn {
 
@@ -15,6 +16,9 @@ using OptionalTensor = std::optional<at::Tensor>;
 
 // Throws ValueError where no cell has this name.
 const CellDescription& cell_named(std::string_view name);
+
+// "float32", "bfloat16" or "int8": what the numbers of packed matrices are. Throws ValueError at any other name.
+WeightFormat packed_format_named(std::string_view name);
 
 // The operands are held for the time of the call: another thread may drop them meanwhile.
 struct Arguments {
@@ -27,6 +31,9 @@ struct Arguments {
   bool biases = true, bidirectional = false, batch_first = false;
   bool projected = false;
   bool recompute = false;  // save next to nothing, and let the backward pass compute it again
+  // Of matrices that are packed once and for all, from which the sizes cannot be read.
+  WeightFormat format = WeightFormat::same;
+  int64_t input_size = 0, hidden_size = 0, projection_size = 0;
 
   // As the dispatcher wants them.
   std::vector<at::Tensor> weight_vector() const { return {weights.begin(), weights.end()}; }
@@ -46,6 +53,7 @@ class Reader {
     ((fields = std::move(*next++).template to<Fields>()), ...);
   }
   void take_cell(Arguments& to);
+  void take_format(Arguments& to);
   void take_operands(Arguments& to);  // input, batch_sizes, h0, c0, weights
 
  private:

@@ -34,10 +34,12 @@ struct Plain : Arguments {
   bool recorded = false;
 };
 
-std::optional<Plain> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights) {
+// `format`: of packed matrices, which are not in the input's dtype.
+std::optional<Plain> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights,
+                                WeightFormat format = WeightFormat::same) {
   if (!unobserved()) return {};
   Plain call;
-  call.cell = find_cell(name);
+  call.cell = find_cell(name), call.format = format;
   if (!call.cell) return {};
   bool plain = true;
   auto read = [&](PyObject* object, auto&& store) {
@@ -58,7 +60,7 @@ std::optional<Plain> plain_call(std::string_view name, py::handle input, py::han
   for (py::handle weight : py::reinterpret_borrow<py::list>(weights))
     read(weight.ptr(), [&](const Tensor& t) {
       call.weights.push_back(t);
-      plain &= t.scalar_type() == call.input.scalar_type();
+      plain &= is_packed(format) || t.scalar_type() == call.input.scalar_type();
     });
   call.recorded &= at::GradMode::is_enabled();
   return plain ? std::optional(std::move(call)) : std::nullopt;
@@ -81,7 +83,7 @@ std::optional<StackResults> run(Plain call, int64_t num_layers, bool one_step = 
     for (OptionalTensor* state : {&call.h0, &call.c0})
       if (one_step && *state) *state = (*state)->unsqueeze(0);
     if (one_step) call.input = call.input.unsqueeze(0);
-    if (call.weights.empty() || perhaps_left_to_torch(call)) return {};
+    if (call.weights.empty() || (!is_packed(call.format) && perhaps_left_to_torch(call))) return {};
     const bool widens = c10::elementSize(call.input.scalar_type()) < 4;  // so would its gradients have to be
     if (call.recorded && widens) return {};
     StackResults results =
@@ -138,6 +140,35 @@ py::object settled_weights(const py::dict& layer) {
   return weights;
 }
 
+// A call of packed weights: `_call` of fastrnn/quantization/layers.py has its options, `_names` names the buffers.
+struct PackedCall {
+  std::optional<Plain> arguments;
+  int64_t num_layers;
+};
+
+PackedCall packed_call(py::handle input, py::handle hx, const py::dict& layer) {
+  static const std::array<PyObject*, 3> keys = interned("_call", "_names", "_buffers");
+  std::array<py::object, 3> values;
+  for (size_t i = 0; i < keys.size(); ++i)
+    if (!(values[i] = look_up(layer, keys[i]))) return {};
+  const auto& [options, names, buffers] = values;
+  const auto [cell, numbers, input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first] =
+      options.cast<std::tuple<std::string, std::string, int64_t, int64_t, int64_t, int64_t, bool, bool, bool>>();
+  py::list weights;
+  for (py::handle name : py::reinterpret_borrow<py::tuple>(names)) {
+    py::object weight = look_up(buffers, name.ptr());
+    if (!weight) return {};
+    weights.append(std::move(weight));
+  }
+  PackedCall call{plain_call(cell, input, hx, weights, packed_format_named(numbers)), num_layers};
+  if (!call.arguments || call.arguments->recorded) return {};  // the long way says that there are no gradients
+  Arguments& to = *call.arguments;
+  to.input_size = input_size, to.hidden_size = hidden_size, to.projection_size = projection_size;
+  to.projected = projection_size > 0, to.biases = biases;
+  to.bidirectional = bidirectional, to.batch_first = batch_first;
+  return call;
+}
+
 }  // namespace
 
 py::object flat_weights(py::dict layer) {
@@ -179,6 +210,22 @@ py::object run_step(std::string_view cell, py::handle input, py::handle hx, py::
   if (!call || call->input.dim() != 2) return py::none();
   call->biases = biases;
   std::optional<StackResults> results = run(std::move(*call), 1, true);
+  return results ? state_of(*results) : py::none();
+}
+
+py::object infer_packed(py::handle input, py::handle hx, py::dict layer) {
+  PackedCall call = packed_call(input, hx, layer);
+  if (!call.arguments) return py::none();
+  std::optional<StackResults> results = run(std::move(*call.arguments), call.num_layers);
+  if (!results) return py::none();
+  py::object output = wrap(std::move(results->output));
+  return py::make_tuple(output, state_of(*results));
+}
+
+py::object infer_packed_step(py::handle input, py::handle hx, py::dict cell) {
+  PackedCall call = packed_call(input, hx, cell);
+  if (!call.arguments || call.arguments->input.dim() != 2) return py::none();
+  std::optional<StackResults> results = run(std::move(*call.arguments), 1, true);
   return results ? state_of(*results) : py::none();
 }
 

@@ -15,4 +15,8 @@ pybind11::object flat_weights(pybind11::dict layer);
 pybind11::object run_step(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::list weights,
                           bool biases);
 
+// What a layer or cell with packed weights returns; of its dictionary see fastrnn/quantization/layers.py.
+pybind11::object infer_packed(pybind11::handle input, pybind11::handle hx, pybind11::dict layer);
+pybind11::object infer_packed_step(pybind11::handle input, pybind11::handle hx, pybind11::dict cell);
+
 }  // namespace fastrnn

@@ -31,8 +31,8 @@ void check_in_memory(const Tensor& t, const char* name) {
 
 Layer::Layer(const Arguments& a)
     : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
-      recompute(a.recompute && cell.saves > 0), directions(a.bidirectional ? 2 : 1), dtype(a.input.scalar_type()),
-      weight_dtype(dtype), device(a.input.device()) {
+      recompute(a.recompute && cell.saves > 0), directions(a.bidirectional ? 2 : 1), format(a.format),
+      dtype(a.input.scalar_type()), weight_dtype(dtype), device(a.input.device()) {
   TORCH_CHECK(a.input.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               a.input.dim());
   read_weights(a);
@@ -74,6 +74,7 @@ void Layer::read_weights(const Arguments& a) {
               " ", a.biases ? "with" : "without", " biases and ", projected ? "with" : "without", " a projection, got ",
               count);
   TORCH_CHECK(!projected || cell.projectable(), "Expected no projection for ", cell.name);
+  if (is_packed(format)) return read_packed_weights(a);
   TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
               given[0].dim(), " and ", given[1].dim());
   TORCH_CHECK(given[0].size(0) % cell.input_gates == 0, "Expected weight_ih to have ", cell.input_gates,
@@ -92,6 +93,42 @@ void Layer::read_weights(const Arguments& a) {
     each_weight(weights[d], a.biases, [&](Tensor& weight, at::IntArrayRef sizes, const char* name) {
       weight = operand(*next++, weight_dtype, sizes, name).contiguous();
     });
+}
+
+void Layer::read_packed_weights(const Arguments& a) {
+  TORCH_CHECK(device.is_cpu() && dtype == at::kFloat,
+              "Expected input dtype float32, bfloat16 or float16 on the cpu for packed weights, got ", dtype, " on ",
+              device);
+  input_size = a.input_size, hidden_size = a.hidden_size;
+  output_size = projected ? a.projection_size : hidden_size;
+  constexpr int64_t most = int64_t(1) << 31;  // sizes in bytes do not overflow
+  TORCH_CHECK(input_size > 0 && hidden_size > 0 && input_size < most && hidden_size < most,
+              "Expected sizes greater than zero, got input_size ", input_size, " and hidden_size ", hidden_size);
+  TORCH_CHECK(!projected || (output_size > 0 && output_size < hidden_size), "Expected a projection to 1 to ",
+              hidden_size - 1, " features, fewer than the cell has, got ", output_size);
+  TORCH_CHECK(format != WeightFormat::packed_int8 || (input_size <= deepest_int8 && hidden_size <= deepest_int8),
+              "Expected at most ", deepest_int8, " features for int8 weights, got input_size ", input_size,
+              " and hidden_size ", hidden_size);
+  const Tensor* next = a.weights.begin();
+  auto matrix = [&](Tensor& weight, int64_t gates, int64_t outputs, int64_t depth, int64_t more, const char* name) {
+    const int64_t bytes = packed_sizes(format, gates, outputs, depth).matrix + more;
+    weight = operand(*next++, at::kByte, {bytes}, name).contiguous();
+  };
+  auto vector = [&](Tensor& weight, int64_t size, const char* name) {
+    weight = operand(*next++, dtype, {size}, name).contiguous();
+  };
+  const int64_t gated = cell.gated ? packed_sizes(format, 1, hidden_size, output_size).matrix : 0;
+  for (int64_t d = 0; d < directions; ++d) {
+    DirectionWeights& of = weights[d];
+    matrix(of.w_ih, cell.input_gates, hidden_size, input_size, 0, "packed weight_ih");
+    matrix(of.w_hh, cell.recurrent_gates, hidden_size, output_size, gated, "packed weight_hh");
+    if (a.biases) {
+      vector(of.b_ih, cell.input_gates * hidden_size, "bias_ih");
+      vector(of.b_hh, cell.gates_of_state() * hidden_size, "bias_hh");
+    }
+    if (projected) matrix(of.w_hr, 1, output_size, hidden_size, 0, "packed weight_hr");
+    for (int k = 0; k < cell.vectors; ++k) vector(of.vectors[k], hidden_size, cell.vector_names[k]);
+  }
 }
 
 void Layer::read_lengths(const OptionalTensor& batch_sizes) {

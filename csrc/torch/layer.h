@@ -27,6 +27,7 @@ struct Layer {
   const bool recompute;  // nothing is saved but checkpoints; not of a cell that saves nothing anyway
   const int64_t directions;
   int64_t times, batch, rows, input_size, hidden_size, output_size;
+  WeightFormat format;                 // of matrices that are packed once and for all, else `same`
   at::ScalarType dtype, weight_dtype;  // the latter may be narrower: 16 bits beside float32, on the CPU
   at::Device device;
   at::Tensor input;
@@ -59,6 +60,7 @@ struct Layer {
  private:
   at::Tensor state(const at::Tensor& t, int64_t size, const char* name) const;
   void read_weights(const Arguments& arguments);
+  void read_packed_weights(const Arguments& arguments);
   void read_lengths(const OptionalTensor& batch_sizes);
 };
 

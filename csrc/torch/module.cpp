@@ -72,6 +72,7 @@ py::dict cells() {
     py::dict entry;
     entry["input_gates"] = cell->input_gates;
     entry["recurrent_gates"] = cell->gates_of_state();
+    entry["gated"] = cell->gated;
     entry["carries_c"] = cell->carries_c;
     entry["reads_h"] = cell->reads_h;
     entry["projectable"] = cell->projectable();
@@ -104,6 +105,8 @@ PYBIND11_MODULE(_C, m) {
   m.def("run_layer", fastrnn::run_layer, "what a layer returns, or None where the call is not plain (fast_path.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("run_step", fastrnn::run_step, "one step of a cell likewise");
+  m.def("infer_packed", fastrnn::infer_packed, "infer of a layer with packed weights");
+  m.def("infer_packed_step", fastrnn::infer_packed_step, "infer_step of a cell with packed weights");
   m.def("activation_float", [](const std::string& name, const Numbers<float>& x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);
   });

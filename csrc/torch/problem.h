@@ -38,9 +38,12 @@ Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, c
   p.projection_size = layer.projected ? layer.output_size : 0;
   p.active = layer.active.data(), p.before = layer.before.data();
   auto weight = [&](const at::Tensor& t) { return Weights<T>{pointer<void>(t), weight_format(layer)}; };
+  auto matrix = [&](const at::Tensor& t) {
+    return is_packed(layer.format) ? Weights<T>{pointer<void>(t), layer.format} : weight(t);
+  };
   const DirectionWeights& w = layer.weights[d];
-  p.w_ih = weight(w.w_ih), p.w_hh = weight(w.w_hh), p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
-  p.w_hr = weight(w.w_hr);
+  p.w_ih = matrix(w.w_ih), p.w_hh = matrix(w.w_hh), p.w_hr = matrix(w.w_hr);
+  p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
   for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
   if (layer.h0) p.h0 = pointer<T>(*layer.h0, d * layer.batch * layer.output_size);
   if (layer.c0) p.c0 = pointer<T>(*layer.c0, d * layer.batch * layer.hidden_size);

@@ -9,6 +9,7 @@
 // the operands.
 TORCH_LIBRARY(fastrnn, m) {
   m.def(fastrnn::InferArguments::schema);
+  m.def(fastrnn::InferPackedArguments::schema);
   m.def(fastrnn::ForwardArguments::schema);
   m.def(fastrnn::BackwardArguments::schema);
   m.def(

@@ -70,4 +70,25 @@ struct InferArguments : Arguments {
   }
 };
 
+// The same with matrices that are packed once and for all as `numbers`, each one tensor of bytes (sequence/packed.h).
+// Biases and the cell's vectors are float32; input and states may be float32, bfloat16 or float16.
+struct InferPackedArguments : Arguments {
+  static constexpr const char* schema =
+      "infer_packed(str cell, str numbers, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] "
+      "weights, "
+      "int input_size, int hidden_size, int projection_size, int num_layers, bool biases, bool bidirectional, "
+      "bool batch_first) -> (Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 14;
+  int64_t num_layers;
+
+  explicit InferPackedArguments(torch::jit::Stack& stack) {
+    Reader reader(stack, count);
+    reader.take_cell(*this);
+    reader.take_format(*this);
+    reader.take_operands(*this);
+    reader.take(input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first);
+    projected = projection_size != 0;
+  }
+};
+
 }  // namespace fastrnn

@@ -41,6 +41,7 @@ void each_layer(const Arguments& stack, int64_t num_layers, Run run) {
     one.h0 = of_layer(stack.h0), one.c0 = of_layer(stack.c0);
     one.weights.assign(stack.weights.begin() + i * per_layer, stack.weights.begin() + (i + 1) * per_layer);
     one.input = run(one, i);
+    one.input_size = one.input.size(-1);
   }
 }
 
@@ -86,18 +87,27 @@ Tensor converted(const Tensor& t, at::ScalarType dtype) {
   return result;
 }
 
-// The operator of the same name.
-void infer(const c10::OperatorHandle&, torch::jit::Stack* stack) {
-  InferArguments a(*stack);
+void check_input_dtype(const InferArguments& a) {
   const at::ScalarType dtype = a.input.scalar_type();
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble, "Expected input dtype float32 or float64, got ", dtype);
+}
+void check_input_dtype(const InferPackedArguments&) {}  // Layer does
+
+// The operators infer and infer_packed.
+template <class Infer>
+void infer(const c10::OperatorHandle&, torch::jit::Stack* stack) {
+  Infer a(*stack);
+  check_input_dtype(a);
   StackResults results = run_stack(a, a.num_layers);
-  if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, dtype);
-  torch::jit::drop(*stack, InferArguments::count);
+  if (!results.cn.defined()) results.cn = at::detail::empty_cpu({0}, a.input.scalar_type());
+  torch::jit::drop(*stack, Infer::count);
   torch::jit::push(*stack, std::move(results.output), std::move(results.hn), std::move(results.cn));
 }
 
-TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { m.impl("infer", torch::CppFunction::makeFromBoxedFunction<infer>()); }
+TORCH_LIBRARY_IMPL(fastrnn, CPU, m) {
+  m.impl("infer", torch::CppFunction::makeFromBoxedFunction<infer<InferArguments>>());
+  m.impl("infer_packed", torch::CppFunction::makeFromBoxedFunction<infer<InferPackedArguments>>());
+}
 
 }  // namespace
 

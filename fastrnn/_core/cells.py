@@ -16,6 +16,7 @@ class Cell(NamedTuple):
     reads_h: bool  # the pointwise part mixes the new state with the old h
     saves: int  # numbers per unit and step that the backward pass needs
     projectable: bool  # a product with w_hr may follow
+    gated: bool  # the last block of rows of w_hh is multiplied by itself, after the others
     vectors: tuple[str, ...]  # names of the parameters with one number for each unit
     onednn: bool  # torch runs its layers by oneDNN
 
@@ -28,6 +29,7 @@ CELLS = {
         reads_h=found["reads_h"],
         saves=found["saves"],
         projectable=found["projectable"],
+        gated=found["gated"],
         vectors=tuple(found["vectors"]),
         onednn=found["onednn"],
     )

@@ -22,6 +22,7 @@ from fastrnn._core.checks import check_devices, check_lengths
 forward = torch.ops.fastrnn.forward.default
 backward = torch.ops.fastrnn.backward.default
 infer = torch.ops.fastrnn.infer.default
+infer_packed = torch.ops.fastrnn.infer_packed.default
 
 _Size = int | torch.SymInt
 _CACHE_LINE = 64
@@ -109,6 +110,35 @@ def run_infer(call: Call) -> Results:
     )
 
 
+class Packed(NamedTuple):
+    """What ``infer_packed`` is told beside the call: numbers and sizes of matrices that are packed once and for all."""
+
+    numbers: str  # "float32", "bfloat16" or "int8"
+    input_size: int
+    hidden_size: int
+    projection_size: int  # 0 without
+
+
+def run_infer_packed(call: Call, packed: Packed) -> Results:
+    """All layers at inference, with packed matrices among ``call.weights`` (see csrc/sequence/packed.h)."""
+    return infer_packed(
+        call.cell.name,
+        packed.numbers,
+        call.input,
+        call.batch_sizes,
+        call.h0,
+        call.c0,
+        call.weights,
+        packed.input_size,
+        packed.hidden_size,
+        packed.projection_size,
+        call.num_layers,
+        call.biases,
+        call.bidirectional,
+        call.batch_first,
+    )
+
+
 def run_reference(call: Call) -> Results:
     """One layer in plain torch: on any device, in any dtype, differentiable as often as asked."""
     check_lengths(call)
@@ -129,6 +159,13 @@ def run_reference(call: Call) -> Results:
 def infer_call(*arguments: Any) -> Call:
     """The call of which these are the arguments of ``infer``."""
     return _call(by_name(infer, arguments))
+
+
+def infer_packed_call(*arguments: Any) -> tuple[Call, Packed]:
+    """The call of which these are the arguments of ``infer_packed``, and what that takes besides."""
+    given = by_name(infer_packed, arguments)
+    packed = Packed(*[given.pop(name) for name in Packed._fields])
+    return _call(given | {"projected": packed.projection_size > 0}), packed
 
 
 def by_name(operator: torch._ops.OpOverload, arguments: Sequence[Any]) -> dict[str, Any]:
@@ -157,6 +194,15 @@ def _infer_shapes(*arguments: Any) -> Results:
     return output, hn.new_empty(rows, *hn.shape[1:]), cn.new_empty(rows, *cn.shape[1:]) if call.cell.carries_c else cn
 
 
+@torch.library.register_fake("fastrnn::infer_packed")
+def _infer_packed_shapes(*arguments: Any) -> Results:
+    call, packed = infer_packed_call(*arguments)
+    output, hn = _output_shapes(call, packed.projection_size or packed.hidden_size)
+    rows = call.state_rows()
+    cn = hn.new_empty(rows, hn.size(1), packed.hidden_size) if call.cell.carries_c else call.input.new_empty(0)
+    return output, hn.new_empty(rows, *hn.shape[1:]), cn
+
+
 @torch.library.register_fake("fastrnn::backward")
 def _backward_shapes(*arguments: Any) -> list[Tensor]:
     call, given = backward_call(*arguments)
@@ -168,6 +214,13 @@ def _backward_shapes(*arguments: Any) -> list[Tensor]:
 
 
 def _result_shapes(call: Call) -> Results:
+    output, hn = _output_shapes(call, call.output_size())
+    c = hn.new_empty(*hn.shape[:2], call.hidden_size()) if call.cell.carries_c else call.input.new_empty(0)
+    return output, hn, c
+
+
+def _output_shapes(call: Call, output_size: _Size) -> tuple[Tensor, Tensor]:
+    """Output and h_n of one layer."""
     check_devices(call)
     input, directions = call.input, call.directions()
     if call.batch_sizes is None:
@@ -175,10 +228,8 @@ def _result_shapes(call: Call) -> Results:
     else:
         # The longest batch is a number inside a tensor: known when there is data, else a size of its own.
         batch = call.h0.size(1) if call.h0 is not None else torch.library.get_ctx().new_dynamic_size()
-    output = input.new_empty(*input.shape[:-1], directions * call.output_size())
-    hn = input.new_empty(directions, batch, call.output_size())
-    cn = input.new_empty(directions, batch, call.hidden_size()) if call.cell.carries_c else input.new_empty(0)
-    return output, hn, cn
+    output = input.new_empty(*input.shape[:-1], directions * output_size)
+    return output, input.new_empty(directions, batch, output_size)
 
 
 def _saved_shape(call: Call, batch: _Size) -> Tensor:

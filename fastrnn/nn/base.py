@@ -1,4 +1,4 @@
-"""What RNN, GRU and LSTM share: padded, packed and unbatched input, and the weights that torch.nn would use."""
+"""What RNN, GRU and LSTM share: the fast path, and the weights that torch.nn would use."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_exporting
-from torch.fx import Proxy
 from torch.nn import Parameter
-from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn._core import cells
 from fastrnn._core.backend import TORCH_CELLS, sequence
-from fastrnn._core.call import Call, State, cell_and_states
+from fastrnn._core.call import Call, cell_and_states
 from fastrnn._core.extension import _C
-from fastrnn._core.tracing import NotScriptable, recorded_call
+from fastrnn._core.tracing import NotScriptable
 from fastrnn.nn.face import Faced
+from fastrnn.nn.inputs import AnyInput
 
 # Methods that the forward of torch.nn's layers calls, and that of fastrnn's does not.
 CALLED_BY_TORCH = {
@@ -26,19 +25,7 @@ CALLED_BY_TORCH = {
 }
 
 
-def each(function: Any, hx: State | None) -> Any:
-    """Apply a function to a state: to h, to both of (h, c), or to none."""
-    if hx is None:
-        return None
-    return tuple(map(function, hx)) if isinstance(hx, (tuple, list)) else function(hx)
-
-
-def _check_batch(state: Tensor, batch: int) -> None:
-    if state.dim() != 3 or state.size(1) != batch:
-        raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got size {list(state.shape)}")
-
-
-class Layer(Faced, NotScriptable, torch.nn.RNNBase):
+class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     """The forward pass that the three share.
 
     It derives from ``torch.nn.RNNBase``, which makes the parameters, and not from ``torch.nn.LSTM`` and its siblings.
@@ -68,36 +55,7 @@ class Layer(Faced, NotScriptable, torch.nn.RNNBase):
             result = _C.run_layer(self._cell, input, hx, self.__dict__)
             if result is not None:
                 return result
-        if isinstance(input, PackedSequence):
-            return self._packed(input, hx)
-        if isinstance(input, Proxy):
-            return recorded_call(self, input, hx)
-        rank = input.dim()
-        if rank == 3:
-            return self._sequence(input, hx, None, self.batch_first)
-        if rank != 2:
-            raise ValueError(f"{type(self).__name__}: Expected input to be 2D or 3D, got {rank}D instead")
-        return self._unbatched(input, hx)
-
-    def _packed(self, input: PackedSequence, hx: Any) -> tuple[PackedSequence, Any]:
-        """The states that go in and come out are in the caller's order. Inside, the longest sequence is first."""
-        data, batch_sizes, to_sorted, to_callers = input
-        if to_sorted is not None:
-            each(lambda state: _check_batch(state, to_sorted.numel()), hx)
-            hx = each(lambda state: state.index_select(1, to_sorted), hx)
-        output, hidden = self._sequence(data, hx, batch_sizes, False)
-        if to_callers is not None:
-            hidden = each(lambda state: state.index_select(1, to_callers), hidden)
-        return PackedSequence(output, batch_sizes, to_sorted, to_callers), hidden
-
-    def _unbatched(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
-        """One sequence (T, I), states (L D, H). ``batch_first`` is ignored."""
-        for state in () if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,):
-            if state.dim() != 2:
-                raise RuntimeError(f"Expected hx of 2 dimensions for an unbatched 2D input, got {state.dim()}")
-        hx = each(lambda state: state.unsqueeze(1), hx)
-        output, hidden = self._sequence(input.unsqueeze(1), hx, None, False)
-        return output.squeeze(1), each(lambda state: state.squeeze(1), hidden)
+        return self._run(input, hx)
 
     def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, Any]:
         cell, h0, c0 = cell_and_states(self._cell, hx)

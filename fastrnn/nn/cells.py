@@ -11,9 +11,9 @@ from torch.fx import Proxy
 
 from fastrnn._core.backend import step
 from fastrnn._core.tracing import NotScriptable, recorded_call
-from fastrnn.nn.base import each
 from fastrnn.nn.calls import CellCall
 from fastrnn.nn.face import Faced
+from fastrnn.nn.inputs import each
 
 _WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import fastrnn
 
 PACKAGE = Path(fastrnn.__file__).parent
-PUBLIC = {"cli", "conversion", "functional", "losses", "nn", "ops", "reference", "train", "word2vec"}
+PUBLIC = {"cli", "conversion", "functional", "losses", "nn", "ops", "quantization", "reference", "train", "word2vec"}
 
 # Each room imports only from rooms before it.
 ORDER = [
     *("_C", "_built", "_saving", "_markdown", "reference", "_core", "_environment", "losses", "ops", "functional"),
-    *("_unconverted", "nn", "conversion", "word2vec", "train", "_verify", "_bench", "cli", "__main__"),
+    *("_unconverted", "nn", "conversion", "quantization", "word2vec", "train", "_verify", "_bench", "cli", "__main__"),
 ]
 LOOKS_BACK = {
     "nn/quantization.py": "conversion",  # torch's quantization asks a layer for torch's own

@@ -18,7 +18,8 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import reference
-from fastrnn.nn.base import Layer, each
+from fastrnn.nn.base import Layer
+from fastrnn.nn.inputs import each
 from fastrnn.train.loop.evaluation import Loss, checked, loss_of
 from fastrnn.train.models.initialization import cell_of, recurrent_layers
 

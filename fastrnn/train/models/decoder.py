@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from fastrnn.functional import linear_cross_entropy
-from fastrnn.nn.base import each
+from fastrnn.nn.inputs import each
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.loop.step import Step
 from fastrnn.train.models.attention import Attention

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastrnn.nn.base import each
+from fastrnn.nn.inputs import each
 from fastrnn.train.data.batch import Pairs
 from fastrnn.train.data.collating import lengths, padded
 from fastrnn.train.data.vocabulary import Vocabulary

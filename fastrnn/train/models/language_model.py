@@ -17,7 +17,7 @@ from torch.nn import AdaptiveLogSoftmaxWithLoss, Linear
 from torch.nn.functional import cross_entropy, dropout
 
 from fastrnn.functional import linear_cross_entropy
-from fastrnn.nn.base import each
+from fastrnn.nn.inputs import each
 from fastrnn.train.data.batch import Window
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.loop.step import Step

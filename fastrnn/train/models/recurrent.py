@@ -15,8 +15,8 @@ from torch.func import functional_call
 from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fastrnn.nn.base import each
 from fastrnn.nn.by_cell import LAYERS
+from fastrnn.nn.inputs import each
 
 State = Tensor | tuple[Tensor, Tensor]
 

@@ -1,0 +1,220 @@
+// Products with weights that were packed once and for all (../sequence/packed.h), in float32: the register tiles of
+// matmul.h on panels that need no packing, whatever the vectors of the instruction set.
+//
+// float32 weights give the bits that packing for every call gives: the same chains, added up in the same order.
+// bfloat16 weights are widened in registers, two numbers of the depth from one load.
+#pragma once
+#include "../sequence/packed.h"
+#include "weights.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+#if !FASTRNN_BFLOAT16
+
+// The numbers of a group, of 4 bytes for each output: widened<e> is number e.
+struct PackedFloat32 {
+  static constexpr int group = 1;
+  template <int e>
+  static FASTRNN_INLINE Floats widened(Floats w) {
+    return w;
+  }
+};
+struct PackedBFloat16 {
+  static constexpr int group = 2;
+  template <int e>
+  static FASTRNN_INLINE Floats widened(Floats w) {
+    return Floats(e ? Bits(w) & 0xffff0000 : Bits(w) << 16);
+  }
+};
+
+// Up to `most_outputs` vectors of outputs with all their gates: where each begins in memory, in bytes, and where they
+// go in a row of C. The last may be partly outside: only `tail` of its lanes exist in C.
+constexpr int most_outputs = 8;
+struct PackedPanel {
+  const char* b[most_outputs];
+  int64_t step;  // from one group to the next
+  int64_t depth;
+  const int64_t* columns;  // of each gate
+  int tail;
+};
+
+// One tile's work, as in matmul.h: `first` and `groups` count groups, `fetch` is in bytes.
+struct PackedTile {
+  int64_t top;
+  int rows;
+  int64_t first, groups;
+  const char* fetch;
+  int64_t fetch_step;
+};
+
+template <class Format, int gates, int N, int M>
+void multiply_packed(const PackedPanel& panel, const Operands<float>& rows, const PackedTile& tile) {
+  using V = Vec<float>;
+  constexpr int group = Format::group;
+  Floats sum[M][N][gates] = {};
+  const float* a[M];
+  for (int i = 0; i < M; ++i) a[i] = rows.a[tile.top + i];
+  const char *b[N], *fetch = tile.fetch;
+  for (int j = 0; j < N; ++j) b[j] = panel.b[j] + tile.first * panel.step;
+  const int64_t step = panel.step, fetch_step = tile.fetch_step;
+  const int64_t end = smaller((tile.first + tile.groups) * group, panel.depth);
+  int64_t k = tile.first * group;
+  auto add = [&]<int e>() __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+#pragma GCC unroll 4
+      for (int g = 0; g < gates; ++g) {
+        auto* lanes = reinterpret_cast<const float*>(b[j] + g * block_outputs * group_bytes);
+        const Floats w = Format::template widened<e>(V::load(lanes).v);
+#pragma GCC unroll 8
+        for (int i = 0; i < M; ++i) sum[i][j][g] += a[i][k + e] * w;
+      }
+    }
+  };
+  for (; k + group <= end; k += group) {
+    if constexpr (M > 2) __builtin_prefetch(fetch, 0, 2), fetch += fetch_step;
+    add.template operator()<0>();
+    if constexpr (group > 1) add.template operator()<1>();
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) b[j] += step;
+  }
+  if (group > 1 && k < end) add.template operator()<0>();  // the rest is padding, where a row of A has nothing
+#pragma GCC unroll 8
+  for (int i = 0; i < M; ++i) {
+    float* c = rows.c[tile.top + i];
+    const float* before = tile.first ? c : rows.init[tile.top + i];
+#pragma GCC unroll 8
+    for (int j = 0; j < N; ++j) {
+#pragma GCC unroll 4
+      for (int g = 0; g < gates; ++g) {
+        const int64_t column = panel.columns[g] + j * V::lanes;
+        const int n = j == N - 1 ? panel.tail : V::lanes;
+        (V::load(before + column, n) + V(sum[i][j][g])).store(c + column, n);
+      }
+    }
+  }
+}
+
+// For the tile's number of rows and the panel's number of vectors, a power of two.
+template <class Format, int gates, int N, int M = tile_rows(N * gates)>
+void multiply_packed_any(int outputs, const PackedPanel& panel, const Operands<float>& rows, const PackedTile& tile) {
+  if (outputs != N || M == 0) {
+    if constexpr (N > 1) multiply_packed_any<Format, gates, N / 2>(outputs, panel, rows, tile);
+  } else if (tile.rows != M) {
+    if constexpr (M > 1) multiply_packed_any<Format, gates, N, M - 1>(outputs, panel, rows, tile);
+  } else if constexpr (M > 0) {
+    multiply_packed<Format, gates, N, M>(panel, rows, tile);
+  }
+}
+
+// C[i] = init[i] + A[i] · Wᵀ as GateWeights (weights.h) does it, for weights that are packed.
+template <int gates>
+class PackedWeights {
+  using V = Vec<float>;
+  static constexpr int many = max_vectors / gates, few = 2 * many;
+
+ public:
+  PackedWeights(const Plan& plan, const Weights<float>& weight, int64_t outputs, int64_t depth, const int* slots,
+                int64_t width)
+      : plan(plan), weight(weight), sizes(packed_sizes(weight.format, gates, outputs, depth)), outputs(outputs),
+        depth(depth), width(width), slots(slots), vectors(divide_up(outputs, V::lanes)) {}
+
+  // Vectors of outputs in a panel. More of them for few rows: the chains of few multiply-adds wait for each other.
+  static FASTRNN_INLINE int units(int64_t count) { return count <= tile_rows(few * gates) ? few : many; }
+
+  template <class Then>
+  void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<float>& rows,
+             Then then) const {
+    sweep(team, plan.by_rows, vectors, mine, units(count), from_end, [&](int64_t v, int n) {
+      for (const int64_t end = v + n; v < end; v += n) {
+        for (n = few; v + n > end;) n /= 2;
+        product(v, n, count, exact, rows);
+        then(Range{v, v + n});
+      }
+    });
+  }
+
+ private:
+  void product(int64_t v, int n, int64_t count, bool exact, const Operands<float>& rows) const {
+    int64_t columns[gates];
+    for (int g = 0; g < gates; ++g) columns[g] = slots[g] * width + v * V::lanes;
+    const int tail = exact ? int(smaller(V::lanes, outputs - (v + n - 1) * V::lanes)) : V::lanes;
+    PackedPanel panel{{}, sizes.group, depth, columns, tail};
+    for (int j = 0; j < n; ++j) {
+      const int64_t output = (v + j) * V::lanes;
+      panel.b[j] = static_cast<const char*>(weight.data) + output / block_outputs * sizes.block +
+                   output % block_outputs * group_bytes;
+    }
+    if (weight.format == WeightFormat::packed_bfloat16)
+      tiles<PackedBFloat16>(n, panel, count, rows);
+    else
+      tiles<PackedFloat32>(n, panel, count, rows);
+  }
+
+  // As product() of matmul.h.
+  template <class Format>
+  void tiles(int n, const PackedPanel& panel, int64_t count, const Operands<float>& rows) const {
+    PackedTile tile;
+    const int64_t groups = sizes.groups, blocks = divide_up(count, block_rows);
+    const int64_t chains = divide_up(groups, rows.chain / Format::group);
+    for (int64_t i = 0; i < blocks; ++i) {
+      const int64_t block = count * i / blocks, height = count * (i + 1) / blocks - block;
+      const int64_t tiles = divide_up(height, tile_rows(n * gates));
+      for (int64_t d = 0; d < chains; ++d) {
+        tile.first = groups * d / chains, tile.groups = groups * (d + 1) / chains - tile.first;
+        tile.fetch = panel.b[0] + (tile.first + tile.groups) * panel.step;
+        tile.fetch_step = divide_up(panel.step, tiles);
+        for (int64_t t = 0; t < tiles; ++t) {
+          tile.top = block + height * t / tiles;
+          tile.rows = int(block + height * (t + 1) / tiles - tile.top);
+          multiply_packed_any<Format, gates, few>(n, panel, rows, tile);
+          tile.fetch += tile.groups * tile.fetch_step;
+        }
+      }
+    }
+  }
+
+  const Plan& plan;
+  const Weights<float> weight;
+  const PackedSizes sizes;
+  const int64_t outputs, depth, width;
+  const int* slots;
+  const int64_t vectors;
+};
+
+#endif
+
+// The weights of a forward pass, packed for each call or once and for all.
+#if FASTRNN_BFLOAT16
+template <class T, int gates>
+using ForwardWeights = GateWeights<T, gates>;  // no others come here
+#else
+template <class T, int gates>
+class ForwardWeights {
+ public:
+  static constexpr int units = GateWeights<T, gates>::units;
+
+  ForwardWeights(const Plan& plan, const Weights<T>& weight, int64_t outputs, int64_t depth, const int* slots,
+                 int64_t width)
+      : plain(plan, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
+        kept(plan, {weight.data, weight.format}, outputs, depth, slots, width), is_kept(is_packed(weight.format)) {}
+
+  void pack(const Team& team) { plain.pack(team); }
+
+  template <class Then>
+  void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows,
+             Then then) const {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (is_kept) return kept.times(team, mine, count, exact, from_end, rows, then);
+    plain.times(team, mine, count, exact, from_end, rows, then);
+  }
+
+ private:
+  GateWeights<T, gates> plain;
+  PackedWeights<gates> kept;
+  const bool is_kept;
+};
+
+#endif
+
+}  // namespace fastrnn::FASTRNN_TARGET

@@ -1,0 +1,66 @@
+"""Weight matrices as plain rows, and packed as the kernels read them: the layout of csrc/sequence/packed.h.
+
+The rows of a matrix are ``gates`` blocks of N outputs, each of depth K. ``numbers`` says what a packed number is:
+"float32", "bfloat16" or "int8", whose rows have a scale each: a weight is its number times the scale of its row.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
+_OUTPUTS, _GROUP_BYTES = 16, 4  # these and the next as in csrc/sequence/packed.h
+DEEPEST_INT8 = 65536  # columns whose products are summed exactly
+_OFFSET = 128  # int8 is stored as unsigned numbers
+
+
+def quantized(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (N, K) as int8 (N, K) and scales float32 (N): symmetric, the largest weight of each row becomes +-127."""
+    scale = rows.float().abs().amax(1) / 127
+    steps = rows.float() / torch.where(scale > 0, scale, 1).unsqueeze(1)
+    return steps.round().clamp(-127, 127).to(torch.int8), scale
+
+
+def packed(rows: Tensor, scale: Tensor | None, gates: int) -> Tensor:
+    """Rows (gates N, K) of float32, bfloat16 or int8, the last with scales (gates N), as one tensor of bytes."""
+    outputs, depth = rows.size(0) // gates, rows.size(1)
+    group = _GROUP_BYTES // rows.element_size()
+    blocks, groups = -(-outputs // _OUTPUTS), -(-depth // group)
+    if scale is not None:
+        rows = (rows.to(torch.int16) + _OFFSET).to(torch.uint8)
+    fill = 0 if scale is None else _OFFSET
+    padded = rows.new_full((gates, blocks * _OUTPUTS, groups * group), fill)
+    padded[:, :outputs, :depth] = rows.unflatten(0, (gates, outputs))
+    lanes = padded.view(gates, blocks, _OUTPUTS, groups, group).permute(1, 3, 0, 2, 4).contiguous()
+    numbers = lanes.flatten(1).view(torch.uint8)
+    if scale is None:
+        return numbers.flatten()
+    scales = scale.new_zeros(gates, blocks * _OUTPUTS)
+    scales[:, :outputs] = scale.view(gates, outputs)
+    last = scales.view(gates, blocks, _OUTPUTS).transpose(0, 1).contiguous().flatten(1).view(torch.uint8)
+    return torch.cat([numbers, last], 1).flatten()
+
+
+def packed_bytes(numbers: str, gates: int, outputs: int, depth: int) -> int:
+    """The size of the tensor that :func:`packed` returns."""
+    group = _GROUP_BYTES // DTYPES[numbers].itemsize
+    of_block = (-(-depth // group) + (numbers == "int8")) * gates * _OUTPUTS * _GROUP_BYTES
+    return of_block * -(-outputs // _OUTPUTS)
+
+
+def rows_of(data: Tensor, numbers: str, gates: int, outputs: int, depth: int) -> tuple[Tensor, Tensor | None]:
+    """The rows (gates N, K) and, of int8, the scales (gates N) of a packed matrix: the reverse of :func:`packed`."""
+    dtype = DTYPES[numbers]
+    group = _GROUP_BYTES // dtype.itemsize
+    blocks, groups = -(-outputs // _OUTPUTS), -(-depth // group)
+    of_numbers = groups * gates * _OUTPUTS * _GROUP_BYTES
+    found = data.view(blocks, -1)
+    lanes = found[:, :of_numbers].contiguous().view(torch.uint8 if numbers == "int8" else dtype)
+    lanes = lanes.view(blocks, groups, gates, _OUTPUTS, group).permute(2, 0, 3, 1, 4)
+    rows = lanes.reshape(gates, blocks * _OUTPUTS, groups * group)[:, :outputs, :depth].reshape(gates * outputs, depth)
+    if numbers != "int8":
+        return rows, None
+    scales = found[:, of_numbers:].contiguous().view(torch.float32).view(blocks, gates, _OUTPUTS).transpose(0, 1)
+    scale = scales.reshape(gates, blocks * _OUTPUTS)[:, :outputs].reshape(-1)
+    return (rows.to(torch.int16) - _OFFSET).to(torch.int8), scale
