@@ -32,7 +32,7 @@ Precision precision_of(at::ScalarType dtype) {
     case at::kHalf:
       return {Number::float16, tf32};
     default:
-      TORCH_CHECK(false, "Expected dtype ", device.dtypes, ", got ", dtype);
+      TORCH_CHECK(false, "Expected input of dtype ", device.dtypes, ", got ", name_of(dtype));
   }
 }
 

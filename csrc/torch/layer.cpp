@@ -13,11 +13,13 @@ void check_sizes(const Tensor& t, at::IntArrayRef expected, const char* name) {
 }
 
 void check_dtype(const Tensor& t, at::ScalarType expected, const char* name) {
-  TORCH_CHECK(t.scalar_type() == expected, "Expected ", name, " dtype ", expected, ", got ", t.scalar_type());
+  TORCH_CHECK(t.scalar_type() == expected, "Expected ", name, " of dtype ", name_of(expected), ", got ",
+              name_of(t.scalar_type()), "; convert it with .to(", name_of(expected), ")");
 }
 
 void check_device(const Tensor& t, at::Device expected, const char* name) {
-  TORCH_CHECK(t.device() == expected, "Expected ", name, " on ", expected, ", got ", t.device());
+  TORCH_CHECK(t.device() == expected, "Expected ", name, " on the input's device ", expected, ", got ", t.device(),
+              "; move it there with .to(\"", expected, "\")");
 }
 
 // A tensor's storage may have been freed or cut since the tensor was made.
@@ -29,18 +31,30 @@ void check_in_memory(const Tensor& t, const char* name) {
               ". Was the storage freed, by untyped_storage().resize_()? Restore it before the call");
 }
 
+void check_weight_count(const Arguments& a, int64_t num_layers) {
+  const CellDescription& cell = *a.cell;
+  const int64_t directions = a.bidirectional ? 2 : 1, given = int64_t(a.weights.size());
+  const int64_t of_layer = directions * (2 + 2 * a.biases + a.projected + cell.vectors);
+  TORCH_CHECK(given % of_layer == 0 && given / of_layer == num_layers && given > 0, "Expected ", of_layer,
+              " weights for each of ", num_layers, " layer(s) in ", directions, " direction(s) of ", cell.name,
+              a.biases ? " with" : " without", " biases and ", a.projected ? "with" : "without", " a projection, got ",
+              given);
+}
+
+std::string name_of(at::ScalarType dtype) { return std::string("torch.").append(c10::getDtypeNames(dtype).first); }
+
 Layer::Layer(const Arguments& a)
     : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
       recompute(a.recompute && cell.saves > 0), directions(a.bidirectional ? 2 : 1), format(a.format),
       dtype(a.input.scalar_type()), weight_dtype(dtype), device(a.input.device()) {
   TORCH_CHECK(a.input.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
-              a.input.dim());
+              a.input.dim(), ": ", a.input.sizes());
   read_weights(a);
   input = operand(a.input, dtype, a.input.sizes(), "input");
   if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
   read_lengths(a.batch_sizes);
   TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
-              ", got ", input.size(-1));
+              ", got ", input.size(-1), " in ", input.sizes());
   if (a.h0) h0 = state(*a.h0, output_size, "h0");
   if (a.c0) {
     TORCH_CHECK(cell.carries_c, "Expected no c0, got one: ", cell.name, " has no state c");
@@ -69,10 +83,7 @@ Tensor Layer::operand(const Tensor& t, at::ScalarType expected, at::IntArrayRef 
 
 void Layer::read_weights(const Arguments& a) {
   const auto& given = a.weights;
-  const int64_t count = int64_t(given.size()), expected = directions * (2 + 2 * a.biases + projected + cell.vectors);
-  TORCH_CHECK(count == expected, "Expected ", expected, " weights for ", directions, " direction(s) of ", cell.name,
-              " ", a.biases ? "with" : "without", " biases and ", projected ? "with" : "without", " a projection, got ",
-              count);
+  check_weight_count(a, 1);
   TORCH_CHECK(!projected || cell.projectable(), "Expected no projection for ", cell.name);
   if (is_packed(format)) return read_packed_weights(a);
   TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
@@ -88,6 +99,8 @@ void Layer::read_weights(const Arguments& a) {
               at::IntArrayRef{cell.gates_of_state() * hidden_size, hidden_size}, ", got ", given[1].sizes());
   const at::ScalarType stored = given[0].scalar_type();
   if (device.is_cpu() && dtype == at::kFloat && (stored == at::kBFloat16 || stored == at::kHalf)) weight_dtype = stored;
+  TORCH_CHECK_VALUE(stored == weight_dtype, "Expected input of the weights' dtype ", name_of(stored), ", got ",
+                    name_of(dtype), "; convert input or layer");
   const Tensor* next = given.begin();
   for (int64_t d = 0; d < directions; ++d)
     each_weight(weights[d], a.biases, [&](Tensor& weight, at::IntArrayRef sizes, const char* name) {
@@ -97,8 +110,8 @@ void Layer::read_weights(const Arguments& a) {
 
 void Layer::read_packed_weights(const Arguments& a) {
   TORCH_CHECK(device.is_cpu() && dtype == at::kFloat,
-              "Expected input dtype float32, bfloat16 or float16 on the cpu for packed weights, got ", dtype, " on ",
-              device);
+              "Expected input of dtype float32, bfloat16 or float16 on the cpu for packed weights, got ",
+              name_of(dtype), " on ", device);
   input_size = a.input_size, hidden_size = a.hidden_size;
   output_size = projected ? a.projection_size : hidden_size;
   constexpr int64_t most = int64_t(1) << 31;  // sizes in bytes do not overflow
@@ -137,7 +150,7 @@ void Layer::read_lengths(const OptionalTensor& batch_sizes) {
     TORCH_CHECK(
         sizes.dim() == 1 && sizes.scalar_type() == at::kLong && sizes.device().is_cpu() && sizes.is_contiguous(),
         "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, got ", sizes.dim(), "-D ",
-        sizes.scalar_type(), " on ", sizes.device());
+        name_of(sizes.scalar_type()), " on ", sizes.device());
     check_in_memory(sizes, "batch_sizes");
     const int64_t* n = sizes.const_data_ptr<int64_t>();
     active.assign(n, n + sizes.numel());
@@ -146,7 +159,8 @@ void Layer::read_lengths(const OptionalTensor& batch_sizes) {
     times = input.size(batch_first ? 1 : 0), batch = input.size(batch_first ? 0 : 1);
     if (batch > 0) active.assign(times, batch);  // a batch of nothing may be longer than memory is
   }
-  TORCH_CHECK(times > 0, "Expected sequence length to be larger than 0 in RNN");
+  TORCH_CHECK_INDEX(!packed || times > 0, "Expected batch_sizes of at least one step, got none");
+  TORCH_CHECK(times > 0, "Expected sequence length to be larger than 0 in RNN, got input of size ", input.sizes());
   before.assign(active.size() + 1, 0);
   for (size_t t = 0; t < active.size(); ++t) {
     TORCH_CHECK(!packed || (active[t] > 0 && (t == 0 || active[t] <= active[t - 1])),

@@ -2,6 +2,7 @@
 // however wrong, reads out of bounds.
 #pragma once
 #include <array>
+#include <string>
 #include <vector>
 
 #include "../sequence/problem.h"
@@ -11,8 +12,10 @@ namespace fastrnn {
 
 void check_sizes(const at::Tensor& t, at::IntArrayRef expected, const char* name);
 void check_dtype(const at::Tensor& t, at::ScalarType expected, const char* name);
-void check_device(const at::Tensor& t, at::Device expected, const char* name);
+void check_device(const at::Tensor& t, at::Device expected, const char* name);  // the input's
 void check_in_memory(const at::Tensor& t, const char* name);
+void check_weight_count(const Arguments& arguments, int64_t num_layers);
+std::string name_of(at::ScalarType dtype);  // as Python writes it
 
 // The weights of one direction, or their gradients. Undefined where there is none.
 struct DirectionWeights {

@@ -11,8 +11,8 @@ using at::Tensor;
 namespace {
 
 void check_served(const Device& device, const Tensor& input) {
-  TORCH_CHECK(device.serves(input.scalar_type()), "Expected input dtype ", device.dtypes, ", got ",
-              input.scalar_type());
+  TORCH_CHECK(device.serves(input.scalar_type()), "Expected input of dtype ", device.dtypes, ", got ",
+              name_of(input.scalar_type()));
 }
 
 Tensor contiguous(const Tensor& t) { return t.defined() ? t.contiguous() : t; }
@@ -21,9 +21,9 @@ Tensor rows_contiguous(const Tensor& t) { return t.defined() && t.numel() && t.s
 }  // namespace
 
 ForwardResults forward(const Device& device, const ForwardArguments& a) {
-  check_served(device, a.input);
   NoThreadsInForkedChild guard;
   const Layer layer(a);
+  check_served(device, a.input);
   Tensor output = layer.empty_output();
   Tensor hn = layer.empty({layer.directions, layer.batch, layer.output_size}), cn, saved;
   if (layer.cell.carries_c) cn = layer.empty({layer.directions, layer.batch, layer.hidden_size});
@@ -35,9 +35,9 @@ ForwardResults forward(const Device& device, const ForwardArguments& a) {
 }
 
 std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
-  check_served(device, a.input);
   NoThreadsInForkedChild guard;
   const Layer layer(a);
+  check_served(device, a.input);
   TORCH_CHECK(a.needs.size() == 3 + a.weights.size(), "Expected needs for input, h0, c0 and ", a.weights.size(),
               " weights, got ", a.needs.size());
   const Tensor blank = layer.empty_output();

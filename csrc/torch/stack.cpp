@@ -15,18 +15,11 @@ using at::Tensor;
 
 namespace {
 
-int64_t weights_per_layer(const Arguments& stack, int64_t num_layers) {
-  const int64_t weights = int64_t(stack.weights.size());
-  TORCH_CHECK(num_layers > 0 && num_layers <= weights, "Expected num_layers to be 1 to ", weights,
-              ", the number of weights, got ", num_layers);
-  TORCH_CHECK(weights % num_layers == 0, "Expected as many weights for each of ", num_layers, " layers, got ", weights);
-  return weights / num_layers;
-}
-
 // Calls run(arguments, i) for layer i on the output of the one below, which run returns.
 template <class Run>
 void each_layer(const Arguments& stack, int64_t num_layers, Run run) {
-  const int64_t per_layer = weights_per_layer(stack, num_layers);
+  check_weight_count(stack, num_layers);
+  const int64_t per_layer = int64_t(stack.weights.size()) / num_layers;
   const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   for (const OptionalTensor* state : {&stack.h0, &stack.c0})
     TORCH_CHECK(!*state || ((*state)->dim() == 3 && (*state)->size(0) == states), "Expected states of size [", states,
@@ -89,7 +82,8 @@ Tensor converted(const Tensor& t, at::ScalarType dtype) {
 
 void check_input_dtype(const InferArguments& a) {
   const at::ScalarType dtype = a.input.scalar_type();
-  TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble, "Expected input dtype float32 or float64, got ", dtype);
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble, "Expected input of dtype float32 or float64, got ",
+              name_of(dtype));
 }
 void check_input_dtype(const InferPackedArguments&) {}  // Layer does
 

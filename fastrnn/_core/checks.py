@@ -7,6 +7,9 @@ look at every weight or step, the sizes of the weights and the numbers in ``batc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import cycle
+
 import torch
 from torch import Tensor
 
@@ -16,12 +19,12 @@ from fastrnn._core.call import Call
 def check_sequence(call: Call) -> None:
     """Check the call of a stack of layers."""
     input, weights, shape = call.input, call.weights, call.input.shape
-    expected = call.state_rows() * call.weights_per_direction()
-    if len(weights) != expected:
+    if len(weights) != call.state_rows() * call.weights_per_direction():
         biases, projection = ("with" if has else "without" for has in (call.biases, call.projected))
         raise RuntimeError(
-            f"Expected {expected} weights for {call.num_layers} layer(s) in {call.directions()} direction(s) of "
-            f"{call.cell.name} {biases} biases and {projection} a projection, got {len(weights)}"
+            f"Expected {call.directions() * call.weights_per_direction()} weights for each of {call.num_layers} "
+            f"layer(s) in {call.directions()} direction(s) of {call.cell.name} {biases} biases and {projection} a "
+            f"projection, got {len(weights)}"
         )
     rank = 3 if call.batch_sizes is None else 2
     if len(shape) != rank:
@@ -75,9 +78,9 @@ def check_lengths(call: Call) -> None:
 def check_devices(call: Call, *others: Tensor | None) -> None:
     """Check that no operand is elsewhere than the input."""
     device = call.input.device
-    for tensor in (*call.tensors(), *others):
+    for name, tensor in (*_named(call), *zip(("d_output", "d_hn", "d_cn", "output", "saved"), others, strict=False)):
         if tensor is not None and tensor.device != device:
-            raise RuntimeError(f"Expected all operands on the input's device {device}, got {tensor.device}")
+            _refuse_device(name, tensor, device)
 
 
 def autocasts(input: Tensor) -> bool:
@@ -98,7 +101,10 @@ def _largest_batch(batch_sizes: Tensor) -> int:
 
 def _check_input(call: Call, shape: torch.Size) -> None:
     """What the input has in common with weights and states."""
-    expected = call.weights[0].shape[1]
+    w_ih, w_hh = call.weights[0].shape, call.weights[1].shape
+    if not len(w_ih) == len(w_hh) == 2:
+        raise RuntimeError(f"Expected weight_ih and weight_hh to have 2 dimensions, got {len(w_ih)} and {len(w_hh)}")
+    expected = w_ih[1]
     if shape[-1] != expected:
         raise RuntimeError(
             f"input.size(-1) must be equal to input_size. Expected {expected}, got {shape[-1]} in {list(shape)}"
@@ -107,7 +113,8 @@ def _check_input(call: Call, shape: torch.Size) -> None:
     for tensor in (*call.weights, call.h0, call.c0):
         # There is one CPU, and is_cpu takes a quarter of the time of comparing devices.
         if tensor is not None and (tensor.dtype != dtype or not (on_cpu and tensor.is_cpu)):
-            _check_kind(call.input, tensor)
+            _check_kinds(call)
+            break
 
 
 def _check_state(state: Tensor, expected: tuple[int, ...], name: str) -> None:
@@ -115,15 +122,28 @@ def _check_state(state: Tensor, expected: tuple[int, ...], name: str) -> None:
         raise RuntimeError(f"Expected {name} size {list(expected)}, got {list(state.shape)}")
 
 
-def _check_kind(input: Tensor, tensor: Tensor) -> None:
+def _check_kinds(call: Call) -> None:
     """One device and one dtype for all tensors. Under autocast torch's own operator converts them itself."""
-    if tensor.device != input.device:
-        raise RuntimeError(
-            f"Expected weights and states on the input's device {input.device}, got {tensor.device}; move them there "
-            f'with .to("{input.device}")'
-        )
-    if tensor.dtype != input.dtype and (input.is_cpu or not autocasts(input)):
-        raise RuntimeError(
-            f"Expected weights and states of the input's dtype {input.dtype}, got {tensor.dtype}; convert them with "
-            f".to({input.dtype})"
-        )
+    device, dtype = call.input.device, call.input.dtype
+    for name, tensor in _named(call):
+        if tensor is None:
+            continue
+        if tensor.device != device:
+            _refuse_device(name, tensor, device)
+        if tensor.dtype != dtype and (call.input.is_cpu or not autocasts(call.input)):
+            raise RuntimeError(f"Expected {name} of dtype {dtype}, got {tensor.dtype}; convert it with .to({dtype})")
+
+
+def _refuse_device(name: str, tensor: Tensor, device: torch.device) -> None:
+    raise RuntimeError(
+        f'Expected {name} on the input\'s device {device}, got {tensor.device}; move it there with .to("{device}")'
+    )
+
+
+def _named(call: Call) -> Iterator[tuple[str, Tensor | None]]:
+    """Weights and states with the names that the operators give them."""
+    whole = {"w": "weight", "b": "bias"}
+    parts = [name.partition("_") for name in call.weight_names()]
+    names = [f"{whole.get(kind, kind)}_{which}" for kind, _, which in parts]
+    yield from zip(cycle(names), call.weights, strict=False)
+    yield from (("h0", call.h0), ("c0", call.c0))

@@ -43,6 +43,6 @@ def test_one_of_a_projected_lstm_says_that_the_weights_do_not_fit(grad):
     program = earlier_program(layer, x, grad)
     with pytest.raises(
         RuntimeError,
-        match=r"Expected 4 weights for .*1 direction.* of lstm with biases and without a projection, got 5",
+        match=r"Expected 4 weights for .* 1 direction.* of lstm with biases and without a projection, got 5",
     ):
         program.module()(x)

@@ -96,13 +96,14 @@ def test_a_graph_without_gradients_runs_all_layers_at_once():
 def test_all_layers_at_once_are_checked():
     name, input, sizes, _, _, weights, *options = _arguments("lstm")
     for layers, given, message in (
-        (0, weights, "num_layers to be 1 to 4, .* got 0"),
-        (2**63 - 1, weights, "num_layers to be 1 to 4"),
-        (3, weights, "Expected as many weights for each of 3 layers, got 4"),
+        (0, weights, "4 weights for each of 0 layer"),
+        (2**63 - 1, weights, "4 weights for each of 9223372036854775807 layer"),
+        (1, [], "Expected 4 weights for each of 1 layer.*, got 0"),
+        (3, weights, "Expected 4 weights for each of 3 layer.*, got 4"),
         (2, [*weights, *weights], "Expected 5, got 6"),
-        (1, [weights[0].double(), *weights[1:]], "weight_ih dtype"),
+        (1, [weights[0].double(), *weights[1:]], "the weights' dtype torch.float64, got torch.float32"),
     ):
-        with pytest.raises(RuntimeError, match=message):
+        with pytest.raises((RuntimeError, ValueError), match=message):
             ops.infer(name, input, sizes, None, None, given, layers, *options)
 
 
@@ -181,13 +182,13 @@ def test_an_exported_program_runs_where_only_the_operators_are_loaded(tmp_path):
 
 @pytest.mark.parametrize(("change", "message"), [
     (lambda a: a | {"cell": "gru2"}, "cell to be one of .* got 'gru2'"),
-    (lambda a: a | {"input": a["input"].int()}, "Expected input dtype float32 or float64.*, got Int"),
+    (lambda a: a | {"input": a["input"].int()}, "Expected input of the weights' dtype torch.float32, got torch.int32"),
     (lambda a: a | {"input": a["input"][0]}, "Expected input to have 3 dimensions, got 2"),
     (lambda a: a | {"input": a["input"][:, :, :4]}, "Expected 5, got 4"),
     (lambda a: a | {"input": a["input"][:0]}, "larger than 0"),
     (lambda a: a | {"h0": a["h0"][:, :2]}, r"Expected h0 size \[1, 3, 6\], got \[1, 2, 6\]"),
-    (lambda a: a | {"h0": a["h0"].double()}, "Expected h0 dtype Float, got Double"),
-    (lambda a: a | {"weights": a["weights"][:3]}, "Expected 4 weights for 1 direction"),
+    (lambda a: a | {"h0": a["h0"].double()}, "Expected h0 of dtype torch.float32, got torch.float64; convert"),
+    (lambda a: a | {"weights": a["weights"][:3]}, "Expected 4 weights for each of 1 layer"),
     (lambda a: a | {"weights": [a["weights"][0][:, :3], *a["weights"][1:]]}, "Expected 3, got 5"),
     (lambda a: a | {"weights": [a["weights"][0], a["weights"][1][:5], *a["weights"][2:]]}, "Expected weight_hh size"),
     (lambda a: a | {"input": a["input"][0], "batch_sizes": torch.tensor([2, 3])}, "not to increase, got 3 at 1"),

@@ -23,7 +23,7 @@ LossOperands::LossOperands(const Tensor& input_, const Tensor& weight_, const Te
     : dtype(input_.scalar_type()), weight_dtype(dtype), computed(dtype == at::kDouble ? at::kDouble : at::kFloat),
       reduction(reduction_named(reduction_)), label_smoothing(label_smoothing) {
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kDouble || narrow(dtype),
-              "Expected input dtype float32, float64, bfloat16 or float16, got ", dtype);
+              "Expected input of dtype float32, float64, bfloat16 or float16, got ", name_of(dtype));
   TORCH_CHECK(input_.dim() == 2 && weight_.dim() == 2, "Expected input and linear_weight to have 2 dimensions, got ",
               input_.dim(), " and ", weight_.dim());
   rows = input_.size(0), features = input_.size(1), classes = weight_.size(0);
