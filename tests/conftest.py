@@ -1,5 +1,7 @@
-"""A fixed seed, hypothesis without a clock, the device of those that run on any, and torch's warnings."""
+"""What tests have in common: a fixed seed, no graphs of earlier tests, hypothesis without a clock, torch's warnings, and
+the device of those that run on any."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -40,6 +42,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _fixed_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_graphs() -> None:
+    """torch.compile counts the graphs of earlier tests towards its limit, beyond which it compiles no more."""
+    if "torch._dynamo" in sys.modules:  # importing it takes seconds
+        torch._dynamo.reset()
 
 
 @pytest.fixture

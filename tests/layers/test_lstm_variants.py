@@ -276,7 +276,6 @@ class TestLayersLikeOthers:
     @pytest.mark.parametrize("training", [False, True])
     @either
     def test_compiled_in_one_graph(self, option, training):
-        torch._dynamo.reset()  # graphs of earlier tests count towards its limit
         layer, x = lstm(3, 4, 2, bidirectional=True, dtype=F64, **option), random(5, 2, 3)
         compiled = copy.deepcopy(layer)
         run = torch.compile(compiled, fullgraph=True, backend="aot_eager")

@@ -181,7 +181,6 @@ def test_saved_of_another_size_is_refused():
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_compile_in_one_graph(cell):
-    torch._dynamo.reset()
     layer = make(fastrnn.nn, cell, 5, 6, num_layers=2, bidirectional=True, recompute=True)
     grads = []
     for run in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):

@@ -144,7 +144,6 @@ def test_opcheck():
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_compile_in_one_graph(reduction):
-    torch._dynamo.reset()
     operands, target, weight = problem(12, 5, 30, weighted=True)
 
     def loss(*arguments, **options):

@@ -15,11 +15,6 @@ pytestmark = pytest.mark.usefixtures("device")
 NAMES = {cell: cell.removesuffix("_projected") for cell in CELLS}
 
 
-@pytest.fixture(autouse=True)
-def _fresh_compiler():
-    torch._dynamo.reset()
-
-
 def _arguments(cell, *, bidirectional=False, batch_first=False, packed=False, dtype=torch.float32):
     """Arguments of the forward operator, without `save`."""
     layer = make(fastrnn.nn, cell, 5, 6, bidirectional=bidirectional, dtype=dtype)

@@ -229,7 +229,7 @@ def test_wrong_calls():
         with pytest.raises(RuntimeError, match=r"must be equal to input_size\. Expected 8, got 7"):
             frozen(x[..., :7])
         with pytest.raises(
-            RuntimeError, match="float32, bfloat16 or float16 on the cpu for packed weights, got torch.float64"
+            RuntimeError, match=r"float32, bfloat16 or float16 on the cpu for packed weights, got torch\.float64"
         ):
             frozen(x.double())
         with pytest.raises(IndexError, match="Expected hx to be a pair, got a tensor"):
