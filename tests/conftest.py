@@ -1,5 +1,5 @@
-"""What tests have in common: a fixed seed, no graphs of earlier tests, hypothesis without a clock, torch's warnings, and
-the device of those that run on any."""
+"""What tests have in common: a fixed seed, no graphs of earlier tests, hypothesis without a clock, torch's warnings,
+and the device of those that run on any."""
 
 import sys
 from collections.abc import Iterator
