@@ -22,7 +22,7 @@ class Forward : Gates<Cell, T> {
 
  public:
   explicit Forward(const Problem<T>& problem)
-      : G(problem, rows_per_chunk), w_hr(plan, p.w_hr, output, hidden, G::first_slot, width),
+      : G(problem, rows_per_chunk), w_hr(plan, plan.recurrent, p.w_hr, output, hidden, G::first_slot, width),
         gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
         gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
         rounded_h(3 * p.batch, output), rounded_unprojected(p.w_hr ? p.batch : 0, hidden),

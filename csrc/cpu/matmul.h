@@ -179,26 +179,4 @@ void pack_columns(Row row, int64_t n, int64_t depth, Factor<T>* packed, int64_t 
     }
 }
 
-// Lane j is row_j . a, for n <= lanes rows of a matrix, read where it lies. For so few products that packing, which
-// reads the matrix once and writes it once, would cost more than it saves. Lanes beyond n hold nothing of value.
-template <class T, class Weight>
-Vec<T> dot_rows(const Weight* rows, int64_t leading, int n, int64_t depth, const T* a) {
-  using V = Vec<T>;
-  constexpr int together = 8;  // chains enough to hide a multiply-add, rows few enough for the processor's prefetcher
-  const int64_t whole = depth / V::lanes * V::lanes;
-  V sum[V::lanes] = {};
-  for (int j = 0; j < n; j += together) {
-    V chain[together] = {};
-    const Weight* row[together];
-    for (int i = 0; i < together; ++i) row[i] = rows + (j + i < n ? j + i : j) * leading;
-    for (int64_t k = 0; k < whole; k += V::lanes)
-      for (int i = 0; i < together; ++i) chain[i] = chain[i] + load_weights(row[i] + k) * V::load(a + k);
-    if (whole < depth)
-      for (int i = 0; i < together; ++i)
-        chain[i] = chain[i] + load_weights(row[i] + whole, int(depth - whole)) * V::load(a + whole, int(depth - whole));
-    for (int i = 0; i < together && j + i < V::lanes; ++i) sum[j + i] = chain[i];
-  }
-  return sum_each<T>(sum);
-}
-
 }  // namespace fastrnn::FASTRNN_TARGET

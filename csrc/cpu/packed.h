@@ -194,9 +194,9 @@ class ForwardWeights {
  public:
   static constexpr int units = GateWeights<T, gates>::units;
 
-  ForwardWeights(const Plan& plan, const Weights<T>& weight, int64_t outputs, int64_t depth, const int* slots,
-                 int64_t width)
-      : plain(plan, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
+  ForwardWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
+                 const int* slots, int64_t width)
+      : plain(plan, packing, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
         kept(plan, {weight.data, weight.format}, outputs, depth, slots, width), is_kept(is_packed(weight.format)) {}
 
   void pack(const Team& team) { plain.pack(team); }

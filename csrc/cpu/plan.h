@@ -1,5 +1,5 @@
 // How a sequence is shared out: the cost model. Nothing decided here may change a result by a bit when only the number
-// of threads differs, so `packing` and `times_per_chunk` look at sizes alone.
+// of threads differs, so whether weights are packed and `times_per_chunk` depend on sizes alone.
 #pragma once
 #include "../sequence/problem.h"
 #include "factors.h"
@@ -13,9 +13,9 @@ enum class Packing { none, ahead, at_use };
 struct Plan {
   int threads;
   bool by_rows;  // threads own batch rows and never wait for each other in a step; else hidden units
-  Packing packing;
-  int64_t times_per_chunk;  // steps whose input product is done in one go
-  bool from_end;            // the only step goes through the weights from their end
+  Packing input, recurrent, backward;  // of W_ih and of the other weights forward; of all weights backward
+  int64_t times_per_chunk;             // steps whose input product is done in one go
+  bool from_end;                       // the only step goes through the weights from their end
   int64_t tolerable_delay;  // ticks that threads may wait for one that does not run, before the team is dissolved
 };
 
@@ -29,6 +29,14 @@ inline int64_t steps_per_checkpoint(int64_t batch) {
   return divide_up(least_steps_per_checkpoint, chunk) * chunk;
 }
 
+// Of weights that multiply `rows` rows, `times` times. In units of what a row takes at the machine's peak, packing
+// costs 8; where weights lie, a row costs 0.15 more than packed and each time 0.7 (docs/adr/0031). A panel of few units
+// is mostly padding.
+inline Packing choose_packing(int64_t times, int64_t rows, int64_t outputs) {
+  if (outputs < 8 || times * (0.7 + 0.15 * rows) <= 8) return Packing::none;
+  return times == 1 ? Packing::at_use : Packing::ahead;
+}
+
 // Every other call of a thread. Where the weights are more than its cache holds, those that the call before read last
 // are still there: LSTM T1 B1 H256 (2 MiB) 83 to 61 us, one thread.
 inline bool every_other_call() {
@@ -36,7 +44,7 @@ inline bool every_other_call() {
   return turned = !turned;
 }
 
-// Packing costs about as much as reading the weights for this many rows; and a panel of few units is mostly padding.
+// Of the backward pass, and of a pass that rounds its factors to bfloat16: one choice for all products.
 template <class T>
 Packing packing_of(const Problem<T>& p) {
   if (p.before[p.times] <= 6 || p.hidden_size < 8) return Packing::none;
@@ -51,7 +59,6 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   int64_t weights = recurrent_weights + Cell::input_gates * p.hidden_size * p.input_size;
   Plan plan;
 
-  plan.packing = packing_of(p);
   plan.times_per_chunk = smaller(p.times, larger(1, rows_per_chunk / larger(1, p.batch)));
 
   // A step by hidden units ends at a barrier (about a microsecond); a step by rows has none, but each thread reads all
@@ -66,6 +73,14 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   // (2e4) 0.070 instead of 0.060.
   if (whole < 3e5 || (!plan.by_rows && step < 4e4)) plan.threads = 1;
   if (plan.threads <= 1) plan.threads = 1, plan.by_rows = true;
+  plan.input = plan.recurrent = plan.backward = packing_of(p);
+  if constexpr (!rounds_factors<T>) {
+    plan.recurrent = choose_packing(p.times, p.batch, p.hidden_size);
+    plan.input = choose_packing(1, rows, p.hidden_size);
+    // In several chunks, or by threads that would each pack all of it for themselves.
+    if (plan.input == Packing::at_use && (plan.times_per_chunk < p.times || (plan.threads > 1 && plan.by_rows)))
+      plan.input = Packing::ahead;
+  }
   plan.from_end = p.times == 1 && every_other_call();
 
   // Half of the call's time, since going on alone costs about as much as the rest of the call, assuming 32 operations a

@@ -4,7 +4,7 @@
 // Hidden units come in vectors. A row of gates is [slot][unit], each slot padded to whole cache lines, so lanes beyond
 // hidden_size exist in scratch memory, hold nothing of value, and are never mixed with a lane that does.
 #pragma once
-#include "matmul.h"
+#include "dots.h"
 #include "plan.h"
 #include "scratch.h"
 

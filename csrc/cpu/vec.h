@@ -76,6 +76,16 @@ struct Vec {
   friend FASTRNN_INLINE Vec operator-(int a, Vec b) { return T(a) - b.v; }
 };
 
+// A number that is used several times and shall be loaded once: gcc makes it an operand in memory of every multiply-add
+// that uses it, which halves the speed of dots.h.
+template <class T>
+FASTRNN_INLINE Vec<T> in_register(Vec<T> x) {
+#if defined(__x86_64__)
+  asm("" : "+v"(x.v));
+#endif
+  return x;
+}
+
 // The smaller of x and a limit, the larger, both; NaN stays NaN. AVX-512 has one instruction for it, which the compiler
 // does not find by itself.
 template <class T>
@@ -123,20 +133,34 @@ FASTRNN_INLINE typename Vec<T>::Register with_sign_of(typename Vec<T>::Register 
   return (typename Vec<T>::Register)((Integers)positive | ((Integers)x & sign_bits));
 }
 
-// Lane i of the result is the sum over the lanes of v[i]: neighbours are added, two registers into one, until one is
-// left.
+// Adds lanes of a, and lanes of b, whose numbers differ by `distance`. Lane l of the result is of b where l has that
+// bit, else of a.
+template <class T, int distance>
+FASTRNN_INLINE Vec<T> fold(Vec<T> a, Vec<T> b) {
+  constexpr int lanes = Vec<T>::lanes;
+  typename VectorTypes<T>::Integers own, other;
+  for (int l = 0; l < lanes; ++l) {
+    const int of_b = l & distance ? lanes : 0;
+    own[l] = of_b + l, other[l] = of_b + (l ^ distance);
+  }
+  return Vec<T>(__builtin_shuffle(a.v, b.v, own) + __builtin_shuffle(a.v, b.v, other));
+}
+
+// Folds `end` / `distance` registers, two into one, until one is left, v[0]. From 1 to `lanes`, its lane i is the sum
+// over the lanes of v[i].
+template <class T, int distance, int end>
+FASTRNN_INLINE void fold_all(Vec<T>* v) {
+  if constexpr (distance < end) {
+#pragma GCC unroll 8
+    for (int i = 0; i < end / distance / 2; ++i) v[i] = fold<T, distance>(v[2 * i], v[2 * i + 1]);
+    fold_all<T, 2 * distance, end>(v);
+  }
+}
+
+// Lane i of the result is the sum over the lanes of v[i].
 template <class T>
 FASTRNN_INLINE Vec<T> sum_each(Vec<T> (&v)[Vec<T>::lanes]) {
-  constexpr int lanes = Vec<T>::lanes;
-  typename VectorTypes<T>::Integers even, odd;
-  for (int i = 0; i < lanes; ++i) even[i] = 2 * i, odd[i] = 2 * i + 1;
-#pragma GCC unroll 4
-  for (int count = lanes / 2; count > 0; count /= 2) {
-#pragma GCC unroll 8
-    for (int i = 0; i < count; ++i)
-      v[i] = Vec<T>(__builtin_shuffle(v[2 * i].v, v[2 * i + 1].v, even) +
-                    __builtin_shuffle(v[2 * i].v, v[2 * i + 1].v, odd));
-  }
+  fold_all<T, 1, Vec<T>::lanes>(v);
   return v[0];
 }
 

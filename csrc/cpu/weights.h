@@ -48,14 +48,14 @@ class GateWeights {
  public:
   static constexpr int units = max_vectors / gates;  // vectors of them in a panel
 
-  GateWeights(const Plan& plan, const Weights<T>& weight, int64_t outputs, int64_t depth, const int* slots,
-              int64_t width)
-      : plan(plan), weight(weight), outputs(outputs), depth(depth), width(width), slots(slots),
+  GateWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
+              const int* slots, int64_t width)
+      : plan(plan), packing(packing), weight(weight), outputs(outputs), depth(depth), width(width), slots(slots),
         vectors(divide_up(outputs, V::lanes)), panel_depth(factors_in<T>(depth)),
         packed(weight ? packed_vectors() * gates * panel_depth * V::lanes : 0) {}
 
   void pack(const Team& team) {
-    if (!weight || plan.packing != Packing::ahead) return;
+    if (!weight || packing != Packing::ahead) return;
     sweep(panels_to_pack(team, plan.by_rows, vectors, units), units, false,
           [this](int64_t v, int n) { pack_panel(v, n, packed + v * gates * panel_depth * V::lanes); });
   }
@@ -67,11 +67,10 @@ class GateWeights {
   void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows,
              Then then) const {
     sweep(team, plan.by_rows, vectors, mine, units, from_end, [&](int64_t v, int n) {
-      if (plan.packing == Packing::none) {
-        if constexpr (!rounds_factors<T>)
-          for (int64_t i = 0; i < count; ++i) dots(v, n, exact, rows.a[i], rows.init[i], rows.c[i]);
+      if (packing == Packing::none) {
+        if constexpr (!rounds_factors<T>) dot_products(v, n, count, exact, from_end, rows);
       } else {
-        const bool at_use = plan.packing == Packing::at_use;
+        const bool at_use = packing == Packing::at_use;
         Factor<T>* place = packed + (at_use ? team.rank * units : v) * gates * panel_depth * V::lanes;
         if (at_use) pack_panel(v, n, place);
         product(panel(place, v, n, exact), count, panel_depth, rows);
@@ -82,7 +81,7 @@ class GateWeights {
 
  private:
   int64_t packed_vectors() const {
-    return plan.packing == Packing::none ? 0 : plan.packing == Packing::ahead ? vectors : plan.threads * units;
+    return packing == Packing::none ? 0 : packing == Packing::ahead ? vectors : plan.threads * units;
   }
 
   void pack_panel(int64_t v, int n, Factor<T>* place) const {
@@ -104,18 +103,22 @@ class GateWeights {
     return panel;
   }
 
-  void dots(int64_t first, int n, bool exact, const T* a, const T* init, T* c) const {
+  void dot_products(int64_t first, int n, int64_t count, bool exact, bool from_end, const Operands<T>& rows) const {
+    const int64_t after = from_end ? first - units : first + n;  // the panel after this one
     for (int g = 0; g < gates; ++g)
       for (int64_t v = first; v < first + n; ++v) {
-        int64_t unit = v * V::lanes, column = slots[g] * width + unit;
-        int count = int(smaller(V::lanes, outputs - unit)), stored = exact ? count : V::lanes;
-        V dot = visit_weights(weight, (g * outputs + unit) * depth,
-                              [&](auto* rows) { return dot_rows<T>(rows, depth, count, depth, a); });
-        (V::load(init + column, stored) + dot).store(c + column, stored);
+        const int64_t unit = v * V::lanes, row = g * outputs + unit, column = slots[g] * width + unit;
+        const int exist = int(smaller(V::lanes, outputs - unit)), stored = exact ? exist : V::lanes;
+        int64_t next = v + 1 < first + n ? row + V::lanes : (g + 1) * outputs + first * V::lanes;
+        if (next >= gates * outputs) next = after >= 0 && after < vectors ? after * V::lanes : row;
+        visit_weights(weight, row * depth, [&](auto* w) {
+          dots<T>(w, w + (next - row) * depth, depth, exist, depth, count, rows, column, stored);
+        });
       }
   }
 
   const Plan& plan;
+  const Packing packing;
   const Weights<T> weight;
   const int64_t outputs, depth, width;
   const int* slots;
@@ -162,7 +165,7 @@ class ColumnWeights {
  private:
   // One step needs each weight once and W can be read as it lies: packing it would cost more than it saves.
   FASTRNN_INLINE bool needs_packing() const {
-    return plan.packing == Packing::ahead || columns % V::lanes || weight.format != WeightFormat::same;
+    return plan.backward == Packing::ahead || columns % V::lanes || weight.format != WeightFormat::same;
   }
 
   Panel<T> panel(int64_t v, int n, int gate) const {

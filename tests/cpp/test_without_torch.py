@@ -25,13 +25,16 @@ CSRC = HERE.parents[1] / "csrc"
 CXX = os.environ.get("CXX", "g++")
 SETS = sets_here()
 
-# Lengths of the rows, I, H, projection. By rows of the batch and by hidden units; several checkpoints; single steps.
+# Lengths of the rows, I, H, projection. By rows of the batch and by hidden units; several checkpoints; single steps; a
+# few rows, multiplied where the weights lie, so deep that a sum goes in two chains; more than go at a time.
 SHAPES = [
     ([7, 7, 4, 1, 1], 6, 5, 0),
     ([40] * 9, 3, 24, 0),
     ([11, 9, 2], 9, 130, 0),
     ([1], 20, 33, 0),
     ([12, 3], 5, 17, 6),
+    ([2, 2, 2, 1, 1], 2100, 5, 0),
+    ([1] * 41, 7, 21, 10),
 ]
 TOLERANCES = {"float64": 1e-12, "float32": 3e-6}  # relative to the largest number of each result
 

@@ -20,7 +20,7 @@ from tests.support.twins import CELLS, by_reference, initial, make, random
 errors = {}
 for dtype in (torch.float32, torch.float64):
     for cell in CELLS:
-        for shape in [(1, 1, 3, 2), (2, 5, 17, 3), (5, 33, 16, 129), (151, 1, 1, 16), (9, 7, 64, 64)]:
+        for shape in [(1, 1, 3, 2), (2, 5, 17, 3), (5, 33, 16, 129), (151, 1, 1, 16), (9, 7, 64, 64), (1, 7, 45, 70)]:
             times, batch, inputs, hidden = shape
             layer = make(fastrnn.nn, cell, inputs, hidden, bidirectional=True, dtype=dtype)
             x, hx = random(times, batch, inputs, dtype=dtype).requires_grad_(), initial(layer, batch, dtype)

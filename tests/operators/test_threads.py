@@ -12,8 +12,9 @@ import fastrnn.nn
 from fastrnn import _C
 from tests.support.twins import CELLS, make, random
 
-# T, B, I, H: few rows and many, so that threads share out hidden units in some and rows in others
-SHAPES = [(40, 1, 64, 256), (30, 5, 40, 129), (24, 40, 48, 96), (7, 33, 200, 300)]
+# T, B, I, H: few rows and many, so that threads share out hidden units in some and rows in others; few steps of few
+# rows, whose weights are not packed
+SHAPES = [(40, 1, 64, 256), (30, 5, 40, 129), (24, 40, 48, 96), (7, 33, 200, 300), (1, 7, 90, 500), (3, 4, 50, 200)]
 
 
 @pytest.fixture(autouse=True)
