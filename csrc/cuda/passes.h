@@ -7,8 +7,9 @@
 
 namespace fastrnn::cuda {
 
-// Numbers that the forward pass saves of a row for the backward pass. With recompute it saves none, but at the
-// beginning of every piece of so many steps (batch, hidden_size) of what the cell carries: Problem::checkpoints.
+// How many numbers the forward pass saves of a row and step for the backward pass. With recompute it saves none of
+// them, only the state that the cell carries, (batch, hidden_size), every steps_per_checkpoint steps, from the first
+// on: Problem::checkpoints.
 int64_t saved_row(const CellDescription& cell, int64_t hidden_size, bool projected);
 int64_t steps_per_checkpoint(int64_t batch);
 
@@ -29,9 +30,9 @@ struct Resources {
 size_t forward_bytes(const Problem<void>& problem, Precision precision);
 size_t backward_bytes(const Problem<void>& problem, Precision precision);
 
-// `problem` is of at least one row, its pointers are to memory of the current device, of numbers as `precision` says;
-// but what is saved and the checkpoints are accumulated: float64 of those, float32 of all others. Everything runs on
-// the stream, whose end nobody waits for: host arrays of lengths may go when the call returns.
+// `problem` has at least one row. Its pointers are to memory of the current device and its numbers as `precision` says;
+// only what is saved and the checkpoints are float64 beside float64 and float32 beside all others. The call puts its
+// work on the stream and does not wait for it. Host arrays of lengths may be freed as soon as it returns.
 // Throw std::runtime_error where CUDA fails, std::invalid_argument for sizes that cuBLAS cannot take.
 void forward(const Problem<void>& problem, Precision precision, const Resources& resources);
 void backward(const Problem<void>& problem, Precision precision, const Resources& resources);

@@ -55,7 +55,7 @@ struct BackwardStep {
   void* d_input;             // T (rows, input_gates * hidden_size): out dL/d(x · W_ihᵀ)
   void* d_recurrent;         // T (rows, recurrent_gates * hidden_size): out dL/d(h · W_hhᵀ), null where it is the same
   void* d_vectors;    // A (rows, vectors * hidden_size): out what a row adds to their gradients; null: not wanted
-  void* h_before;     // T (rows, output_size): out h_{t-1}, for the gradient of W_hh
+  void* h_before;     // T (rows, output_size): out h_{t-1}, from which the gradient of W_hh is made
   void* kept;         // T (rows, hidden_size): out the last thing saved, for the gradient of what multiplied it
   int64_t kept_slot;  // its place among the saved
 };
