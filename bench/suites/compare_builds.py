@@ -24,21 +24,6 @@ import time
 from itertools import product
 from pathlib import Path
 
-SHAPES = [  # T, B, I, H
-    (1, 1, 64, 64),
-    (1, 1, 256, 256),
-    (1, 32, 128, 128),
-    (100, 1, 64, 64),
-    (100, 1, 128, 128),
-    (100, 1, 256, 256),
-    (100, 1, 512, 512),
-    (128, 8, 128, 128),
-    (35, 20, 200, 200),
-    (128, 32, 128, 128),
-    (64, 128, 256, 256),
-    (128, 32, 512, 512),
-    (32, 64, 1024, 1024),
-]
 STEP = (1, 1, 64, 64)
 SETUPS = 3
 
@@ -177,11 +162,13 @@ def label(row: dict) -> str:
 
 
 def main() -> None:
+    from fastrnn._bench.work import GRID, LAYERS, parse_shapes  # only here: the worker imports an older fastrnn
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
     parser.add_argument("--modes", default="step,infer,train")
-    parser.add_argument("--cells", default="RNN,GRU,LSTM")
+    parser.add_argument("--cells", default=",".join(LAYERS))
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--shapes", help="TxBxIxH, separated by commas; default: the standard grid")
     parser.add_argument("--turns", type=int, default=18, help="of each build, for every row")
@@ -189,7 +176,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows to this file")
     arguments = parser.parse_args()
     builds = [Build(arguments.old.absolute()), Build(arguments.new.absolute())]
-    grid = [tuple(map(int, s.split("x"))) for s in arguments.shapes.split(",")] if arguments.shapes else SHAPES
+    grid = parse_shapes(arguments.shapes) if arguments.shapes else GRID
     rows: list[dict] = []
     for mode in arguments.modes.split(","):
         threads = [1] if mode == "step" else [int(n) for n in arguments.threads.split(",")]

@@ -3,6 +3,8 @@
 import random
 from typing import NamedTuple
 
+from fastrnn._choices import chosen
+
 LAYERS = ("RNN", "GRU", "LSTM")  # classes of torch.nn, of fastrnn and of every peer, each with its default options
 MODES = ("infer", "train")
 # By device; on the CPU the first is the default, on CUDA all are, in this order. tf32 is float32 with TF32 allowed.
@@ -123,20 +125,12 @@ def parse_shapes(text: str) -> list[Shape]:
 
 def parse_cells(text: str) -> list[str]:
     """Reads "RNN,GRU,LSTM" in upper or lower case; raises ValueError with the first wrong part."""
-    cells = [part.strip().upper() for part in text.split(",")]
-    for cell in cells:
-        if cell not in LAYERS:
-            raise ValueError(f"a cell must be one of {', '.join(LAYERS)}; got {cell!r}")
-    return cells
+    return chosen("a cell", text.upper(), LAYERS)
 
 
 def parse_dtypes(text: str, device: str) -> list[str]:
     """Reads "float16,tf32"; raises ValueError with the first part that this device does not measure."""
-    dtypes = [part.strip() for part in text.split(",")]
-    for dtype in dtypes:
-        if dtype not in DTYPES[device]:
-            raise ValueError(f"--dtype must be one of {', '.join(DTYPES[device])}; got {dtype!r}")
-    return dtypes
+    return chosen("--dtype", text, DTYPES[device])
 
 
 def parse_threads(text: str) -> list[int]:

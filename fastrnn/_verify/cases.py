@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from fastrnn._choices import chosen
 from fastrnn._core.cells import CELLS
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -109,8 +110,4 @@ def all_cases(
 
 def parse_cells(text: str) -> list[str]:
     """Reads "gru,lstm"; raises ValueError with the first part that is not a cell."""
-    cells = [part.strip() for part in text.split(",")]
-    for cell in cells:
-        if cell not in CELLS:
-            raise ValueError(f"a cell must be one of {', '.join(CELLS)}; got {cell!r}")
-    return cells
+    return chosen("a cell", text, CELLS)

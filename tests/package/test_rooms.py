@@ -12,7 +12,19 @@ PUBLIC = {"cli", "conversion", "functional", "losses", "nn", "ops", "quantizatio
 
 # Each room imports only from rooms before it.
 ORDER = [
-    *("_C", "_built", "_saving", "_markdown", "reference", "_core", "_environment", "losses", "ops", "functional"),
+    *(
+        "_C",
+        "_built",
+        "_choices",
+        "_saving",
+        "_markdown",
+        "reference",
+        "_core",
+        "_environment",
+        "losses",
+        "ops",
+        "functional",
+    ),
     *("_unconverted", "nn", "conversion", "quantization", "word2vec", "train", "_verify", "_bench", "cli", "__main__"),
 ]
 LOOKS_BACK = {
