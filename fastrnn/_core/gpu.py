@@ -17,12 +17,23 @@ KERNEL = "FASTRNN_CUDA_KERNEL"
 _cudnn_rnn: Any = torch.backends.cudnn.rnn  # torch declares no types for its switches
 
 
+def torch_device(text: str, *, numbered: bool = True) -> str:
+    """Reads "cpu" or "cuda", with ``numbered`` also "cuda:1".
+
+    Raises:
+        ValueError: it is another text, or torch finds no GPU.
+    """
+    kind = text.partition(":")[0] if numbered else text
+    if kind not in DEVICES:
+        raise ValueError(f"--device must be one of {', '.join(DEVICES)}; got {text!r}")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {text} needs a GPU, and torch {torch.__version__} finds none")
+    return text
+
+
 def parse_device(text: str) -> str:
     """Reads "cpu" or "cuda"; raises ValueError for other texts, and where fastrnn cannot compute on the GPU."""
-    if text not in DEVICES:
-        raise ValueError(f"--device must be one of {', '.join(DEVICES)}; got {text!r}")
-    if text == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device cuda needs a GPU, and torch {torch.__version__} finds none")
+    torch_device(text, numbered=False)
     if text == "cuda" and not _C.build_info()["cuda"]:
         raise ValueError(
             "--device cuda needs fastrnn's CUDA kernels, which this build lacks: torch would be compared with itself"

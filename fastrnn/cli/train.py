@@ -84,6 +84,7 @@ def train_command(task: str) -> Callable[..., None]:
         if resume and overwrite:
             fail("--resume continues a run and --overwrite replaces it; give only one of them")
         with reported():
+            from fastrnn._core.gpu import torch_device
             from fastrnn.train import tasks
 
             given = {name: value for name, value in (("data", data), ("seed", seed)) if value is not None}
@@ -91,7 +92,7 @@ def train_command(task: str) -> Callable[..., None]:
                 task,
                 out=folder,
                 config=config,
-                device=checked_device(device),
+                device=torch_device(device),
                 resume=resume,
                 overwrite=overwrite,
                 progress=True,
@@ -103,17 +104,6 @@ def train_command(task: str) -> Callable[..., None]:
             raise typer.Exit(1)
 
     return train
-
-
-def checked_device(text: str) -> str:
-    """Returns a device that torch has, or raises ValueError."""
-    import torch
-
-    if text.partition(":")[0] not in ("cpu", "cuda"):
-        raise ValueError(f"--device must be cpu or cuda; got {text!r}")
-    if text != "cpu" and not torch.cuda.is_available():
-        raise ValueError(f"--device {text} needs a GPU, and torch {torch.__version__} finds none")
-    return text
 
 
 def show_run(run: Run, folder: Path) -> None:

@@ -33,8 +33,10 @@ OPTIONS: dict[str, Any] = {
 
 def test_the_cpu_is_always_there_and_another_device_is_refused() -> None:
     assert gpu.parse_device("cpu") == "cpu"
-    with pytest.raises(ValueError, match="--device must be one of cpu, cuda; got 'mps'"):
-        gpu.parse_device("mps")
+    assert gpu.torch_device("cpu:0") == "cpu:0"
+    for wrong in ("mps", "cpu:0", "cuda:1"):
+        with pytest.raises(ValueError, match=f"--device must be one of cpu, cuda; got '{wrong}'"):
+            gpu.parse_device(wrong)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,9 @@ def test_cuda_needs_a_gpu_and_kernels(
     monkeypatch.setattr(gpu._C, "build_info", lambda: {"cuda": built})
     with pytest.raises(ValueError, match=message):
         gpu.parse_device("cuda")
+    if not available:
+        with pytest.raises(ValueError, match=r"--device cuda:1 needs a GPU, and torch .* finds none"):
+            gpu.torch_device("cuda:1")
 
 
 def test_with_both_cuda_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_accident(app: typer.Typer) 
         (["--config", "lm.toml"], ["lm.toml is for the task 'lm'"]),
         (["--data", "missing.txt"], ["missing.txt: No such file"]),
         (["--data", "empty.txt"], []),
-        (["--device", "tpu"], ["--device must be cpu or cuda; got 'tpu'"]),
+        (["--device", "tpu"], ["--device must be one of cpu, cuda; got 'tpu'"]),
         (["--set", "schedule=3"], ["schedule must be a table"]),
         (["--set", "schedule.name=decai"], ["decay"]),
     ],
