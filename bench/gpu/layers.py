@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 import fastrnn
+from fastrnn._bench.work import described
 from fastrnn._core import gpu
 
 CELLS = ("LSTM", "GRU", "RNN")
-OPERATORS = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_tanh"}
 
 
 class Layer(NamedTuple):
@@ -69,5 +69,5 @@ class Layer(NamedTuple):
         if self.kernel == "torch" or device != "cuda":
             return None
         with self.kernel_asked_for(device):
-            cell, dtype = OPERATORS[self.cell], self.torch_dtype
+            cell, dtype = described(self.cell).name, self.torch_dtype
             return list(torch.ops.fastrnn.cuda_team(cell, dtype, self.H, self.B, backward))

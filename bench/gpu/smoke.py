@@ -23,6 +23,7 @@ import torch
 from bench.gpu import processes
 from bench.gpu.layers import CELLS, Layer
 from fastrnn._bench.contenders import TOLERANCES, relative_errors
+from fastrnn._bench.work import described
 
 KERNELS = {
     "step": ("step",),
@@ -68,7 +69,7 @@ def computed(layer: Layer, device: str, round_to: Layer) -> dict[str, torch.Tens
     for weight in module.parameters():
         weight.data = weight.data.to(dtype).to(layer.torch_dtype)
     torch.manual_seed(9)
-    sizes = [(layer.T, layer.B, layer.I), *[(2, layer.B, layer.H)] * (1 + (layer.cell == "LSTM"))]
+    sizes = [(layer.T, layer.B, layer.I), *[(2, layer.B, layer.H)] * (1 + described(layer.cell).carries_c)]
     leaves = [torch.randn(size, dtype=torch.float64).to(dtype).to(device, layer.torch_dtype) for size in sizes]
     input, *states = (leaf.requires_grad_() for leaf in leaves)
     with layer.kernel_asked_for(device):

@@ -1,9 +1,14 @@
 """The unit of the benchmark: a recurrent network of one cell and shape, on some threads or on a GPU."""
 
+from __future__ import annotations
+
 import random
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from fastrnn._choices import chosen
+
+if TYPE_CHECKING:
+    from fastrnn._core.cells import Cell
 
 LAYERS = ("RNN", "GRU", "LSTM")  # classes of torch.nn, of fastrnn and of every peer, each with its default options
 MODES = ("infer", "train")
@@ -90,10 +95,7 @@ class Work(NamedTuple):
     @property
     def gates(self) -> int:
         """Blocks of H rows in a weight."""
-        from fastrnn import nn  # only here: the help of `fastrnn bench` does not wait for torch
-        from fastrnn._core.cells import CELLS
-
-        return CELLS[next(iter(getattr(nn, self.cell)._cells))].gates
+        return described(self.cell).gates
 
     @property
     def lengths(self) -> list[int]:
@@ -110,6 +112,14 @@ class Work(NamedTuple):
         weights = self.directions * self.gates * H * (inputs + self.num_layers * H)
         forward = 2 * sum(self.lengths) * weights
         return forward if self.mode == "infer" else 3 * forward
+
+
+def described(layer: str) -> Cell:
+    """What the table of cells says of one of ``LAYERS``."""
+    from fastrnn import nn  # only here: the help of `fastrnn bench` does not wait for torch
+    from fastrnn._core.cells import CELLS
+
+    return CELLS[next(iter(getattr(nn, layer)._cells))]
 
 
 def parse_shapes(text: str) -> list[Shape]:
