@@ -22,7 +22,7 @@ class Forward : Gates<Cell, T> {
 
  public:
   explicit Forward(const Problem<T>& problem)
-      : G(problem, rows_per_chunk), w_hr(plan, plan.recurrent, p.w_hr, output, hidden, G::first_slot, width),
+      : G(problem, rows_per_chunk), w_hr(plan, plan.recurrent, p.w_hr, output, hidden, G::first_slot, width, p.batch),
         gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
         gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
         rounded_h(3 * p.batch, output), rounded_unprojected(p.w_hr ? p.batch : 0, hidden),
@@ -60,7 +60,9 @@ class Forward : Gates<Cell, T> {
     initial_c(rows, this->my_vectors(team, vectors));
     for (int64_t b = rows.begin; rounds_factors<T> && b < rows.end; ++b)  // all threads the same, where they own units
       rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
-    if (p.times == 1 && !Cell::gated && !p.w_hr) return only_step(team, rows);
+    // int8: to round the rows anew for every panel would take longer than what this saves.
+    if (p.times == 1 && !Cell::gated && !p.w_hr && p.w_hh.format != WeightFormat::packed_int8)
+      return only_step(team, rows);
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, p.reverse);
       this->round_input(team, times, rows);

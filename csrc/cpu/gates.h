@@ -17,10 +17,11 @@ class Gates : protected Sequence<Cell, T> {
   static constexpr int recurrent_units = ForwardWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
 
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
-      : S(problem, rows_per_chunk), w_ih(plan, plan.input, p.w_ih, hidden, p.input_size, Cell::input_slots, width),
-        w_hh(plan, plan.recurrent, p.w_hh, hidden, output, Cell::recurrent_slots, width),
+      : S(problem, rows_per_chunk),
+        w_ih(plan, plan.input, p.w_ih, hidden, p.input_size, Cell::input_slots, width, chunk_rows()),
+        w_hh(plan, plan.recurrent, p.w_hh, hidden, output, Cell::recurrent_slots, width, chunk_rows()),
         w_hh_gated(plan, plan.recurrent, Cell::gated ? gated_part(p.w_hh) : Weights<T>{}, hidden, output, gated_slots,
-                   width),
+                   width, chunk_rows()),
         rounded_x(chunk_rows(), p.input_size), bias(gates_width), bias_rows(1, chunk_rows()) {
     bias.clear(gates_width);
     bias_rows.fill(bias);

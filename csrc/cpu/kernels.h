@@ -1,9 +1,7 @@
 // Everything above, compiled for one instruction set. Included by the kernels_*.cpp and by nothing else.
 #pragma once
+#include "int8_products.h"
 #include "passes.h"
-
-#define FASTRNN_STRING_(x) #x
-#define FASTRNN_STRING(x) FASTRNN_STRING_(x)
 
 namespace fastrnn::FASTRNN_TARGET {
 

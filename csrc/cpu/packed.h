@@ -1,10 +1,12 @@
-// Products with weights that were packed once and for all (../sequence/packed.h), in float32: the register tiles of
-// matmul.h on panels that need no packing, whatever the vectors of the instruction set.
+// Products with weights that were packed once and for all (../sequence/packed.h): the register tiles of matmul.h on
+// panels that need no packing, whatever the vectors of the instruction set.
 //
 // float32 weights give the bits that packing for every call gives: the same chains, added up in the same order.
-// bfloat16 weights are widened in registers, two numbers of the depth from one load.
+// bfloat16 weights are widened in registers, two numbers of the depth from one load. With int8 weights the rows are
+// rounded too, and int8.h multiplies.
 #pragma once
 #include "../sequence/packed.h"
+#include "int8.h"
 #include "weights.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -25,17 +27,6 @@ struct PackedBFloat16 {
   static FASTRNN_INLINE Floats widened(Floats w) {
     return Floats(e ? Bits(w) & 0xffff0000 : Bits(w) << 16);
   }
-};
-
-// Up to `most_outputs` vectors of outputs with all their gates: where each begins in memory, in bytes, and where they
-// go in a row of C. The last may be partly outside: only `tail` of its lanes exist in C.
-constexpr int most_outputs = 8;
-struct PackedPanel {
-  const char* b[most_outputs];
-  int64_t step;  // from one group to the next
-  int64_t depth;
-  const int64_t* columns;  // of each gate
-  int tail;
 };
 
 // One tile's work, as in matmul.h: `first` and `groups` count groups, `fetch` is in bytes.
@@ -114,10 +105,14 @@ class PackedWeights {
   static constexpr int many = max_vectors / gates, few = 2 * many;
 
  public:
+  // `rows`: the most that are multiplied at a time.
   PackedWeights(const Plan& plan, const Weights<float>& weight, int64_t outputs, int64_t depth, const int* slots,
-                int64_t width)
+                int64_t width, int64_t rows)
       : plan(plan), weight(weight), sizes(packed_sizes(weight.format, gates, outputs, depth)), outputs(outputs),
-        depth(depth), width(width), slots(slots), vectors(divide_up(outputs, V::lanes)) {}
+        depth(depth), width(width), slots(slots), vectors(divide_up(outputs, V::lanes)),
+        most_rows(weight.format == WeightFormat::packed_int8 && weight ? rows : 0),
+        row_bytes(most_rows ? int8_products().row_bytes(depth) : 0), numbers(plan.threads * most_rows * row_bytes),
+        scales(plan.threads * most_rows), offsets(plan.threads * most_rows) {}
 
   // Vectors of outputs in a panel. More of them for few rows: the chains of few multiply-adds wait for each other.
   static FASTRNN_INLINE int units(int64_t count) { return count <= tile_rows(few * gates) ? few : many; }
@@ -125,27 +120,40 @@ class PackedWeights {
   template <class Then>
   void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<float>& rows,
              Then then) const {
+    Int8Rows rounded{};
+    if (weight.format == WeightFormat::packed_int8) rounded = round(team, count, rows.a);
     sweep(team, plan.by_rows, vectors, mine, units(count), from_end, [&](int64_t v, int n) {
       for (const int64_t end = v + n; v < end; v += n) {
         for (n = few; v + n > end;) n /= 2;
-        product(v, n, count, exact, rows);
+        product(v, n, count, exact, rows, rounded);
         then(Range{v, v + n});
       }
     });
   }
 
  private:
-  void product(int64_t v, int n, int64_t count, bool exact, const Operands<float>& rows) const {
+  // Each thread rounds all the rows that it multiplies: that is fewer numbers by far than its weights.
+  Int8Rows round(const Team& team, int64_t count, const float* const* a) const {
+    const int64_t first = team.rank * most_rows;
+    const Int8Rows to{numbers + first * row_bytes, row_bytes, scales + first, offsets + first};
+    for (int64_t i = 0; i < count; ++i) int8_products().round(a[i], depth, to, i);
+    return to;
+  }
+
+  void product(int64_t v, int n, int64_t count, bool exact, const Operands<float>& rows,
+               const Int8Rows& rounded) const {
     int64_t columns[gates];
     for (int g = 0; g < gates; ++g) columns[g] = slots[g] * width + v * V::lanes;
     const int tail = exact ? int(smaller(V::lanes, outputs - (v + n - 1) * V::lanes)) : V::lanes;
-    PackedPanel panel{{}, sizes.group, depth, columns, tail};
+    PackedPanel panel{{}, sizes.group, depth, gates, n, columns, tail};
     for (int j = 0; j < n; ++j) {
       const int64_t output = (v + j) * V::lanes;
       panel.b[j] = static_cast<const char*>(weight.data) + output / block_outputs * sizes.block +
                    output % block_outputs * group_bytes;
     }
-    if (weight.format == WeightFormat::packed_bfloat16)
+    if (weight.format == WeightFormat::packed_int8)
+      int8_products().multiply(panel, count, rounded, rows.init, rows.c);
+    else if (weight.format == WeightFormat::packed_bfloat16)
       tiles<PackedBFloat16>(n, panel, count, rows);
     else
       tiles<PackedFloat32>(n, panel, count, rows);
@@ -180,6 +188,10 @@ class PackedWeights {
   const int64_t outputs, depth, width;
   const int* slots;
   const int64_t vectors;
+  const int64_t most_rows, row_bytes;  // of int8
+  Buffer<char> numbers;
+  Buffer<float> scales;
+  Buffer<int32_t> offsets;
 };
 
 #endif
@@ -187,7 +199,11 @@ class PackedWeights {
 // The weights of a forward pass, packed for each call or once and for all.
 #if FASTRNN_BFLOAT16
 template <class T, int gates>
-using ForwardWeights = GateWeights<T, gates>;  // no others come here
+struct ForwardWeights : GateWeights<T, gates> {  // no others come here
+  ForwardWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
+                 const int* slots, int64_t width, int64_t)
+      : GateWeights<T, gates>(plan, packing, weight, outputs, depth, slots, width) {}
+};
 #else
 template <class T, int gates>
 class ForwardWeights {
@@ -195,9 +211,10 @@ class ForwardWeights {
   static constexpr int units = GateWeights<T, gates>::units;
 
   ForwardWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
-                 const int* slots, int64_t width)
+                 const int* slots, int64_t width, int64_t rows)
       : plain(plan, packing, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
-        kept(plan, {weight.data, weight.format}, outputs, depth, slots, width), is_kept(is_packed(weight.format)) {}
+        kept(plan, {weight.data, weight.format}, outputs, depth, slots, width, rows),
+        is_kept(is_packed(weight.format)) {}
 
   void pack(const Team& team) { plain.pack(team); }
 

@@ -1,7 +1,7 @@
 // How a sequence is shared out: the cost model. Nothing decided here may change a result by a bit when only the number
 // of threads differs, so whether weights are packed and `times_per_chunk` depend on sizes alone.
 #pragma once
-#include "../sequence/problem.h"
+#include "../sequence/packed.h"
 #include "factors.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -66,6 +66,7 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   // rows, 50.0 by units).
   double step = 2.0 * (p.batch * recurrent_weights), whole = 2.0 * rows * weights;
   int64_t vectors = divide_up(p.hidden_size, Vec<T>::lanes), weight_bytes = sizeof(Factor<T>) / Factors<T>::numbers;
+  if (is_packed(p.w_hh.format)) weight_bytes = group_bytes / group_size(p.w_hh.format);
   plan.by_rows = p.times > 1 && p.batch >= 4 * p.threads && recurrent_weights * weight_bytes <= (1 << 20);
   plan.threads = int(plan.by_rows ? smaller(p.threads, p.batch / 4) : smaller(p.threads, vectors));
   // Below these a region or a barrier costs more than it gains. One row, T100, two threads against one: LSTM H128

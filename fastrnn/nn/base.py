@@ -102,6 +102,18 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     def extra_repr(self) -> str:
         return super().extra_repr() + (", recompute=True" if self.recompute else "")
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Refuse the state dict of a quantized layer: its integers would be taken for weights."""
+        for name in self._parameters:
+            given = state_dict.get(prefix + name)
+            if isinstance(given, Tensor) and not given.is_floating_point():
+                rest[-1].append(
+                    f"{prefix}{name}: Expected a floating-point weight, got {given.dtype}; load this state dict into "
+                    "fastrnn.quantize(model), and call fastrnn.dequantize on that"
+                )
+                return
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
     def _weights(self) -> list[Tensor]:
         """What torch.nn would use: ``_flat_weights``, built again if a name refers to another tensor than before.
 

@@ -1,0 +1,45 @@
+// Products with int8 weights (../sequence/packed.h): a table of their own beside the kernels of kernel_table.h, since
+// whether a processor has VNNI does not follow from its other instructions.
+//
+// A row of activations is rounded as a whole: q = round(x / scale), scale = its largest magnitude / 127. A product is
+//
+//   scale of the row · scale of the weight's row · (sum over k of (w + 128) q - 128 · sum over k of q)
+//
+// Sums of integers are exact, and the rest is done in the same order everywhere: every table gives the same bits.
+#pragma once
+#include <stdint.h>
+
+namespace fastrnn {
+
+// Rows of activations, rounded, as one table wants them.
+struct Int8Rows {
+  char* numbers;  // `row_bytes` for each row
+  int64_t row_bytes;
+  float* scale;     // of each row: NaN if one of its numbers is NaN or infinite
+  int32_t* offset;  // 128 times the sum of its numbers
+};
+
+// Vectors of outputs with all their gates, each as wide as the table's vectors of float32.
+constexpr int most_outputs = 8;
+struct PackedPanel {
+  const char* b[most_outputs];  // where each begins in memory
+  int64_t step;                 // bytes from one group of the depth to the next
+  int64_t depth;
+  int gates, outputs;
+  const int64_t* columns;  // of each gate in a row of C
+  int tail;                // lanes of the last vector that exist in C
+};
+
+struct Int8Products {
+  const char* name;
+  int64_t (*row_bytes)(int64_t depth);
+  void (*round)(const float* row, int64_t depth, const Int8Rows& to, int64_t i);
+  // C[i] = init[i] + A[i] · Wᵀ for rows 0 … count-1.
+  void (*multiply)(const PackedPanel& panel, int64_t count, const Int8Rows& a, const float* const* init,
+                   float* const* c);
+};
+
+// Those of instruction_set(), with VNNI if the processor has it; not if FASTRNN_VNNI is 0.
+const Int8Products& int8_products();
+
+}  // namespace fastrnn
