@@ -43,10 +43,7 @@ def kernels() -> dict[str, str]:
 
 def on_cpu() -> str:
     """Describes what runs on this machine's processor."""
-    kernels = f"fastrnn's kernels ({_C.instruction_set()})"
-    if _C.torch_is_faster(times=100, batch=1000, hidden_size=1000):
-        return f"{kernels}; torch's own operator for padded LSTMs in bfloat16 with a large batch"
-    return kernels
+    return f"fastrnn's kernels ({_C.instruction_set()})"
 
 
 def on_cuda(kernel: str | None) -> str:

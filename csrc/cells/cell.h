@@ -14,7 +14,8 @@
 //   carries_c         there is a second state c besides h (LSTM); the forward step saves it last
 //   vectors           parameters of the cell itself, a number for each unit; `vector_names` has their names
 //   reads_h           the pointwise part itself reads h_{t-1} (GRU)
-//   onednn            torch's oneDNN operator computes it in bfloat16; only where it is true
+//   onednn            torch's layers of it run by oneDNN, which returns other dtypes under autocast; only where it is
+//                     true
 //
 //   forward(a, w, h_prev, c, h, save)                   a: pre-activations; w: the vectors; c: in c_{t-1}, out c_t;
 //                                                       h: out h_t
@@ -43,7 +44,7 @@ struct CellDescription {
   const char* const* vector_names;
   bool separate_gradients;  // the gates' gradients are not the same for W_ih and W_hh
 
-  bool onednn;  // torch's oneDNN operator computes it in bfloat16
+  bool onednn;  // torch's layers of it run by oneDNN
 
   int gates_of_state() const { return recurrent_gates + gated; }  // in weight_hh; weight_ih has input_gates
   // h = W_hr m may follow the cell only where the cell itself does not read h, which then has another size.

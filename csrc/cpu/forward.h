@@ -9,7 +9,8 @@ template <class Cell, class T>
 class Forward : Gates<Cell, T> {
   using G = Gates<Cell, T>;
   using V = Vec<T>;
-  using G::p, G::plan, G::hidden, G::output, G::width, G::vectors, G::gates_width, G::chunk_rows, G::at;
+  using G::p, G::plan, G::hidden, G::output, G::width, G::vectors, G::gates_width, G::chunk_rows, G::at,
+      G::output_width;
   // Enough for full tiles of the input product, few enough that the gates stay in the second-level cache until the
   // steps want them: 1 to 5 % faster than 256 for batches (LSTM and GRU, H 128 to 1024), no difference for one row.
   static constexpr int64_t rows_per_chunk = 64;
@@ -25,9 +26,10 @@ class Forward : Gates<Cell, T> {
       : G(problem, rows_per_chunk), w_hr(plan, plan.recurrent, p.w_hr, output, hidden, G::first_slot, width, p.batch),
         gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
         gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
-        rounded_h(3 * p.batch, output), rounded_unprojected(p.w_hr ? p.batch : 0, hidden),
-        left_rows(plan.threads, chunk_rows()), previous_rows(plan.threads, p.batch),
-        gate_rows(plan.threads, chunk_rows()), gated_rows(plan.threads, p.batch), output_rows(plan.threads, p.batch) {}
+        rounded_h(3 * p.batch, output), wide_h(p.narrow_y.data ? 2 * p.batch * output_width : 0),
+        rounded_unprojected(p.w_hr ? p.batch : 0, hidden), left_rows(plan.threads, chunk_rows()),
+        previous_rows(plan.threads, p.batch), gate_rows(plan.threads, chunk_rows()), gated_rows(plan.threads, p.batch),
+        output_rows(plan.threads, p.batch) {}
 
   void run() {
     parallel(plan.threads, [this](Team& team) { run(team); }, plan.tolerable_delay);
@@ -58,7 +60,8 @@ class Forward : Gates<Cell, T> {
 
   void run(Team& team, Range rows) {
     initial_c(rows, this->my_vectors(team, vectors));
-    for (int64_t b = rows.begin; rounds_factors<T> && b < rows.end; ++b)  // all threads the same, where they own units
+    const Range mine = plan.by_rows ? rows : team.share(p.batch);
+    for (int64_t b = mine.begin; rounds_factors<T> && b < mine.end; ++b)
       rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
     // int8: to round the rows anew for every panel would take longer than what this saves.
     if (p.times == 1 && !Cell::gated && !p.w_hr && p.w_hh.format != WeightFormat::packed_int8)
@@ -102,6 +105,21 @@ class Forward : Gates<Cell, T> {
     return rounded_h(this->has_previous(t, b) ? place_of_h(this->previous(t), b) : 2 * p.batch + b, h);
   }
 
+  // h_t lies in the output. Where that is bfloat16, it stays in float32 as long as it is a state.
+  FASTRNN_INLINE bool narrow_output() const { return rounds_factors<T> && p.narrow_y.data; }
+  FASTRNN_INLINE T* row_of_h(int64_t t, int64_t b) const {
+    return narrow_output() ? wide_h + place_of_h(t, b) * output_width : at(p.y, t, b);
+  }
+  FASTRNN_INLINE const T* previous_h(int64_t t, int64_t b) const {
+    return this->has_previous(t, b) ? row_of_h(this->previous(t), b) : this->initial(p.h0, b, output);
+  }
+  void output_h(int64_t t, Range rows, Range vectors) const {
+    if (narrow_output())
+      for (int64_t b = rows.begin; b < rows.end; ++b)
+        rounded_h.copy_to(at(p.narrow_y, t, b), place_of_h(t, b), vectors.begin * V::lanes,
+                          smaller(output, vectors.end * V::lanes));
+  }
+
   // gates = bias + x · W_ihᵀ, for every row of the chunk.
   void input_product(Team& team, Range times, Range rows, Range units) {
     const Factor<T>** x = left_rows.of(team);
@@ -121,15 +139,17 @@ class Forward : Gates<Cell, T> {
     const T** h_prev = previous_rows.of(team);
     T** a = gate_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
-      h_prev[i] = this->previous_h(t, rows.begin + i), a[i] = gates_row(times, t, rows.begin + i);
+      h_prev[i] = previous_h(t, rows.begin + i), a[i] = gates_row(times, t, rows.begin + i);
       h[i] = previous_factors(t, rows.begin + i, h_prev[i]);
     }
     Factor<T>** g = gated_rows.of(team);
     for (int64_t i = 0; Cell::gated && i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
     const typename G::CellRows now = cell_rows(t, rows.begin, a, h_prev);
     const bool from_end = reverses_sweep(t, rows.size());
-    this->recurrent_product(team, units, rows.size(), from_end, h, h_prev, a, g,
-                            [&](Range vectors) { this->apply_cell(vectors, rows.size(), now); });
+    this->recurrent_product(team, units, rows.size(), from_end, h, h_prev, a, g, [&](Range vectors) {
+      this->apply_cell(vectors, rows.size(), now);
+      if (!p.w_hr) output_h(t, rows, vectors);
+    });
     if (p.w_hr) project(team, t, rows, from_end);
   }
 
@@ -139,7 +159,7 @@ class Forward : Gates<Cell, T> {
     T** h = output_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
       m[i] = rounded_unprojected(rows.begin + i, unprojected + (rows.begin + i) * width);
-      h[i] = at(p.y, t, rows.begin + i);
+      h[i] = row_of_h(t, rows.begin + i);
     }
     this->sync_units(team);
     w_hr.times(team, this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
@@ -148,6 +168,7 @@ class Forward : Gates<Cell, T> {
                    for (int64_t u = vectors.begin * V::lanes; u < vectors.end * V::lanes; u += V::lanes)
                      rounded_h.store(place_of_h(t, rows.begin + i), u, V::load(h[i] + u, int(output - u)),
                                      int(output - u));
+                 output_h(t, rows, vectors);
                });
   }
 
@@ -156,9 +177,11 @@ class Forward : Gates<Cell, T> {
     return {gates,
             h_prev,
             Cell::carries_c ? c + b * width : nullptr,
-            p.w_hr ? unprojected + b * width : at(p.y, t, b),
+            p.w_hr ? unprojected + b * width : row_of_h(t, b),
             p.saved.data ? at(p.saved, t, b) : nullptr,
-            p.w_hr ? width : p.y.row,
+            p.w_hr            ? width
+            : narrow_output() ? output_width
+                              : p.y.row,
             p.saved.row,
             p.w_hr ? &rounded_unprojected : &rounded_h,
             p.w_hr ? b : place_of_h(t, b)};
@@ -187,7 +210,7 @@ class Forward : Gates<Cell, T> {
     int64_t t = p.times - 1;
     for (int64_t b = rows.begin; b < rows.end; ++b) {
       while (t > 0 && b >= p.active[t]) --t;
-      const T* h = at(p.y, p.reverse ? 0 : t, b);
+      const T* h = row_of_h(p.reverse ? 0 : t, b);
       for (int64_t u = 0; u < output; ++u) p.hn[b * output + u] = h[u];
       for (int64_t u = 0; Cell::carries_c && u < hidden; ++u) p.cn[b * hidden + u] = c[b * width + u];
     }
@@ -197,7 +220,9 @@ class Forward : Gates<Cell, T> {
   Buffer<T> gates, c;
   Buffer<Factor<T>> gated;
   Buffer<T> unprojected;
-  RoundedRows<T> rounded_h, rounded_unprojected;
+  RoundedRows<T> rounded_h;
+  Buffer<T> wide_h;
+  RoundedRows<T> rounded_unprojected;
   RowPointers<const Factor<T>*> left_rows;  // what a product multiplies by the weights
   RowPointers<const T*> previous_rows;
   RowPointers<T*> gate_rows;

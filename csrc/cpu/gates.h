@@ -36,24 +36,32 @@ class Gates : protected Sequence<Cell, T> {
     w_hh_gated.pack(team);
   }
 
-  // Rounds row(t, b) of a chunk where products do not read it as it is. Threads that own units share the work.
-  template <class Row>
-  void round_chunk(Team& team, const RoundedRows<T>& to, Range times, Range rows, Row row) const {
+  // Where products do not read rows as they are: calls round(place, t, b) for those of a chunk. Threads that own units
+  // share the work.
+  template <class Round>
+  void each_of_chunk(Team& team, Range times, Range rows, Round round) const {
     if constexpr (rounds_factors<T>) {
       const int64_t count = times.size() * rows.size();
       const Range mine = plan.by_rows ? Range{0, count} : team.share(count);
       for (int64_t i = mine.begin; i < mine.end; ++i) {
         const int64_t t = times.begin + i / rows.size(), b = rows.begin + i % rows.size();
-        if (b < p.active[t]) to.round(this->place(times, t, b), row(t, b));
+        if (b < p.active[t]) round(this->place(times, t, b), t, b);
       }
       this->sync_units(team);
     }
   }
   void round_input(Team& team, Range times, Range rows) const {
-    round_chunk(team, rounded_x, times, rows, [this](int64_t t, int64_t b) { return at(p.x, t, b); });
+    if (reads_narrow_x) return;
+    each_of_chunk(team, times, rows, [this](int64_t place, int64_t t, int64_t b) {
+      if (p.narrow_x.data)
+        rounded_x.copy_from(place, at(p.narrow_x, t, b));
+      else
+        rounded_x.round(place, at(p.x, t, b));
+    });
   }
   FASTRNN_INLINE const Factor<T>* input_row(Range times, int64_t t, int64_t b) const {
-    return rounded_x(this->place(times, t, b), at(p.x, t, b));
+    if (reads_narrow_x) return static_cast<const Factor<T>*>(static_cast<const void*>(at(p.narrow_x, t, b)));
+    return rounded_x(this->place(times, t, b), p.x.data ? at(p.x, t, b) : nullptr);
   }
 
   // gates = bias + x · W_ihᵀ
@@ -161,6 +169,7 @@ class Gates : protected Sequence<Cell, T> {
   ForwardWeights<T, Cell::input_gates> w_ih;
   ForwardWeights<T, Cell::recurrent_gates> w_hh;
   ForwardWeights<T, 1> w_hh_gated;
+  const bool reads_narrow_x = rounds_factors<T> && p.narrow_x.data && p.input_size % 2 == 0;  // whole pairs
   RoundedRows<T> rounded_x;
   Buffer<T> bias;
   RowPointers<const T*> bias_rows;

@@ -26,6 +26,7 @@ const Kernels& choose() {
 #if defined(__x86_64__)
   static Kernels with_bfloat16 = avx512::kernels;
   with_bfloat16.name = "avx512_bf16", with_bfloat16.of_bfloat16 = avx512_bf16::passes;
+  with_bfloat16.rows_of_bfloat16 = true;
   if (with_bfloat16.name == chosen) return with_bfloat16;
   for (const Kernels* set : {&avx2::kernels, &avx512::kernels})
     if (set->name == chosen) return *set;

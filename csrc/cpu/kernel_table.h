@@ -15,6 +15,7 @@ struct Kernels {
   const char* name;
   Passes<float> of_float;
   Passes<float> of_bfloat16;  // float32 with weights in bfloat16
+  bool rows_of_bfloat16;      // whether those take Problem::narrow_x and narrow_y
   Passes<double> of_double;
   void (*activation_float)(char which, const float* x, float* y, int64_t n);
   void (*activation_double)(char which, const double* x, double* y, int64_t n);

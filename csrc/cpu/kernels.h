@@ -42,6 +42,7 @@ const Kernels kernels = {
     FASTRNN_STRING(FASTRNN_TARGET),
     {forward<float>, forward_both<float>, backward<float>},
     {forward<float>, forward_both<float>, backward<float>},  // bfloat16 weights, which are widened
+    false,
     {forward<double>, forward_both<double>, backward<double>},
     activation<float>,
     activation<double>,

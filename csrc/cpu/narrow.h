@@ -6,9 +6,6 @@
 
 namespace fastrnn::FASTRNN_TARGET {
 
-struct BFloat16 {
-  uint16_t bits;
-};
 struct Float16 {
   uint16_t bits;
 };

@@ -52,7 +52,9 @@ class Recompute : Gates<Cell, T> {
 
   // Shared out as the steps are, so that no thread needs what another has found but in a gated cell.
   void fill(Team& team, Range segment, Range rows) {
-    this->round_chunk(team, rounded_h, segment, rows, [this](int64_t t, int64_t b) { return this->previous_h(t, b); });
+    this->each_of_chunk(team, segment, rows, [this](int64_t place, int64_t t, int64_t b) {
+      rounded_h.round(place, this->previous_h(t, b));
+    });
     this->round_input(team, segment, rows);
     const Range units = this->my_vectors(team, vectors);
     const Factor<T>**x = x_rows.of(team), **h = h_rows.of(team);

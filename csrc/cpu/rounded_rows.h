@@ -28,6 +28,21 @@ class RoundedRows {
     if constexpr (rounds_factors<T>) Factors<T>::store(copy + i * width, u, v, n);
   }
 
+  // Fills row i with numbers that are rounded already.
+  FASTRNN_INLINE void copy_from(int64_t i, const BFloat16* row) const {
+    if constexpr (rounds_factors<T>) {
+      BFloat16* to = reinterpret_cast<BFloat16*>(copy + i * width);
+      __builtin_memcpy(to, row, numbers * sizeof *to);
+      if (numbers % 2) to[numbers] = {};
+    }
+  }
+
+  // Numbers u … end - 1 of row i, in bfloat16.
+  FASTRNN_INLINE void copy_to(BFloat16* row, int64_t i, int64_t u, int64_t end) const {
+    if constexpr (rounds_factors<T>)
+      __builtin_memcpy(row + u, reinterpret_cast<const BFloat16*>(copy + i * width) + u, (end - u) * sizeof *row);
+  }
+
   // Fills row i.
   FASTRNN_INLINE void round(int64_t i, const T* row) const {
     if constexpr (rounds_factors<T>)

@@ -39,6 +39,10 @@ struct Weights {
 
 constexpr int most_vectors = 8;
 
+struct BFloat16 {
+  uint16_t bits;  // the upper half of a float32
+};
+
 template <class T>
 struct Problem {
   const CellDescription* cell;
@@ -58,6 +62,9 @@ struct Problem {
 
   Rows<const T> x;
   Rows<T> y;
+  // Or, instead of x and y, rows of bfloat16: at inference, of kernels that multiply it (Kernels::rows_of_bfloat16).
+  Rows<const BFloat16> narrow_x;
+  Rows<BFloat16> narrow_y;
   Rows<T> saved;  // what the backward pass needs of every row (see saved_width); null at inference
   // Or next to nothing is saved and the backward pass computes it again: from c before the first step of every segment
   // (see steps_per_checkpoint), (segment, batch, padded hidden_size). Null where the cell carries no c.

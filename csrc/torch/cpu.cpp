@@ -25,7 +25,8 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
 }
 
 const Passes<float>& float_passes(const Layer& layer) {
-  return layer.weight_dtype == at::kBFloat16 ? kernels().of_bfloat16 : kernels().of_float;
+  const bool narrow = layer.weight_dtype == at::kBFloat16 && !is_packed(layer.format);
+  return narrow ? kernels().of_bfloat16 : kernels().of_float;
 }
 
 template <class T>

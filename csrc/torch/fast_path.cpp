@@ -66,14 +66,6 @@ std::optional<Plain> plain_call(std::string_view name, py::handle input, py::han
   return plain ? std::optional(std::move(call)) : std::nullopt;
 }
 
-// The long way decides.
-bool perhaps_left_to_torch(const Arguments& call) {
-  const Tensor& input = call.input;
-  return call.cell->onednn && input.scalar_type() == at::kBFloat16 && input.dim() == 3 && call.weights[0].dim() == 2 &&
-         torch_is_faster(input.size(call.batch_first), input.size(!call.batch_first),
-                         call.weights[0].size(0) / call.cell->input_gates);
-}
-
 // None where the operands do not fit each other. `one_step`: input and states are those of a cell, one dimension less.
 std::optional<StackResults> run(Plain call, int64_t num_layers, bool one_step = false) {
   py::gil_scoped_release release;
@@ -83,7 +75,7 @@ std::optional<StackResults> run(Plain call, int64_t num_layers, bool one_step = 
     for (OptionalTensor* state : {&call.h0, &call.c0})
       if (one_step && *state) *state = (*state)->unsqueeze(0);
     if (one_step) call.input = call.input.unsqueeze(0);
-    if (call.weights.empty() || (!is_packed(call.format) && perhaps_left_to_torch(call))) return {};
+    if (call.weights.empty()) return {};
     const bool widens = c10::elementSize(call.input.scalar_type()) < 4;  // so would its gradients have to be
     if (call.recorded && widens) return {};
     StackResults results =

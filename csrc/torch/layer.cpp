@@ -3,6 +3,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
 #include <stdint.h>
+#include <sys/mman.h>
 
 namespace fastrnn {
 
@@ -43,14 +44,27 @@ void check_weight_count(const Arguments& a, int64_t num_layers) {
 
 std::string name_of(at::ScalarType dtype) { return std::string("torch.").append(c10::getDtypeNames(dtype).first); }
 
+// Large tensors are fresh memory in every call, and each page of 4 KiB that is touched first costs a fault: of training
+// LSTM T128 B32 H512, which saves 42 MB, a sixth of the time.
+static void ask_for_huge_pages(const Tensor& t) {
+#if defined(MADV_HUGEPAGE)
+  constexpr uintptr_t huge = 2 << 20, page = 4096;
+  if (t.nbytes() < 2 * huge) return;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(t.const_data_ptr()), end = begin + t.nbytes();
+  const uintptr_t first = (begin + page - 1) / page * page;
+  madvise(reinterpret_cast<void*>(first), (end - first) / page * page, MADV_HUGEPAGE);
+#endif
+}
+
 Layer::Layer(const Arguments& a)
     : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
       recompute(a.recompute && cell.saves > 0), directions(a.bidirectional ? 2 : 1), format(a.format),
-      dtype(a.input.scalar_type()), weight_dtype(dtype), device(a.input.device()) {
+      input_dtype(a.input.scalar_type()), device(a.input.device()) {
+  dtype = weight_dtype = device.is_cpu() && input_dtype == at::kBFloat16 ? at::kFloat : input_dtype;
   TORCH_CHECK(a.input.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               a.input.dim(), ": ", a.input.sizes());
   read_weights(a);
-  input = operand(a.input, dtype, a.input.sizes(), "input");
+  input = operand(a.input, input_dtype, a.input.sizes(), "input");
   if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
   read_lengths(a.batch_sizes);
   TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
@@ -64,13 +78,16 @@ Layer::Layer(const Arguments& a)
 
 // On the CPU not through the dispatcher: it takes 0.3 us, as long as a step of a small layer.
 Tensor Layer::empty(at::IntArrayRef sizes, at::ScalarType dtype) const {
-  return device.is_cpu() ? at::detail::empty_cpu(sizes, dtype) : at::empty(sizes, input.options().dtype(dtype));
+  if (!device.is_cpu()) return at::empty(sizes, input.options().dtype(dtype));
+  Tensor t = at::detail::empty_cpu(sizes, dtype);
+  ask_for_huge_pages(t);
+  return t;
 }
 
-Tensor Layer::empty_output() const {
+Tensor Layer::empty_output(at::ScalarType dtype) const {
   int64_t features = directions * output_size;
-  if (packed) return empty({rows, features});
-  return batch_first ? empty({batch, times, features}) : empty({times, batch, features});
+  if (packed) return empty({rows, features}, dtype);
+  return batch_first ? empty({batch, times, features}, dtype) : empty({times, batch, features}, dtype);
 }
 
 Tensor Layer::operand(const Tensor& t, at::ScalarType expected, at::IntArrayRef sizes, const char* name) const {

@@ -30,8 +30,10 @@ struct Layer {
   const bool recompute;  // nothing is saved but checkpoints; not of a cell that saves nothing anyway
   const int64_t directions;
   int64_t times, batch, rows, input_size, hidden_size, output_size;
-  WeightFormat format;                 // of matrices that are packed once and for all, else `same`
-  at::ScalarType dtype, weight_dtype;  // the latter may be narrower: 16 bits beside float32, on the CPU
+  WeightFormat format;  // of matrices that are packed once and for all, else `same`
+  // Of states and sums; of input; of weights. On the CPU the latter two may be narrower than float32: weights of 16
+  // bits, and at inference input of bfloat16 (Problem::narrow_x).
+  at::ScalarType dtype, input_dtype, weight_dtype;
   at::Device device;
   at::Tensor input;
   OptionalTensor h0, c0;
@@ -54,7 +56,8 @@ struct Layer {
 
   at::Tensor empty(at::IntArrayRef sizes) const { return empty(sizes, dtype); }
   at::Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype) const;
-  at::Tensor empty_output() const;
+  at::Tensor empty_output() const { return empty_output(dtype); }
+  at::Tensor empty_output(at::ScalarType dtype) const;
 
   // t, checked: these sizes, this dtype, the layer's device, all of it in memory. Copied if its numbers are not
   // aligned.

@@ -100,8 +100,6 @@ PYBIND11_MODULE(_C, m) {
       "dissolve_teams", [](std::optional<int> round) { fastrnn::dissolve_teams_at = round.value_or(INT_MAX); },
       "for tests: the first thread of every team goes on alone from this barrier on, None as usual");
   m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
-  m.def("torch_is_faster", fastrnn::torch_is_faster, py::arg("times"), py::arg("batch"), py::arg("hidden_size"),
-        "whether torch's operator beats the kernels for an LSTM in bfloat16: see csrc/torch/stack.h");
   m.def("run_layer", fastrnn::run_layer, "what a layer returns, or None where the call is not plain (fast_path.cpp)");
   m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
   m.def("run_step", fastrnn::run_step, "one step of a cell likewise");

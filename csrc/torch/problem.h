@@ -47,7 +47,14 @@ Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, c
   for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
   if (layer.h0) p.h0 = pointer<T>(*layer.h0, d * layer.batch * layer.output_size);
   if (layer.c0) p.c0 = pointer<T>(*layer.c0, d * layer.batch * layer.hidden_size);
-  p.x = rows_of<const T>(layer, layer.input), p.y = rows_of<T>(layer, output, d * layer.output_size);
+  if (layer.input_dtype == layer.dtype)
+    p.x = rows_of<const T>(layer, layer.input);
+  else
+    p.narrow_x = rows_of<const BFloat16>(layer, layer.input);
+  if (output.scalar_type() == layer.dtype)
+    p.y = rows_of<T>(layer, output, d * layer.output_size);
+  else
+    p.narrow_y = rows_of<BFloat16>(layer, output, d * layer.output_size);
   p.recompute = layer.recompute;
   if (!saved.defined() || !saved.numel()) return p;
   T* const of_direction = pointer<T>(saved, d * saved.stride(0));

@@ -4,6 +4,7 @@
 #include <ATen/ops/cat.h>
 #include <torch/library.h>
 
+#include "../cpu/kernel_table.h"
 #include "autograd.h"
 #include "cpu.h"
 #include "schema.h"
@@ -38,7 +39,8 @@ void each_layer(const Arguments& stack, int64_t num_layers, Run run) {
   }
 }
 
-StackResults run_layers(const Arguments& stack, int64_t num_layers) {
+// `dtype`: of the output, which is between layers that of the states.
+StackResults run_layers(const Arguments& stack, int64_t num_layers, at::ScalarType dtype) {
   const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   StackResults results{};
   each_layer(stack, num_layers, [&](const Arguments& arguments, int64_t i) {
@@ -50,7 +52,7 @@ StackResults run_layers(const Arguments& stack, int64_t num_layers) {
     // A layer of another size than the first has no place among the states.
     check_sizes(results.hn, {states, layer.batch, layer.output_size}, "h_n");
     if (results.cn.defined()) check_sizes(results.cn, {states, layer.batch, layer.hidden_size}, "c_n");
-    Tensor output = layer.empty_output();
+    Tensor output = layer.empty_output(i == num_layers - 1 ? dtype : layer.dtype);
     cpu::forward(layer, output, results.hn, results.cn, i * directions, Tensor());
     return results.output = output;
   });
@@ -108,14 +110,16 @@ TORCH_LIBRARY_IMPL(fastrnn, CPU, m) {
 StackResults run_stack(Arguments stack, int64_t num_layers) {
   NoThreadsInForkedChild alone;
   const at::ScalarType dtype = stack.input.scalar_type();
-  if (!narrow(dtype)) return run_layers(stack, num_layers);
-  // The kernels read narrow weights as they are, and all else in float32.
-  stack.input = converted(stack.input, at::kFloat);
+  if (!narrow(dtype)) return run_layers(stack, num_layers, dtype);
+  // Narrow weights are read as they are. So is the input where the kernels multiply bfloat16, and they write the
+  // output.
+  const bool narrow_rows = dtype == at::kBFloat16 && !is_packed(stack.format) && kernels().rows_of_bfloat16;
+  if (!narrow_rows) stack.input = converted(stack.input, at::kFloat);
   for (OptionalTensor* state : {&stack.h0, &stack.c0})
     if (*state) check_dtype(**state, dtype, "state"), *state = converted(**state, at::kFloat);
-  StackResults results = run_layers(stack, num_layers);
+  StackResults results = run_layers(stack, num_layers, narrow_rows ? dtype : at::kFloat);
   for (Tensor* t : {&results.output, &results.hn, &results.cn})
-    if (t->defined()) *t = converted(*t, dtype);
+    if (t->defined() && t->scalar_type() != dtype) *t = converted(*t, dtype);
   return results;
 }
 
@@ -131,15 +135,6 @@ StackResults run_differentiable_stack(const Arguments& stack, int64_t num_layers
   results.hn = joined(hn);
   if (stack.cell->carries_c) results.cn = joined(cn);
   return results;
-}
-
-bool torch_is_faster(int64_t times, int64_t batch, int64_t hidden_size) {
-#if defined(__x86_64__)
-  static const bool instructions = __builtin_cpu_supports("avx512bf16");
-#else
-  constexpr bool instructions = false;
-#endif
-  return instructions && times > 1 && hidden_size >= 128 && batch * hidden_size >= 4096;
 }
 
 }  // namespace fastrnn

@@ -8,8 +8,8 @@ checkpointed, and the kernels run the others. FASTRNN_CUDA_KERNEL asks for the k
 
 The CPU's kernels compute in float32 and float64. Input and states in bfloat16 or float16 are first converted to
 float32, weights are read in their own dtype, and only the results of the last layer are rounded: between layers and
-steps all numbers and gradients are float32. One case is left to torch: padded LSTMs in bfloat16 on a processor with
-instructions for it, if batch and state are large (csrc/torch/stack.h has the figures).
+steps all numbers and gradients are float32. Where the processor multiplies bfloat16 (instruction set avx512_bf16), the
+operands of products are rounded to it, forward and backward; sums, gates and states stay float32 (docs/adr/0032).
 
 The GPU's kernels take bfloat16 and float16 directly: its matrix units multiply them; sums and states are float32.
 """
@@ -58,10 +58,7 @@ def sequence(call: Call) -> tuple[Tensor, Any]:
     check_sequence(call)
     layer = _layer(call)
     if layer is autograd.layer and call.input.is_cpu and call.input.dtype in _NARROW_DTYPES:
-        if call.batch_sizes is None and not call.recompute and _torch_is_faster(call):
-            layer = None
-        else:
-            call = _widened(call)
+        call = _widened(call)
     if call.recompute:
         layer = _recomputing(layer)
     if layer is None:
@@ -133,16 +130,6 @@ def _compiled_for_inference(call: Call) -> bool:
     if not torch.compiler.is_compiling() or not call.input.is_cpu or (call.dropout and call.training):
         return False
     return not torch.is_grad_enabled() or not call.requires_grad()
-
-
-def _torch_is_faster(call: Call) -> bool:
-    """Whether torch's operator is measured faster than the kernels on the CPU: csrc/torch/stack.h says where."""
-    if not call.cell.onednn or call.projected or call.input.dtype != torch.bfloat16 or torch.compiler.is_compiling():
-        return False
-    if not torch.backends.mkldnn.enabled:
-        return False
-    batch = call.batch_axis()
-    return _C.torch_is_faster(call.input.size(1 - batch), call.input.size(batch), call.hidden_size())
 
 
 def _recomputing(layer: Layer | None) -> Layer:

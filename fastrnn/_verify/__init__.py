@@ -11,7 +11,9 @@ the one plus once the other, plus the unit in the last place.
 
 On CUDA torch may round the operands of float32 products to TF32, so float32 is verified with TF32 forbidden and, as
 "tf32", allowed. Whether cuDNN then uses TF32 depends on the shape. fastrnn's error may therefore also be twice that of
-the reference in float32 with the operands of its products rounded to TF32.
+the reference in float32 with the operands of its products rounded to TF32. On a processor that multiplies bfloat16 the
+same holds for bfloat16: its products sum in float32, but their operands are rounded, and where that turns units of a
+ReLU on or off, which ones is luck, torch's and ours.
 
 For cells that torch lacks (the sigmoid RNN, the GRU that resets before the product) the torch column is the reference
 in the layer's dtype.

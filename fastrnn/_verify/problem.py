@@ -15,7 +15,7 @@ from fastrnn._core.cells import CELLS
 from fastrnn._core.operators import run_reference
 from fastrnn._core.stack import stack
 from fastrnn._verify.cases import Case
-from fastrnn._verify.tf32 import TF32Products
+from fastrnn._verify.rounding import RoundedProducts
 from fastrnn.conversion import to_torch
 from fastrnn.nn.by_cell import LAYERS
 
@@ -53,8 +53,8 @@ class Problem:
                 settings.enter_context(gpu.tf32(self.case.tf32))
             return self._solve(run, weights, self.case.dtype, device)
 
-    def by_reference(self, dtype: torch.dtype, tf32: bool = False) -> Tensors:
-        """Solves it with the plain-torch reference on the CPU, in a dtype; `tf32` rounds operands to TF32."""
+    def by_reference(self, dtype: torch.dtype, rounded: Callable[[Tensor], Tensor] | None = None) -> Tensors:
+        """Solves it with the plain-torch reference on the CPU, in a dtype, with the operands of products `rounded`."""
         weights = {name: weight.to(dtype).requires_grad_() for name, weight in self.weights.items()}
 
         def run(input: Tensor, states: list[Tensor]) -> tuple[Tensor, ...]:
@@ -70,7 +70,7 @@ class Problem:
             )
             return stack(run_reference, call)[: 1 + len(states)]
 
-        with one_thread(), TF32Products() if tf32 else nullcontext():
+        with one_thread(), RoundedProducts(rounded) if rounded else nullcontext():
             return self._solve(run, weights, dtype, torch.device("cpu"))
 
     def _solve(

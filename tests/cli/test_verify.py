@@ -10,7 +10,7 @@ from fastrnn._verify import CELLS, Case, all_cases, parse_cells, verify
 from fastrnn._verify.cases import DTYPES, SHAPES, Shape
 from fastrnn._verify.errors import TensorError, distances, unit_in_last_place
 from fastrnn._verify.problem import random_problem
-from fastrnn._verify.tf32 import rounded
+from fastrnn._verify.rounding import to_tf32
 
 PLAIN = Shape(4, 3, 5, 7, num_layers=2, bidirectional=True)
 RAGGED = Shape(4, 3, 5, 7, ragged=True)
@@ -111,13 +111,13 @@ def test_the_limit_is_twice_torch_plus_a_unit_in_the_last_place() -> None:
 
 def test_tf32_is_the_nearest_number_of_ten_bits() -> None:
     exact = torch.randn(10_000) * 2.0 ** torch.randint(-30, 30, (10_000,))
-    found = rounded(exact)
+    found = to_tf32(exact)
     assert (found.view(torch.int32) & 0x1FFF == 0).all()
-    assert torch.equal(rounded(found), found)
+    assert torch.equal(to_tf32(found), found)
     unit = 2.0 ** (exact.abs().log2().floor() - 10)
     assert ((found - exact).abs() <= unit / 2).all()
     assert torch.equal(
-        rounded(torch.tensor([1 + 2.0**-11, -1 - 2.0**-11])), torch.tensor([1 + 2.0**-10, -1 - 2.0**-10])
+        to_tf32(torch.tensor([1 + 2.0**-11, -1 - 2.0**-11])), torch.tensor([1 + 2.0**-10, -1 - 2.0**-10])
     )
 
 
@@ -125,7 +125,7 @@ def test_tf32_is_the_nearest_number_of_ten_bits() -> None:
 def test_tf32_rounds_the_products_of_both_passes(cell: str) -> None:
     problem = random_problem(Case(cell, torch.float32, PLAIN), seed=0)
     exact = problem.by_reference(torch.float64)
-    plain, rounding = (distances(problem.by_reference(torch.float32, tf32), exact) for tf32 in (False, True))
+    plain, rounding = (distances(problem.by_reference(torch.float32, rounded), exact) for rounded in (None, to_tf32))
     assert all(20 * plain[name] < rounding[name] < 0.1 for name in exact)
 
 

@@ -10,29 +10,18 @@ from functools import partial
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastrnn.nn
 from fastrnn import _C, reference
+from fastrnn._verify.rounding import RoundedProducts, to_bfloat16
 from tests.support.twins import CELLS, make, random
 
 pytestmark = pytest.mark.skipif(
     _C.instruction_set() != "avx512_bf16", reason="this processor, or FASTRNN_ISA, has no instructions for bfloat16"
 )
 
-PRODUCTS = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
-
 # T, B, I, H: packed at use; by rows; by hidden units; odd sizes; a batch beyond one chunk of the backward pass
 SHAPES = [(1, 33, 19, 37), (5, 9, 16, 70), (6, 2, 131, 33), (7, 3, 1, 9), (3, 130, 8, 17), (20, 3, 31, 8)]
-
-
-class RoundedProducts(TorchDispatchMode):
-    """Within it the operands of products of matrices are rounded to bfloat16."""
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func in PRODUCTS:
-            args = (*args[:-2], *(t.bfloat16().to(t.dtype) for t in args[-2:]))
-        return func(*args, **(kwargs or {}))
 
 
 def _operands(cell, shape, batch_sizes):
@@ -75,7 +64,7 @@ def test_operands_are_rounded_and_nothing_else(cell, shape, lengths):
         batch_sizes = torch.tensor([max(1, batch - batch * t // times) for t in range(times)])
     name, x, h0, c0, weights, projected = _operands(cell, shape, batch_sizes)
     exact = []
-    for rounding in (RoundedProducts(), nullcontext()):
+    for rounding in (RoundedProducts(to_bfloat16), nullcontext()):
         with rounding:
             layer = partial(reference.layer, projected=projected)
             wide = [_wide(w) for w in weights]

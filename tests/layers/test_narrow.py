@@ -1,13 +1,10 @@
 """bfloat16 and float16 on the CPU: weights are read as they are, sums are float32, results are rounded once."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
 import fastrnn.nn
-from fastrnn import _C, _environment, reference
-from fastrnn._core import backend
+from fastrnn import _C, reference
 from tests.support.twins import CELLS, make, random
 
 NARROW = (torch.bfloat16, torch.float16)
@@ -108,55 +105,3 @@ def test_second_derivatives_of_narrow_weights():
     grads = torch.autograd.grad(grad.float().square().sum(), list(layer.parameters()), allow_unused=True)
     assert all(g is None or g.dtype == torch.bfloat16 for g in grads)
     assert any(g is not None and g.abs().sum() > 0 for g in grads)
-
-
-class TestLeftToTorch:
-    """A padded LSTM in bfloat16 on a processor with instructions for it, of a large batch: torch's operator."""
-
-    @pytest.fixture
-    def ran(self, monkeypatch):
-        """Which arguments torch's operator was called with, on a processor as described."""
-        calls = []
-        operator = backend._TORCH_OPERATORS["lstm"]
-
-        def record(*arguments):
-            calls.append(arguments)
-            return operator(*arguments)
-
-        monkeypatch.setitem(backend._TORCH_OPERATORS, "lstm", record)
-        monkeypatch.setattr(backend._C, "torch_is_faster", lambda times, batch, hidden: batch * hidden >= 64)
-        return calls
-
-    def test_it_runs_and_is_right(self, ran):
-        layer = _layer("lstm", 8, 16, torch.bfloat16)
-        x = torch.randn(5, 4, 8, dtype=torch.bfloat16, requires_grad=True)
-        output, (h_n, c_n) = layer(x)
-        assert len(ran) == 1
-        assert output.dtype == h_n.dtype == c_n.dtype == torch.bfloat16
-        torch.testing.assert_close(output.float(), _widened(layer)(x.float())[0], rtol=0, atol=0.02)
-        output.sum().backward()
-        assert x.grad.isfinite().all()
-
-    def test_not_where_torch_would_be_slower_or_lacks_something(self, ran):
-        x = torch.randn(5, 4, 8, dtype=torch.bfloat16, requires_grad=True)
-        _layer("lstm", 8, 16, torch.bfloat16)(x[:, :3])
-        _layer("lstm", 8, 16, torch.bfloat16, recompute=True)(x)
-        _layer("lstm_projected", 8, 16, torch.bfloat16)(x)
-        _layer("lstm", 8, 16, torch.float16)(x.half())
-        _layer("lstm", 8, 16, torch.float32)(x.float())
-        _layer("lstm", 8, 16, torch.bfloat16)(torch.nn.utils.rnn.pack_padded_sequence(x, [5, 5, 3, 2]))
-        _layer("gru", 8, 16, torch.bfloat16)(x)
-        assert not ran
-
-    def test_info_says_so(self, monkeypatch):
-        for faster in (True, False):
-            monkeypatch.setattr(
-                _environment._C, "torch_is_faster", lambda times, batch, hidden_size, faster=faster: faster
-            )
-            assert ("torch's own operator for padded LSTMs in bfloat16" in _environment.on_cpu()) == faster
-
-    def test_of_this_processor(self):
-        assert not _C.torch_is_faster(1, 64, 1024)
-        assert not _C.torch_is_faster(100, 1, 1024)
-        bfloat16 = "avx512_bf16" in Path("/proc/cpuinfo").read_text()
-        assert _C.torch_is_faster(100, 64, 1024) == bfloat16
