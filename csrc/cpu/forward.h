@@ -60,11 +60,11 @@ class Forward : Gates<Cell, T> {
 
   void run(Team& team, Range rows) {
     initial_c(rows, this->my_vectors(team, vectors));
-    const Range mine = plan.by_rows ? rows : team.share(p.batch);
-    for (int64_t b = mine.begin; rounds_factors<T> && b < mine.end; ++b)
-      rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
-    // int8: to round the rows anew for every panel would take longer than what this saves.
-    if (p.times == 1 && !Cell::gated && !p.w_hr && p.w_hh.format != WeightFormat::packed_int8)
+    round_initial_h(team, rows);
+    // Not after a barrier, at which a team may be dissolved: only_step() does a member's own share. Nor of int8: to
+    // round the rows anew for every panel would take longer than what this saves.
+    const bool streams = plan.by_rows || !rounds_factors<T>;
+    if (p.times == 1 && !Cell::gated && !p.w_hr && streams && p.w_hh.format != WeightFormat::packed_int8)
       return only_step(team, rows);
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, p.reverse);
@@ -203,6 +203,14 @@ class Forward : Gates<Cell, T> {
     for (int64_t b = rows.begin; b < rows.end; ++b)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
         V::load(this->initial(p.c0, b, hidden) + u, int(hidden - u)).store(c + b * width + u);
+  }
+
+  void round_initial_h(Team& team, Range rows) {
+    if constexpr (rounds_factors<T>) {
+      const Range mine = plan.by_rows ? rows : team.share(p.batch);
+      for (int64_t b = mine.begin; b < mine.end; ++b) rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
+      this->sync_units(team);
+    }
   }
 
   // Row b's last time is 0 backwards in time, else the last at which it was active.
