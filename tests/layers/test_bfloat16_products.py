@@ -77,3 +77,38 @@ def test_operands_are_rounded_and_nothing_else(cell, shape, lengths):
         errors = _errors(found, rounded)
         assert errors.max() < 1.5e-3
         assert errors.norm() < 0.3 * _errors(found, unrounded).norm()
+
+
+@pytest.fixture
+def teams():
+    """Restores the number of threads, the number of cores and that teams stay together."""
+    threads = torch.get_num_threads()
+    _C.assume_cores(8)
+    yield
+    torch.set_num_threads(threads)
+    _C.assume_cores(0)
+    _C.dissolve_teams(None)
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 33, 18, 70), (1, 33, 19, 70), (6, 3, 18, 70), (6, 3, 19, 70), (5, 40, 9, 17)], ids=str
+)
+@pytest.mark.parametrize("cell", CELLS)
+def test_same_bits_with_any_team(cell, shape, teams):
+    """Where threads share the rounding of rows, where they wait for it, and where the team is dissolved there."""
+    times, batch, input_size, hidden_size = shape
+    options = {"bidirectional": True, "num_layers": 2, "recompute": input_size % 2 == 1}
+    layer = make(fastrnn.nn, cell, input_size, hidden_size, **options).bfloat16()
+    x = random(times, batch, input_size, dtype=torch.float32).bfloat16().requires_grad_()
+    found = []
+    for threads, dissolved in ((1, None), (2, None), (3, None), (2, 0), (2, 1), (3, 2), (3, 4)):
+        torch.set_num_threads(threads)
+        _C.dissolve_teams(dissolved)
+        with torch.no_grad():
+            short = layer(x)[0]
+        output = layer(x)[0]
+        grads = torch.autograd.grad(output.float().square().sum(), [x, *layer.parameters()])
+        found.append([short, output.detach(), *grads])
+        assert torch.equal(short, output)
+    for each in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(each, found[0], strict=True))
