@@ -73,8 +73,8 @@ def draw(case: Case, seed: int, device: torch.device) -> dict[str, TensorError]:
     problem, oracle, theirs = torch_errors(case, seed, device)
     own = distances(problem.by_module(fastrnn_layer(case), device), oracle)
     allowed = {name: 2 * error for name, error in theirs.items()}
-    # Whether cuDNN uses TF32 depends on the shape, so its error may be that of float32. And where operands are rounded to
-    # bfloat16, some units of a ReLU turn on or off: which ones, in torch's layer and in ours, is luck.
+    # Whether cuDNN uses TF32 depends on the shape, so its error may be that of float32. And where operands are rounded
+    # to bfloat16, some units of a ReLU turn on or off: which ones, in torch's layer and in ours, is luck.
     if rounded := to_tf32 if case.tf32 else to_bfloat16 if multiplies_bfloat16(case, device) else None:
         rounding = distances(problem.by_reference(torch.float32, rounded), oracle)
         allowed = {name: max(allowed[name], 2 * rounding[name]) for name in rounding}
