@@ -43,12 +43,15 @@ def choose(
             return list(cuda_grid.default_works(modes, given_cells, dtypes))
         grid = given_shapes or (cuda_grid.FULL_GRID if full_grid else cuda_grid.GRID)
         return list(cuda_grid.works(modes, given_cells, grid, dtypes, **kind))
+    cpu_dtypes = parse_dtypes(dtype or DTYPES["cpu"][0], "cpu")
+    if "int8" in cpu_dtypes and modes != ("infer",):
+        raise ValueError(f"--dtype int8 needs --mode infer: int8 weights are not trained; got --mode {mode}")
     return [
         Work(each, cell, count, shape, dtype=one, **kind)
         for each, count, one, cell, shape in product(
             modes,
             parse_threads(threads or "1,2"),
-            parse_dtypes(dtype or DTYPES["cpu"][0], "cpu"),
+            cpu_dtypes,
             given_cells,
             given_shapes or GRID,
         )

@@ -4,6 +4,7 @@ All use the weights of one `torch.nn` layer, and their results are compared with
 """
 
 import copy
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -12,23 +13,35 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from fastrnn._bench.peers import PEERS
+from fastrnn._bench.peers import PEERS, SERVES
 from fastrnn._bench.work import Work
 
-# In the order in which they take turns.
-CONTENDERS = ("torch", *PEERS, "fastrnn")
+# In the order in which they take turns. "frozen" is fastrnn with its weights packed before the first call, as the peers
+# pack theirs.
+CONTENDERS = ("torch", *PEERS, "fastrnn", "frozen")
 
 # The largest difference from torch.nn, relative to the largest value, that rounding explains. bfloat16 results are
-# compared with torch.nn in float32, since torch.nn in bfloat16 may itself be less accurate.
-TOLERANCES = {"float32": 1e-4, "bfloat16": 1e-2, "float64": 1e-12, "float16": 2e-3, "tf32": 2e-3}
+# compared with torch.nn in float32, since torch.nn in bfloat16 may itself be less accurate. int8 weights are off by up
+# to 1/254 of the largest of their row; torch's own GRU is off by 0.03 after 100 steps.
+TOLERANCES = {"float32": 1e-4, "bfloat16": 1e-2, "float64": 1e-12, "float16": 2e-3, "tf32": 2e-3, "int8": 0.1}
 
 Run = Callable[[], Any]
 
 
 def entrants(work: Work) -> list[str]:
-    """Names the contenders that can do the work. ONNX Runtime and OpenVINO infer, padded, in float32, on the CPU."""
-    peers_can = work.mode == "infer" and not work.packed and work.dtype == "float32" and work.device == "cpu"
-    return [name for name in CONTENDERS if peers_can or name not in PEERS]
+    """Names the contenders that can do the work. All but torch.nn and fastrnn's plain layers only infer, on the CPU."""
+    return [name for name in CONTENDERS if takes_part(name, work)]
+
+
+def takes_part(name: str, work: Work) -> bool:
+    infers = work.mode == "infer" and work.device == "cpu"
+    if name in PEERS:
+        return infers and not work.packed and work.cell in SERVES[name].get(work.dtype, ())
+    if name == "frozen":
+        return infers and work.dtype in ("float32", "bfloat16")
+    if work.dtype == "int8" and name == "torch":
+        return work.cell in ("GRU", "LSTM")  # its RNN would stay in float32
+    return True
 
 
 def parse_contenders(text: str) -> list[str]:
@@ -56,7 +69,7 @@ def set_up(name: str, work: Work) -> tuple[Run, Run]:
     torch.set_num_threads(work.threads)
     layers = torch_layers(work)
     exact = copy.deepcopy(layers).to(torch.promote_types(layers.weight_ih_l0.dtype, torch.float32))
-    return contender(name, work, layers), of_module(work, exact)
+    return contender(name, work, layers), of_module(work, exact, exact.weight_ih_l0.dtype)
 
 
 def contender(name: str, work: Work, layers: Any) -> Run:
@@ -64,13 +77,25 @@ def contender(name: str, work: Work, layers: Any) -> Run:
     if name in PEERS:
         input, _ = example(work, torch.float32)
         return PEERS[name](work, layers, input.numpy())
-    if name == "fastrnn":
+    if name != "torch":
         import fastrnn
 
         ours = build(fastrnn, work, **{"recompute": True} if work.recompute else {})
         ours.load_state_dict(layers.state_dict())
-        layers = ours
-    return of_module(work, layers)
+        layers = fastrnn.freeze(ours.eval()) if name == "frozen" else ours
+        if work.dtype == "int8":
+            layers = fastrnn.quantize(ours.eval())
+    elif work.dtype == "int8":
+        layers = quantized_by_torch(layers)
+    return of_module(work, layers, torch_dtype(work))
+
+
+def quantized_by_torch(layers: torch.nn.Module) -> torch.nn.Module:
+    """Layers with int8 weights, dynamically quantized by torch."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # all of it is deprecated
+        model = torch.nn.ModuleList([layers.eval()])
+        return torch.ao.quantization.quantize_dynamic(model, {type(layers)}, dtype=torch.qint8)[0]
 
 
 def torch_layers(work: Work) -> Any:
@@ -86,7 +111,7 @@ def build(library: ModuleType, work: Work, **more: Any) -> Any:
 
 
 def torch_dtype(work: Work) -> torch.dtype:
-    return torch.float32 if work.dtype == "tf32" else getattr(torch, work.dtype)
+    return torch.float32 if work.dtype in ("tf32", "int8") else getattr(torch, work.dtype)
 
 
 def example(work: Work, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -105,8 +130,8 @@ def numbers(sequence: Any) -> Tensor:
     return sequence.data if isinstance(sequence, PackedSequence) else sequence
 
 
-def of_module(work: Work, module: Any) -> Run:
-    input, grad_output = example(work, module.weight_ih_l0.dtype)
+def of_module(work: Work, module: Any, dtype: torch.dtype) -> Run:
+    input, grad_output = example(work, dtype)
     return inference(module, input) if work.mode == "infer" else training(module, input, numbers(grad_output))
 
 

@@ -57,7 +57,7 @@ def check(work: Work) -> None:
     """
     short = work._replace(shape=work.shape._replace(T=min(work.shape.T, CHECKED_STEPS)))
     layers = torch_layers(short)
-    exact = listed(of_module(short, copy.deepcopy(layers).double())())
+    exact = listed(of_module(short, copy.deepcopy(layers).double(), torch.float64)())
     theirs, ours = (relative_errors(listed(contender(name, short, layers)()), exact) for name in ("torch", "fastrnn"))
     for error, theirs_error in zip(ours, theirs, strict=True):
         allowed = max(2 * theirs_error, TOLERANCES[work.dtype])

@@ -19,6 +19,7 @@ from fastrnn._bench.work import Work
 SETUPS = 3
 WARM_UP = 3
 PAUSE = 0.01  # seconds; the previous contender's threads may still spin
+LIBRARIES = {"frozen": "fastrnn"}  # what a contender's process imports, where that is not its name
 
 
 class ContenderError(RuntimeError):
@@ -120,7 +121,7 @@ def serve(name: str, pipe: Connection) -> None:
     (repeats, cores) it answers with the mean seconds per call.
     """
     try:
-        __import__(name)
+        __import__(LIBRARIES.get(name, name))
         if name in ("onnxruntime", "openvino"):
             __import__("onnx")  # they get the layer as an ONNX model
     except ImportError as error:

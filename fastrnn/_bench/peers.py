@@ -1,12 +1,19 @@
-"""ONNX Runtime and OpenVINO: they get the layers as an ONNX model. They have no backward pass."""
+"""ONNX Runtime and OpenVINO: they get the layers as an ONNX model. They have no backward pass.
 
+Where they have a mode of low precision, it is the one they recommend: ONNX Runtime's dynamic quantization, OpenVINO's
+hint of bfloat16.
+"""
+
+import logging
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastrnn._bench.work import Work
+from fastrnn._bench.work import LAYERS, Work
 
 Infer = Callable[[], np.ndarray]
 
@@ -32,7 +39,10 @@ def onnxruntime(work: Work, layers: Any, input: np.ndarray) -> Infer:
     options.intra_op_num_threads = work.threads
     # Its threads spin within a call but not between calls, where they would slow down the next contender.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    session = InferenceSession(onnx_model(work, layers), options, providers=["CPUExecutionProvider"])
+    model = onnx_model(work, layers)
+    if work.dtype == "int8":
+        model = quantized(model)
+    session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
     T, B, _, _ = work.shape
     return lambda: session.run(None, {"X": input})[0].reshape(T, B, -1)
 
@@ -42,7 +52,8 @@ def openvino(work: Work, layers: Any, input: np.ndarray) -> Infer:
 
     core = Core()
     # By default it would compute in bfloat16 where the processor supports that.
-    config = {"INFERENCE_NUM_THREADS": work.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    hint = {"float32": "f32", "bfloat16": "bf16"}[work.dtype]
+    config = {"INFERENCE_NUM_THREADS": work.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": hint}
     request = core.compile_model(core.read_model(onnx_model(work, layers)), "CPU", config).create_infer_request()
     request.set_input_tensor(Tensor(input))
     T, B, _, _ = work.shape
@@ -55,6 +66,28 @@ def openvino(work: Work, layers: Any, input: np.ndarray) -> Infer:
 
 
 PEERS = {"onnxruntime": onnxruntime, "openvino": openvino}
+
+# The layers that a peer computes in each dtype. ONNX Runtime leaves the weights of others than the LSTM in float32.
+SERVES: dict[str, dict[str, tuple[str, ...]]] = {
+    "onnxruntime": {"float32": LAYERS, "int8": ("LSTM",)},
+    "openvino": {"float32": LAYERS, "bfloat16": LAYERS},
+}
+
+
+def quantized(model: bytes) -> bytes:
+    """The model with int8 weights, a scale for each row, quantized by ONNX Runtime."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with NamedTemporaryFile(suffix=".onnx") as file:
+        logger = logging.getLogger()
+        level = logger.level
+        logger.setLevel(logging.ERROR)  # it advises a preparation that changes nothing here
+        try:
+            quantize_dynamic(onnx.load_from_string(model), file.name, per_channel=True, weight_type=QuantType.QInt8)
+        finally:
+            logger.setLevel(level)
+        return Path(file.name).read_bytes()
 
 
 def onnx_model(work: Work, layers: Any) -> bytes:
@@ -98,7 +131,7 @@ def onnx_weights(work: Work, layers: Any, layer: int) -> dict[str, np.ndarray]:
     def reordered(name: str) -> np.ndarray:
         both = []
         for direction in ("", "_reverse")[: work.directions]:
-            weight = getattr(layers, f"{name}_l{layer}{direction}").detach().numpy()
+            weight = getattr(layers, f"{name}_l{layer}{direction}").detach().float().numpy()
             both.append(weight.reshape(len(order), H, -1)[order].reshape(weight.shape))
         return np.stack(both)
 

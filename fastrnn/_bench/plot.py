@@ -13,7 +13,7 @@ from fastrnn._saving import replacing
 matplotlib.use("Agg")  # draws into files; needs no display
 import matplotlib.pyplot as plt
 
-COLOURS = {"fastrnn": "#d1495b", "onnxruntime": "#8d96a3", "openvino": "#2e6f95"}
+COLOURS = {"fastrnn": "#d1495b", "frozen": "#edae49", "onnxruntime": "#8d96a3", "openvino": "#2e6f95"}
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 

@@ -14,6 +14,8 @@ from fastrnn._environment import fma_peak, machine
 
 Row = dict[str, Any]
 
+OWN = ("fastrnn", "frozen")  # the contenders that are no peers
+
 
 def run(
     works: Sequence[Work],
@@ -77,17 +79,21 @@ def row(work: Work, measured: dict[str, float], peak: float | None) -> Row:
     """
     unit = "bytes" if work.mode == "memory" else "seconds"
     found: Row = {**work._asdict(), "shape": list(work.shape), unit: measured}
-    peers = {name: value for name, value in measured.items() if name != "fastrnn"}
+    peers = {name: value for name, value in measured.items() if name not in OWN}
     if "fastrnn" in measured:
         if unit == "seconds":
             found["gflops"] = work.flops / measured["fastrnn"] / 1e9
-            if peak:
+            if peak and work.dtype == "float32":
                 found["peak_share"] = found["gflops"] / peak
         if peers:
             found["best_peer"] = min(peers, key=peers.__getitem__)
             found["ratio"] = peers[found["best_peer"]] / measured["fastrnn"]
         if "torch" in peers:
             found["ratio_torch"] = peers["torch"] / measured["fastrnn"]
+        if "frozen" in measured and peers:
+            found["ratio_frozen"] = peers[found["best_peer"]] / measured["frozen"]
+    if work.dtype not in ("float32", "float64"):
+        found["weight_bytes"] = work.weight_bytes
     return found
 
 

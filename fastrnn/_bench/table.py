@@ -8,9 +8,16 @@ from rich.table import Table
 from rich.text import Text
 
 from fastrnn import _markdown
-from fastrnn._bench.results import Row, bands, summarise
+from fastrnn._bench.results import OWN, Row, bands, summarise
 
-LABELS = {"fastrnn": "fastrnn", "torch": "torch.nn", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+LABELS = {
+    "fastrnn": "fastrnn",
+    "frozen": "fastrnn, frozen",
+    "torch": "torch.nn",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+}
+AGAINST = {"ratio_torch": "× torch.nn", "ratio": "× best peer", "ratio_frozen": "frozen × best peer"}
 MODES = {"infer": "Inference", "train": "Training", "memory": "Memory of a training step"}
 
 
@@ -53,21 +60,24 @@ def sections(results: dict[str, Any]) -> Iterator[Section]:
         names = [name for name in LABELS if any(name in measured(row) for row in rows)]
         unit = "MiB" if band[0] == "memory" else "ms"
         columns = ["cell", "T", "B", "I", "H", *(f"{LABELS[name]}, {unit}" for name in names)]
-        columns += ["× torch.nn", "× best peer", "best peer", "GFLOP/s", "of peak"]
+        columns += ["× torch.nn", "× best peer", "frozen × best peer", "best peer", "GFLOP/s", "of peak"]
+        columns += ["weights, MiB"]
         yield Section(heading(*band), *without_empty(columns, [line(row, names) for row in rows]))
 
 
 def line(row: Row, names: Sequence[str]) -> list[str]:
-    several = len(names) > 2  # of one peer alone, the best adds nothing
+    several = len(set(names) - set(OWN)) > 1  # of one peer alone, the best adds nothing
     return [
         row["cell"],
         *map(str, row["shape"]),
         *(shown(row, name) if name in measured(row) else "" for name in names),
         times(row["ratio_torch"]) if "ratio_torch" in row else "",
         times(row["ratio"]) if "ratio" in row and several else "",
+        times(row["ratio_frozen"]) if "ratio_frozen" in row else "",
         LABELS[row["best_peer"]] if "best_peer" in row and several else "",
         three_digits(row["gflops"]) if "gflops" in row else "",
         f"{row['peak_share']:.0%}" if "peak_share" in row else "",
+        mebibytes(row["weight_bytes"]) if "weight_bytes" in row else "",
     ]
 
 
@@ -112,8 +122,8 @@ def summary(results: dict[str, Any]) -> Section:
     """Summarises the ratios of each cell and of all cells, for each mode, thread count and kind of work."""
     memory = any(row["mode"] == "memory" for row in results["rows"])
     columns = ["mode", "threads", "kind", "cells"]
-    for against in ("torch.nn", "best peer"):
-        columns += [f"× {against}", "worst", "behind in"]
+    for against in AGAINST.values():
+        columns += [against, "worst", "behind in"]
     lines = []
     for (mode, threads, kind), rows in bands(results["rows"]).items():
         cells = dict.fromkeys(row["cell"] for row in rows)
@@ -121,8 +131,8 @@ def summary(results: dict[str, Any]) -> Section:
         for cell in (*cells, "all"):
             chosen = [row for row in rows if cell in (row["cell"], "all")]
             line = [MODES[mode].lower(), str(threads or ""), kind, cell]
-            for key in ("ratio_torch", "ratio"):
-                ratios = [row[key] for row in chosen if key in row and (several or key == "ratio_torch")]
+            for key in AGAINST:
+                ratios = [row[key] for row in chosen if key in row and (several or key != "ratio")]
                 line += ratios_line(ratios) if ratios else ["", "", ""]
             lines.append(line)
     compared = [line for line in lines if any(line[4:])]

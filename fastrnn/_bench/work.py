@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 LAYERS = ("RNN", "GRU", "LSTM")  # classes of torch.nn, of fastrnn and of every peer, each with its default options
 MODES = ("infer", "train")
-# By device; on the CPU the first is the default, on CUDA all are, in this order. tf32 is float32 with TF32 allowed.
+# By device; on the CPU the first is the default, on CUDA all are, in this order. tf32 is float32 with TF32 allowed,
+# int8 are weights at inference.
 DTYPES = {
-    "cpu": ("float32", "bfloat16", "float64"),
+    "cpu": ("float32", "bfloat16", "float64", "int8"),
     "cuda": ("float16", "tf32", "bfloat16", "float32", "float64"),
 }
+BYTES = {"int8": 1, "bfloat16": 2, "float16": 2, "float32": 4, "tf32": 4, "float64": 8}
 
 
 class Shape(NamedTuple):
@@ -107,11 +109,21 @@ class Work(NamedTuple):
     @property
     def flops(self) -> int:
         """Floating-point operations of the matrix products; the backward pass has twice those of the forward pass."""
+        forward = 2 * sum(self.lengths) * self.weights
+        return forward if self.mode == "infer" else 3 * forward
+
+    @property
+    def weights(self) -> int:
+        """Numbers in all weight matrices."""
         _, _, I, H = self.shape
         inputs = I + (self.num_layers - 1) * self.directions * H  # of all layers together
-        weights = self.directions * self.gates * H * (inputs + self.num_layers * H)
-        forward = 2 * sum(self.lengths) * weights
-        return forward if self.mode == "infer" else 3 * forward
+        return self.directions * self.gates * H * (inputs + self.num_layers * H)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Memory of the weight matrices; of int8 with a float32 scale for each row."""
+        scales = 2 * self.num_layers * self.directions * self.gates * self.shape.H if self.dtype == "int8" else 0
+        return BYTES[self.dtype] * self.weights + 4 * scales
 
 
 def described(layer: str) -> Cell:
