@@ -82,6 +82,9 @@ KINDS: list[dict[str, Any]] = [
     {"recompute": True},
 ]
 WORKS = [Work(mode, cell, 1, TINY, **kind) for mode in MODES for cell in LAYERS for kind in KINDS]
+WORKS += [
+    Work("infer", cell, 1, TINY, dtype="int8", **kind) for cell in LAYERS for kind in ({}, {"num_layers": 2}, KINDS[2])
+]
 
 
 @pytest.mark.parametrize(("work", "name"), [(work, name) for work in WORKS for name in contenders.entrants(work)])
@@ -93,7 +96,9 @@ def test_every_contender_does_the_same_work(work: Work, name: str) -> None:
     if work.mode == "infer":
         rows = (sum(work.lengths),) if work.packed else (3, 2)
         assert found.shape == (*rows, 5 * work.directions)
-        assert str(found.dtype).removeprefix("torch.") == work.dtype
+        # int8 are the weights alone, and OpenVINO converts its results to float32
+        dtype = "float32" if work.dtype == "int8" or name in contenders.PEERS else work.dtype
+        assert str(found.dtype).removeprefix("torch.") == dtype
     else:
         assert len(found) == 1 + 4 * work.num_layers * work.directions
         assert {each.dtype for each in found} == {getattr(torch, work.dtype)}
@@ -101,9 +106,31 @@ def test_every_contender_does_the_same_work(work: Work, name: str) -> None:
 
 def test_runtimes_that_only_infer_enter_where_they_can() -> None:
     work = Work("infer", "GRU", 1, TINY, num_layers=2, bidirectional=True)
-    assert contenders.entrants(work) == ["torch", "onnxruntime", "openvino", "fastrnn"]
-    for other in ({"mode": "train"}, {"mode": "memory"}, {"packed": True}, {"dtype": "float64"}):
+    assert contenders.entrants(work) == ["torch", "onnxruntime", "openvino", "fastrnn", "frozen"]
+    assert contenders.entrants(work._replace(packed=True)) == ["torch", "fastrnn", "frozen"]
+    for other in ({"mode": "train"}, {"mode": "memory"}, {"dtype": "float64"}):
         assert contenders.entrants(work._replace(**other)) == ["torch", "fastrnn"]
+
+
+def test_runtimes_enter_in_the_low_precision_that_they_have() -> None:
+    work = Work("infer", "LSTM", 1, TINY, dtype="int8")
+    assert contenders.entrants(work) == ["torch", "onnxruntime", "fastrnn"]
+    assert contenders.entrants(work._replace(cell="GRU")) == ["torch", "fastrnn"]
+    assert contenders.entrants(work._replace(cell="RNN")) == ["fastrnn"]
+    assert contenders.entrants(work._replace(dtype="bfloat16")) == ["torch", "openvino", "fastrnn", "frozen"]
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float64", 8), ("float32", 4), ("bfloat16", 2), ("int8", 1)])
+def test_bytes_of_weights_are_those_of_the_layer(dtype: str, size: int) -> None:
+    work = Work("infer", "GRU", 1, Shape(2, 1, 32, 64), num_layers=2, bidirectional=True, dtype=dtype)
+    layer = fastrnn.GRU(32, 64, 2, bidirectional=True, dtype=None if dtype == "int8" else getattr(torch, dtype))
+    if dtype != "int8":
+        matrices = [w for w in layer.parameters() if w.dim() == 2]
+        assert work.weight_bytes == sum(w.nbytes for w in matrices) == size * sum(w.numel() for w in matrices)
+        return
+    state = fastrnn.quantize(layer.eval()).state_dict()
+    kept = [t for name, t in state.items() if name.startswith("weight") and (t.dtype == torch.int8 or "scale" in name)]
+    assert work.weight_bytes == sum(t.nbytes for t in kept)
 
 
 def test_recompute_is_asked_of_fastrnn_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +150,11 @@ def test_recompute_is_asked_of_fastrnn_alone(monkeypatch: pytest.MonkeyPatch) ->
         contenders.prepare("fastrnn", Work("train", "GRU", 1, TINY, recompute=True))
 
 
-@pytest.mark.parametrize("mode", ["infer", "train"])
+@pytest.mark.parametrize(
+    ("mode", "dtype"),
+    [(mode, dtype) for mode in MODES for dtype in DTYPES["cpu"] if (mode, dtype) != ("train", "int8")],
+)
 @pytest.mark.parametrize("wrong", ["a little", float("nan")])
-@pytest.mark.parametrize("dtype", DTYPES["cpu"])
 def test_a_contender_with_other_numbers_is_refused(mode: str, wrong: Any, dtype: str) -> None:
     work = Work(mode, "LSTM", 1, TINY, dtype=dtype)
     if wrong == "a little":
@@ -246,6 +275,18 @@ def test_rows_have_ratios_to_torch_and_to_the_best_peer() -> None:
     row = some_results()["rows"][0]
     assert (row["ratio_torch"], row["ratio"], row["best_peer"]) == (2, 0.5, "onnxruntime")
     assert row["peak_share"] == row["gflops"] / 100
+
+
+def test_frozen_layers_are_no_peer_of_plain_ones_and_have_a_ratio_of_their_own() -> None:
+    seconds = {"torch": 8.0, "openvino": 4.0, "fastrnn": 2.0, "frozen": 1.0}
+    row = results.row(Work("infer", "LSTM", 1, TINY, dtype="bfloat16"), seconds, 100)
+    assert (row["best_peer"], row["ratio"], row["ratio_frozen"]) == ("openvino", 2, 4)
+    assert row["weight_bytes"] == 2 * 4 * 5 * (4 + 5)
+    (section,) = table.sections({"rows": [row]})
+    shown = dict(zip(section.columns, section.lines[0], strict=True))
+    assert (shown["fastrnn, frozen, ms"], shown["× best peer"], shown["frozen × best peer"]) == ("1000", "2.00", "4.00")
+    assert "of peak" not in shown  # the peak is that of float32
+    assert "frozen × best peer" in table.summary({"rows": [row]}).columns
 
 
 def test_rows_of_old_files_are_the_standard_work() -> None:

@@ -180,7 +180,8 @@ def test_a_roofline_is_drawn_of_its_own_results_only(tmp_path: Path) -> None:
         (["bench", "--threads", "0"], "got '0'"),
         (["bench", "--without", "tensorflow"], "got 'tensorflow'"),
         (["bench", "--layers", "0"], "Invalid value for '--layers'"),
-        (["bench", "--dtype", "float8"], "--dtype must be one of float32, bfloat16, float64; got 'float8'"),
+        (["bench", "--dtype", "int8"], "--dtype int8 needs --mode infer"),
+        (["bench", "--dtype", "float8"], "--dtype must be one of float32, bfloat16, float64, int8; got 'float8'"),
         (
             ["bench", "--memory", "--mode", "infer"],
             "--memory measures a training step, not inference; got --mode infer",
