@@ -1,6 +1,6 @@
 """Results as tables: with rich on the terminal, in Markdown on a page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
@@ -8,7 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fastrnn import _markdown
-from fastrnn._bench.results import OWN, Row, bands, summarise
+from fastrnn._bench.results import OWN, Row, bands, summarise, work_of
+from fastrnn._bench.work import Work
 
 LABELS = {
     "fastrnn": "fastrnn",
@@ -56,16 +57,18 @@ def is_loss(cell: str) -> bool:
 
 def sections(results: dict[str, Any]) -> Iterator[Section]:
     """Yields the table of each mode, thread count and kind of work."""
+    in_float32 = {work_of(row): measured(row).get("fastrnn") for row in results["rows"]}
     for band, rows in bands(results["rows"]).items():
         names = [name for name in LABELS if any(name in measured(row) for row in rows)]
         unit = "MiB" if band[0] == "memory" else "ms"
         columns = ["cell", "T", "B", "I", "H", *(f"{LABELS[name]}, {unit}" for name in names)]
         columns += ["× torch.nn", "× best peer", "frozen × best peer", "best peer", "GFLOP/s", "of peak"]
-        columns += ["weights, MiB"]
-        yield Section(heading(*band), *without_empty(columns, [line(row, names) for row in rows]))
+        columns += ["× own float32", "weights, MiB"]
+        yield Section(heading(*band), *without_empty(columns, [line(row, names, in_float32) for row in rows]))
 
 
-def line(row: Row, names: Sequence[str]) -> list[str]:
+def line(row: Row, names: Sequence[str], in_float32: Mapping[Work, float | None]) -> list[str]:
+    own = in_float32.get(work_of(row)._replace(dtype="float32")) if "weight_bytes" in row else None
     several = len(set(names) - set(OWN)) > 1  # of one peer alone, the best adds nothing
     return [
         row["cell"],
@@ -77,6 +80,7 @@ def line(row: Row, names: Sequence[str]) -> list[str]:
         LABELS[row["best_peer"]] if "best_peer" in row and several else "",
         three_digits(row["gflops"]) if "gflops" in row else "",
         f"{row['peak_share']:.0%}" if "peak_share" in row else "",
+        times(own / measured(row)["fastrnn"]) if own and "fastrnn" in measured(row) else "",
         mebibytes(row["weight_bytes"]) if "weight_bytes" in row else "",
     ]
 

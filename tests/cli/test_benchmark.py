@@ -286,6 +286,9 @@ def test_frozen_layers_are_no_peer_of_plain_ones_and_have_a_ratio_of_their_own()
     shown = dict(zip(section.columns, section.lines[0], strict=True))
     assert (shown["fastrnn, frozen, ms"], shown["× best peer"], shown["frozen × best peer"]) == ("1000", "2.00", "4.00")
     assert "of peak" not in shown  # the peak is that of float32
+    assert "× own float32" not in shown
+    (_, section) = table.sections({"rows": [results.row(Work("infer", "LSTM", 1, TINY), {"fastrnn": 3.0}, 100), row]})
+    assert dict(zip(section.columns, section.lines[0], strict=True))["× own float32"] == "1.50"
     assert "frozen × best peer" in table.summary({"rows": [row]}).columns
 
 
