@@ -54,6 +54,9 @@ struct Factors<float> {
     return Floats(_mm512_dpbf16_ps(__m512(sum), (__m512bh)_mm512_set1_epi32(both), (__m512bh)b));
   }
   static FASTRNN_INLINE V along(const BFloat16* row, int n) { return Floats(_mm512_maskz_loadu_epi16(first(n), row)); }
+  static FASTRNN_INLINE V along(const float* row, int n) {
+    return Floats(_mm512_cvtne2ps_pbh(__m512(V::load(row + 16, n - 16).v), __m512(V::load(row, n).v)));
+  }
   template <class Row>
   static FASTRNN_INLINE V across(Row row, int64_t k, int64_t depth, int64_t column, int n) {
     const Bits first = load(row(2 * k) + column, n);

@@ -55,7 +55,8 @@ FASTRNN_INLINE Vec<float> load_weights(const Float16* p, int n = Vec<float>::lan
 template <class T, class Visit>
 FASTRNN_INLINE auto visit_weights(const Weights<T>& weights, int64_t offset, Visit visit) {
 #if FASTRNN_BFLOAT16
-  return visit(static_cast<const BFloat16*>(weights.data) + offset);  // no others come here
+  if (weights.format == WeightFormat::bfloat16) return visit(static_cast<const BFloat16*>(weights.data) + offset);
+  return visit(weights.numbers() + offset);  // biases and vectors beside packed matrices
 #else
   if constexpr (sizeof(T) == 4) {
     if (weights.format == WeightFormat::bfloat16) return visit(static_cast<const BFloat16*>(weights.data) + offset);

@@ -2,8 +2,9 @@
 // panels that need no packing, whatever the vectors of the instruction set.
 //
 // float32 weights give the bits that packing for every call gives: the same chains, added up in the same order.
-// bfloat16 weights are widened in registers, two numbers of the depth from one load. With int8 weights the rows are
-// rounded too, and int8.h multiplies.
+// bfloat16 weights are widened in registers, two numbers of the depth from one load; where the processor multiplies
+// bfloat16, they are multiplied as they are by rows that are rounded to it, unless there are few rows. With int8
+// weights the rows are rounded too, and int8.h multiplies.
 #pragma once
 #include "../sequence/packed.h"
 #include "int8.h"
@@ -199,10 +200,42 @@ class PackedWeights {
 // The weights of a forward pass, packed for each call or once and for all.
 #if FASTRNN_BFLOAT16
 template <class T, int gates>
-struct ForwardWeights : GateWeights<T, gates> {  // no others come here
+class ForwardWeights {
+ public:
+  static constexpr int units = GateWeights<T, gates>::units;
+
   ForwardWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
                  const int* slots, int64_t width, int64_t)
-      : GateWeights<T, gates>(plan, packing, weight, outputs, depth, slots, width) {}
+      : plain(plan, packing, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
+        plan(plan), weight(weight), sizes(packed_sizes(weight.format, gates, outputs, depth)), outputs(outputs),
+        depth(depth), width(width), slots(slots) {}
+
+  void pack(const Team& team) { plain.pack(team); }
+
+  // A packed block is a panel: 16 outputs, all gates, pairs along the depth.
+  template <class Then>
+  void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows,
+             Then then) const {
+    constexpr int lanes = Vec<T>::lanes;
+    static_assert(lanes == block_outputs);
+    if (!is_packed(weight.format)) return plain.times(team, mine, count, exact, from_end, rows, then);
+    sweep(team, plan.by_rows, divide_up(outputs, lanes), mine, 1, from_end, [&](int64_t block, int) {
+      auto* first = reinterpret_cast<const Factor<T>*>(static_cast<const char*>(weight.data) + block * sizes.block);
+      const int tail = exact ? int(smaller(lanes, outputs - block * lanes)) : lanes;
+      Panel<T> panel{first, gates * lanes, gates, tail, {}};
+      for (int g = 0; g < gates; ++g) panel.column[g] = slots[g] * width + block * lanes;
+      product(panel, count, factors_in<T>(depth), rows);
+      then(Range{block, block + 1});
+    });
+  }
+
+ private:
+  GateWeights<T, gates> plain;
+  const Plan& plan;
+  const Weights<T> weight;
+  const PackedSizes sizes;
+  const int64_t outputs, depth, width;
+  const int* slots;
 };
 #else
 template <class T, int gates>

@@ -70,6 +70,11 @@ def test_sixteen_bits(dtype):
     widened = copy.deepcopy(plain).float()
     for batch in (1, 40):
         x = random(5, batch, 7, dtype=dtype)
+        if dtype == torch.bfloat16 and batch > 1 and fastrnn.info()["instruction_set"] == "avx512_bf16":
+            # Many rows are rounded to bfloat16 and multiplied in it, here as in the plain layer.
+            for a, b in zip(*both(plain, frozen, x), strict=True):
+                assert torch.equal(a, b)
+            continue
         for a, b in zip(*both(widened, frozen, x.float()), strict=True):
             torch.testing.assert_close(b, a, rtol=1e-5, atol=1e-6)
         with torch.inference_mode():
