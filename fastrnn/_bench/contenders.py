@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
-from fastrnn._bench.peers import PEERS, SERVES
+from fastrnn._bench.peers import PEERS, SERVES, TORCH_QUANTIZES
 from fastrnn._bench.work import Work
 
 # In the order in which they take turns. "frozen" is fastrnn with its weights packed before the first call, as the peers
@@ -39,9 +39,7 @@ def takes_part(name: str, work: Work) -> bool:
         return infers and not work.packed and work.cell in SERVES[name].get(work.dtype, ())
     if name == "frozen":
         return infers and work.dtype in ("float32", "bfloat16")
-    if work.dtype == "int8" and name == "torch":
-        return work.cell in ("GRU", "LSTM")  # its RNN would stay in float32
-    return True
+    return name != "torch" or work.dtype != "int8" or work.cell in TORCH_QUANTIZES
 
 
 def parse_contenders(text: str) -> list[str]:
