@@ -23,6 +23,8 @@ RESULTS = {
     "bench": "2026-11-23-xeon-2.8ghz-cpu-ruler.json",
     "bench-stacked": "2026-11-23-xeon-2.8ghz-stacked.json",
     "bench-bidirectional": "2026-11-23-xeon-2.8ghz-bidirectional.json",
+    "few": "2026-11-26-amd-epyc-zen5-few.json",
+    "low-precision": "2026-11-26-amd-epyc-zen5-low-precision.json",
     "busy": "2026-11-26-amd-epyc-zen5-busy.json",
     "loss": "2026-11-26-amd-epyc-zen5-linear-cross-entropy.json",
     "training": "2026-11-26-amd-epyc-zen5-training.json",

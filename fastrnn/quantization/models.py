@@ -63,8 +63,9 @@ def quantize(
 
     "int8": a quarter of float32's memory. Each row of a weight matrix has a scale, its largest magnitude over 127, and
     each row of input and state, at each step, one of its own; the products of integers are summed exactly. Nothing has
-    to be calibrated. "bfloat16": half the memory, activations are not rounded. In both, biases, gates and states are
-    float32. Linear layers, embeddings and all else are left as they are.
+    to be calibrated. "bfloat16": half the memory; more than six rows are rounded to bfloat16 for the products where the
+    processor multiplies it, else activations are float32. In both, biases, gates and states are float32. Linear layers,
+    embeddings and all else are left as they are.
 
     NaN and infinity in the input or a state become NaN in the outputs of that row. The layers refuse to train. As with
     :func:`freeze`, they cannot notice that the weights that they were made from have changed.
