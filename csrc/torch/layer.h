@@ -41,7 +41,8 @@ struct Layer {
   std::vector<int64_t> active, before;  // as in sequence/problem.h; of no step where there are no rows
 
   // Throws c10::Error where something does not fit. The layer's own arguments: of a stack those of one layer.
-  explicit Layer(const Arguments& arguments);
+  // `widens_input`: states and sums are float32 beside input of bfloat16, which the kernels read as it is.
+  explicit Layer(const Arguments& arguments, bool widens_input = false);
 
   // Calls visit(weight or gradient, its sizes, its name) for all of a direction, in the order of Arguments::weights.
   template <class Visit>

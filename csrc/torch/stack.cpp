@@ -44,7 +44,7 @@ StackResults run_layers(const Arguments& stack, int64_t num_layers, at::ScalarTy
   const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   StackResults results{};
   each_layer(stack, num_layers, [&](const Arguments& arguments, int64_t i) {
-    const Layer layer(arguments);
+    const Layer layer(arguments, true);
     if (i == 0) {
       results.hn = layer.empty({states, layer.batch, layer.output_size});
       if (layer.cell.carries_c) results.cn = layer.empty({states, layer.batch, layer.hidden_size});

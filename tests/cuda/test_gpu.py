@@ -130,7 +130,7 @@ def test_the_cpu_has_its_own_defaults() -> None:
         ("cuda", {"threads": "1"}, "--threads works on the CPU only; got --device cuda"),
         ("cuda", {"memory": True, "mode": "train"}, "--memory works on the CPU only; got --device cuda"),
         ("cuda", {"dtype": "float8"}, "--dtype must be one of float16, tf32, bfloat16, float32, float64; got 'float8'"),
-        ("cpu", {"dtype": "tf32"}, "--dtype must be one of float32, bfloat16, float64; got 'tf32'"),
+        ("cpu", {"dtype": "tf32"}, "--dtype must be one of float32, bfloat16, float64, int8; got 'tf32'"),
         ("cpu", {"full_grid": True}, "--full-grid needs --device cuda.*got --device cpu"),
         ("cuda", {"full_grid": True, "shapes": "3x2x4x5"}, "--full-grid .* excludes --shapes.*3x2x4x5"),
     ],
