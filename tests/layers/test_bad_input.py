@@ -3,6 +3,7 @@
 torch.nn itself runs on the CPU here, on whatever device fastrnn does: what cuDNN makes of mistakes is its own affair.
 """
 
+import copy
 import math
 from contextlib import contextmanager
 
@@ -286,7 +287,11 @@ def test_weights_that_are_not_finite_propagate_as_in_torch(cell):
 def test_large_numbers_saturate(cell):
     theirs, ours = twins(cell, 5, 18)
     x = 1e4 * random(6, 4, 5, dtype=torch.float32)
-    torch.testing.assert_close(ours(x)[0], theirs(x)[0], rtol=1e-5, atol=1e-5)
+    exact = copy.deepcopy(theirs).double()(x.double())[0]
+    # Of such numbers a sum is rounded to 1e-3 or so, which shows where it happens to be near zero, in torch too.
+    rounding = (x.abs().max() * theirs.weight_ih_l0.abs().max()).item() * torch.finfo(torch.float32).eps
+    for output in (ours(x)[0], theirs(x)[0]):
+        torch.testing.assert_close(output.double(), exact, rtol=1e-5, atol=2 * rounding)
     assert ours(x)[0].isfinite().all()
 
 

@@ -298,7 +298,8 @@ class TestLayersLikeOthers:
     @either
     def test_sixteen_bits_are_float32_rounded_once(self, option, dtype):
         narrow = lstm(3, 20, dtype=dtype, **option)
-        wide, x, hx = copy.deepcopy(narrow).float(), random(5, 4, 3, dtype=dtype), initial(narrow, 4, dtype)
+        # Six rows: of more, some processors round the operands of products too (test_bfloat16_products.py).
+        wide, x, hx = copy.deepcopy(narrow).float(), random(3, 2, 3, dtype=dtype), initial(narrow, 2, dtype)
         found, expected = results(narrow, x, hx), results(wide, x.float(), tuple(s.float() for s in hx))
         assert [n for n in ("output", "h_n", "c_n") if not torch.equal(found[n], expected[n].to(dtype))] == []
 
