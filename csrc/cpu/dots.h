@@ -25,8 +25,8 @@ constexpr int tile_outputs(int inputs) {
 // difference.
 constexpr int together = 4;
 
-// Where part i begins if n things are cut into so many parts. Mostly into one, and a division takes as long as eight
-// multiply-adds.
+// The first thing of part i, where n things are divided into `parts`. There is mostly one part, and then no division,
+// which takes as long as eight multiply-adds.
 FASTRNN_INLINE int64_t cut(int64_t n, int64_t i, int64_t parts) { return parts == 1 ? n * i : n * i / parts; }
 
 // A tile's work: rows of W from `w` on, `leading` numbers apart, of which n exist, from number `first` of each to
