@@ -7,6 +7,7 @@ there is nothing to copy.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,7 @@ from fastrnn._core.backend import TORCH_CELLS
 from fastrnn.nn import derived as subclasses
 from fastrnn.nn.face import Faced
 from fastrnn.nn.layers import RNN_MODES
+from fastrnn.nn.options import OPTIONS, Changes, for_modules
 
 _FROM_TORCH: dict[type, type] = {
     torch.nn.RNN: nn.RNN,
@@ -35,7 +37,7 @@ _TO_TORCH = {ours: theirs for theirs, ours in _FROM_TORCH.items()}
 _REPLACED = "its forward was replaced; del module.forward first"
 
 
-def convert(model: torch.nn.Module, *, derived: bool = False) -> torch.nn.Module:
+def convert(model: torch.nn.Module, *, derived: bool = False, **options: Any) -> torch.nn.Module:
     """Make every RNN, GRU, LSTM and cell of torch.nn in ``model``, itself included, run fastrnn's kernels.
 
     The model is changed in place and returned. Parameters stay the same objects, so an optimizer made before stays
@@ -52,9 +54,13 @@ def convert(model: torch.nn.Module, *, derived: bool = False) -> torch.nn.Module
     Args:
         derived: convert subclasses too, if their ``forward`` is torch's or calls ``super().forward()``. All that they
             define stays in force, and torch.compile breaks its graph at them as before.
+        options: of fastrnn's layers, such as ``recompute=True`` or ``weight_dropout=0.5``, for all of them that have
+            the option, also those that were fastrnn's before. A UserWarning names those that do not have it. An option
+            that changes parameters is refused, because they stay what they are.
 
     Raises:
-        TypeError: ``model`` is not a module.
+        TypeError: ``model`` is not a module, there is no such option, or its value is of another type.
+        ValueError: an option changes parameters, is out of range, or no layer of the model has it. Nothing was changed.
 
     Example:
         >>> model = fastrnn.convert(torch.nn.Sequential(torch.nn.LSTM(8, 16)))
@@ -62,16 +68,21 @@ def convert(model: torch.nn.Module, *, derived: bool = False) -> torch.nn.Module
         LSTM(8, 16)
     """
     modules, skipped = _unconverted.recurrent(model, (*_FROM_TORCH, Faced)), {}
+    classes = {name: type(m) if isinstance(m, Faced) else _converted_class(m, derived) for name, m in modules}
+    given, lacking = for_modules(options, {name: found for name, found in classes.items() if isinstance(found, type)})
     for name, module in modules:
-        if isinstance(module, Faced):
-            continue
-        found = _converted_class(module, derived)
+        found = classes[name]
         if isinstance(found, str):
             skipped[name] = f"{type(module).__name__}: {found}"
             continue
-        module.__class__ = found
-        if isinstance(module, torch.nn.RNN):  # torch computes by the mode
-            module.nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[module.mode]
+        for option, value in given[name].items():
+            setattr(module, option, value)
+        if not isinstance(module, Faced):
+            module.__class__ = found
+            if isinstance(module, torch.nn.RNN):  # torch computes by the mode
+                module.nonlinearity = {"RNN_TANH": "tanh", "RNN_RELU": "relu"}[module.mode]
+    if lacking:
+        warnings.warn(f"fastrnn.convert left {', '.join(lacking)}", stacklevel=2)
     told = _unconverted.warn("convert", model, tuple(_FROM_TORCH), skipped)
     if not modules and not told:
         _unconverted.warn_of_nothing(model, tuple(_FROM_TORCH))
@@ -85,7 +96,8 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
 
     Raises:
         ValueError: torch.nn lacks a module's cell, as with ``nonlinearity="sigmoid"``, ``reset_after=False``,
-            ``peephole`` or ``coupled``. The message names all of them, and nothing has been changed.
+            ``peephole`` or ``coupled``, or its dropout, such as ``weight_dropout``. The message names all of them, and
+            nothing has been changed.
         TypeError: ``model`` is not a module.
     """
     changes, skipped, alone = [], {}, []
@@ -93,12 +105,15 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
         found = _class_of_torch(module)
         if isinstance(found, str):
             skipped[name] = f"{type(module).__name__}: {found}"
-        elif _torch_has(module):
+        elif _torch_has(module) and not _own_dropout(module):
             changes.append((module, found))
         else:
             alone.append(f"{name}: {module}")
     if alone:
-        raise ValueError(f"torch.nn has no module that computes the same as {', '.join(alone)}; nothing was changed")
+        raise ValueError(
+            f"torch.nn has no module that computes the same as {', '.join(alone)}; nothing was changed. For inference "
+            "alone, first set dropout that torch.nn lacks to its default, such as layer.weight_dropout = 0.0"
+        )
     for module, found in changes:
         if isinstance(module, nn.RNN):
             module.mode = RNN_MODES[module.nonlinearity]
@@ -178,6 +193,12 @@ def _rebased(cls: type, old: type, new: type) -> type | str:
         return "parametrized subclass; convert it before it is parametrized"
     members = {name: value for name, value in vars(cls).items() if name not in ("__dict__", "__weakref__", "_face")}
     return type(cls.__name__, (new,), members)
+
+
+def _own_dropout(module: Any) -> list[str]:
+    """The options of a module by which it trains as no module of torch.nn does."""
+    training = (name for name in module._beyond_torch if OPTIONS[name].changes is Changes.TRAINING)
+    return [name for name in training if getattr(module, name) != getattr(type(module), name)]
 
 
 def _torch_has(module: Any) -> bool:

@@ -28,6 +28,7 @@ from fastrnn._core.autocast import autocast, cast
 from fastrnn._core.call import Call, Layer, Results, cell_and_states, state_of
 from fastrnn._core.cells import CELLS
 from fastrnn._core.checks import check_lengths, check_sequence, check_step
+from fastrnn._core.dropping import before_layers, drops_between
 from fastrnn._core.extension import _C
 from fastrnn._core.gpu import OWN_KERNELS
 from fastrnn._core.stack import stack
@@ -56,6 +57,7 @@ def sequence(call: Call) -> tuple[Tensor, Any]:
     if _casts(call):
         dtypes, call = autocast(call, layer=True)
     check_sequence(call)
+    call = before_layers(call)
     layer = _layer(call)
     if layer is autograd.layer and call.input.is_cpu and call.input.dtype in _NARROW_DTYPES:
         call = _widened(call)
@@ -117,17 +119,18 @@ def _casts(call: Call) -> bool:
 
 def _layer(call: Call) -> Layer | None:
     """What runs one layer, or None where torch's operator runs them all."""
-    if _left_to_torch(call):
-        return None
-    if kernels_serve(call.input):
-        # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
-        return autograd.layer if call.weights[0].numel() else operators.run_reference
-    return None if call.cell.name in _TORCH_OPERATORS else operators.run_reference
+    if not _left_to_torch(call):
+        if kernels_serve(call.input):
+            # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
+            return autograd.layer if call.weights[0].numel() else operators.run_reference
+        if call.cell.name not in _TORCH_OPERATORS:
+            return operators.run_reference
+    return _torch_operator if call.locked_dropout and drops_between(call) else None  # it locks no dropout
 
 
 def _compiled_for_inference(call: Call) -> bool:
     """Whether a graph on the CPU is traced in which nothing is differentiated. All layers are then one operator."""
-    if not torch.compiler.is_compiling() or not call.input.is_cpu or (call.dropout and call.training):
+    if not torch.compiler.is_compiling() or not call.input.is_cpu or drops_between(call):
         return False
     return not torch.is_grad_enabled() or not call.requires_grad()
 

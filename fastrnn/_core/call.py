@@ -42,6 +42,9 @@ class Call(NamedTuple):
     recompute: bool = False
     num_layers: int = 1
     dropout: float = 0.0  # between layers
+    input_dropout: float = 0.0  # of the input of the first layer
+    locked_dropout: bool = False  # both with one mask for all steps of a sequence
+    weight_dropout: float = 0.0  # of every w_hh, with one mask for all steps
 
     def weight_names(self) -> tuple[str, ...]:
         """The weights of one direction, in their order."""

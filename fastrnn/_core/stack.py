@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import dropout
 
 from fastrnn._core.call import Call, Layer, Results
+from fastrnn._core.dropping import between_layers, drops_between
 
 
 def stack(layer: Layer, call: Call) -> Results:
@@ -25,7 +25,7 @@ def stack(layer: Layer, call: Call) -> Results:
     per_layer = directions * call.weights_per_direction()
     # torch draws a mask in the order (T, B, H). So that the same seed gives the same mask here, layers below a dropout
     # run time first; the last one takes their output the other way round, without a copy.
-    drops = bool(call.dropout) and call.training
+    drops = drops_between(call)
     time_first = drops and call.batch_first
     below = call._replace(batch_first=False) if time_first else call
     output = call.input.transpose(0, 1) if time_first else call.input
@@ -39,7 +39,7 @@ def stack(layer: Layer, call: Call) -> Results:
         options = call if top else below
         output, h, c = layer(options.of_layer(output, _rows(call.h0, rows), _rows(call.c0, rows), weights))
         if drops and not top:
-            output = dropout(output, call.dropout)
+            output = between_layers(below, output)
         h_n.append(h)
         c_n.append(c)
     return output, torch.cat(h_n), torch.cat(c_n)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,10 @@ from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable
 from fastrnn.nn.face import Faced
 from fastrnn.nn.inputs import AnyInput
+from fastrnn.nn.options import Options, checked
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # Methods that the forward of torch.nn's layers calls, and that of fastrnn's does not.
 CALLED_BY_TORCH = {
@@ -32,9 +36,13 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     ``isinstance(layer, torch.nn.LSTM)`` is true nevertheless: see :mod:`fastrnn.nn.face`.
     """
 
-    _beyond_torch: tuple[str, ...] = ("recompute",)  # attributes that torch.nn's layer has not
+    _beyond_torch: tuple[str, ...] = tuple(Options.__annotations__)  # attributes that torch.nn's layer has not
     _cells: ClassVar[dict[str, dict[str, Any]]]  # its cells by name, and the options that choose each
-    recompute: bool = False  # for modules that convert() made, or that were pickled before there was this option
+    # Defaults, also of modules that convert() made, or that were pickled before there was the option.
+    recompute: bool = False
+    input_dropout: float = 0.0
+    locked_dropout: bool = False
+    weight_dropout: float = 0.0
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -49,9 +57,20 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     def _cell(self) -> str:
         raise NotImplementedError
 
+    def _set_options(self, **options: Unpack[Options]) -> None:
+        """Set the options that the constructor was given.
+
+        Raises:
+            TypeError, ValueError: there is no such option, or not of this value.
+        """
+        for name, value in options.items():
+            if name not in Options.__annotations__:
+                raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}")
+            setattr(self, name, checked(name, value))
+
     def forward(self, input: Any, hx: Any = None) -> Any:
         # Try the fast path first. It returns None for calls that it does not handle.
-        if not is_compiling():
+        if not is_compiling() and not (self.training and (self.weight_dropout or self.input_dropout)):
             result = _C.run_layer(self._cell, input, hx, self.__dict__)
             if result is not None:
                 return result
@@ -70,6 +89,9 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             biases=self.bias,
             projected=self.proj_size > 0,
             dropout=self.dropout,
+            input_dropout=self.input_dropout,
+            locked_dropout=self.locked_dropout,
+            weight_dropout=self.weight_dropout,
             training=self.training,
             bidirectional=self.bidirectional,
             batch_first=batch_first,
@@ -100,7 +122,9 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             super().flatten_parameters()
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + (", recompute=True" if self.recompute else "")
+        options = {name: getattr(self, name) for name in self._beyond_torch}
+        chosen = (f", {name}={value}" for name, value in options.items() if value != getattr(type(self), name))
+        return super().extra_repr() + "".join(chosen)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         """Refuse the state dict of a quantized layer: its integers would be taken for weights."""

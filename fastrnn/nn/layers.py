@@ -9,6 +9,10 @@ from torch import Tensor
 
 from fastrnn.nn.base import Layer
 from fastrnn.nn.calls import LayerCall
+from fastrnn.nn.options import Options, checked
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # torch.nn.RNNBase has no mode for sigmoid. Here ``mode`` decides only the number of gates.
 RNN_MODES = {"tanh": "RNN_TANH", "relu": "RNN_RELU", "sigmoid": "RNN_TANH"}
@@ -30,8 +34,15 @@ class RNN(Layer):
         dropout: in training, the probability of zeroing an element of every layer's output but the last's.
         bidirectional: a second direction reads the sequence backwards; outputs are concatenated.
         device, dtype: of the parameters: float32, float64, bfloat16 or float16.
-        recompute: beyond torch: save almost nothing for the backward pass, which computes it again. Less memory, more
-            time, the same numbers (docs/adr/0004).
+
+    Options, beyond torch, by keyword:
+        recompute: save almost nothing for the backward pass, which computes it again. Less memory, more time, the same
+            numbers (docs/adr/0004).
+        input_dropout: in training, the probability of zeroing an element of the input.
+        locked_dropout: ``dropout`` and ``input_dropout`` zero the same features at all steps of a sequence: locked or
+            variational dropout, Gal and Ghahramani, 2016. At the same seed, other masks than torch's.
+        weight_dropout: in training, the probability of zeroing an element of every ``weight_hh``, with one mask for all
+            steps of a call: DropConnect, as in AWD-LSTM, Merity et al., 2018. What is kept is divided by 1 - p.
 
     Call:
         ``output, h_n = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
@@ -71,8 +82,8 @@ class RNN(Layer):
         device: Any = None,
         dtype: Any = None,
         *,
-        recompute: bool = False,
         proj_size: Any = None,
+        **options: Unpack[Options],
     ) -> None:
         _refuse_projection(proj_size)
         _check_nonlinearity(nonlinearity)
@@ -81,7 +92,7 @@ class RNN(Layer):
             mode, input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
         self.nonlinearity = nonlinearity
-        self.recompute = _checked_bool("recompute", recompute)
+        self._set_options(**options)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """``mode``, which torch.nn reads, and ``nonlinearity`` are kept consistent: either may be set."""
@@ -118,7 +129,7 @@ class GRU(Layer):
 
     _twin = torch.nn.GRU
     _cells: ClassVar[dict[str, dict[str, Any]]] = {"gru": {}, "gru_reset_before": {"reset_after": False}}
-    _beyond_torch = ("reset_after", "recompute")
+    _beyond_torch = (*Layer._beyond_torch, "reset_after")
     reset_after: bool = True
 
     def __init__(
@@ -134,22 +145,19 @@ class GRU(Layer):
         dtype: Any = None,
         *,
         reset_after: bool = True,
-        recompute: bool = False,
         proj_size: Any = None,
+        **options: Unpack[Options],
     ) -> None:
         _refuse_projection(proj_size)
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self.reset_after = _checked_bool("reset_after", reset_after)
-        self.recompute = _checked_bool("recompute", recompute)
+        self.reset_after = checked("reset_after", reset_after)
+        self._set_options(**options)
 
     @property
     def _cell(self) -> str:
         return "gru" if self.reset_after else "gru_reset_before"
-
-    def extra_repr(self) -> str:
-        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
 
 
 class LSTM(Layer):
@@ -181,7 +189,7 @@ class LSTM(Layer):
         "peephole_lstm": {"peephole": True},
         "coupled_lstm": {"coupled": True},
     }
-    _beyond_torch = ("peephole", "coupled", "recompute")
+    _beyond_torch = (*Layer._beyond_torch, "peephole", "coupled")
     peephole: bool = False
     coupled: bool = False
 
@@ -200,7 +208,7 @@ class LSTM(Layer):
         *,
         peephole: bool = False,
         coupled: bool = False,
-        recompute: bool = False,
+        **options: Unpack[Options],
     ) -> None:
         if peephole and coupled:
             raise ValueError("Expected peephole or coupled, got both")
@@ -218,24 +226,14 @@ class LSTM(Layer):
             dtype,
         )
         self.mode = "LSTM"
-        self.peephole = _checked_bool("peephole", peephole)
-        self.coupled = _checked_bool("coupled", coupled)
-        self.recompute = _checked_bool("recompute", recompute)
+        self.peephole = checked("peephole", peephole)
+        self.coupled = checked("coupled", coupled)
+        self._set_options(**options)
         self._add_vectors()
 
     @property
     def _cell(self) -> str:
         return "peephole_lstm" if self.peephole else "coupled_lstm" if self.coupled else "lstm"
-
-    def extra_repr(self) -> str:
-        chosen = "".join(f", {option}=True" for option in ("peephole", "coupled") if getattr(self, option))
-        return super().extra_repr() + chosen
-
-
-def _checked_bool(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"Expected {name} to be a bool, got {type(value).__name__}")
-    return value
 
 
 def _check_nonlinearity(nonlinearity: Any) -> None:
