@@ -1,6 +1,6 @@
 // sigmoid, tanh and relu of a register, within 2.5 units in the last place (tests/operators/test_activations.py
 // holds them to it; measured at worst: tanh 2.3 in float, 2.5 in double; sigmoid 2.2 and 2.1), and within 3 where the
-// processor has no multiply-add (tanh 2.7 and 2.9).
+// processor has no multiply-add (tanh 2.7 and 2.9). AVX-512 has others for float: activations_by_table.h.
 //
 // e^x = 2^n e^r with n = round(x / ln 2) and |r| <= ln(2)/2. What is computed is e^r - 1, by its Taylor series. With
 // q = exp(2|x|) - 1, tanh |x| is q / (q + 2), which keeps its relative accuracy at zero, and 1 - 2 / (q + 2), which
@@ -77,17 +77,6 @@ FASTRNN_INLINE Vec<T> sigmoid(Vec<T> x) {
   return Vec<T>(1 / (e.scale * (e.r * (e.r * e.series + 1) + 1) + 1));
 }
 
-#if FASTRNN_VECTOR_BYTES == 64
-// Newton's step would make NaN of 1 / inf. So its last instruction masks out the lanes where e^-x is too large; they
-// need no bound then, and what they hold until there does not matter.
-FASTRNN_INLINE Vec<float> sigmoid(Vec<float> x) {
-  using C = ExpConstants<float>;
-  const uint16_t lanes = not_less(x.v, -C::limit);
-  auto e = exponential<float>(-at_most<float>(x.v, C::limit));
-  return Vec<float>(reciprocal(e.scale * (e.r * (e.r * e.series + 1) + 1) + 1, lanes));
-}
-#endif
-
 template <class T>
 FASTRNN_INLINE Vec<T> tanh(Vec<T> x) {
   using Register = typename Vec<T>::Register;
@@ -114,3 +103,7 @@ FASTRNN_INLINE Vec<T> relu_backward(Vec<T> dh, Vec<T> h) {
 }
 
 }  // namespace fastrnn::FASTRNN_TARGET
+
+#if FASTRNN_VECTOR_BYTES == 64
+#include "activations_by_table.h"
+#endif

@@ -32,6 +32,8 @@ def _ulps(got, exact):
 def test_within_units_in_the_last_place(name, exact, dtype, wide, run):
     x = _points(dtype)
     bound = 3 if _C.instruction_set() == "generic" else 2.5  # without multiply-adds every product is rounded too
+    if _C.instruction_set().startswith("avx512") and (name, dtype) == ("tanh", np.float32):
+        bound = 1.25  # by tables: csrc/cpu/activations_by_table.h
     assert _ulps(run(name, x), exact(x.astype(wide))).max() <= bound
 
 
