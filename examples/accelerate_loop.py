@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from fastrnn.train import detached, evaluate, to_device
+import fastrnn
+from fastrnn.train import evaluate, to_device
 from fastrnn.train.data import LanguageBatches, Vocabulary
 from fastrnn.train.loop.distributed import columns
 from fastrnn.train.models import LanguageModel
@@ -45,7 +46,7 @@ def main(epochs: int = 8) -> float:
             batch = to_device(batch, accelerator.device)
             with accelerator.autocast():
                 loss, _, state = loss_of(batch, None if batch.first else state)
-            state = detached(state)
+            state = fastrnn.detach(state)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(loss_of.parameters(), 1.0)
             optimizer.step()

@@ -11,7 +11,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch.utils.data import DataLoader
 
-from fastrnn.train import detached
+import fastrnn
 
 
 class TruncatedBPTT(LightningModule):
@@ -26,7 +26,7 @@ class TruncatedBPTT(LightningModule):
     def training_step(self, batch: Any, batch_index: int) -> None:
         optimizer = self.optimizers()
         step = self.model.loss(batch, None if batch.first else self.state)
-        self.state = detached(step.state)
+        self.state = fastrnn.detach(step.state)
         optimizer.zero_grad()
         self.manual_backward(step.loss)
         if self.clip is not None:

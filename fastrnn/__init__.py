@@ -9,12 +9,14 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastrnn import functional, ops
+    from fastrnn import functional, init, ops
     from fastrnn import nn as nn
     from fastrnn import reference as reference
     from fastrnn import word2vec as word2vec
     from fastrnn._core.extension import _C as _C
+    from fastrnn._detach import detach
     from fastrnn._environment import info
+    from fastrnn._tbptt import tbptt
     from fastrnn.conversion import convert, converted, to_torch
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LinearCrossEntropyLoss, LSTMCell, RNNCell
     from fastrnn.quantization import dequantize, freeze, quantize
@@ -35,22 +37,27 @@ __all__ = [
     "convert",
     "converted",
     "dequantize",
+    "detach",
     "freeze",
     "functional",
     "info",
+    "init",
     "ops",
     "quantize",
+    "tbptt",
     "to_torch",
 ]
 
 # Where each name is. It is imported when it is first asked for: fastrnn.word2vec does without torch, which takes a
 # second and 190 MiB. No function has its module's name, for an import of the module would put that in its place.
-_MODULES = ("functional", "nn", "ops", "reference", "word2vec")
+_MODULES = ("functional", "init", "nn", "ops", "reference", "word2vec")
 _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
     **dict.fromkeys(("dequantize", "freeze", "quantize"), "fastrnn.quantization"),
+    "detach": "fastrnn._detach",
     "info": "fastrnn._environment",
+    "tbptt": "fastrnn._tbptt",
     "_C": "fastrnn._core.extension",
 }
 

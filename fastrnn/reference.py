@@ -117,9 +117,9 @@ class Cell(NamedTuple):
     gates: int  # blocks of H rows in w_ih
     carries_c: bool = False
     vectors: tuple[str, ...] = ()  # further arguments of the step, one number per unit
-    keeps: tuple[int, int] | None = (
-        None  # the gate that keeps the old state, by its place in w_ih; -1 where 1 - it does
-    )
+    # The gate that keeps the old state, by its place in w_ih; -1 where 1 - it does. The one that takes in, if another.
+    keeps: tuple[int, int] | None = None
+    takes_in: int | None = None
 
 
 CELLS = {
@@ -128,8 +128,8 @@ CELLS = {
     "rnn_sigmoid": Cell(partial(rnn, sigmoid), 1),
     "gru": Cell(gru, 3, keeps=(1, 1)),
     "gru_reset_before": Cell(gru_reset_before, 3, keeps=(1, 1)),
-    "lstm": Cell(lstm, 4, carries_c=True, keeps=(1, 1)),
-    "peephole_lstm": Cell(peephole_lstm, 4, carries_c=True, vectors=("w_ci", "w_cf", "w_co"), keeps=(1, 1)),
+    "lstm": Cell(lstm, 4, carries_c=True, keeps=(1, 1), takes_in=0),
+    "peephole_lstm": Cell(peephole_lstm, 4, True, ("w_ci", "w_cf", "w_co"), keeps=(1, 1), takes_in=0),
     "coupled_lstm": Cell(coupled_lstm, 3, carries_c=True, keeps=(0, -1)),
 }
 

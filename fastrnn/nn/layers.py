@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from fastrnn.init import forget_bias_
 from fastrnn.nn.base import Layer
 from fastrnn.nn.calls import LayerCall
 from fastrnn.nn.options import Options, checked
@@ -171,12 +172,14 @@ class LSTM(Layer):
             :func:`fastrnn.reference.peephole_lstm`.
         coupled: beyond torch: one gate for input and forgetting, f = 1 - i, as in Greff et al., 2017 (CIFG). Then every
             weight and bias has 3 H rows, in the order i, g, o. Equation :func:`fastrnn.reference.coupled_lstm`.
+        forget_bias: beyond torch: what the biases of the forget gate, b_ih + b_hh, are at first, as by
+            :func:`fastrnn.init.forget_bias_`. None: torch's random numbers.
 
     Call:
         ``output, (h_n, c_n) = layer(input, (h_0, c_0))``, or without the pair, for zeros. h (L D, B, P), c (L D, B, H).
 
-    The equations, with their sources, are :func:`fastrnn.reference.lstm`. Both ``peephole`` and ``coupled`` raise
-    ValueError.
+    The equations, with their sources, are :func:`fastrnn.reference.lstm`. ``coupled`` together with ``peephole`` or
+    ``forget_bias``, and ``forget_bias`` without biases, raise ValueError.
     """
 
     if TYPE_CHECKING:
@@ -189,9 +192,10 @@ class LSTM(Layer):
         "peephole_lstm": {"peephole": True},
         "coupled_lstm": {"coupled": True},
     }
-    _beyond_torch = (*Layer._beyond_torch, "peephole", "coupled")
+    _beyond_torch = (*Layer._beyond_torch, "peephole", "coupled", "forget_bias")
     peephole: bool = False
     coupled: bool = False
+    forget_bias: float | None = None
 
     def __init__(
         self,
@@ -208,10 +212,13 @@ class LSTM(Layer):
         *,
         peephole: bool = False,
         coupled: bool = False,
+        forget_bias: float | None = None,
         **options: Unpack[Options],
     ) -> None:
         if peephole and coupled:
             raise ValueError("Expected peephole or coupled, got both")
+        if coupled and forget_bias is not None:
+            raise ValueError("Expected forget_bias or coupled, got both: f = 1 - i; see fastrnn.init.forget_bias_")
         super().__init__(
             "GRU" if coupled else "LSTM",  # by which torch chooses the number of gates: 3 or 4
             input_size,
@@ -230,6 +237,16 @@ class LSTM(Layer):
         self.coupled = checked("coupled", coupled)
         self._set_options(**options)
         self._add_vectors()
+        self.forget_bias = checked("forget_bias", forget_bias)
+        self._set_forget_bias()
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self._set_forget_bias()
+
+    def _set_forget_bias(self) -> None:
+        if self.forget_bias is not None:
+            forget_bias_(self, self.forget_bias)
 
     @property
     def _cell(self) -> str:

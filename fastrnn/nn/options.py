@@ -5,6 +5,7 @@ An option is an attribute of the layer, with its default on the class, and count
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple, TypedDict
@@ -56,11 +57,13 @@ def locked(name: str, value: Any) -> bool:
     return value
 
 
-def optional_number(name: str, value: Any) -> float | None:
+def number_or_none(name: str, value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"Expected {name} to be a number, got {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"Expected {name} to be finite, got {value}")
     return float(value)
 
 
@@ -72,7 +75,7 @@ OPTIONS: dict[str, Option] = {
     "reset_after": Option(boolean, Changes.CELL),
     "peephole": Option(boolean, Changes.PARAMETERS),
     "coupled": Option(boolean, Changes.PARAMETERS),
-    "forget_bias": Option(optional_number, Changes.PARAMETERS),
+    "forget_bias": Option(number_or_none, Changes.PARAMETERS),
 }
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fastrnn.train.flow.measure import gradient_flow
     from fastrnn.train.loop.evaluation import evaluate
     from fastrnn.train.loop.fit import fit
-    from fastrnn.train.loop.placement import detached, to_device
+    from fastrnn.train.loop.placement import to_device
     from fastrnn.train.loop.result import Result
     from fastrnn.train.loop.step import Step
     from fastrnn.train.saving.model_file import load, save
@@ -21,7 +21,6 @@ __all__ = [
     "Result",
     "Step",
     "data",
-    "detached",
     "evaluate",
     "fit",
     "gradient_flow",
@@ -36,7 +35,6 @@ _MODULES = ("data", "models", "tasks")
 _HOMES = {
     "Result": "loop.result",
     "Step": "loop.step",
-    "detached": "loop.placement",
     "evaluate": "loop.evaluation",
     "fit": "loop.fit",
     "gradient_flow": "flow.measure",

@@ -8,7 +8,8 @@ from pathlib import Path
 import fastrnn
 
 PACKAGE = Path(fastrnn.__file__).parent
-PUBLIC = {"cli", "conversion", "functional", "losses", "nn", "ops", "quantization", "reference", "train", "word2vec"}
+PUBLIC = {"cli", "conversion", "functional", "init", "losses", "nn", "ops", "quantization", "reference", "train"}
+PUBLIC |= {"word2vec"}
 
 # Each room imports only from rooms before it.
 ORDER = [
@@ -21,6 +22,10 @@ ORDER = [
         "reference",
         "_core",
         "_environment",
+        "_inside",
+        "_detach",
+        "_tbptt",
+        "init",
         "losses",
         "ops",
         "functional",

@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fastrnn
+from fastrnn._inside import cell_of
 from fastrnn.train import Step, gradient_flow
 from fastrnn.train.data import Labelled, Vocabulary, Window
 from fastrnn.train.flow.comparison import compare, plot
 from fastrnn.train.flow.measure import stepwise
 from fastrnn.train.models import Classifier, LanguageModel
-from fastrnn.train.models.initialization import cell_of, forget_bias, identity, orthogonal
 from fastrnn.train.models.recurrent import CELLS, Recurrent
 
 T, B, I, H = 5, 3, 2, 4
@@ -229,7 +229,7 @@ class Halved(nn.LSTM):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match="Linear contains no RNN, GRU or LSTM layer"):
+    with pytest.raises(ValueError, match="an RNN, GRU or LSTM layer, got Linear, which has none"):
         gradient_flow(nn.Linear(2, 2), None)
     with pytest.raises(ValueError, match="Halved overrides forward"):
         gradient_flow(nn.Sequential(Halved(I, H)), input_of(T, B, I), loss=None)
@@ -275,46 +275,3 @@ def test_the_example(tmp_path, monkeypatch, capsys):
     example["main"](tmp_path / "flow.png")
     assert (tmp_path / "flow.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out.count("step 1:") == 12
-
-
-class TestInitialization:
-    def test_identity_copies_the_state_and_its_gradient(self):
-        layer = layer_of("rnn_relu", I, H)
-        identity(layer)
-        input = input_of(30, B, I).abs()
-        layer.weight_ih_l0.data.abs_()
-        norms = flow_of(layer, input, last).h["l0"]
-        torch.testing.assert_close(norms, norms[-1:].expand(30))
-        identity(layer, 0.5)
-        assert torch.equal(layer.weight_hh_l0, 0.5 * torch.eye(H, dtype=torch.float64))
-        assert not layer.bias_hh_l0.any()
-
-    @pytest.mark.parametrize("cell", CELLS)
-    def test_orthogonal(self, cell):
-        model = Recurrent(cell, I, H, 2)
-        orthogonal(model, 2.0)
-        for name, weight in model.named_parameters():
-            if "weight_hh" in name:
-                for gate in weight.split(H):
-                    torch.testing.assert_close(gate @ gate.T, 4 * torch.eye(H))
-
-    @pytest.mark.parametrize("cell", [cell for cell in CELLS if not cell.startswith("rnn")])
-    def test_forget_bias_keeps_the_state(self, cell):
-        layer = layer_of(cell, I, H)
-        forget_bias(layer, 50.0)
-        assert (layer.bias_ih_l0.abs() == 50).sum() == H
-        h, c = torch.ones(1, B, H).double(), input_of(1, B, H)
-        if isinstance(layer, fastrnn.LSTM):
-            # The input gate still adds to c: close it. If it is coupled, it is closed already.
-            layer.bias_ih_l0.data[:H] = -50.0
-            torch.testing.assert_close(layer(input_of(T, B, I), (h, c))[1][1], c)
-        else:
-            torch.testing.assert_close(layer(input_of(T, B, I), h)[1], h)
-
-    def test_errors(self):
-        with pytest.raises(ValueError, match="identity is for RNN layers, got a layer of gru"):
-            identity(Recurrent("gru", I, H))
-        with pytest.raises(ValueError, match="forget_bias is for LSTM and GRU layers, got a layer of rnn_tanh"):
-            forget_bias(torch.nn.RNN(I, H))
-        with pytest.raises(ValueError, match="got bias=False"):
-            forget_bias(fastrnn.LSTM(I, H, bias=False))

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from fastrnn import reference
 from fastrnn._saving import write_figure
+from fastrnn.init import forget_bias_
 from fastrnn.train.data.batch import Labelled
 from fastrnn.train.flow.measure import GradientFlow, gradient_flow
 from fastrnn.train.loop.step import Step
-from fastrnn.train.models.initialization import forget_bias as set_forget_bias
 from fastrnn.train.models.recurrent import Recurrent
 
 
@@ -48,7 +48,7 @@ def compare(
 
     Args:
         recurrent_scale: factor of torch's initial W_hh, which is drawn from U(-1/sqrt(H), 1/sqrt(H)).
-        forget_bias: of cells with gates; see :func:`fastrnn.train.models.initialization.forget_bias`.
+        forget_bias: of cells with gates; see :func:`fastrnn.init.forget_bias_`.
 
     Returns:
         by cell, in float64, so that gradients of 1e-200 are visible.
@@ -62,7 +62,7 @@ def compare(
             torch.manual_seed(seed)
             model = LastStep(cell, input_size, hidden_size).double()
         if forget_bias is not None and reference.CELLS[cell].keeps is not None:
-            set_forget_bias(model, forget_bias)
+            forget_bias_(model, forget_bias)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "weight_hh" in name:

@@ -18,10 +18,10 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import reference
+from fastrnn._inside import cell_of, recurrent_layers
 from fastrnn.nn.base import Layer
 from fastrnn.nn.inputs import each
 from fastrnn.train.loop.evaluation import Loss, checked, loss_of
-from fastrnn.train.models.initialization import cell_of, recurrent_layers
 
 KNOWN = (nn.RNN.forward, nn.GRU.forward, nn.LSTM.forward, Layer.forward)  # the layers that reference.py can compute
 States = dict[str, list[Tensor]]  # of each layer and direction, in the order of time

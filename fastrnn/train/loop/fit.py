@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from fastrnn._detach import detach
 from fastrnn.train import schedules
 from fastrnn.train._names import unknown
 from fastrnn.train.loop import distributed, optimizers
@@ -20,7 +21,7 @@ from fastrnn.train.loop.evaluation import Loss, carried, checked, evaluate, leng
 from fastrnn.train.loop.gradients import finish
 from fastrnn.train.loop.interrupt import Interrupt
 from fastrnn.train.loop.memory import memory_kept
-from fastrnn.train.loop.placement import detached, device_of
+from fastrnn.train.loop.placement import device_of
 from fastrnn.train.loop.progress import Progress
 from fastrnn.train.loop.random_state import seed_all
 from fastrnn.train.loop.result import Result
@@ -144,7 +145,7 @@ def fit(
                         step = checked(step, stateful)
                         weight = step.items * counts
                         training.scaler.scale(step.loss * weight if joined else step.loss).backward()
-                    training.state = detached(step.state) if stateful else None
+                    training.state = detach(step.state) if stateful else None
                     training.loss_sum += step.loss.detach().double() * weight
                     items += weight
                 items, interrupted, due = map(int, world.sum(items, interrupt.requested, files.due()))

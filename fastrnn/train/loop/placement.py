@@ -1,4 +1,4 @@
-"""Moves batches to a device and detaches carried states."""
+"""Moves batches to a device."""
 
 from __future__ import annotations
 
@@ -27,11 +27,6 @@ def to_device(batch: Any, device: torch.device) -> Any:
             name: value if str(name).endswith("lengths") else to_device(value, device) for name, value in batch.items()
         }
     return mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
-
-
-def detached(state: Any) -> Any:
-    """A state with detached tensors: backpropagation through time ends there."""
-    return mapped(state, Tensor.detach)
 
 
 def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
