@@ -23,7 +23,7 @@ T, B, I, H = 5, 3, 2, 4
 
 
 def layer_of(cell, *sizes, **options):
-    return Recurrent(cell, *sizes, **options).layers[0].double()
+    return Recurrent(cell, *sizes, **options).layers.double()
 
 
 def input_of(*shape, seed=0):
@@ -194,7 +194,7 @@ def test_the_model_is_left_as_it_was():
     flow_of(model, input)
     with pytest.raises(ZeroDivisionError):
         gradient_flow(model, input, loss=lambda model, batch, state: Step(model(batch)[0].sum() / 0, 1 // 0))
-    assert "forward" not in vars(model.layers[0])
+    assert "forward" not in vars(model.layers)
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
@@ -214,8 +214,8 @@ def test_models_of_this_layer():
     lm = LanguageModel(vocabulary, embedding=4, hidden=6, layers=2, dropout=0.2)
     flow = gradient_flow(lm, Window(tokens, tokens.roll(-1, 0), first=True))
     assert {name: len(norms) for name, norms in flow.h.items()} == {
-        "recurrent.layers.0 l0": 4,
-        "recurrent.layers.0 l1": 4,
+        "recurrent.layers l0": 4,
+        "recurrent.layers l1": 4,
     }
     classifier = Classifier(vocabulary, ["x", "y"], cell="gru", hidden=4, bidirectional=True)
     flow = gradient_flow(classifier, Labelled(tokens, torch.tensor([2, 4, 1]), torch.tensor([0, 1, 1])))

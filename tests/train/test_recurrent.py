@@ -33,11 +33,11 @@ def states_of(state):
 @pytest.mark.parametrize("bidirectional", [False, True])
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_cell_computes_its_equations(cell, bidirectional):
-    for locked in (0.0, 0.5):  # one module of two layers, or two
+    for locked in (0.0, 0.5):
         model = Recurrent(cell, 3, 4, 2, bidirectional=bidirectional, locked_dropout=locked).double().eval()
         x = torch.randn(5, 2, 3, dtype=torch.float64)
         output, state = model(x)
-        weights = [w for layer in model.layers for w in layer.parameters()]
+        weights = list(model.layers.parameters())
         expected, finals, per_layer = x, [], len(weights) // 2
         for number in range(2):
             part = weights[number * per_layer : (number + 1) * per_layer]
@@ -95,10 +95,8 @@ def test_locked_dropout_is_of_the_input_and_between_the_layers_too():
     """With identity layers what is zeroed in front of a layer is zero behind it."""
     model = Recurrent("rnn_relu", 40, 40, 2, locked_dropout=(0.25, 0.5, 0.0))
     with torch.no_grad():
-        for layer in model.layers:
-            for weight in layer.parameters():
-                weight.zero_()
-            layer.weight_ih_l0.copy_(torch.eye(40))
+        for name, weight in model.layers.named_parameters():
+            weight.copy_(torch.eye(40) if name.startswith("weight_ih") else torch.zeros_like(weight))
     output = model(torch.ones(5, 50, 40))[0]
     assert (output == output[0]).all()
     assert abs(float((output == 0).float().mean()) - (1 - 0.75 * 0.5)) < 0.05
@@ -108,7 +106,7 @@ def test_locked_dropout_is_of_the_input_and_between_the_layers_too():
 
 def test_weight_drop_zeroes_recurrent_weights_alone_and_by_call():
     model = Recurrent("rnn_relu", 1, 200, weight_drop=0.5)
-    layer = model.layers[0]
+    layer = model.layers
     with torch.no_grad():
         for weight in layer.parameters():
             weight.zero_()
@@ -134,12 +132,26 @@ def test_weight_drop_and_locked_dropout_keep_the_fused_kernels():
         assert seen.names.count("fastrnn.backward.default") == 2
 
 
-@pytest.mark.parametrize("options", [{"dropout": 0.4}, {"locked_dropout": 0.3, "weight_drop": 0.5}])
+def test_state_dicts_of_earlier_versions():
+    """They had a list of modules: one with all layers, or with locked dropout one for each layer."""
+    model = Recurrent("gru", 3, 4, 2, bidirectional=True)
+    saved = {name.removeprefix("layers."): torch.randn_like(value) for name, value in model.state_dict().items()}
+    of_one = {f"0.layers.0.{name}": value for name, value in saved.items()}
+    of_each = {
+        f"0.layers.{name.partition('_l')[2][0]}.{name.replace('_l1', '_l0')}": value for name, value in saved.items()
+    }
+    assert "0.layers.1.weight_hh_l0_reverse" in of_each
+    for earlier in (of_one, of_each):
+        torch.nn.init.zeros_(model.layers.weight_hh_l1_reverse)
+        torch.nn.Sequential(model).load_state_dict(earlier)
+        assert all(torch.equal(getattr(model.layers, name), value) for name, value in saved.items())
+
+
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn_relu"])
-def test_the_same_model_on_torch_draws_the_same_masks(cell, options):
-    ours = Recurrent(cell, 3, 8, 2, **options)
+def test_the_same_model_on_torch_draws_the_same_masks(cell):
+    ours = Recurrent(cell, 3, 8, 2, dropout=0.4)
     theirs = fastrnn.to_torch(copy.deepcopy(ours))
-    assert all(type(layer).__module__ == "torch.nn.modules.rnn" for layer in theirs.layers)
+    assert type(theirs.layers).__module__ == "torch.nn.modules.rnn"
     found = []
     for model in (ours, theirs):
         torch.manual_seed(5)
@@ -160,7 +172,7 @@ def test_the_same_model_on_torch_draws_the_same_masks(cell, options):
         (
             ("lstm", 3, 4, 2),
             {"locked_dropout": 0.1, "dropout": 0.1},
-            "Expected only one kind of dropout between layers",
+            "Expected only one kind of dropout in front of and between layers",
         ),
     ],
 )

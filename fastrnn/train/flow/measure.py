@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn import reference
+from fastrnn._core.call import Call
+from fastrnn._core.cells import named
+from fastrnn._core.dropping import before_layers, between_layers, drops_between
 from fastrnn._inside import cell_of, recurrent_layers
 from fastrnn.nn.base import Layer
 from fastrnn.nn.inputs import each
@@ -33,7 +35,7 @@ class GradientFlow:
 
     Attributes:
         loss: of the batch.
-        h: for each layer, such as "recurrent.layers.0 l0", the norms (T,) of dLoss/dh_t, over batch and features.
+        h: for each layer, such as "recurrent.layers l0", the norms (T,) of dLoss/dh_t, over batch and features.
         c: likewise of dLoss/dc_t, of LSTM layers.
     """
 
@@ -132,15 +134,16 @@ def _sequence(
         hx = zeros if carries_c else zeros[0]
     h_0, c_0 = hx if carries_c else (hx, [None] * number)
     final_h, final_c = [], []
-    output = list(steps)
+    rows = [len(step) for step in steps]
+    call = before_layers(_call_of(layer, cell, torch.cat(list(steps)), rows))
+    output, count = list(call.input.split(rows)), call.weights_per_direction()
     for depth in range(layer.num_layers):
-        if depth:
-            whole = dropout(torch.cat(output), layer.dropout, layer.training)
-            output = list(whole.split([len(step) for step in output]))
+        if depth and drops_between(call):
+            output = list(between_layers(call, torch.cat(output)).split(rows))
         sides = []
         for reverse in range(directions):
             i = depth * directions + reverse
-            w: list[Any] = [getattr(layer, weight).to(output[0].dtype) for weight in layer._all_weights[i]]
+            w: list[Any] = [weight.to(output[0].dtype) for weight in call.weights[i * count : (i + 1) * count]]
             if not layer.bias:
                 w[2:2] = [None, None]
             h_t, c_t, last_h, last_c = _direction(cell, output, h_0[i], c_0[i], w, bool(reverse))
@@ -155,6 +158,25 @@ def _sequence(
     if carries_c:
         return output, (torch.stack(final_h), torch.stack(final_c))
     return output, torch.stack(final_h)
+
+
+def _call_of(layer: Any, cell: str, input: Tensor, batch_sizes: list[int]) -> Call:
+    """A layer's call of packed input, for its dropout."""
+    return Call(
+        named(cell),
+        input,
+        None,
+        None,
+        [getattr(layer, weight) for weights in layer._all_weights for weight in weights],
+        batch_sizes=torch.tensor(batch_sizes),
+        biases=layer.bias,
+        projected=layer.proj_size > 0,
+        bidirectional=layer.bidirectional,
+        training=layer.training,
+        num_layers=layer.num_layers,
+        dropout=layer.dropout,
+        **{name: getattr(layer, name) for name in Call._fields if name.endswith("_dropout") and hasattr(layer, name)},
+    )
 
 
 def _direction(

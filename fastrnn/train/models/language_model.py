@@ -126,7 +126,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         self.output = _output(embedding if tied else hidden, len(vocabulary), softmax, cutoffs)
         self._initialise(init_uniform)
         if one_hot:
-            identity_input(self.recurrent.layers[0])
+            identity_input(self.recurrent.layers)
         if rows is not None:
             self.embedding.weight.data.copy_(rows)
         self.embedding.weight.requires_grad_(not frozen)

@@ -1,22 +1,20 @@
 """Recurrent layers with any cell, shared by the models of this package.
 
-Regularisation is that of Gal & Ghahramani, 2016 (locked dropout) and Merity et al., 2018 (weight drop). Their masks are
-drawn before the time loop, so the fused kernels can run it.
+Regularisation is that of Gal & Ghahramani, 2016 (locked dropout) and Merity et al., 2018 (weight drop).
 """
 
 from __future__ import annotations
 
-from functools import partial
+import re
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
-from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from fastrnn import reference
+from fastrnn._core.masks import drop, kept
 from fastrnn.nn.by_cell import LAYERS
-from fastrnn.nn.inputs import each
 
 State = Tensor | tuple[Tensor, Tensor]
 
@@ -42,7 +40,8 @@ class Recurrent(torch.nn.Module):
         as in torch, h (L D, B, H), or (h, c) for LSTM; None is zeros. With ``lengths`` (B,), in any order, padding is
         not read, its output is 0, and the final state is the one at the length.
 
-    ``layers`` are fastrnn's, so :func:`fastrnn.to_torch` turns them into torch.nn's.
+    ``layers`` is one module of fastrnn with all of them, which :func:`fastrnn.to_torch` turns into torch.nn's if there
+    is no locked dropout and no weight drop.
 
     Raises:
         ValueError: the cell is unknown, a probability is not in [0, 1), or a length is not from 1 to T.
@@ -68,80 +67,57 @@ class Recurrent(torch.nn.Module):
         self.bidirectional, self.dropout = bidirectional, _probability("dropout", dropout)
         self.locked_dropout = three_rates(locked_dropout)
         self.weight_drop = _probability("weight_drop", weight_drop)
-        between = self.locked_dropout[1]
-        if num_layers > 1 and between and dropout:
+        first, between, _ = self.locked_dropout
+        if num_layers > 1 and dropout and (first or between):
             raise ValueError(
-                f"Expected only one kind of dropout between layers, got dropout={dropout} and locked_dropout={between}"
+                f"Expected only one kind of dropout in front of and between layers, got dropout={dropout} and "
+                f"locked_dropout={locked_dropout}"
             )
-        # One module for all layers, or one for each if there is something to do between them.
-        make = partial(LAYERS[cell], bidirectional=bidirectional)
-        if num_layers == 1 or not between:
-            self.layers = torch.nn.ModuleList([make(input_size, hidden_size, num_layers, dropout=self._inner_dropout)])
-        else:
-            sizes = [input_size] + [self.output_size] * (num_layers - 1)
-            self.layers = torch.nn.ModuleList(make(size, hidden_size) for size in sizes)
+        self.layers = LAYERS[cell](
+            input_size,
+            hidden_size,
+            num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout or between if num_layers > 1 else 0.0,  # torch.nn warns about dropout with a single layer
+            input_dropout=first,
+            locked_dropout=bool(first or between),
+            weight_dropout=weight_drop,
+        )
 
     @property
     def output_size(self) -> int:
         """D H: features of the output."""
-        return self.hidden_size * self._directions
-
-    @property
-    def _directions(self) -> int:
-        return 2 if self.bidirectional else 1
-
-    @property
-    def _inner_dropout(self) -> float:
-        return self.dropout if self.num_layers > 1 else 0.0  # torch.nn warns about dropout with a single layer
+        return self.hidden_size * (2 if self.bidirectional else 1)
 
     def forward(self, input: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
-        if lengths is not None:
-            lengths = _checked(lengths.cpu(), input)
-        first, between, last = self.locked_dropout
-        rates = [*[between] * (len(self.layers) - 1), last]
-        output, states = locked(input, first, self.training), []
-        for number, (layer, rate) in enumerate(zip(self.layers, rates, strict=True)):
-            output, final = self._run(layer, output, self._part(state, number), lengths)
-            output = locked(output, rate, self.training)
-            states.append(final)
-        return output, _joined(states)
-
-    def _run(self, layer: Any, input: Tensor, state: State | None, lengths: Tensor | None) -> tuple[Tensor, State]:
         if lengths is None:
-            return self._call(layer, input, state)
-        packed = pack_padded_sequence(input, lengths, enforce_sorted=False)
-        output, final = self._call(layer, packed, state)
-        return pad_packed_sequence(output, total_length=input.size(0))[0], final
+            output, final = self.layers(input, state)
+        else:
+            packed = pack_padded_sequence(input, _checked(lengths.cpu(), input), enforce_sorted=False)
+            output, final = self.layers(packed, state)
+            output = pad_packed_sequence(output, total_length=input.size(0))[0]
+        return locked(output, self.locked_dropout[2], self.training), final
 
-    def _call(self, layer: Any, input: Any, state: State | None) -> tuple[Any, State]:
-        if not (self.training and self.weight_drop):
-            return layer(input, state)
-        weights = {
-            name: dropout(weight, self.weight_drop)
-            for name, weight in layer.named_parameters()
-            if name.startswith("weight_hh")
-        }
-        return functional_call(layer, weights, (input, state))
-
-    def _part(self, state: State | None, number: int) -> State | None:
-        """The state of one of ``layers``."""
-        if len(self.layers) == 1:
-            return state
-        start, rows = number * self._directions, self._directions
-        return each(lambda whole: whole[start : start + rows], state)
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        """Reads state dicts of earlier versions too, with a list of modules: ``layers.1.weight_hh_l0``."""
+        for name in [name for name in state_dict if name.startswith(prefix)]:
+            if found := re.fullmatch(r"layers\.(\d+)\.(.*_l)(\d+)(_reverse)?", name[len(prefix) :]):
+                module, weight, layer, reverse = found.groups(default="")
+                number = int(module) + int(layer)
+                state_dict[f"{prefix}layers.{weight}{number}{reverse}"] = state_dict.pop(name)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 def gate_rows(cell: str, hidden_size: int) -> int:
     """G H: rows of the weights of a cell with G gates."""
-    layer: Any = Recurrent(cell, 1, hidden_size).layers[0]
-    return layer.weight_ih_l0.size(0)
+    return reference.CELLS[cell].gates * hidden_size
 
 
 def locked(input: Tensor, rate: float, training: bool) -> Tensor:
     """Locked dropout of a sequence (T, B, F): one mask for all steps. Gal & Ghahramani, 2016."""
     if not (training and rate):
         return input
-    return input * dropout(input.new_ones(1, *input.shape[1:]), rate)
+    return drop(input, rate, kept((1, *input.shape[1:]), rate, input.device))
 
 
 def _checked(lengths: Tensor, input: Tensor) -> Tensor:
@@ -153,14 +129,6 @@ def _checked(lengths: Tensor, input: Tensor) -> Tensor:
         row = wrong[0]
         raise ValueError(f"Expected lengths from 1 to the {steps} steps of the input, got {lengths[row]} for row {row}")
     return lengths
-
-
-def _joined(states: list[State]) -> State:
-    if len(states) == 1:
-        return states[0]
-    if isinstance(states[0], Tensor):
-        return torch.cat(states)  # type: ignore[arg-type]
-    return tuple(torch.cat(parts) for parts in zip(*states, strict=True))  # type: ignore[return-value]
 
 
 def _probability(name: str, value: float) -> float:
