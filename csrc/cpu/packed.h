@@ -2,9 +2,9 @@
 // panels that need no packing, whatever the vectors of the instruction set.
 //
 // float32 weights give the bits that packing for every call gives: the same chains, added up in the same order.
-// bfloat16 weights are widened in registers, two numbers of the depth from one load; where the processor multiplies
-// bfloat16, they are multiplied as they are by rows that are rounded to it, unless there are few rows. With int8
-// weights the rows are rounded too, and int8.h multiplies.
+// bfloat16 weights are widened in registers, two numbers of the depth from one load. Where rows are rounded to bfloat16
+// (kernels_avx512_bf16.cpp), a group is a factor and is multiplied as it is. With int8 weights the rows are rounded
+// too, and int8.h multiplies. How many rows there are decides no bit of any.
 #pragma once
 #include "../sequence/packed.h"
 #include "int8.h"
@@ -12,17 +12,15 @@
 
 namespace fastrnn::FASTRNN_TARGET {
 
-#if !FASTRNN_BFLOAT16
-
-// The numbers of a group, of 4 bytes for each output: widened<e> is number e.
-struct PackedFloat32 {
+// The factors of a group, of 4 bytes for each output: widened<e> is factor e.
+struct WholeGroups {
   static constexpr int group = 1;
   template <int e>
   static FASTRNN_INLINE Floats widened(Floats w) {
     return w;
   }
 };
-struct PackedBFloat16 {
+struct WidenedPairs {
   static constexpr int group = 2;
   template <int e>
   static FASTRNN_INLINE Floats widened(Floats w) {
@@ -44,12 +42,12 @@ void multiply_packed(const PackedPanel& panel, const Operands<float>& rows, cons
   using V = Vec<float>;
   constexpr int group = Format::group;
   Floats sum[M][N][gates] = {};
-  const float* a[M];
+  const Factor<float>* a[M];
   for (int i = 0; i < M; ++i) a[i] = rows.a[tile.top + i];
   const char *b[N], *fetch = tile.fetch;
   for (int j = 0; j < N; ++j) b[j] = panel.b[j] + tile.first * panel.step;
   const int64_t step = panel.step, fetch_step = tile.fetch_step;
-  const int64_t end = smaller((tile.first + tile.groups) * group, panel.depth);
+  const int64_t end = smaller((tile.first + tile.groups) * group, factors_in<float>(panel.depth));
   int64_t k = tile.first * group;
   auto add = [&]<int e>() __attribute__((always_inline)) {
 #pragma GCC unroll 8
@@ -59,7 +57,7 @@ void multiply_packed(const PackedPanel& panel, const Operands<float>& rows, cons
         auto* lanes = reinterpret_cast<const float*>(b[j] + g * block_outputs * group_bytes);
         const Floats w = Format::template widened<e>(V::load(lanes).v);
 #pragma GCC unroll 8
-        for (int i = 0; i < M; ++i) sum[i][j][g] += a[i][k + e] * w;
+        for (int i = 0; i < M; ++i) sum[i][j][g] = Factors<float>::multiply_add(sum[i][j][g], a[i][k + e], w);
       }
     }
   };
@@ -122,7 +120,8 @@ class PackedWeights {
   void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<float>& rows,
              Then then) const {
     Int8Rows rounded{};
-    if (weight.format == WeightFormat::packed_int8) rounded = round(team, count, rows.a);
+    if constexpr (!rounds_factors<float>)
+      if (weight.format == WeightFormat::packed_int8) rounded = round(team, count, rows.a);
     sweep(team, plan.by_rows, vectors, mine, units(count), from_end, [&](int64_t v, int n) {
       for (const int64_t end = v + n; v < end; v += n) {
         for (n = few; v + n > end;) n /= 2;
@@ -153,11 +152,10 @@ class PackedWeights {
                    output % block_outputs * group_bytes;
     }
     if (weight.format == WeightFormat::packed_int8)
-      int8_products().multiply(panel, count, rounded, rows.init, rows.c);
-    else if (weight.format == WeightFormat::packed_bfloat16)
-      tiles<PackedBFloat16>(n, panel, count, rows);
-    else
-      tiles<PackedFloat32>(n, panel, count, rows);
+      return int8_products().multiply(panel, count, rounded, rows.init, rows.c);
+    if constexpr (!rounds_factors<float>)
+      if (weight.format == WeightFormat::packed_bfloat16) return tiles<WidenedPairs>(n, panel, count, rows);
+    tiles<WholeGroups>(n, panel, count, rows);
   }
 
   // As product() of matmul.h.
@@ -195,49 +193,7 @@ class PackedWeights {
   Buffer<int32_t> offsets;
 };
 
-#endif
-
 // The weights of a forward pass, packed for each call or once and for all.
-#if FASTRNN_BFLOAT16
-template <class T, int gates>
-class ForwardWeights {
- public:
-  static constexpr int units = GateWeights<T, gates>::units;
-
-  ForwardWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
-                 const int* slots, int64_t width, int64_t)
-      : plain(plan, packing, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
-        plan(plan), weight(weight), sizes(packed_sizes(weight.format, gates, outputs, depth)), outputs(outputs),
-        depth(depth), width(width), slots(slots) {}
-
-  void pack(const Team& team) { plain.pack(team); }
-
-  // A packed block is a panel: 16 outputs, all gates, pairs along the depth.
-  template <class Then>
-  void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows,
-             Then then) const {
-    constexpr int lanes = Vec<T>::lanes;
-    static_assert(lanes == block_outputs);
-    if (!is_packed(weight.format)) return plain.times(team, mine, count, exact, from_end, rows, then);
-    sweep(team, plan.by_rows, divide_up(outputs, lanes), mine, 1, from_end, [&](int64_t block, int) {
-      auto* first = reinterpret_cast<const Factor<T>*>(static_cast<const char*>(weight.data) + block * sizes.block);
-      const int tail = exact ? int(smaller(lanes, outputs - block * lanes)) : lanes;
-      Panel<T> panel{first, gates * lanes, gates, tail, {}};
-      for (int g = 0; g < gates; ++g) panel.column[g] = slots[g] * width + block * lanes;
-      product(panel, count, factors_in<T>(depth), rows);
-      then(Range{block, block + 1});
-    });
-  }
-
- private:
-  GateWeights<T, gates> plain;
-  const Plan& plan;
-  const Weights<T> weight;
-  const PackedSizes sizes;
-  const int64_t outputs, depth, width;
-  const int* slots;
-};
-#else
 template <class T, int gates>
 class ForwardWeights {
  public:
@@ -264,7 +220,5 @@ class ForwardWeights {
   PackedWeights<gates> kept;
   const bool is_kept;
 };
-
-#endif
 
 }  // namespace fastrnn::FASTRNN_TARGET

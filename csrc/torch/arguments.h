@@ -34,6 +34,8 @@ struct Arguments {
   // Of matrices that are packed once and for all, from which the sizes cannot be read.
   WeightFormat format = WeightFormat::same;
   int64_t input_size = 0, hidden_size = 0, projection_size = 0;
+  // Products round their rows to bfloat16, as those of plain bfloat16 layers do where the processor multiplies it.
+  bool rounds_rows = false;
 
   // As the dispatcher wants them.
   std::vector<at::Tensor> weight_vector() const { return {weights.begin(), weights.end()}; }

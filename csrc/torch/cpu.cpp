@@ -25,9 +25,7 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
 }
 
 const Passes<float>& float_passes(const Layer& layer) {
-  const bool narrow =
-      is_packed(layer.format) ? layer.format == WeightFormat::packed_bfloat16 : layer.weight_dtype == at::kBFloat16;
-  return narrow ? kernels().of_bfloat16 : kernels().of_float;
+  return layer.rounds_rows || layer.weight_dtype == at::kBFloat16 ? kernels().of_bfloat16 : kernels().of_float;
 }
 
 template <class T>

@@ -59,7 +59,7 @@ static void ask_for_huge_pages(const Tensor& t) {
 Layer::Layer(const Arguments& a, bool widens_input)
     : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
       recompute(a.recompute && cell.saves > 0), directions(a.bidirectional ? 2 : 1), format(a.format),
-      input_dtype(a.input.scalar_type()), device(a.input.device()) {
+      rounds_rows(a.rounds_rows), input_dtype(a.input.scalar_type()), device(a.input.device()) {
   dtype = weight_dtype = widens_input && input_dtype == at::kBFloat16 ? at::kFloat : input_dtype;
   TORCH_CHECK(a.input.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               a.input.dim(), ": ", a.input.sizes());

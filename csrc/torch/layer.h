@@ -31,6 +31,7 @@ struct Layer {
   const int64_t directions;
   int64_t times, batch, rows, input_size, hidden_size, output_size;
   WeightFormat format;  // of matrices that are packed once and for all, else `same`
+  bool rounds_rows;     // see Arguments
   // Of states and sums; of input; of weights. On the CPU the latter two may be narrower than float32: weights of 16
   // bits, and at inference input of bfloat16 (Problem::narrow_x).
   at::ScalarType dtype, input_dtype, weight_dtype;

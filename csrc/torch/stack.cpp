@@ -112,8 +112,10 @@ StackResults run_stack(Arguments stack, int64_t num_layers) {
   const at::ScalarType dtype = stack.input.scalar_type();
   if (!narrow(dtype)) return run_layers(stack, num_layers, dtype);
   // Narrow weights are read as they are. So is the input where the kernels multiply bfloat16, and they write the
-  // output.
-  const bool narrow_rows = dtype == at::kBFloat16 && !is_packed(stack.format) && kernels().rows_of_bfloat16;
+  // output. Packed bfloat16 weights leave rows of float32 as they are, however many: the input's dtype decides.
+  const bool multiplies = !is_packed(stack.format) || stack.format == WeightFormat::packed_bfloat16;
+  const bool narrow_rows = dtype == at::kBFloat16 && multiplies && kernels().rows_of_bfloat16;
+  stack.rounds_rows = narrow_rows;
   if (!narrow_rows) stack.input = converted(stack.input, at::kFloat);
   for (OptionalTensor* state : {&stack.h0, &stack.c0})
     if (*state) check_dtype(**state, dtype, "state"), *state = converted(**state, at::kFloat);
