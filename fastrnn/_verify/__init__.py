@@ -2,7 +2,8 @@
 
 Every layer gets inputs and weights rounded to its dtype; the reference gets the same rounded numbers in float64. The
 error of a tensor (the output, a final state, a gradient) is the largest absolute difference. fastrnn passes if every
-tensor's error is at most twice torch's, plus one unit in the last place of the tensor's largest value.
+tensor's error is at most twice torch's, plus one unit in the last place of the tensor's largest value. Small layers are
+drawn several times, and the errors of a tensor are root mean squares over the draws.
 
 For float64 layers the reference has no more digits than the layers, and it rounds exactly as torch does, so its
 distance from torch says little about torch's error. But rounding errors scale with the precision: the errors of torch

@@ -42,9 +42,10 @@ SHAPES = (
     Shape(151, 33, 3, 17, ragged=True),
     Shape(12, 5, 17, 129, num_layers=3, bidirectional=True, ragged=True),
 )
-# The worst error of a few numbers is luck, for torch as for fastrnn (docs/adr/0003). So at least this many numbers of
-# the smallest tensor are compared, and layers with 1 or 3 hidden units get many rows.
+# The error of a few numbers is luck, for torch as for fastrnn (docs/adr/0003). So at least this many numbers of the
+# smallest tensor are compared, and layers with 1 or 3 hidden units get many rows.
 NUMBERS = 64
+DRAWS = 4  # at least
 QUICK = (SHAPES[2], SHAPES[8], SHAPES[9])
 
 
@@ -69,10 +70,10 @@ class Case:
 
     @property
     def draws(self) -> int:
-        """How many random problems are solved: more if a final state or a bias has few numbers."""
+        """How many random problems are solved: more where a final state or a bias has few numbers."""
         shape = self.shape
         states = shape.B * shape.num_layers * (2 if shape.bidirectional else 1) * (self.proj_size or shape.H)
-        return math.ceil(NUMBERS / min(states, shape.H))
+        return max(DRAWS, math.ceil(NUMBERS / min(states, shape.H)))
 
     @property
     def options(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import torch
 from fastrnn._core import autograd
 from fastrnn._verify import CELLS, Case, all_cases, parse_cells, verify
 from fastrnn._verify.cases import DTYPES, SHAPES, Shape
-from fastrnn._verify.errors import TensorError, distances, unit_in_last_place
+from fastrnn._verify.errors import TensorError, distances, over_draws, unit_in_last_place
 from fastrnn._verify.problem import random_problem
 from fastrnn._verify.rounding import to_tf32
 
@@ -107,6 +107,16 @@ def test_the_limit_is_twice_torch_plus_a_unit_in_the_last_place() -> None:
     for error in result.errors:
         unit = error.allowed - 2 * error.torch
         assert 0 < unit <= 2.0**-23 * 16
+
+
+def test_one_draw_is_luck_and_all_draws_are_not() -> None:
+    usual, twice = TensorError("output", 1.0, 1.0, 2.1), TensorError("output", 2.2, 1.0, 2.1)
+    unlucky, broken = TensorError("output", 6.0, 1.0, 2.1), TensorError("output", float("inf"), 1.0, 2.1)
+    assert over_draws([usual] * 63 + [unlucky]).share < 1
+    assert over_draws([usual] * 3 + [unlucky]).share > 1
+    assert over_draws([twice] * 64).share > 1
+    assert over_draws([usual] * 63 + [broken]).share == float("inf")
+    assert all(case.draws >= 4 for case in all_cases())
 
 
 def test_tf32_is_the_nearest_number_of_ten_bits() -> None:
