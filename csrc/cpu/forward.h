@@ -29,7 +29,11 @@ class Forward : Gates<Cell, T> {
         rounded_h(3 * p.batch, output), wide_h(p.narrow_y.data ? 2 * p.batch * output_width : 0),
         rounded_unprojected(p.w_hr ? p.batch : 0, hidden), left_rows(plan.threads, chunk_rows()),
         previous_rows(plan.threads, p.batch), gate_rows(plan.threads, chunk_rows()), gated_rows(plan.threads, p.batch),
-        output_rows(plan.threads, p.batch) {}
+        output_rows(plan.threads, p.batch) {
+    // Before threads start: a barrier would take longer.
+    for (int64_t b = 0; rounds_factors<T> && b < p.batch; ++b)
+      rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
+  }
 
   void run() {
     parallel(plan.threads, [this](Team& team) { run(team); }, plan.tolerable_delay);
@@ -60,10 +64,9 @@ class Forward : Gates<Cell, T> {
 
   void run(Team& team, Range rows) {
     initial_c(rows, this->my_vectors(team, vectors));
-    round_initial_h(team, rows);
     // Not after a barrier, at which a team may be dissolved: only_step() does a member's own share. Nor of int8: to
     // round the rows anew for every panel would take longer than what this saves.
-    const bool streams = plan.by_rows || !rounds_factors<T>;
+    const bool streams = plan.by_rows || !this->rounds_input;
     if (p.times == 1 && !Cell::gated && !p.w_hr && streams && p.w_hh.format != WeightFormat::packed_int8)
       return only_step(team, rows);
     for (int64_t n = 0; n < this->chunks(); ++n) {
@@ -203,14 +206,6 @@ class Forward : Gates<Cell, T> {
     for (int64_t b = rows.begin; b < rows.end; ++b)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
         V::load(this->initial(p.c0, b, hidden) + u, int(hidden - u)).store(c + b * width + u);
-  }
-
-  void round_initial_h(Team& team, Range rows) {
-    if constexpr (rounds_factors<T>) {
-      const Range mine = plan.by_rows ? rows : team.share(p.batch);
-      for (int64_t b = mine.begin; b < mine.end; ++b) rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
-      this->sync_units(team);
-    }
   }
 
   // Row b's last time is 0 backwards in time, else the last at which it was active.

@@ -14,6 +14,8 @@ class Gates : protected Sequence<Cell, T> {
  protected:
   using S::p, S::plan, S::hidden, S::output, S::width, S::vectors, S::gates_width, S::chunk_rows, S::at, S::first_slot,
       S::gated_slots;
+  const bool reads_narrow_x = rounds_factors<T> && p.narrow_x.data && p.input_size % 2 == 0;  // whole pairs
+  const bool rounds_input = rounds_factors<T> && !reads_narrow_x;
   static constexpr int recurrent_units = ForwardWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
 
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
@@ -22,7 +24,7 @@ class Gates : protected Sequence<Cell, T> {
         w_hh(plan, plan.recurrent, p.w_hh, hidden, output, Cell::recurrent_slots, width, chunk_rows()),
         w_hh_gated(plan, plan.recurrent, Cell::gated ? gated_part(p.w_hh) : Weights<T>{}, hidden, output, gated_slots,
                    width, chunk_rows()),
-        rounded_x(chunk_rows(), p.input_size), bias(gates_width), bias_rows(1, chunk_rows()) {
+        rounded_x(rounds_input ? chunk_rows() : 0, p.input_size), bias(gates_width), bias_rows(1, chunk_rows()) {
     bias.clear(gates_width);
     bias_rows.fill(bias);
     add_bias(p.b_ih, Cell::input_gates, Cell::input_slots);
@@ -51,7 +53,7 @@ class Gates : protected Sequence<Cell, T> {
     }
   }
   void round_input(Team& team, Range times, Range rows) const {
-    if (reads_narrow_x) return;
+    if (!rounds_input) return;
     each_of_chunk(team, times, rows, [this](int64_t place, int64_t t, int64_t b) {
       if (p.narrow_x.data)
         rounded_x.copy_from(place, at(p.narrow_x, t, b));
@@ -169,7 +171,6 @@ class Gates : protected Sequence<Cell, T> {
   ForwardWeights<T, Cell::input_gates> w_ih;
   ForwardWeights<T, Cell::recurrent_gates> w_hh;
   ForwardWeights<T, 1> w_hh_gated;
-  const bool reads_narrow_x = rounds_factors<T> && p.narrow_x.data && p.input_size % 2 == 0;  // whole pairs
   RoundedRows<T> rounded_x;
   Buffer<T> bias;
   RowPointers<const T*> bias_rows;

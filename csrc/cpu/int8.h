@@ -1,9 +1,10 @@
 // Products with int8 weights (../sequence/packed.h): a table of their own beside the kernels of kernel_table.h, since
 // whether a processor has VNNI does not follow from its other instructions.
 //
-// A row of activations is rounded as a whole: q = round(x / scale), scale = its largest magnitude / 127. A product is
+// A row of activations is rounded as a whole, to 255 steps from its smallest number to its largest: x is near
+// middle + scale · (q - 128), q = 0 … 255. A product is
 //
-//   scale of the row · scale of the weight's row · (sum over k of (w + 128) q - 128 · sum over k of q)
+//   scale of the weight's row · (scale · sum over k of w (q - 128) + middle · sum over k of w)
 //
 // Sums of integers are exact, and the rest is done in the same order everywhere: every table gives the same bits.
 #pragma once
@@ -15,8 +16,8 @@ namespace fastrnn {
 struct Int8Rows {
   char* numbers;  // `row_bytes` for each row
   int64_t row_bytes;
-  float* scale;     // of each row: NaN if one of its numbers is NaN or infinite
-  int32_t* offset;  // 128 times the sum of its numbers
+  float* scale;  // of each row: NaN if one of its numbers is NaN or infinite
+  float* middle;
 };
 
 // Vectors of outputs with all their gates, each as wide as the table's vectors of float32.

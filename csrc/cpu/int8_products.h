@@ -1,8 +1,8 @@
 // Products with int8 weights, compiled for one instruction set (see int8.h).
 //
 // 64 bytes hold 4 numbers of the depth for each of 16 outputs. With VNNI (FASTRNN_VNNI) one instruction multiplies them
-// by 4 numbers of a row of activations and adds up. Elsewhere pmaddwd does half of it, on numbers 0 and 2 and then 1
-// and 3 of each output, widened to 16 bits by a mask and a shift; rows of activations are stored as such pairs.
+// by 4 numbers of a row of activations, which are unsigned, and adds up. Elsewhere pmaddwd does half of it, on numbers
+// 0 and 2 and then 1 and 3 of each output, widened to 16 bits by shifts; rows of activations are stored as such pairs.
 #pragma once
 #if FASTRNN_VNNI || defined(__SSE2__)
 #include <immintrin.h>
@@ -10,7 +10,7 @@
 
 #include "../sequence/packed.h"
 #include "int8.h"
-#include "vec.h"
+#include "tiles.h"
 
 #define FASTRNN_STRING_(x) #x
 #define FASTRNN_STRING(x) FASTRNN_STRING_(x)
@@ -20,6 +20,7 @@ namespace fastrnn::FASTRNN_TARGET {
 typedef int32_t Ints __attribute__((vector_size(FASTRNN_VECTOR_BYTES)));
 typedef int32_t IntsInMemory __attribute__((vector_size(FASTRNN_VECTOR_BYTES), aligned(1), may_alias));
 typedef int32_t OneInMemory __attribute__((aligned(1), may_alias));
+typedef int16_t Halves __attribute__((vector_size(FASTRNN_VECTOR_BYTES)));
 
 #if FASTRNN_VNNI
 constexpr int64_t bytes_of_group = 4;
@@ -27,7 +28,7 @@ constexpr int64_t bytes_of_group = 4;
 constexpr int64_t bytes_of_group = 8;
 #endif
 
-// x, without being fused into a multiply-add, which would round once less on some machines than on others.
+// x, not fused into a multiply-add, which would round once less on some machines than on others.
 template <class Register>
 FASTRNN_INLINE Register rounded(Register x) {
 #if defined(__x86_64__)
@@ -46,20 +47,20 @@ struct Group {
   FASTRNN_INLINE Ints add(Ints sum, const char* a) const {
     const Ints row = Ints{} + *reinterpret_cast<const OneInMemory*>(a);
 #if FASTRNN_VECTOR_BYTES == 64
-    return (Ints)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)both, (__m512i)row);
+    return (Ints)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)row, (__m512i)both);
 #else
-    return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)both, (__m256i)row);
+    return (Ints)_mm256_dpbusd_avx_epi32((__m256i)sum, (__m256i)row, (__m256i)both);
 #endif
   }
 #else
-  Ints even, odd;
+  Halves even, odd;
   explicit FASTRNN_INLINE Group(const char* p) {
-    const Ints numbers = *reinterpret_cast<const IntsInMemory*>(p);
-    even = numbers & 0x00ff00ff, odd = (numbers >> 8) & 0x00ff00ff;
+    const Halves numbers = (Halves)Ints(*reinterpret_cast<const IntsInMemory*>(p));
+    even = numbers << 8 >> 8, odd = numbers >> 8;
   }
   FASTRNN_INLINE Ints add(Ints sum, const char* a) const {
     const auto* row = reinterpret_cast<const OneInMemory*>(a);
-    return sum + (pairs(even, Ints{} + row[0]) + pairs(odd, Ints{} + row[1]));
+    return sum + (pairs((Ints)even, Ints{} + row[0]) + pairs((Ints)odd, Ints{} + row[1]));
   }
   static FASTRNN_INLINE Ints pairs(Ints a, Ints b) {
 #if FASTRNN_VECTOR_BYTES == 64
@@ -95,39 +96,56 @@ FASTRNN_INLINE void store_rounded(char* row, int64_t place, Ints q) {
 #endif
 }
 
+template <class Register>
+FASTRNN_INLINE auto largest_lane(Register x) {
+  constexpr int lanes = Vec<float>::lanes;
+#pragma GCC unroll 4
+  for (int distance = lanes / 2; distance > 0; distance /= 2) {
+    Ints other;
+    for (int lane = 0; lane < lanes; ++lane) other[lane] = lane ^ distance;
+    const Register across = __builtin_shuffle(x, other);
+    x = across > x ? across : x;
+  }
+  return x[0];
+}
+
 inline void round_row(const float* row, int64_t depth, const Int8Rows& to, int64_t i) {
   using V = Vec<float>;
   constexpr int lanes = V::lanes;
   constexpr int32_t infinity = 0x7f800000;
+  // A row that ends within a register goes on with its first number, which is neither above nor below all others.
+  const V::Register first = V::Register{} + row[0];
+  V::Register least = first, most = first;
   Ints largest{};  // of the magnitudes, as bits: in the same order, and NaN is the largest
   for (int64_t k = 0; k < depth; k += lanes) {
-    const Ints bits = (Ints)absolute<float>(V::load(row + k, int(depth - k)).v);
+    V::Register x = V::load(row + k, int(depth - k)).v;
+    const Ints bits = (Ints)absolute<float>(x);
     largest = bits > largest ? bits : largest;
+    if (depth - k < lanes)
+      for (int lane = int(depth - k); lane < lanes; ++lane) x[lane] = row[0];
+    least = x < least ? x : least, most = x > most ? x : most;
   }
-  int32_t most = 0;
-  for (int lane = 0; lane < lanes; ++lane) most = largest[lane] > most ? largest[lane] : most;
-  float magnitude;
-  __builtin_memcpy(&magnitude, &most, sizeof magnitude);
+  const int32_t magnitude = largest_lane(largest);
+  const float top = largest_lane(most), bottom = -largest_lane(-least);
   char* const numbers = to.numbers + i * to.row_bytes;
-  to.offset[i] = 0;
-  if (most >= infinity || magnitude < 1e-36f) {  // 127 / magnitude would be infinite; the product counts for nothing
+  const float half = top * 0.5f - bottom * 0.5f;  // of the range, which itself may be infinite
+  if (magnitude >= infinity || half < 1e-36f) {   // 255 / half would be infinite
     __builtin_memset(numbers, 0, to.row_bytes);
-    to.scale[i] = most >= infinity ? __builtin_nanf("") : 0;
+    to.scale[i] = magnitude >= infinity ? __builtin_nanf("") : 0;
+    to.middle[i] = magnitude >= infinity ? __builtin_nanf("") : bottom;
     return;
   }
-  to.scale[i] = magnitude / 127;
-  const float inverse = 127 / magnitude;
+  const float scale = half / 127.5f, inverse = 255 / half;
+  to.scale[i] = scale, to.middle[i] = bottom + scale * 128;
   constexpr float to_integer = 0x1.8p23f;  // adding it rounds to an integer, in the low bits
-  Ints sum{};
   for (int64_t k = 0; k < depth; k += lanes) {
-    const auto shifted = rounded(V::load(row + k, int(depth - k)).v * inverse) + to_integer;
-    const Ints q = (Ints)shifted - (Ints)(V::Register{} + to_integer);
-    sum += q;
-    store_rounded(numbers, k / lanes, q);
+    const auto half_above = V::load(row + k, int(depth - k)).v * 0.5f - bottom * 0.5f;
+    const auto shifted = rounded(half_above * inverse) + to_integer;
+    store_rounded(numbers, k / lanes, (Ints)shifted - (Ints)(V::Register{} + to_integer));
   }
-  for (int lane = 0; lane < lanes; ++lane) to.offset[i] += sum[lane];
-  to.offset[i] *= 128;
 }
+
+FASTRNN_INLINE Vec<float>::Register as_floats(Ints x) { return __builtin_convertvector(x, Vec<float>::Register); }
 
 template <int gates, int N, int M>
 void multiply_int8(const PackedPanel& panel, int64_t top, const Int8Rows& rows, const float* const* init,
@@ -153,38 +171,21 @@ void multiply_int8(const PackedPanel& panel, int64_t top, const Int8Rows& rows, 
   }
 #pragma GCC unroll 8
   for (int i = 0; i < M; ++i) {
-    const float scale = rows.scale[top + i];
-    const int32_t offset = rows.offset[top + i];
+    const float scale = rows.scale[top + i], middle = rows.middle[top + i];
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) {
 #pragma GCC unroll 4
       for (int g = 0; g < gates; ++g) {
         const int64_t column = panel.columns[g] + j * V::lanes;
         const int n = j == N - 1 ? panel.tail : V::lanes;
-        const auto scales = rounded(V::load(reinterpret_cast<const float*>(b[j] + g * gate_bytes)).v * scale);
-        const auto product = rounded(__builtin_convertvector(sum[i][j][g] - offset, V::Register) * scales);
+        const auto* after = reinterpret_cast<const float*>(b[j] + g * gate_bytes);
+        const Ints weights = *reinterpret_cast<const IntsInMemory*>(b[j] + step + g * gate_bytes);
+        const auto scales = V::load(after).v;
+        const auto varying = rounded(as_floats(sum[i][j][g] - (weights << 7)) * rounded(scales * scale));
+        const auto product = varying + rounded(as_floats(weights) * rounded(scales * middle));
         (V::load(init[top + i] + column, n) + V(product)).store(c[top + i] + column, n);
       }
     }
-  }
-}
-
-// Accumulators as many as registers, less a vector of weights and one of activations.
-constexpr int int8_rows(int vectors) {
-  constexpr int registers = FASTRNN_REGISTERS;
-  const int rows = (registers - 2) / vectors - 1;
-  return rows > 8 ? 8 : rows;
-}
-
-template <int gates, int N, int M = int8_rows(N * gates)>
-void multiply_int8_any(const PackedPanel& panel, int64_t top, int count, const Int8Rows& rows, const float* const* init,
-                       float* const* c) {
-  if (panel.outputs != N || M == 0) {
-    if constexpr (N > 1) multiply_int8_any<gates, N / 2>(panel, top, count, rows, init, c);
-  } else if (count != M) {
-    if constexpr (M > 1) multiply_int8_any<gates, N, M - 1>(panel, top, count, rows, init, c);
-  } else if constexpr (M > 0) {
-    multiply_int8<gates, N, M>(panel, top, rows, init, c);
   }
 }
 
@@ -195,10 +196,12 @@ void multiply_gates(const PackedPanel& panel, int64_t count, const Int8Rows& row
     if constexpr (gates > 1) multiply_gates<gates - 1>(panel, count, rows, init, c);
     return;
   }
-  const int64_t tiles = (count + int8_rows(panel.outputs * gates) - 1) / int8_rows(panel.outputs * gates);
+  const int64_t height = tile_rows(panel.outputs * gates), tiles = (count + height - 1) / height;
   for (int64_t t = 0; t < tiles; ++t) {
     const int64_t top = count * t / tiles;
-    multiply_int8_any<gates, 8 / gates>(panel, top, int(count * (t + 1) / tiles - top), rows, init, c);
+    run_tile<gates, most_outputs / gates>(panel.outputs, count * (t + 1) / tiles - top, [&]<int N, int M>() {
+      multiply_int8<gates, N, M>(panel, top, rows, init, c);
+    });
   }
 }
 

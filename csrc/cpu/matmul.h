@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "factors.h"
+#include "tiles.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -19,13 +20,6 @@ constexpr int max_vectors = 4;  // columns of a tile, in registers
 // A panel's 4 vectors x 128 are 32 KiB: with the rows of A and C for 96 rows, what the first two caches hold while the
 // tiles of a block go by. (Blocks of 48 rows: a tenth slower where the weights are 16 MiB, no difference elsewhere.)
 constexpr int64_t block_depth = 128, block_rows = 96;
-
-// Rows of a tile: as many accumulators as leave room for a row of B and a broadcast of A.
-constexpr int tile_rows(int vectors) {
-  constexpr int registers = FASTRNN_REGISTERS;
-  int rows = (registers - 2) / vectors - 1;
-  return rows > 8 ? 8 : rows;
-}
 
 // A block of columns of B, packed as [k][vector][lane] with `step` factors from one k to the next, and where each of
 // its vectors goes in a row of C. The last vector may be partly outside: only `tail` of its lanes exist in C.

@@ -85,18 +85,6 @@ void multiply_packed(const PackedPanel& panel, const Operands<float>& rows, cons
   }
 }
 
-// For the tile's number of rows and the panel's number of vectors, a power of two.
-template <class Format, int gates, int N, int M = tile_rows(N * gates)>
-void multiply_packed_any(int outputs, const PackedPanel& panel, const Operands<float>& rows, const PackedTile& tile) {
-  if (outputs != N || M == 0) {
-    if constexpr (N > 1) multiply_packed_any<Format, gates, N / 2>(outputs, panel, rows, tile);
-  } else if (tile.rows != M) {
-    if constexpr (M > 1) multiply_packed_any<Format, gates, N, M - 1>(outputs, panel, rows, tile);
-  } else if constexpr (M > 0) {
-    multiply_packed<Format, gates, N, M>(panel, rows, tile);
-  }
-}
-
 // C[i] = init[i] + A[i] · Wᵀ as GateWeights (weights.h) does it, for weights that are packed.
 template <int gates>
 class PackedWeights {
@@ -111,7 +99,7 @@ class PackedWeights {
         depth(depth), width(width), slots(slots), vectors(divide_up(outputs, V::lanes)),
         most_rows(weight.format == WeightFormat::packed_int8 && weight ? rows : 0),
         row_bytes(most_rows ? int8_products().row_bytes(depth) : 0), numbers(plan.threads * most_rows * row_bytes),
-        scales(plan.threads * most_rows), offsets(plan.threads * most_rows) {}
+        scales(plan.threads * most_rows), middles(plan.threads * most_rows) {}
 
   // Vectors of outputs in a panel. More of them for few rows: the chains of few multiply-adds wait for each other.
   static FASTRNN_INLINE int units(int64_t count) { return count <= tile_rows(few * gates) ? few : many; }
@@ -135,7 +123,7 @@ class PackedWeights {
   // Each thread rounds all the rows that it multiplies: that is fewer numbers by far than its weights.
   Int8Rows round(const Team& team, int64_t count, const float* const* a) const {
     const int64_t first = team.rank * most_rows;
-    const Int8Rows to{numbers + first * row_bytes, row_bytes, scales + first, offsets + first};
+    const Int8Rows to{numbers + first * row_bytes, row_bytes, scales + first, middles + first};
     for (int64_t i = 0; i < count; ++i) int8_products().round(a[i], depth, to, i);
     return to;
   }
@@ -174,7 +162,8 @@ class PackedWeights {
         for (int64_t t = 0; t < tiles; ++t) {
           tile.top = block + height * t / tiles;
           tile.rows = int(block + height * (t + 1) / tiles - tile.top);
-          multiply_packed_any<Format, gates, few>(n, panel, rows, tile);
+          run_tile<gates, few>(n, tile.rows,
+                               [&]<int N, int M>() { multiply_packed<Format, gates, N, M>(panel, rows, tile); });
           tile.fetch += tile.groups * tile.fetch_step;
         }
       }
@@ -189,8 +178,7 @@ class PackedWeights {
   const int64_t vectors;
   const int64_t most_rows, row_bytes;  // of int8
   Buffer<char> numbers;
-  Buffer<float> scales;
-  Buffer<int32_t> offsets;
+  Buffer<float> scales, middles;
 };
 
 // The weights of a forward pass, packed for each call or once and for all.

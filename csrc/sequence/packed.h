@@ -9,8 +9,8 @@
 // Outputs are padded to 16 and the depth to g, with zeros. So 64 bytes hold g numbers of each of 16 outputs of a gate:
 // what one instruction multiplies by g numbers of a row (a multiply-add, vdpbf16ps, vpdpbusd).
 //
-// Numbers of int8 are stored plus 128, as unsigned bytes (vpdpbusd multiplies unsigned by signed ones), and each block
-// ends with the scales of its rows, [gate][16] float32: a weight is its number times the scale of its row.
+// Of int8, each block ends with the scales of its rows, [gate][16] float32 (a weight is its number times the scale of
+// its row), and the sums of the numbers of each row, [gate][16] int32.
 #pragma once
 #include "problem.h"
 
@@ -19,7 +19,7 @@ namespace fastrnn {
 // Everything here is always inlined: files of several instruction sets include it (see cpu/vec.h).
 constexpr int64_t block_outputs = 16, group_bytes = 4;
 
-// Sums of products of int8 are exact in 32 bits up to this depth: 255 * 127 * 65536 < 2^31.
+// Sums of products of int8 are exact in 32 bits up to this depth: 255 * 127 * 65536 < 2^31, of numbers of 8 bits.
 constexpr int64_t deepest_int8 = 65536;
 
 [[gnu::always_inline]] constexpr bool is_packed(WeightFormat format) { return format >= WeightFormat::packed_float32; }
@@ -40,7 +40,7 @@ struct PackedSizes {
                                                           int64_t depth) {
   const int64_t numbers = group_size(format), groups = (depth + numbers - 1) / numbers;
   const int64_t group = gates * block_outputs * group_bytes;
-  const int64_t block = group * (groups + (format == WeightFormat::packed_int8));
+  const int64_t block = group * (groups + (format == WeightFormat::packed_int8 ? 2 : 0));
   return {groups, group, block, block * ((outputs + block_outputs - 1) / block_outputs)};
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.int8}
 _OUTPUTS, _GROUP_BYTES = 16, 4  # these and the next as in csrc/sequence/packed.h
 DEEPEST_INT8 = 65536  # columns whose products are summed exactly
-_OFFSET = 128  # int8 is stored as unsigned numbers
+_AFTER = 2  # of int8 a block's rows are followed by a scale and a sum for each
 
 
 def quantized(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -27,10 +27,7 @@ def packed(rows: Tensor, scale: Tensor | None, gates: int) -> Tensor:
     outputs, depth = rows.size(0) // gates, rows.size(1)
     group = _GROUP_BYTES // rows.element_size()
     blocks, groups = -(-outputs // _OUTPUTS), -(-depth // group)
-    if scale is not None:
-        rows = (rows.to(torch.int16) + _OFFSET).to(torch.uint8)
-    fill = 0 if scale is None else _OFFSET
-    padded = rows.new_full((gates, blocks * _OUTPUTS, groups * group), fill)
+    padded = rows.new_zeros(gates, blocks * _OUTPUTS, groups * group)
     padded[:, :outputs, :depth] = rows.unflatten(0, (gates, outputs))
     lanes = padded.view(gates, blocks, _OUTPUTS, groups, group).permute(1, 3, 0, 2, 4).contiguous()
     numbers = lanes.flatten(1).view(torch.uint8)
@@ -38,14 +35,17 @@ def packed(rows: Tensor, scale: Tensor | None, gates: int) -> Tensor:
         return numbers.flatten()
     scales = scale.new_zeros(gates, blocks * _OUTPUTS)
     scales[:, :outputs] = scale.view(gates, outputs)
-    last = scales.view(gates, blocks, _OUTPUTS).transpose(0, 1).contiguous().flatten(1).view(torch.uint8)
-    return torch.cat([numbers, last], 1).flatten()
+    after = (scales, padded.sum(2, dtype=torch.int32))
+    of_blocks = [
+        t.view(gates, blocks, _OUTPUTS).transpose(0, 1).contiguous().flatten(1).view(torch.uint8) for t in after
+    ]
+    return torch.cat([numbers, *of_blocks], 1).flatten()
 
 
 def packed_bytes(numbers: str, gates: int, outputs: int, depth: int) -> int:
     """The size of the tensor that :func:`packed` returns."""
     group = _GROUP_BYTES // DTYPES[numbers].itemsize
-    of_block = (-(-depth // group) + (numbers == "int8")) * gates * _OUTPUTS * _GROUP_BYTES
+    of_block = (-(-depth // group) + _AFTER * (numbers == "int8")) * gates * _OUTPUTS * _GROUP_BYTES
     return of_block * -(-outputs // _OUTPUTS)
 
 
@@ -56,11 +56,11 @@ def rows_of(data: Tensor, numbers: str, gates: int, outputs: int, depth: int) ->
     blocks, groups = -(-outputs // _OUTPUTS), -(-depth // group)
     of_numbers = groups * gates * _OUTPUTS * _GROUP_BYTES
     found = data.view(blocks, -1)
-    lanes = found[:, :of_numbers].contiguous().view(torch.uint8 if numbers == "int8" else dtype)
+    lanes = found[:, :of_numbers].contiguous().view(dtype)
     lanes = lanes.view(blocks, groups, gates, _OUTPUTS, group).permute(2, 0, 3, 1, 4)
     rows = lanes.reshape(gates, blocks * _OUTPUTS, groups * group)[:, :outputs, :depth].reshape(gates * outputs, depth)
     if numbers != "int8":
         return rows, None
-    scales = found[:, of_numbers:].contiguous().view(torch.float32).view(blocks, gates, _OUTPUTS).transpose(0, 1)
-    scale = scales.reshape(gates, blocks * _OUTPUTS)[:, :outputs].reshape(-1)
-    return (rows.to(torch.int16) - _OFFSET).to(torch.int8), scale
+    after = found[:, of_numbers:].contiguous().view(torch.float32).view(blocks, _AFTER, gates, _OUTPUTS)
+    scale = after[:, 0].transpose(0, 1).reshape(gates, blocks * _OUTPUTS)[:, :outputs].reshape(-1)
+    return rows, scale

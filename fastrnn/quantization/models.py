@@ -61,11 +61,16 @@ def quantize(
 ) -> torch.nn.Module:
     """Store the weights of every fastrnn RNN, GRU, LSTM and cell in ``model`` in 8 or 16 bits, for inference.
 
-    "int8": a quarter of float32's memory. Each row of a weight matrix has a scale, its largest magnitude over 127, and
-    each row of input and state, at each step, one of its own; the products of integers are summed exactly. Nothing has
-    to be calibrated. "bfloat16": half the memory; more than six rows are rounded to bfloat16 for the products where the
-    processor multiplies it, else activations are float32. In both, biases, gates and states are float32. Linear layers,
-    embeddings and all else are left as they are.
+    "int8": a quarter of float32's memory. Each row of a weight matrix has a scale, its largest magnitude over 127; each
+    row of input and state, at each step, is rounded to 255 steps from its smallest number to its largest; the products
+    of integers are summed exactly. Nothing has to be calibrated. "bfloat16": half the memory; activations are float32.
+    With input of bfloat16, x and h are rounded to it for the products where the processor multiplies bfloat16, which is
+    faster for many rows. In both, biases, gates and states are float32. Linear layers, embeddings and all else are left
+    as they are.
+
+    A row of a batch gets the same bits whatever rows are beside it, and so does a float32 sequence that is given in
+    chunks, each with the state of the one before. (States of 16 bits are rounded between chunks.) The same holds for
+    :func:`freeze`.
 
     NaN and infinity in the input or a state become NaN in the outputs of that row. The layers refuse to train. As with
     :func:`freeze`, they cannot notice that the weights that they were made from have changed.

@@ -22,9 +22,10 @@ SIZES = [(1, 1, 3, 2), (2, 5, 17, 9), (5, 33, 16, 129), (40, 1, 1, 16), (9, 7, 6
 
 
 def rounded(rows):
-    """Rows of activations as the kernels round them: symmetric, each by its own scale."""
-    scale = rows.abs().amax(-1, keepdim=True) / 127
-    return (rows / scale.clamp(min=1e-30)).round() * scale
+    """Rows of activations as the kernels round them: in 255 steps, from the smallest number of each to its largest."""
+    least, most = rows.aminmax(dim=-1, keepdim=True)
+    scale = (most - least) / 255
+    return ((rows - least) / scale.clamp(min=1e-30)).round() * scale + least
 
 
 def by_equations(layer, x, hx):
@@ -114,7 +115,7 @@ def test_weights_are_a_quarter_and_rounded_to_the_nearest():
     layer = fastrnn.quantize(plain)
     bytes_of = {b: t.numel() * t.element_size() for b, t in layer.named_buffers()}
     assert not list(layer.parameters())
-    assert bytes_of["packed_weight_hh_l0"] == 4 * 512 * (512 + 4)  # and a scale for each row
+    assert bytes_of["packed_weight_hh_l0"] == 4 * 512 * (512 + 4 + 4)  # and a scale and a sum for each row
     saved = layer.state_dict()
     for name in ("weight_ih_l0", "weight_hh_l0"):
         rows, scale, weight = saved[name], saved[f"{name}_scale"], getattr(plain, name).detach()
@@ -208,9 +209,23 @@ def test_zeros_and_extremes():
     with torch.inference_mode():
         for x in (torch.zeros(1, 2, 8), torch.full((1, 2, 8), 1e-40)):
             assert torch.equal(layer(x)[0], bias.relu().expand(1, 2, 24))
-        x = torch.full((1, 1, 8), torch.finfo(torch.float32).max / 1e3)
-        expected = fastrnn.dequantize(layer)(x)[0]
-        torch.testing.assert_close(layer(x)[0], expected, rtol=1e-5, atol=0)
+        # Rows of equal numbers, and of numbers whose range is beyond float32.
+        most, back = torch.finfo(torch.float32).max, fastrnn.dequantize(layer)
+        x = torch.full((1, 1, 8), most / 1e3)
+        torch.testing.assert_close(layer(x)[0], back(x)[0], rtol=1e-5, atol=0)
+        layer.load_state_dict(layer.state_dict() | {"weight_ih_l0_scale": torch.full((24,), 1e-6)})
+        x = torch.tensor([most, -most, 0, 0, most, 0, -most, 0]).view(1, 1, 8)
+        expected = fastrnn.dequantize(layer).double()(x.double())[0]
+        torch.testing.assert_close(layer(x)[0].double(), expected, rtol=0, atol=expected.max().item() / 100)
+
+
+def test_zeros_of_a_relu_stay_zeros():
+    """The smallest number of a row and its largest are exact, and with them the zeros of a ReLU and of one-hot rows."""
+    layer = fastrnn.quantize(fastrnn.RNN(300, 24, bias=False, nonlinearity="relu").eval())
+    weights = fastrnn.dequantize(layer).weight_ih_l0
+    with torch.inference_mode():
+        found = layer(torch.eye(300).unsqueeze(0))[0]
+    torch.testing.assert_close(found[0], weights.T.relu(), rtol=1e-6, atol=1e-6)
 
 
 def test_what_is_refused():

@@ -1,0 +1,27 @@
+// The register tile of a product: as many sums as there are registers for, and code for every size of it.
+#pragma once
+#include "vec.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+// Rows of a tile: as many accumulators as leave room for a row of B and a broadcast of A.
+constexpr int tile_rows(int vectors) {
+  constexpr int registers = FASTRNN_REGISTERS;
+  int rows = (registers - 2) / vectors - 1;
+  return rows > 8 ? 8 : rows;
+}
+
+// Calls run<n, m>() for n = `outputs`, a power of two of at most N, each of `gates` vectors, and m = `rows`, of at most
+// tile_rows(n * gates). Of outputs for which that is none there is no tile.
+template <int gates, int N, int M = tile_rows(N * gates), class Run>
+FASTRNN_INLINE void run_tile(int outputs, int64_t rows, Run run) {
+  if (outputs != N || M == 0) {
+    if constexpr (N > 1) run_tile<gates, N / 2>(outputs, rows, run);
+  } else if (rows != M) {
+    if constexpr (M > 1) run_tile<gates, N, M - 1>(outputs, rows, run);
+  } else if constexpr (M > 0) {
+    run.template operator()<N, M>();
+  }
+}
+
+}  // namespace fastrnn::FASTRNN_TARGET
