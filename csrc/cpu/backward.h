@@ -16,8 +16,8 @@ class Backward : Sequence<Cell, T> {
 
  public:
   explicit Backward(const Problem<T>& problem)
-      : S(problem, backward_rows_per_chunk), w_ih(plan, p.dx.data ? p.w_ih : Weights<T>{}, Cell::input_gates, hidden,
-                                                  p.input_size, Cell::input_slots, width, true),
+      : S(problem, backward_rows(problem)), w_ih(plan, p.dx.data ? p.w_ih : Weights<T>{}, Cell::input_gates, hidden,
+                                                 p.input_size, Cell::input_slots, width, true),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
         w_hh_gated(plan, Cell::gated ? p.w_hh.from(S::gated_weights) : Weights<T>{}, 1, hidden, output, S::gated_slots,
                    width),
@@ -198,7 +198,7 @@ class Backward : Sequence<Cell, T> {
       w_ih.times(team, {0, divide_up(p.input_size, V::lanes)}, mine.size(), false,
                  {da + mine.begin, init, dx + mine.begin});
     }
-    gradients.add(team, {count, dgates, doutput, x, h, kept}, first);
+    gradients.add(team, {count, dgates, doutput, x, h, kept}, times, first);
   }
 
   void load_state(T* to, int64_t to_width, const T* from, int64_t size, Range rows, Range mine) {

@@ -23,6 +23,12 @@ struct Plan {
 // B32 H512 is 8 % slower.
 constexpr int64_t backward_rows_per_chunk = 256;
 
+// With sums for each group of rows, enough for a depth of 64 of each.
+template <class T>
+int64_t backward_rows(const Problem<T>& p) {
+  return larger(backward_rows_per_chunk, 64 * p.groups);
+}
+
 // Steps of a segment of recompute.h: whole chunks of the backward pass.
 inline int64_t steps_per_checkpoint(int64_t batch) {
   int64_t chunk = larger(1, backward_rows_per_chunk / batch);
@@ -44,10 +50,11 @@ inline bool every_other_call() {
   return turned = !turned;
 }
 
-// Of the backward pass, and of a pass that rounds its factors to bfloat16: one choice for all products.
+// Of the backward pass, and of a pass that rounds its factors to bfloat16 or whose bits may not depend on sizes: one
+// choice for all products.
 template <class T>
 Packing packing_of(const Problem<T>& p) {
-  if (p.before[p.times] <= 6 || p.hidden_size < 8) return Packing::none;
+  if (!p.same_bits && (p.before[p.times] <= 6 || p.hidden_size < 8)) return Packing::none;
   return p.times == 1 ? Packing::at_use : Packing::ahead;
 }
 
@@ -75,7 +82,7 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   if (whole < 3e5 || (!plan.by_rows && step < 4e4)) plan.threads = 1;
   if (plan.threads <= 1) plan.threads = 1, plan.by_rows = true;
   plan.input = plan.recurrent = plan.backward = packing_of(p);
-  if constexpr (!rounds_factors<T>) {
+  if (!rounds_factors<T> && !p.same_bits) {
     plan.recurrent = choose_packing(p.times, p.batch, p.hidden_size);
     plan.input = choose_packing(1, rows, p.hidden_size);
     // In several chunks, or by threads that would each pack all of it for themselves.

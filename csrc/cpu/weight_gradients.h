@@ -24,64 +24,88 @@ class WeightGradients {
 
  public:
   explicit WeightGradients(const Sequence<Cell, T>& sequence)
-      : s(sequence), p(s.p), sums(s.gates_width), errors(s.gates_width), zero_rows(1, left_width),
+      : s(sequence), p(s.p), sums(groups() * s.gates_width), errors(groups() * s.gates_width), zero_rows(1, left_width),
         left_columns(s.plan.threads, left_width), result_rows(s.plan.threads, left_width),
-        chunk_depth(factors_in<T>(s.chunk_rows())),
+        places(s.plan.threads, s.chunk_rows()), chunk_depth(factors_in<T>(s.chunk_rows())),
         right_panels(chunk_depth * larger(padded<T>(p.input_size), larger(s.width, s.output_width))),
         left_blocks(s.plan.threads * chunk_depth * left_width) {
     zero_rows.fill(s.zeros);
-    sums.clear(s.gates_width);
-    errors.clear(s.gates_width);
+    sums.clear(groups() * s.gates_width);
+    errors.clear(groups() * s.gates_width);
   }
 
   // Hidden units are shared out.
-  void add(Team& team, const ChunkRows<T>& rows, bool first) {
-    auto gradient = [&](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
-                        const T* const* right, int64_t columns, T* dw) {
-      if (dw) add_product(team, left, leading, units, gates, slots, right, rows.count, columns, dw, first);
-    };
-    const int64_t hidden = s.hidden, output = s.output, leading = s.gates_width;
-    gradient(rows.dgates, leading, hidden, Cell::input_gates, Cell::input_slots, rows.x, p.input_size, p.dw_ih);
-    gradient(rows.dgates, leading, hidden, Cell::recurrent_gates, Cell::recurrent_slots, rows.h, output, p.dw_hh);
-    if constexpr (Cell::gated)
-      gradient(rows.dgates, leading, hidden, 1, s.gated_slots, rows.kept, hidden,
-               p.dw_hh ? p.dw_hh + s.gated_weights : nullptr);
-    if (p.w_hr) gradient(rows.doutput, s.output_width, output, 1, s.first_slot, rows.kept, hidden, p.dw_hr);
-    if (p.db_ih || p.db_hh || wants_vectors()) add_sums(team.share(s.vectors), rows);
+  void add(Team& team, const ChunkRows<T>& rows, Range times, bool first) {
+    const int64_t* place = places.of(team);
+    for (int64_t v = 0; v < groups(); ++v) {
+      const int64_t count = find_rows(places.of(team), times, v);
+      auto gradient = [&](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
+                          const T* const* right, int64_t columns, T* dw, int64_t size) {
+        if (!dw || !count) return;
+        add_product(team, left, leading, units, gates, slots, right, place, count, columns, dw + v * size,
+                    first && !p.groups);
+      };
+      const int64_t hidden = s.hidden, output = s.output, leading = s.gates_width;
+      const int64_t of_hh = s.gated_weights + (Cell::gated ? hidden * hidden : 0);
+      gradient(rows.dgates, leading, hidden, Cell::input_gates, Cell::input_slots, rows.x, p.input_size, p.dw_ih,
+               Cell::input_gates * hidden * p.input_size);
+      gradient(rows.dgates, leading, hidden, Cell::recurrent_gates, Cell::recurrent_slots, rows.h, output, p.dw_hh,
+               of_hh);
+      if constexpr (Cell::gated)
+        gradient(rows.dgates, leading, hidden, 1, s.gated_slots, rows.kept, hidden,
+                 p.dw_hh ? p.dw_hh + s.gated_weights : nullptr, of_hh);
+      if (p.w_hr)
+        gradient(rows.doutput, s.output_width, output, 1, s.first_slot, rows.kept, hidden, p.dw_hr, output * hidden);
+      if (p.db_ih || p.db_hh || wants_vectors())
+        add_sums(team.share(s.vectors), rows.dgates, place, count, v * s.gates_width);
+    }
   }
 
   void store_sums(Range units) {
-    auto store = [&](T* db, int g, int slot) {
-      for (int64_t u = units.begin; db && u < units.end; ++u) db[g * s.hidden + u] = sums[slot * s.width + u];
+    auto store = [&](T* db, int gates, int g, int slot) {
+      for (int64_t v = 0; db && v < groups(); ++v)
+        for (int64_t u = units.begin; u < units.end; ++u)
+          db[(v * gates + g) * s.hidden + u] = sums[v * s.gates_width + slot * s.width + u];
     };
-    for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, g, Cell::input_slots[g]);
-    for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, g, Cell::recurrent_slots[g]);
-    if constexpr (Cell::gated) store(p.db_hh, Cell::recurrent_gates, s.gated_slots[0]);
-    for (int k = 0; k < Cell::vectors; ++k) store(p.dvectors[k], 0, Cell::slots + k);
+    constexpr int of_hh = Cell::recurrent_gates + Cell::gated;
+    for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, Cell::input_gates, g, Cell::input_slots[g]);
+    for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, of_hh, g, Cell::recurrent_slots[g]);
+    if constexpr (Cell::gated) store(p.db_hh, of_hh, Cell::recurrent_gates, s.gated_slots[0]);
+    for (int k = 0; k < Cell::vectors; ++k) store(p.dvectors[k], 1, 0, Cell::slots + k);
   }
 
  private:
+  int64_t groups() const { return larger(1, p.groups); }
+
+  // The places in a chunk of the rows of group v, and how many there are.
+  int64_t find_rows(int64_t* place, Range times, int64_t v) const {
+    int64_t count = 0, begin = 0;
+    for (int64_t t = times.begin; t < times.end; begin += p.active[t++])
+      for (int64_t b = v; b < p.active[t]; b += p.groups ? p.groups : 1) place[count++] = begin + b;
+    return count;
+  }
+
   bool wants_vectors() const {
     for (int k = 0; k < Cell::vectors; ++k)
       if (p.dvectors[k]) return true;
     return false;
   }
 
-  // dw (+)= leftᵀ · right over `rows` rows. dw holds the gates' units × columns one after the other. The right side is
-  // packed once for all, the left side by blocks of this thread's units.
+  // dw (+)= leftᵀ · right over the rows at these places. dw holds the gates' units × columns one after the other. The
+  // right side is packed once for all, the left side by blocks of this thread's units.
   void add_product(Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
-                   const T* const* right, int64_t rows, int64_t columns, T* dw, bool first) {
+                   const T* const* right, const int64_t* place, int64_t rows, int64_t columns, T* dw, bool first) {
     int64_t column_vectors = divide_up(columns, V::lanes);
     const int64_t depth = factors_in<T>(rows);
     Factor<T>* left_block = left_blocks + team.rank * chunk_depth * left_width;
     auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
     const Factor<T>** a = left_columns.of(team);
     T** result = result_rows.of(team);
-    const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)));
+    const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)) / groups());
     team.sync();  // all are done with what is in right_panels
     Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
     for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
-      pack_columns<T>([=](int64_t k) { return right[k] + v * V::lanes; }, columns - v * V::lanes, rows,
+      pack_columns<T>([=](int64_t k) { return right[place[k]] + v * V::lanes; }, columns - v * V::lanes, rows,
                       right_panels + v * depth * V::lanes, panel_vectors(v) * V::lanes);
     team.sync();
     for (int64_t i = 0; i < left_width; ++i) a[i] = left_block + i;
@@ -90,7 +114,7 @@ class WeightGradients {
       for (int64_t unit = own.begin; unit < own.end; unit += left_width) {
         int64_t height = smaller(left_width, own.end - unit);
         const T* from = left + slots[g] * s.width + unit;
-        pack_columns<T>([=](int64_t k) { return from + k * leading; }, height, rows, left_block, left_width);
+        pack_columns<T>([=](int64_t k) { return from + place[k] * leading; }, height, rows, left_block, left_width);
         for (int64_t i = 0; i < height; ++i) result[i] = dw + (g * s.hidden + unit + i) * columns;
         const T* const* init = result;
         if (first) init = zero_rows;
@@ -104,20 +128,21 @@ class WeightGradients {
 
   // In blocks, and with the rounding error of adding up the chunks carried along (Kahan): a bias or a vector of the
   // cell sums over every row there is.
-  void add_sums(Range mine, const ChunkRows<T>& rows) {
+  // `first`: where the group's sums begin.
+  void add_sums(Range mine, const T* dgates, const int64_t* place, int64_t count, int64_t first) {
     constexpr int64_t block = 16;
     for (int k = 0; k < s.row_slots; ++k)
       for (int64_t u = k * s.width + mine.begin * V::lanes; u < k * s.width + mine.end * V::lanes; u += V::lanes) {
         V chunk{};
-        for (int64_t top = 0; top < rows.count; top += block) {
+        for (int64_t top = 0; top < count; top += block) {
           V sum{};
-          for (int64_t i = top; i < smaller(top + block, rows.count); ++i)
-            sum = sum + V::load(rows.dgates + i * s.gates_width + u);
+          for (int64_t i = top; i < smaller(top + block, count); ++i)
+            sum = sum + V::load(dgates + place[i] * s.gates_width + u);
           chunk = chunk + sum;
         }
-        V before = V::load(sums + u), step = chunk - V::load(errors + u), after = before + step;
-        after.store(sums + u);
-        zero_if_nan((after - before) - step).store(errors + u);  // inf - inf: the sum is exact
+        V before = V::load(sums + first + u), step = chunk - V::load(errors + first + u), after = before + step;
+        after.store(sums + first + u);
+        zero_if_nan((after - before) - step).store(errors + first + u);  // inf - inf: the sum is exact
       }
   }
 
@@ -127,6 +152,7 @@ class WeightGradients {
   RowPointers<const T*> zero_rows;
   RowPointers<const Factor<T>*> left_columns;
   RowPointers<T*> result_rows;
+  RowPointers<int64_t> places;
   const int64_t chunk_depth;  // in factors
   Buffer<Factor<T>> right_panels, left_blocks;
 };

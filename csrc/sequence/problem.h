@@ -51,6 +51,9 @@ struct Problem {
 
   int64_t times, batch, input_size, hidden_size;
   int64_t projection_size;  // 0: no projection
+  // A row's numbers have the same bits in any batch and in any division of a sequence into parts: weights are packed
+  // whatever the sizes, which is slow for few rows.
+  bool same_bits;
   // Lengths: at time t the rows 0 … active[t]-1 are active (rows sorted by length, longest first), and before[t]
   // rows were active at all earlier times. `before` has times + 1 entries.
   const int64_t *active, *before;
@@ -77,6 +80,9 @@ struct Problem {
   const T *dhn, *dcn;
   Rows<T> dx;
   bool add_to_dx;  // the other direction has already written its share
+  // Of weights: 0 for the sum over all rows of the batch, else so many sums, the one over the rows b with b % groups =
+  // v at v, in memory that holds zeros.
+  int64_t groups;
   T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors];
 };
 

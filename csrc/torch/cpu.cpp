@@ -72,6 +72,7 @@ const Device device = {
       else
         run_backward<float>(layer, output, saved, gradients, float_passes(layer));
     },
+    true,
 };
 
 TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { register_device<device>(m); }

@@ -56,17 +56,29 @@ std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
   TORCH_CHECK(a.saved.scalar_type() == device.saved_dtype(layer.dtype) && a.saved.is_contiguous(),
               "Expected saved as forward returned it");
 
+  TORCH_CHECK(!a.groups || (device.sums_by_group && !a.recompute),
+              "Expected groups=0 with recompute and elsewhere than on the cpu, got ", a.groups, " on ", layer.device);
+  for (const int64_t rows : layer.active)
+    TORCH_CHECK(!a.groups || (a.groups > 0 && rows % a.groups == 0), "Expected groups that divide the ", rows,
+                " rows of a step, or 0, got ", a.groups);
   size_t next = 0;
   auto wanted = [&](at::IntArrayRef sizes) {
     if (!a.needs[next++]) return Tensor();
     return layer.rows > 0 ? layer.empty(sizes) : at::zeros(sizes, layer.input.options());
   };
+  auto zeros_of_groups = [&](at::IntArrayRef sizes) {
+    std::vector<int64_t> all(sizes.begin(), sizes.end());
+    all.insert(all.begin(), a.groups);
+    return a.needs[next++] ? at::zeros(all, layer.input.options()) : Tensor();
+  };
+  gradients.groups = a.groups;
   gradients.input = wanted(layer.input.sizes());
   gradients.h0 = layer.h0 ? wanted(layer.h0->sizes()) : (++next, Tensor());
   gradients.c0 = layer.c0 ? wanted(layer.c0->sizes()) : (++next, Tensor());
   for (int64_t d = 0; d < layer.directions; ++d)
-    layer.each_weight(gradients.weights[d], a.biases,
-                      [&](Tensor& gradient, at::IntArrayRef sizes, const char*) { gradient = wanted(sizes); });
+    layer.each_weight(gradients.weights[d], a.biases, [&](Tensor& gradient, at::IntArrayRef sizes, const char*) {
+      gradient = a.groups ? zeros_of_groups(sizes) : wanted(sizes);
+    });
   if (layer.rows > 0) device.backward(layer, output, a.saved, gradients);
 
   std::vector<Tensor> result;

@@ -12,6 +12,7 @@ struct Gradients {
   at::Tensor output, hn, cn;  // incoming
   at::Tensor input, h0, c0;
   DirectionWeights weights[2];
+  int64_t groups = 0;  // as in sequence/problem.h
 };
 
 struct Device {
@@ -24,6 +25,7 @@ struct Device {
   void (*forward)(const Layer& layer, const at::Tensor& output, const at::Tensor& hn, const at::Tensor& cn,
                   const at::Tensor& saved);
   void (*backward)(const Layer& layer, const at::Tensor& output, const at::Tensor& saved, const Gradients& gradients);
+  bool sums_by_group = false;  // whether backward takes `groups`
 };
 
 // What schema.h says of the two operators.

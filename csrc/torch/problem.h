@@ -1,6 +1,8 @@
 // A layer's tensors in, a Problem for the kernels out: the same for every device. T is the kernels' number, or void
 // where that is known only when the program runs.
 #pragma once
+#include <ATen/Context.h>
+
 #include "../sequence/problem.h"
 #include "operators.h"
 
@@ -56,6 +58,7 @@ Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, c
   else
     p.narrow_y = rows_of<BFloat16>(layer, output, d * layer.output_size);
   p.recompute = layer.recompute;
+  p.same_bits = at::globalContext().deterministicAlgorithms();
   if (!saved.defined() || !saved.numel()) return p;
   T* const of_direction = pointer<T>(saved, d * saved.stride(0));
   if (p.recompute)
@@ -80,6 +83,7 @@ void set_gradients(Problem<T>& p, const Layer& layer, int64_t d, const Gradients
   p.dhn = pointer<T>(gradients.hn, of_h), p.dcn = pointer<T>(gradients.cn, of_c);
   p.dx = rows_of<T>(layer, gradients.input), p.add_to_dx = d > 0;
   p.dh0 = pointer<T>(gradients.h0, of_h), p.dc0 = pointer<T>(gradients.c0, of_c);
+  p.groups = gradients.groups;
   const DirectionWeights& dw = gradients.weights[d];
   p.dw_ih = pointer<T>(dw.w_ih), p.dw_hh = pointer<T>(dw.w_hh), p.dw_hr = pointer<T>(dw.w_hr);
   p.db_ih = pointer<T>(dw.b_ih), p.db_hh = pointer<T>(dw.b_hh);

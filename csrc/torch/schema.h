@@ -28,16 +28,18 @@ struct ForwardArguments : Arguments {
   }
 };
 
-// Returns the gradients of input, h0, c0 and each weight, empty where `needs` says so.
+// Returns the gradients of input, h0, c0 and each weight, empty where `needs` says so. With `groups`, those of a weight
+// are (groups, ...): number v is the sum over the rows b of the batch with b % groups = v.
 struct BackwardArguments : Arguments {
   static constexpr const char* schema =
       "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
-      "bool[] needs, bool recompute=False, bool projected=False) -> Tensor[]";
-  static constexpr size_t count = 17;
+      "bool[] needs, bool recompute=False, bool projected=False, int groups=0) -> Tensor[]";
+  static constexpr size_t count = 18;
   OptionalTensor d_output, d_hn, d_cn;
   at::Tensor output, saved;
   std::vector<bool> needs;
+  int64_t groups = 0;
 
   explicit BackwardArguments(const CellDescription& of) { cell = &of; }
   explicit BackwardArguments(torch::jit::Stack& stack) {
@@ -45,11 +47,11 @@ struct BackwardArguments : Arguments {
     reader.take_cell(*this);
     reader.take(d_output, d_hn, d_cn);
     reader.take_operands(*this);
-    reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected);
+    reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected, groups);
   }
   void copy_to(torch::jit::Stack& stack) const {
     torch::jit::push(stack, cell->name, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weight_vector(), output,
-                     saved, biases, bidirectional, batch_first, needs, recompute, projected);
+                     saved, biases, bidirectional, batch_first, needs, recompute, projected, groups);
   }
 };
 

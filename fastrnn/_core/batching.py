@@ -1,7 +1,8 @@
 """torch.vmap over a layer: V entries in one call where possible.
 
-Entries that share their weights are a batch V times as large, so they are folded into the batch. If every entry has its
-own weights, or needs its own weight gradients, there are V calls.
+Entries that share their weights are a batch V times as large, so they are folded into the batch. The gradients of the
+weights, which each entry has of its own, are sums over its rows, which the backward operator keeps apart (``groups``).
+If every entry has its own weights there are V calls.
 
 The rules are registered for the operators, so they also apply when a backward pass that was recorded outside of vmap
 gets batched gradients: ``is_grads_batched=True``, ``jacobian(vectorize=True)``, vmap over ``torch.autograd.grad``. Here
@@ -62,7 +63,9 @@ def backward_rule(apply: Callable, size: int, dims: Dims, call: Call, needs: Seq
     """The gradients that ``apply(call, needs, *operands)`` returns, likewise."""
     saved, batch_sizes, weights = operands[_SAVED], operands[_BESIDES], operands[_BESIDES + _WEIGHTS :]
     _check_lengths(dims[_BESIDES])
-    if call.recompute or any(needs[3:]) or any(dim is not None for dim in dims[_BESIDES + _WEIGHTS :]):
+    apart = any(needs[3:])  # gradients of weights, of which each entry has its own
+    whole = call.recompute or (apart and not saved.is_cpu)
+    if whole or any(dim is not None for dim in dims[_BESIDES + _WEIGHTS :]):
         if dims[_SAVED] is not None:  # the operator needs what forward saved in one piece
             saved, dims = saved.movedim(dims[_SAVED], 0).contiguous(), (*dims[:_SAVED], 0, *dims[_SAVED + 1 :])
         operands = (*operands[:_SAVED], saved, *operands[_SAVED + 1 :])
@@ -73,9 +76,13 @@ def backward_rule(apply: Callable, size: int, dims: Dims, call: Call, needs: Seq
     folded = [fold(t, dim, axis) for t, dim, axis in zip(operands[: len(axes)], dims[: len(axes)], axes, strict=True)]
     folded[_SAVED] = folded[_SAVED].contiguous()  # type: ignore[union-attr]
     folded[_BESIDES] = None if batch_sizes is None else batch_sizes * size
-    found = apply(call, needs, *folded, *weights)
-    wanted = [axis if need else None for axis, need in zip((batch, 1, 1), needs, strict=False)]
-    return fold.undo(found, (*wanted, *[None] * len(weights)))
+    # Row b of group g of an entry v becomes row (b G + g) V + v, which belongs to group g V + v.
+    among = call._replace(groups=max(1, call.groups) * size) if apart else call
+    found = apply(among, needs, *folded, *weights)
+    where = [axis if need else None for axis, need in zip((batch, 1, 1, *[0] * len(weights)), needs, strict=True)]
+    rows, of_rows = fold.undo(found[:3], where[:3])
+    sums, of_sums = fold.undo(found[3:], where[3:]) if call.groups else (found[3:], tuple(where[3:]))
+    return (*rows, *sums), (*of_rows, *of_sums)
 
 
 class _Fold:

@@ -40,6 +40,7 @@ class Call(NamedTuple):
     batch_first: bool = False
     training: bool = False
     recompute: bool = False
+    groups: int = 0  # of the backward pass: weights' gradients (groups, ...), number v over the rows b % groups = v
     num_layers: int = 1
     dropout: float = 0.0  # between layers
     input_dropout: float = 0.0  # of the input of the first layer

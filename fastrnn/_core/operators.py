@@ -25,6 +25,7 @@ infer = torch.ops.fastrnn.infer.default
 infer_packed = torch.ops.fastrnn.infer_packed.default
 
 _Size = int | torch.SymInt
+_WEIGHTS = 3  # place of the first weight in Call.tensors()
 _CACHE_LINE = 64
 _LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/sequence/problem.h and csrc/cuda/sequence.cpp
 _ROWS_PER_CHECKPOINT = 2048  # as in csrc/cuda/sequence.cpp
@@ -82,6 +83,7 @@ def run_backward(call: Call, given: Backward) -> list[Tensor]:
         list(given.needs),
         call.recompute,
         call.projected,
+        call.groups,
     )
 
 
@@ -207,9 +209,10 @@ def _infer_packed_shapes(*arguments: Any) -> Results:
 def _backward_shapes(*arguments: Any) -> list[Tensor]:
     call, given = backward_call(*arguments)
     check_devices(call, *given.incoming, given.output, given.saved)
+    groups = (call.groups,) if call.groups else ()
     return [
-        t.new_empty(t.shape) if t is not None and need else call.input.new_empty(0)
-        for t, need in zip(call.tensors(), given.needs, strict=True)
+        t.new_empty(*(groups if i >= _WEIGHTS else ()), *t.shape) if t is not None and need else call.input.new_empty(0)
+        for i, (t, need) in enumerate(zip(call.tensors(), given.needs, strict=True))
     ]
 
 

@@ -97,6 +97,8 @@ def second_derivative(
     Returns:
         the gradients of ``incoming`` and of :meth:`Call.tensors`.
     """
+    if call.groups:
+        return _of_each_group(call, incoming, needs, grads_of_grads)
     variables = (*incoming, *call.tensors())
     given = [t for t in variables if t is not None]
 
@@ -117,6 +119,33 @@ def second_derivative(
     again = [gg for gg, need in zip(grads_of_grads, needs, strict=True) if need]
     pairs = zip(primal, again, strict=True)
     return _filled(variables, pull(tuple(torch.zeros_like(g) if gg is None else gg for g, gg in pairs)))
+
+
+def _of_each_group(
+    call: Call, incoming: Sequence[Tensor | None], needs: Sequence[bool], grads_of_grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """The same where the gradients of weights are sums over groups of rows: of one group after the other."""
+    count, batch = call.groups, call.batch_axis()
+
+    def rows(t: Tensor | None, axis: int, group: int) -> Tensor | None:
+        return None if t is None else t.movedim(axis, 0)[group::count].movedim(0, axis)
+
+    axes = (batch, 1, 1, batch, 1, 1)  # of incoming, input, h0 and c0
+    again = [gg if need else None for gg, need in zip(grads_of_grads, needs, strict=True)]
+    found = []
+    for group in range(count):
+        given = [rows(t, axis, group) for t, axis in zip((*incoming, *call.tensors()[:3]), axes, strict=True)]
+        of_rows = [rows(gg, axis, group) for gg, axis in zip(again[:3], axes[3:], strict=True)]
+        of_weights = [None if gg is None else gg[group] for gg in again[3:]]
+        lengths = None if call.batch_sizes is None else call.batch_sizes // count
+        input, h0, c0 = given[3:]
+        alone = call.with_tensors(input, h0, c0, call.weights)._replace(groups=0, batch_sizes=lengths)  # type: ignore[arg-type]
+        found.append(second_derivative(alone, given[:3], needs, [*of_rows, *of_weights]))
+    whole: list[Tensor | None] = [
+        None if parts[0] is None else torch.stack(parts, axis + 1).flatten(axis, axis + 1)
+        for axis, parts in zip(axes, zip(*[of[:6] for of in found], strict=True), strict=True)
+    ]
+    return whole + [sum(parts) for parts in zip(*[of[6:] for of in found], strict=True)]
 
 
 def _filled(pattern: Sequence[Tensor | None], tensors: Sequence[Tensor]) -> list:
