@@ -10,6 +10,7 @@ GUIDE = Path(__file__).parents[2] / "docs" / "guide"
 PAGES = sorted(page for page in GUIDE.glob("*.md") if "```python\n" in page.read_text(encoding="utf-8"))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.* is deprecated:DeprecationWarning")  # torch's, of forward mode
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
