@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fastrnn.conversion import convert, converted, to_torch
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LinearCrossEntropyLoss, LSTMCell, RNNCell
     from fastrnn.quantization import dequantize, freeze, quantize
+    from fastrnn.streaming import stream
 
 try:
     __version__ = _version("fastrnn")
@@ -44,6 +45,7 @@ __all__ = [
     "init",
     "ops",
     "quantize",
+    "stream",
     "tbptt",
     "to_torch",
 ]
@@ -55,6 +57,7 @@ _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
     **dict.fromkeys(("dequantize", "freeze", "quantize"), "fastrnn.quantization"),
+    "stream": "fastrnn.streaming",
     "detach": "fastrnn._detach",
     "info": "fastrnn._environment",
     "tbptt": "fastrnn._tbptt",

@@ -30,13 +30,20 @@ class Forward : Gates<Cell, T> {
         rounded_unprojected(p.w_hr ? p.batch : 0, hidden), left_rows(plan.threads, chunk_rows()),
         previous_rows(plan.threads, p.batch), gate_rows(plan.threads, chunk_rows()), gated_rows(plan.threads, p.batch),
         output_rows(plan.threads, p.batch) {
-    // Before threads start: a barrier would take longer.
-    for (int64_t b = 0; rounds_factors<T> && b < p.batch; ++b)
-      rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
+    round_initial_h();
   }
 
   void run() {
     parallel(plan.threads, [this](Team& team) { run(team); }, plan.tolerable_delay);
+  }
+
+  int planned_threads() const { return plan.threads; }
+
+  // Once more, on as many threads or fewer. Of the problem nothing has changed but numbers, and where x and y lie.
+  void run_again(int threads) {
+    plan.from_end = !plan.from_end;
+    round_initial_h();
+    parallel(int(smaller(plan.threads, threads)), [this](Team& team) { run(team); }, plan.tolerable_delay);
   }
 
   // Two directions of a layer at a time.
@@ -47,6 +54,12 @@ class Forward : Gates<Cell, T> {
   }
 
  private:
+  // Before threads start: a barrier would take longer.
+  void round_initial_h() const {
+    for (int64_t b = 0; rounds_factors<T> && b < p.batch; ++b)
+      rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
+  }
+
   void run(Team& team) {
     this->pack(team);
     w_hr.pack(team);

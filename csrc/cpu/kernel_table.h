@@ -1,14 +1,23 @@
 // The kernels, one set for each instruction set, and the sizes of what they keep.
 #pragma once
-#include "../sequence/problem.h"
+#include "../sequence/linear.h"
 
 namespace fastrnn {
+
+// A forward pass that stays ready for more runs (prepared.h).
+struct PreparedPass {
+  void* self = nullptr;
+  int threads = 1;                                 // that it was planned for
+  void (*run)(void* self, int threads) = nullptr;  // on as many, or fewer
+  void (*release)(void* self) = nullptr;
+};
 
 template <class T>
 struct Passes {
   void (*forward)(const Problem<T>&);
   void (*forward_both)(const Problem<T>&, const Problem<T>&);  // the two directions of a layer
   void (*backward)(const Problem<T>&);
+  PreparedPass (*prepare)(const Problem<T>&);  // the problem outlives it
 };
 
 struct Kernels {
@@ -19,6 +28,7 @@ struct Kernels {
   Passes<double> of_double;
   void (*activation_float)(char which, const float* x, float* y, int64_t n);
   void (*activation_double)(char which, const double* x, double* y, int64_t n);
+  PreparedPass (*prepare_linear)(const Linear&);  // which outlives it
   double (*fma_gflops)(int threads);
 };
 

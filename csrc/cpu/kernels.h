@@ -1,5 +1,6 @@
 // Everything above, compiled for one instruction set. Included by the kernels_*.cpp and by nothing else.
 #pragma once
+#include "dense.h"
 #include "int8_products.h"
 #include "passes.h"
 
@@ -37,15 +38,18 @@ inline double fma_gflops(int threads) {
   return best;
 }
 
+inline PreparedPass prepare_linear(const Linear& p) { return (new Prepared<Dense>(p))->entry(); }
+
 extern const Kernels kernels;
 const Kernels kernels = {
     FASTRNN_STRING(FASTRNN_TARGET),
-    {forward<float>, forward_both<float>, backward<float>},
-    {forward<float>, forward_both<float>, backward<float>},  // bfloat16 weights, which are widened
+    {forward<float>, forward_both<float>, backward<float>, prepare<float>},
+    {forward<float>, forward_both<float>, backward<float>, prepare<float>},  // bfloat16 weights, which are widened
     false,
-    {forward<double>, forward_both<double>, backward<double>},
+    {forward<double>, forward_both<double>, backward<double>, prepare<double>},
     activation<float>,
     activation<double>,
+    prepare_linear,
     fma_gflops,
 };
 

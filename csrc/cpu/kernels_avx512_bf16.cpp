@@ -85,8 +85,12 @@ void backward_of_bfloat16(const Problem<float>& p) {
   (takes(p) ? backward<float> : avx512::kernels.of_float.backward)(p);
 }
 
+PreparedPass prepare_of_bfloat16(const Problem<float>& p) {
+  return (takes(p) ? prepare<float> : avx512::kernels.of_float.prepare)(p);
+}
+
 extern const Passes<float> passes;
-const Passes<float> passes = {forward_of_bfloat16, forward_both_of_bfloat16, backward_of_bfloat16};
+const Passes<float> passes = {forward_of_bfloat16, forward_both_of_bfloat16, backward_of_bfloat16, prepare_of_bfloat16};
 
 }  // namespace avx512_bf16
 }  // namespace fastrnn

@@ -4,7 +4,7 @@
 #include "activations.h"
 #include "backward.h"
 #include "forward.h"
-#include "kernel_table.h"
+#include "prepared.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 

@@ -20,9 +20,21 @@ class Scratch {
  public:
   static constexpr int64_t limit = 64 << 20;
 
+  // While this lives, what the calling thread takes and gives back is of another scratch: of what outlives the call.
+  class Use {
+   public:
+    explicit Use(Scratch& scratch) : before(in_place_of_it()) { in_place_of_it() = &scratch; }
+    ~Use() { in_place_of_it() = before; }
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+   private:
+    Scratch* const before;
+  };
+
   static Scratch& of_this_thread() {
     static thread_local Scratch scratch;
-    return scratch;
+    return in_place_of_it() ? *in_place_of_it() : scratch;
   }
   ~Scratch() { free(block); }
 
@@ -61,6 +73,11 @@ class Scratch {
     if (large) madvise(memory, bytes, MADV_HUGEPAGE);
 #endif
     return memory;
+  }
+
+  static Scratch*& in_place_of_it() {
+    static thread_local Scratch* other = nullptr;
+    return other;
   }
 
   char* block = nullptr;

@@ -37,7 +37,7 @@ struct Sequence {
   static constexpr int lanes = Vec<T>::lanes;
   static constexpr int first_slot[] = {0}, gated_slots[] = {Cell::slots - 1};
   const Problem<T>& p;
-  const Plan plan;
+  Plan plan;
   const int64_t hidden = p.hidden_size, output = p.projection_size ? p.projection_size : p.hidden_size;
   const int64_t width = padded<T>(hidden);  // of a slot
   const int64_t vectors = divide_up(hidden, lanes), output_vectors = divide_up(output, lanes);

@@ -34,13 +34,16 @@ struct Plain : Arguments {
   bool recorded = false;
 };
 
-// `format`: of packed matrices, which are not in the input's dtype.
-std::optional<Plain> plain_call(std::string_view name, py::handle input, py::handle hx, py::handle weights,
-                                WeightFormat format = WeightFormat::same) {
-  if (!unobserved()) return {};
-  Plain call;
-  call.cell = find_cell(name), call.format = format;
-  if (!call.cell) return {};
+Arguments options_of(std::string_view cell) {
+  Arguments options;
+  options.cell = find_cell(cell);
+  return options;
+}
+
+// `options`: all but the tensors.
+std::optional<Plain> plain_call(Arguments options, py::handle input, py::handle hx, py::handle weights) {
+  if (!options.cell || !unobserved()) return {};
+  Plain call{std::move(options)};
   bool plain = true;
   auto read = [&](PyObject* object, auto&& store) {
     const Tensor* t = object ? plain_tensor(object) : nullptr;
@@ -60,7 +63,7 @@ std::optional<Plain> plain_call(std::string_view name, py::handle input, py::han
   for (py::handle weight : py::reinterpret_borrow<py::list>(weights))
     read(weight.ptr(), [&](const Tensor& t) {
       call.weights.push_back(t);
-      plain &= is_packed(format) || t.scalar_type() == call.input.scalar_type();
+      plain &= is_packed(call.format) || t.scalar_type() == call.input.scalar_type();
     });
   call.recorded &= at::GradMode::is_enabled();
   return plain ? std::optional(std::move(call)) : std::nullopt;
@@ -144,24 +147,30 @@ PackedCall packed_call(py::handle input, py::handle hx, const py::dict& layer) {
   for (size_t i = 0; i < keys.size(); ++i)
     if (!(values[i] = look_up(layer, keys[i]))) return {};
   const auto& [options, names, buffers] = values;
-  const auto [cell, numbers, input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first] =
-      options.cast<std::tuple<std::string, std::string, int64_t, int64_t, int64_t, int64_t, bool, bool, bool>>();
+  Arguments given;
+  const int64_t num_layers = read_packed_options(options, given);
   py::list weights;
   for (py::handle name : py::reinterpret_borrow<py::tuple>(names)) {
     py::object weight = look_up(buffers, name.ptr());
     if (!weight) return {};
     weights.append(std::move(weight));
   }
-  PackedCall call{plain_call(cell, input, hx, weights, packed_format_named(numbers)), num_layers};
-  if (!call.arguments || call.arguments->recorded) return {};  // the long way says that there are no gradients
-  Arguments& to = *call.arguments;
-  to.input_size = input_size, to.hidden_size = hidden_size, to.projection_size = projection_size;
-  to.projected = projection_size > 0, to.biases = biases;
-  to.bidirectional = bidirectional, to.batch_first = batch_first;
+  PackedCall call{plain_call(std::move(given), input, hx, weights), num_layers};
+  if (call.arguments && call.arguments->recorded) return {};  // the long way says that there are no gradients
   return call;
 }
 
 }  // namespace
+
+int64_t read_packed_options(py::handle options, Arguments& to) {
+  const auto [cell, numbers, input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first] =
+      options.cast<std::tuple<std::string, std::string, int64_t, int64_t, int64_t, int64_t, bool, bool, bool>>();
+  to.cell = &cell_named(cell), to.format = packed_format_named(numbers);
+  to.input_size = input_size, to.hidden_size = hidden_size, to.projection_size = projection_size;
+  to.projected = projection_size > 0, to.biases = biases;
+  to.bidirectional = bidirectional, to.batch_first = batch_first;
+  return num_layers;
+}
 
 py::object flat_weights(py::dict layer) {
   py::object weights = settled_weights(layer);
@@ -186,7 +195,7 @@ py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py:
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
-  std::optional<Plain> call = plain_call(cell, input, hx, weights);
+  std::optional<Plain> call = plain_call(options_of(cell), input, hx, weights);
   if (!call) return py::none();
   call->biases = bias == Py_True, call->projected = projection > 0;
   call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
@@ -198,7 +207,7 @@ py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py:
 }
 
 py::object run_step(std::string_view cell, py::handle input, py::handle hx, py::list weights, bool biases) {
-  std::optional<Plain> call = plain_call(cell, input, hx, weights);
+  std::optional<Plain> call = plain_call(options_of(cell), input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
   call->biases = biases;
   std::optional<StackResults> results = run(std::move(*call), 1, true);

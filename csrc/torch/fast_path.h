@@ -2,7 +2,12 @@
 #pragma once
 #include <pybind11/pybind11.h>
 
+#include "arguments.h"
+
 namespace fastrnn {
+
+// Reads the options of packed layers and cells, `_call` of fastrnn/quantization/layers.py. Returns the layers.
+int64_t read_packed_options(pybind11::handle options, Arguments& to);
 
 // What a layer returns, or None where the call is anything but plain: see fast_path.cpp. `layer` is the dictionary of a
 // torch.nn.RNNBase: read here, since passing every option from Python takes longer (docs/adr/0005).

@@ -22,6 +22,9 @@ from fastrnn.nn.options import Options, checked
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+if TYPE_CHECKING:
+    from fastrnn.streaming import Stream
+
 # Methods that the forward of torch.nn's layers calls, and that of fastrnn's does not.
 CALLED_BY_TORCH = {
     *("check_input", "check_hidden_size", "check_forward_args", "get_expected_hidden_size", "get_expected_cell_size"),
@@ -98,6 +101,16 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             recompute=self.recompute,
         )
         return sequence(call)
+
+    def stream(self, batch_size: int, *, dtype: str | None = None) -> Stream:
+        """This layer one step at a time, for inference: ``y = stream(x)``, x (B, I), y (B, P).
+
+        The weights are packed once, in float32 or as ``dtype``, "bfloat16" or "int8", says; the stream keeps the state.
+        See :class:`fastrnn.streaming.Stream`, and :func:`fastrnn.stream` for what it raises.
+        """
+        from fastrnn.streaming import layer_stream
+
+        return layer_stream(self, batch_size, dtype)
 
     def _add_vectors(self) -> None:
         """Make the cell's own parameters, beside torch's in name, order and initialisation."""

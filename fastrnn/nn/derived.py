@@ -27,7 +27,7 @@ def why_not(module: torch.nn.Module, theirs: type, ours: type) -> str | None:
             return "its forward does not call super().forward(), so fastrnn's kernels would not run"
     defined = {*vars(module), *(name for cls in users for name in vars(cls))}
     own = {name for cls in ours.__mro__ if cls.__module__.startswith("fastrnn.") for name in vars(cls)}
-    own = {name for name in own if not hasattr(theirs, name)}
+    own = {name for name in own if not hasattr(theirs, name)} - {"stream"}  # a method that nothing calls by itself
     if clash := sorted(defined & (CALLED_BY_TORCH | own | {"__getattr__", "__getattribute__"})):
         return f"it defines {', '.join(clash)}, which fastrnn would ignore or replace; rename or remove"
     try:

@@ -8,7 +8,7 @@ made for ``state_dict`` alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from fastrnn._core.operators import Packed as Sizes
 from fastrnn._core.tracing import NotScriptable
 from fastrnn.nn.inputs import AnyInput, each
 from fastrnn.quantization import layout
+
+if TYPE_CHECKING:
+    from fastrnn.streaming import Stream
 
 _BYTES = "packed_"  # the buffer of a matrix is named after the parameter
 
@@ -258,6 +261,15 @@ class PackedLayer(AnyInput, PackedModule):
             if result is not None:
                 return result
         return self._run(input, hx)
+
+    def stream(self, batch_size: int, *, dtype: str | None = None) -> Stream:
+        """This layer one step at a time, with the same weights: see :class:`fastrnn.streaming.Stream`.
+
+        ``dtype`` can only be None or that of the weights.
+        """
+        from fastrnn.streaming import layer_stream
+
+        return layer_stream(self, batch_size, dtype)
 
     def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, Any]:
         self._check_inference(input, hx)

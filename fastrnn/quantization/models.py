@@ -51,7 +51,7 @@ def freeze(model: torch.nn.Module, *, inplace: bool = False) -> torch.nn.Module:
         RuntimeError: a layer is in training mode, or not on the CPU.
     """
     found, skipped = _layers(model, "freeze", ())
-    plans = [(name, layer, _numbers_of(name, layer)) for name, layer in found]
+    plans = [(name, layer, numbers_of(name, layer)) for name, layer in found]
     _unconverted.warn("freeze", model, (*_PACKED, *_TORCHS), skipped)
     return _pack(model, plans, inplace)
 
@@ -134,7 +134,7 @@ def _layers(model: torch.nn.Module, task: str, skip: Sequence[str]) -> tuple[lis
                 f"Expected layers that are not packed, got {name}, which is packed as {module.numbers}; call "
                 "fastrnn.dequantize(model) first"
             )
-        if reason := _why_not(module):
+        if reason := why_not(module):
             skipped[name] = f"{type(module).__name__}: {reason}"
             continue
         found.append((name, module))
@@ -156,7 +156,7 @@ def _layers(model: torch.nn.Module, task: str, skip: Sequence[str]) -> tuple[lis
     return found, skipped
 
 
-def _why_not(module: Any) -> str | None:
+def why_not(module: Any) -> str | None:
     """Why a recurrent module cannot be packed, or None if it can."""
     cls = type(module)
     if cls in _TORCHS or not issubclass(cls, Faced):
@@ -173,11 +173,11 @@ def _why_not(module: Any) -> str | None:
     return "subclass, whose forward would not run"
 
 
-def _numbers_of(name: str, layer: Any) -> str:
+def numbers_of(name: str, layer: Any, task: str = "freeze") -> str:
     """What a layer's weights are packed as when it is frozen."""
     dtype = next(layer.parameters()).dtype
     if dtype == torch.float64:
-        raise ValueError(f"Expected layers of 32 or 16 bits to freeze, got {name} in float64; call model.float() first")
+        raise ValueError(f"Expected layers of 32 or 16 bits to {task}, got {name} in float64; call model.float() first")
     return "bfloat16" if dtype == torch.bfloat16 else "float32"
 
 

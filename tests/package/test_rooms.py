@@ -9,7 +9,7 @@ import fastrnn
 
 PACKAGE = Path(fastrnn.__file__).parent
 PUBLIC = {"cli", "conversion", "functional", "init", "losses", "nn", "ops", "quantization", "reference", "train"}
-PUBLIC |= {"word2vec"}
+PUBLIC |= {"streaming", "word2vec"}
 
 # Each room imports only from rooms before it.
 ORDER = [
@@ -30,9 +30,12 @@ ORDER = [
         "ops",
         "functional",
     ),
-    *("_unconverted", "nn", "conversion", "quantization", "word2vec", "train", "_verify", "_bench", "cli", "__main__"),
+    *("_unconverted", "nn", "conversion", "quantization", "streaming", "word2vec", "train", "_verify", "_bench"),
+    *("cli", "__main__"),
 ]
 LOOKS_BACK = {
+    "nn/base.py": "streaming",  # layer.stream()
+    "quantization/layers.py": "streaming",
     "nn/quantization.py": "conversion",  # torch's quantization asks a layer for torch's own
     "word2vec/cli.py": "cli",  # a command, also as `python -m fastrnn.word2vec`
 }

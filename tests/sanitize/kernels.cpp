@@ -120,7 +120,15 @@ Numbers run(const CellDescription& cell, const Shape& shape, bool packed, bool r
   if (together) {
     passes.forward_both(problems[0], problems[1]);
   } else {
-    for (const auto& p : problems) passes.forward(p);
+    for (const auto& p : problems) {
+      if (!packed) {
+        passes.forward(p);
+        continue;
+      }
+      const PreparedPass pass = passes.prepare(p);  // as a stream: on one thread, then on all that it was planned for
+      pass.run(pass.self, 1), pass.run(pass.self, pass.threads);
+      pass.release(pass.self);
+    }
   }
   for (const auto& p : problems) passes.backward(p);
   Numbers all = y;

@@ -1,0 +1,43 @@
+// Passes that are prepared once and run again and again, for a stream: scratch memory, bias rows and plan stay from one
+// run to the next. Between runs the problem may point to other rows of input and output.
+#pragma once
+#include "../cells/registry.h"
+#include "forward.h"
+#include "kernel_table.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+template <class Pass>
+class Prepared {
+ public:
+  template <class Problem>
+  explicit Prepared(const Problem& problem) {
+    const Scratch::Use use(scratch);
+    pass = new Pass(problem);
+  }
+  ~Prepared() {
+    const Scratch::Use use(scratch);
+    delete pass;
+  }
+  Prepared(const Prepared&) = delete;
+  Prepared& operator=(const Prepared&) = delete;
+
+  PreparedPass entry() {
+    return {this, pass->planned_threads(),
+            [](void* self, int threads) { static_cast<Prepared*>(self)->pass->run_again(threads); },
+            [](void* self) { delete static_cast<Prepared*>(self); }};
+  }
+
+ private:
+  Scratch scratch;
+  Pass* pass;
+};
+
+template <class T>
+PreparedPass prepare(const Problem<T>& p) {
+  PreparedPass pass;
+  for_cell(*p.cell, [&]<class Cell>() { pass = (new Prepared<Forward<Cell, T>>(p))->entry(); });
+  return pass;
+}
+
+}  // namespace fastrnn::FASTRNN_TARGET
