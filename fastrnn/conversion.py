@@ -105,7 +105,7 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
         found = _class_of_torch(module)
         if isinstance(found, str):
             skipped[name] = f"{type(module).__name__}: {found}"
-        elif _torch_has(module) and not _own_dropout(module):
+        elif _torch_has(module) and not _own_dropout(module) and isinstance(module.hidden_size, int):
             changes.append((module, found))
         else:
             alone.append(f"{name}: {module}")

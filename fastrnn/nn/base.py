@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -15,9 +16,11 @@ from fastrnn._core.backend import TORCH_CELLS, sequence
 from fastrnn._core.call import Call, cell_and_states
 from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable
+from fastrnn._core.unequal import unequal
 from fastrnn.nn.face import Faced
 from fastrnn.nn.inputs import AnyInput
 from fastrnn.nn.options import Options, checked
+from fastrnn.nn.sizes import checked_sizes, reset, resize
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -56,6 +59,14 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
                 stacklevel=2,
             )
 
+    def __init__(
+        self, mode: str, input_size: int, hidden_size: int | Sequence[int], num_layers: int, *rest: Any
+    ) -> None:
+        sizes = checked_sizes(hidden_size, num_layers)
+        super().__init__(mode, input_size, sizes[0] if sizes else hidden_size, num_layers, *rest)  # type: ignore[arg-type]
+        if sizes:
+            resize(self, sizes)
+
     @property
     def _cell(self) -> str:
         raise NotImplementedError
@@ -73,14 +84,16 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         # Try the fast path first. It returns None for calls that it does not handle.
-        if not is_compiling() and not (self.training and (self.weight_dropout or self.input_dropout)):
+        dropped = self.training and (self.weight_dropout or self.input_dropout)
+        if not (is_compiling() or dropped or self._sizes_differ()):
             result = _C.run_layer(self._cell, input, hx, self.__dict__)
             if result is not None:
                 return result
         return self._run(input, hx)
 
     def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, Any]:
-        cell, h0, c0 = cell_and_states(self._cell, hx)
+        differ = self._sizes_differ()
+        cell, h0, c0 = cell_and_states(self._cell, None if differ else hx)
         call = Call(
             cell,
             input,
@@ -100,7 +113,11 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             batch_first=batch_first,
             recompute=self.recompute,
         )
-        return sequence(call)
+        return unequal(sequence, call, hx) if differ else sequence(call)
+
+    def _sizes_differ(self) -> bool:
+        """Whether each layer has a hidden size of its own. (A list of equal ones counts, so that states are tuples.)"""
+        return type(self.hidden_size) is tuple
 
     def stream(self, batch_size: int, *, dtype: str | None = None) -> Stream:
         """This layer one step at a time, for inference: ``y = stream(x)``, x (B, I), y (B, P).
@@ -121,7 +138,8 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             for vector in vectors:
                 name = names[0].replace("weight_ih", vector)
                 like: Any = self._flat_weights[0]
-                self.register_parameter(name, Parameter(like.new_empty(self.hidden_size)))
+                units = getattr(self, names[0]).size(0) // cells.named(self._cell).gates
+                self.register_parameter(name, Parameter(like.new_empty(units)))
                 names.append(name)
         self._flat_weights_names = [name for names in self._all_weights for name in names]
         for name in self._flat_weights_names:  # parameters() lists them in the order of the kernels, as for other cells
@@ -129,9 +147,15 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
         self._init_flat_weights()
         self.reset_parameters()
 
+    def reset_parameters(self) -> None:
+        if self._sizes_differ():
+            reset(self)
+        else:
+            super().reset_parameters()
+
     def flatten_parameters(self) -> None:
         """Lay the weights out as cuDNN has them, where torch has the cell."""
-        if self._cell in TORCH_CELLS:
+        if self._cell in TORCH_CELLS and not self._sizes_differ():
             super().flatten_parameters()
 
     def extra_repr(self) -> str:

@@ -13,15 +13,21 @@ from fastrnn._core.tracing import recorded_call
 
 
 def each(function: Any, hx: State | None) -> Any:
-    """Apply a function to a state: to h, to both of (h, c), or to none."""
+    """Apply a function to a state: to h, to both of (h, c), to those of each layer, or to none."""
     if hx is None:
         return None
-    return tuple(map(function, hx)) if isinstance(hx, (tuple, list)) else function(hx)
+    return tuple(each(function, part) for part in hx) if isinstance(hx, (tuple, list)) else function(hx)
 
 
 def _check_batch(state: Tensor, batch: int) -> None:
     if state.dim() != 3 or state.size(1) != batch:
         raise RuntimeError(f"Expected a state of 3 dimensions and batch size {batch}, got size {list(state.shape)}")
+
+
+def _with_batch(state: Tensor) -> Tensor:
+    if state.dim() != 2:
+        raise RuntimeError(f"Expected hx of 2 dimensions for an unbatched 2D input, got {state.dim()}")
+    return state.unsqueeze(1)
 
 
 class AnyInput:
@@ -58,9 +64,6 @@ class AnyInput:
 
     def _unbatched(self, input: Tensor, hx: Any) -> tuple[Tensor, Any]:
         """One sequence (T, I), states (L D, H). ``batch_first`` is ignored."""
-        for state in () if hx is None else hx if isinstance(hx, (tuple, list)) else (hx,):
-            if state.dim() != 2:
-                raise RuntimeError(f"Expected hx of 2 dimensions for an unbatched 2D input, got {state.dim()}")
-        hx = each(lambda state: state.unsqueeze(1), hx)
+        hx = each(_with_batch, hx)
         output, hidden = self._sequence(input.unsqueeze(1), hx, None, False)
         return output.squeeze(1), each(lambda state: state.squeeze(1), hidden)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -27,7 +28,8 @@ class RNN(Layer):
 
     Args:
         input_size: features of each step of the input.
-        hidden_size: features of the state.
+        hidden_size: features of the state. Beyond torch: a list with a size for each layer. Then every state is a tuple
+            with a tensor (D, B, H of the layer) for each layer, of an LSTM h and c each.
         num_layers: layers on top of each other.
         nonlinearity: "tanh", "relu" or, beyond torch, "sigmoid", the form of Elman, 1990.
         bias: whether there are b_ih and b_hh.
@@ -73,7 +75,7 @@ class RNN(Layer):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         nonlinearity: str = "tanh",
         bias: bool = True,
@@ -136,7 +138,7 @@ class GRU(Layer):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -200,7 +202,7 @@ class LSTM(Layer):
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,

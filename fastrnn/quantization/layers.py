@@ -67,6 +67,11 @@ class PackedModule(NotScriptable, torch.nn.Module):
     """
 
     def __init__(self, plain: Any, numbers: str, name: str = "") -> None:
+        if not isinstance(plain.hidden_size, int):
+            raise ValueError(
+                f"Expected one hidden size for all layers to be packed, got {list(plain.hidden_size)}"
+                f"{f' in {name}' if name else ''}; name that layer in skip, or use a module for each size"
+            )
         super().__init__()
         self.training = False
         for attribute in ("input_size", "hidden_size", "bias"):

@@ -90,6 +90,10 @@ def stepwise(model: nn.Module) -> Iterator[tuple[States, States]]:
     for layer in layers.values():
         if type(layer).forward not in KNOWN or "forward" in vars(layer):
             raise ValueError(f"{type(layer).__name__} overrides forward, so gradient_flow cannot run it step by step")
+        if not isinstance(layer.hidden_size, int):
+            raise ValueError(
+                f"Expected layers of one hidden size, got {list(layer.hidden_size)}; use a module for each"
+            )
     try:
         for name, layer in layers.items():
             layer.forward = _forward(name, layer, h, c)
