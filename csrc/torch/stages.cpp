@@ -13,6 +13,13 @@ namespace fastrnn {
 
 using at::Tensor;
 
+// Steps often come with pauses, in which the other threads fall asleep: to wake them takes 50 us, and a step of as many
+// multiplications and additions as this 200 or more on one (docs/adr/0037).
+static int threads_for(double work) {
+  constexpr double worth_threads = 1e7;
+  return work < worth_threads ? 1 : CallThreads(wanted_threads()).count;
+}
+
 RecurrentStage::RecurrentStage(Arguments call, int64_t num_layers, int64_t batch, Tensor initial_h, Tensor initial_c)
     : Stage(batch, call.input_size, call.projected ? call.projection_size : call.hidden_size),
       initial_h(std::move(initial_h)), initial_c(std::move(initial_c)) {
@@ -22,7 +29,6 @@ RecurrentStage::RecurrentStage(Arguments call, int64_t num_layers, int64_t batch
   const size_t per_layer = weights.size() / num_layers;
   h = at::zeros({num_layers, batch, outputs});
   if (call.cell->carries_c) c = at::zeros({num_layers, batch, call.hidden_size});
-  const CallThreads threads(wanted_threads());
   call.input = at::zeros({1, batch, inputs}), call.batch_first = false;
   for (int64_t i = 0; i < num_layers; ++i) {
     call.weights.assign(weights.begin() + i * per_layer, weights.begin() + (i + 1) * per_layer);
@@ -33,7 +39,7 @@ RecurrentStage::RecurrentStage(Arguments call, int64_t num_layers, int64_t batch
     One& one = *layers.back();
     one.problem = problem_of<float>(one.layer, 0, output, Tensor(), 0);
     set_final_states(one.problem, one.layer, 0, h, c, i);  // the memory of h0 and c0, which are read before
-    one.problem.threads = threads.count;
+    one.problem.threads = threads_for(one.work());
     one.pass = kernels().of_float.prepare(one.problem);
     if (call.format == WeightFormat::packed_bfloat16 && kernels().rows_of_bfloat16)
       one.rounding = kernels().of_bfloat16.prepare(one.problem);
@@ -59,13 +65,14 @@ int RecurrentStage::threads() const {
   return most;
 }
 
+double RecurrentStage::One::work() const {
+  return 2.0 * layer.batch * layer.hidden_size *
+         (layer.cell.input_gates * layer.input_size + layer.cell.gates_of_state() * layer.output_size);
+}
+
 double RecurrentStage::work() const {
   double sum = 0;
-  for (const auto& one : layers) {
-    const Layer& layer = one->layer;
-    sum += 2.0 * layer.batch * layer.hidden_size *
-           (layer.cell.input_gates * layer.input_size + layer.cell.gates_of_state() * layer.output_size);
-  }
+  for (const auto& one : layers) sum += one->work();
   return sum;
 }
 
@@ -74,8 +81,7 @@ LinearStage::LinearStage(Tensor weight, Tensor bias, int64_t batch, int64_t inpu
   check_sizes(this->weight, {packed_sizes(WeightFormat::packed_float32, 1, outputs, inputs).matrix}, "packed weight");
   check_dtype(this->weight, at::kByte, "packed weight");
   if (this->bias.defined()) check_sizes(this->bias, {outputs}, "bias"), check_dtype(this->bias, at::kFloat, "bias");
-  const CallThreads threads(wanted_threads());
-  problem.rows = batch, problem.inputs = inputs, problem.outputs = outputs, problem.threads = threads.count;
+  problem.rows = batch, problem.inputs = inputs, problem.outputs = outputs, problem.threads = threads_for(work());
   problem.weight = {pointer<void>(this->weight), WeightFormat::packed_float32};
   problem.bias = pointer<float>(this->bias);
   pass = kernels().prepare_linear(problem);

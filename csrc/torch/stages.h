@@ -70,6 +70,7 @@ class RecurrentStage : public Stage {
       for (const PreparedPass* of : {&pass, &rounding})
         if (of->self) of->release(of->self);
     }
+    double work() const;
     One(const One&) = delete;
     One& operator=(const One&) = delete;
   };

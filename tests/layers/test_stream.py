@@ -60,16 +60,19 @@ def test_numbers_of_the_plain_layer(cell):
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
 def test_any_number_of_threads(cell):
     """A layer that is large enough for several threads, made and run with any number of them."""
-    layer = make(fastrnn.nn, cell, 64, 300, num_layers=2).eval()
-    frozen, x = fastrnn.freeze(layer), random(4, 2, 64, dtype=torch.float32)
+    layer = make(fastrnn.nn, cell, 64, 1100).eval()
+    model = nn.Sequential(layer, nn.Linear(1100, 2500)).eval()
+    frozen, x = fastrnn.freeze(layer), random(3, 2, 64, dtype=torch.float32)
     before = torch.get_num_threads()
     with torch.no_grad():
-        expected = frozen(x)[0]
-        for made, run in itertools.product((1, 2, 3), repeat=2):
+        torch.set_num_threads(1)
+        expected, of_model = frozen(x)[0], steps(fastrnn.stream(model, 2), x)
+        for made, run in ((1, 2), (2, 1), (3, 3), (3, 2)):
             torch.set_num_threads(made)
-            stream = layer.stream(2)
+            streams = frozen.stream(2), fastrnn.stream(model, 2)
             torch.set_num_threads(run)
-            assert torch.equal(steps(stream, x), expected)
+            assert torch.equal(steps(streams[0], x), expected)
+            assert torch.equal(steps(streams[1], x), of_model)
     torch.set_num_threads(before)
 
 
@@ -333,6 +336,7 @@ def test_modules_that_are_refused():
         (fastrnn.LSTMCell(4, 4), r"got 1, a LSTMCell: it is none of these"),
         (Mine(4, 4), "a Mine: subclass, whose forward would not run"),
         (fastrnn.GRU(4, 4, bidirectional=True), "got 1, which is bidirectional: its second direction begins at"),
+        (fastrnn.LSTM(4, [4, 5], num_layers=2), "Expected one hidden size for all layers to be packed"),
         (fastrnn.GRU(4, 4).double(), r"got 1 in float64; call model\.float\(\) first"),
         (hooked, "without forward hooks to stream, got 1"),
         (linear, "without forward hooks to stream, got 1"),

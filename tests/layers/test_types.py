@@ -54,6 +54,16 @@ def test_cells() -> None:
         lstm(x[0], (h[0],))  # type: ignore[arg-type]
 
 
+def test_streams() -> None:
+    stream = fastrnn.LSTM(3, 4).eval().stream(2)
+    assert_type(stream(x[0], out=torch.empty(2, 4)), Tensor)
+    assert_type(stream.batch_size, int)
+    stream.reset(torch.tensor([True, False]))
+    assert_type(fastrnn.stream(torch.nn.Sequential(fastrnn.GRU(3, 4)).eval(), 2)(x[0]), Tensor)
+    with pytest.raises(TypeError):
+        stream([0.0])  # type: ignore[arg-type]
+
+
 def test_functions() -> None:
     lstm = fastrnn.LSTM(3, 4)
     weights = list(lstm.parameters())
