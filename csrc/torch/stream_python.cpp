@@ -204,6 +204,7 @@ class PythonStream {
     if (y.requires_grad()) throw std::runtime_error("Expected out not to require gradients; pass out.detach()");
     if (repeats(y))
       throw py::value_error(text("Expected out without numbers that share memory, got strides ", y.strides()));
+    y.mutable_data_ptr();  // which gives it memory of its own, if it was cloned lazily
     return y;
   }
 

@@ -127,6 +127,9 @@ def test_output_argument():
         assert torch.equal(into, expected)
         assert into._version == version + 1
     assert (wide[:, 50:] == 5).all()
+    zeros = torch.zeros(3, 20)
+    layer.stream(3)(x, out=torch._lazy_clone(zeros))
+    assert not zeros.any()
     first = layer.stream(3)
     kept = first(x)
     first(x)

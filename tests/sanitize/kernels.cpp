@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "../../csrc/cells/registry.h"
+#include "../../csrc/cpu/int8.h"
 #include "../../csrc/cpu/kernel_table.h"
 #include "../../csrc/loss/problem.h"
 
@@ -44,8 +45,10 @@ namespace fastrnn {
 
 namespace generic {
 extern const Kernels kernels;
+extern const Int8Products products_of_int8;
 extern const LossKernels loss_kernels;
 }  // namespace generic
+const Int8Products& int8_products() { return generic::products_of_int8; }
 
 namespace {
 
