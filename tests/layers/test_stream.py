@@ -16,7 +16,7 @@ import fastrnn
 import fastrnn.nn
 from tests.support.twins import CELLS, initial, make, random
 
-OPTIONS = ({}, {"num_layers": 3}, {"bias": False})
+OPTIONS = ({}, {"num_layers": 3, "bias": False})
 
 
 def steps(stream, x):
