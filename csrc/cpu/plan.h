@@ -23,10 +23,11 @@ struct Plan {
 // B32 H512 is 8 % slower.
 constexpr int64_t backward_rows_per_chunk = 256;
 
-// With sums for each group of rows, enough for a depth of 64 of each.
+// With sums for each group of rows, enough for a depth of 128 of each: their memory, groups times the weights', is
+// written once in so many rows.
 template <class T>
 int64_t backward_rows(const Problem<T>& p) {
-  return larger(backward_rows_per_chunk, 64 * p.groups);
+  return larger(backward_rows_per_chunk, 128 * p.groups);
 }
 
 // Steps of a segment of recompute.h: whole chunks of the backward pass.

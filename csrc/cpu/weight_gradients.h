@@ -41,9 +41,8 @@ class WeightGradients {
       const int64_t count = find_rows(places.of(team), times, v);
       auto gradient = [&](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
                           const T* const* right, int64_t columns, T* dw, int64_t size) {
-        if (!dw || !count) return;
-        add_product(team, left, leading, units, gates, slots, right, place, count, columns, dw + v * size,
-                    first && !p.groups);
+        if (dw)
+          add_product(team, left, leading, units, gates, slots, right, place, count, columns, dw + v * size, first);
       };
       const int64_t hidden = s.hidden, output = s.output, leading = s.gates_width;
       const int64_t of_hh = s.gated_weights + (Cell::gated ? hidden * hidden : 0);
@@ -95,6 +94,12 @@ class WeightGradients {
   // right side is packed once for all, the left side by blocks of this thread's units.
   void add_product(Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
                    const T* const* right, const int64_t* place, int64_t rows, int64_t columns, T* dw, bool first) {
+    if (!rows) {  // of this group, which may come later
+      const Range own = team.share(units);
+      for (int64_t g = 0; first && g < gates; ++g)
+        for (int64_t i = own.begin * columns; i < own.end * columns; ++i) dw[g * s.hidden * columns + i] = 0;
+      return;
+    }
     int64_t column_vectors = divide_up(columns, V::lanes);
     const int64_t depth = factors_in<T>(rows);
     Factor<T>* left_block = left_blocks + team.rank * chunk_depth * left_width;
@@ -109,7 +114,7 @@ class WeightGradients {
                       right_panels + v * depth * V::lanes, panel_vectors(v) * V::lanes);
     team.sync();
     for (int64_t i = 0; i < left_width; ++i) a[i] = left_block + i;
-    Range own = team.share(units);
+    const Range own = team.share(units);
     for (int g = 0; g < gates; ++g)
       for (int64_t unit = own.begin; unit < own.end; unit += left_width) {
         int64_t height = smaller(left_width, own.end - unit);

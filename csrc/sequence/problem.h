@@ -80,8 +80,8 @@ struct Problem {
   const T *dhn, *dcn;
   Rows<T> dx;
   bool add_to_dx;  // the other direction has already written its share
-  // Of weights: 0 for the sum over all rows of the batch, else so many sums, the one over the rows b with b % groups =
-  // v at v, in memory that holds zeros.
+  // Of weights: 0 for the sum over all rows of the batch, else so many sums, number v over the rows b with b % groups =
+  // v.
   int64_t groups;
   T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors];
 };

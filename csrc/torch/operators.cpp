@@ -66,10 +66,10 @@ std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
     if (!a.needs[next++]) return Tensor();
     return layer.rows > 0 ? layer.empty(sizes) : at::zeros(sizes, layer.input.options());
   };
-  auto zeros_of_groups = [&](at::IntArrayRef sizes) {
+  auto wanted_of_groups = [&](at::IntArrayRef sizes) {
     std::vector<int64_t> all(sizes.begin(), sizes.end());
     all.insert(all.begin(), a.groups);
-    return a.needs[next++] ? at::zeros(all, layer.input.options()) : Tensor();
+    return wanted(all);
   };
   gradients.groups = a.groups;
   gradients.input = wanted(layer.input.sizes());
@@ -77,7 +77,7 @@ std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
   gradients.c0 = layer.c0 ? wanted(layer.c0->sizes()) : (++next, Tensor());
   for (int64_t d = 0; d < layer.directions; ++d)
     layer.each_weight(gradients.weights[d], a.biases, [&](Tensor& gradient, at::IntArrayRef sizes, const char*) {
-      gradient = a.groups ? zeros_of_groups(sizes) : wanted(sizes);
+      gradient = a.groups ? wanted_of_groups(sizes) : wanted(sizes);
     });
   if (layer.rows > 0) device.backward(layer, output, a.saved, gradients);
 
