@@ -96,8 +96,8 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
 
     Raises:
         ValueError: torch.nn lacks a module's cell, as with ``nonlinearity="sigmoid"``, ``reset_after=False``,
-            ``peephole`` or ``coupled``, or its dropout, such as ``weight_dropout``. The message names all of them, and
-            nothing has been changed.
+            ``peephole`` or ``coupled``, its dropout, such as ``weight_dropout``, or its learned initial state. The
+            message names all of them, and nothing has been changed.
         TypeError: ``model`` is not a module.
     """
     changes, skipped, alone = [], {}, []
@@ -202,7 +202,9 @@ def _own_dropout(module: Any) -> list[str]:
 
 
 def _torch_has(module: Any) -> bool:
-    """Whether torch.nn computes this module's cell."""
+    """Whether torch.nn computes what this module does."""
+    if getattr(module, "learn_initial_state", False):
+        return False
     try:
         return module._cell in TORCH_CELLS
     except RuntimeError:  # an RNNCell whose nonlinearity neither knows fails when it is called, in torch.nn too

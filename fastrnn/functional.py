@@ -6,19 +6,71 @@ Which code runs them is decided in :mod:`fastrnn._core.backend`; the equations a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from torch import Tensor
 
 from fastrnn._core.backend import sequence, step
-from fastrnn._core.call import call_of
+from fastrnn._core.call import States, call_of
 from fastrnn._core.cells import CELLS
 from fastrnn.losses import linear_cross_entropy
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["gru", "gru_cell", "linear_cross_entropy", "lstm", "lstm_cell", "rnn", "rnn_cell"]
+
+
+class _Options(TypedDict, total=False):
+    """The options of all three functions, for type checkers."""
+
+    batch_sizes: Tensor | None
+    num_layers: int
+    biases: bool
+    dropout: float
+    training: bool
+    bidirectional: bool
+    batch_first: bool
+    recompute: bool
+    lengths: Tensor | None
+    resets: Tensor | None
+    learned_state: bool
+
+
+class _OfRNN(_Options, total=False):
+    nonlinearity: str
+
+
+class _OfGRU(_Options, total=False):
+    reset_after: bool
+
+
+class _OfLSTM(_Options, total=False):
+    peephole: bool
+    coupled: bool
+
 
 _RNN_CELLS = {"tanh": "rnn_tanh", "relu": "rnn_relu", "sigmoid": "rnn_sigmoid"}
 
 
+@overload
+def rnn(
+    input: Tensor,
+    hx: Tensor | None,
+    weights: Sequence[Tensor],
+    *,
+    return_states: Literal[True],
+    **options: Unpack[_OfRNN],
+) -> tuple[Tensor, Tensor, States]: ...
+@overload
+def rnn(
+    input: Tensor,
+    hx: Tensor | None,
+    weights: Sequence[Tensor],
+    *,
+    return_states: Literal[False] = False,
+    **options: Unpack[_OfRNN],
+) -> tuple[Tensor, Tensor]: ...
 def rnn(
     input: Tensor,
     hx: Tensor | None,
@@ -33,7 +85,11 @@ def rnn(
     bidirectional: bool = False,
     batch_first: bool = False,
     recompute: bool = False,
-) -> tuple[Tensor, Tensor]:
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    return_states: bool = False,
+    learned_state: bool = False,
+) -> Any:
     """Elman RNN over a sequence: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh).
 
     T steps, B batch entries, I input features, H hidden features, L layers, D directions.
@@ -48,13 +104,17 @@ def rnn(
         dropout: probability of zeroing an element between layers, if ``training``.
         recompute: save almost nothing for the backward pass, which computes it again. The same numbers, less memory,
             more time.
+        lengths, resets, return_states: as a call of :class:`fastrnn.RNN` takes them. return_states adds a third result.
+        learned_state: each direction's weights end with h_0 (H), and an LSTM's with h_0 (P) and c_0 (H): the state to
+            begin with where hx is None, and after resets.
 
     Returns:
         output, of the shape of input with D H features; h_n (L D, B, H). Both in the dtype of the input: float32,
         float64, bfloat16 or float16 (the last two accumulate in float32).
 
     Raises:
-        ValueError: unknown nonlinearity, or input and weights of different dtypes.
+        ValueError: unknown nonlinearity, input and weights of different dtypes, or lengths or resets of a wrong type,
+            dtype, size or range.
         RuntimeError: sizes, devices or states that do not fit, or an empty sequence.
 
     The equation is that of :func:`fastrnn.reference.rnn`.
@@ -72,10 +132,32 @@ def rnn(
         bidirectional=bidirectional,
         batch_first=batch_first,
         recompute=recompute,
+        lengths=lengths,
+        resets=resets,
+        every_state=return_states,
+        learned_state=learned_state,
     )
     return sequence(call)
 
 
+@overload
+def gru(
+    input: Tensor,
+    hx: Tensor | None,
+    weights: Sequence[Tensor],
+    *,
+    return_states: Literal[True],
+    **options: Unpack[_OfGRU],
+) -> tuple[Tensor, Tensor, States]: ...
+@overload
+def gru(
+    input: Tensor,
+    hx: Tensor | None,
+    weights: Sequence[Tensor],
+    *,
+    return_states: Literal[False] = False,
+    **options: Unpack[_OfGRU],
+) -> tuple[Tensor, Tensor]: ...
 def gru(
     input: Tensor,
     hx: Tensor | None,
@@ -90,7 +172,11 @@ def gru(
     bidirectional: bool = False,
     batch_first: bool = False,
     recompute: bool = False,
-) -> tuple[Tensor, Tensor]:
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    return_states: bool = False,
+    learned_state: bool = False,
+) -> Any:
     """GRU over a sequence. Arguments, results and errors as :func:`rnn`, with 3 H rows in every weight and bias.
 
     ``reset_after`` is torch's form (:func:`fastrnn.reference.gru`); False that of Cho et al., 2014
@@ -109,10 +195,32 @@ def gru(
         bidirectional=bidirectional,
         batch_first=batch_first,
         recompute=recompute,
+        lengths=lengths,
+        resets=resets,
+        every_state=return_states,
+        learned_state=learned_state,
     )
     return sequence(call)
 
 
+@overload
+def lstm(
+    input: Tensor,
+    hx: tuple[Tensor, Tensor] | None,
+    weights: Sequence[Tensor],
+    *,
+    return_states: Literal[True],
+    **options: Unpack[_OfLSTM],
+) -> tuple[Tensor, tuple[Tensor, Tensor], States]: ...
+@overload
+def lstm(
+    input: Tensor,
+    hx: tuple[Tensor, Tensor] | None,
+    weights: Sequence[Tensor],
+    *,
+    return_states: Literal[False] = False,
+    **options: Unpack[_OfLSTM],
+) -> tuple[Tensor, tuple[Tensor, Tensor]]: ...
 def lstm(
     input: Tensor,
     hx: tuple[Tensor, Tensor] | None,
@@ -128,7 +236,11 @@ def lstm(
     bidirectional: bool = False,
     batch_first: bool = False,
     recompute: bool = False,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    return_states: bool = False,
+    learned_state: bool = False,
+) -> Any:
     """LSTM over a sequence. Arguments, results and errors as :func:`rnn`, with 4 H rows in every weight and bias.
 
     ``hx`` is (h_0, c_0) and the second result (h_n, c_n). A further weight W_hr (P, H) at the end of each direction's
@@ -142,7 +254,7 @@ def lstm(
     if peephole and coupled:
         raise ValueError("Expected peephole or coupled, got both")
     cell = "peephole_lstm" if peephole else "coupled_lstm" if coupled else "lstm"
-    plain = (4 if biases else 2) + len(CELLS[cell].vectors)
+    plain = (4 if biases else 2) + len(CELLS[cell].vectors) + (2 if learned_state else 0)
     call = call_of(
         cell,
         input,
@@ -157,6 +269,10 @@ def lstm(
         bidirectional=bidirectional,
         batch_first=batch_first,
         recompute=recompute,
+        lengths=lengths,
+        resets=resets,
+        every_state=return_states,
+        learned_state=learned_state,
     )
     return sequence(call)
 

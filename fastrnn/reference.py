@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, relu, sigmoid, tanh
@@ -154,6 +154,10 @@ def layer(
     batch_first: bool,
     *,
     projected: bool | None = None,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    every_state: bool = False,
+    learned_state: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer, all its directions, over a whole sequence.
 
@@ -167,8 +171,15 @@ def layer(
         h0: (D, B, P), or None for zeros.
         c0: (D, B, H) or None for zeros; LSTM only.
         weights: of each direction w_ih (G H, I), w_hh (G H, P), then with ``biases`` b_ih and b_hh (G H), then of a
-            projected LSTM w_hr (P, H), then the cell's own vectors (H). In the dtype of the input or a narrower one.
+            projected LSTM w_hr (P, H), then the cell's own vectors (H), then with ``learned_state`` h_0 (P) and, where
+            the cell carries c, c_0 (H). In the dtype of the input or a narrower one.
         projected: whether there are w_hr. None: if there is one weight more in each direction.
+        lengths: None, or the steps of each row of padded input: integers (B,) from 0 to T. What is beyond the end of
+            a row is ignored and the output there is zero; the reverse direction begins at the end.
+        resets: None, or bool, shaped as the input without its features. Where it is true at t, the sequence of that row
+            is split between t - 1 and t: the step after the split begins with the learned initial state, or zeros.
+        every_state: follow the features of the output by c after every step, D H more, where the cell carries c.
+        learned_state: h_0 and c_0 are weights, and take the place of zeros.
 
     Returns:
         output of the shape of the input, with D P features; h_n (D, B, P); c_n (D, B, H), of shape (0,) unless LSTM.
@@ -180,21 +191,32 @@ def layer(
     directions = 2 if bidirectional else 1
     if batch_sizes is None:
         steps = (input.transpose(0, 1) if batch_first else input).unbind()
+        alive = None if lengths is None else [lengths.to(input.device) > t for t in range(len(steps))]
+        splits = None if resets is None else (resets.t() if batch_first else resets).unbind()
     else:
-        steps = input.split(batch_sizes.tolist())
+        sizes = batch_sizes.tolist()
+        steps, alive = input.split(sizes), None
+        splits = None if resets is None else resets.split(sizes)
     batch = steps[0].size(0)
-    outputs, h_n, c_n = [], [], []
+    outputs, cs, h_n, c_n = [], [], [], []
     weights = [w.to(input.dtype) for w in weights]
-    for d, (w_ih, w_hh, *others) in enumerate(_of_each_direction(kind, weights, directions, biases, projected)):
+    learned = (1 + kind.carries_c) * learned_state
+    for d, given in enumerate(_of_each_direction(kind, weights, directions, biases, projected, learned)):
+        (w_ih, w_hh, *others), start = given[: len(given) - learned], given[len(given) - learned :]
         w = [w_ih, w_hh, *(others if biases else [None, None, *others])]
-        h = input.new_zeros(batch, w_hh.size(1)) if h0 is None else h0[d]
-        c = None
+        start_h = start[0] if learned else input.new_zeros(w_hh.size(1))
+        h = start_h.expand(batch, -1) if h0 is None else h0[d]
+        c = start_c = None
         if kind.carries_c:
-            c = input.new_zeros(batch, w_ih.size(0) // kind.gates) if c0 is None else c0[d]
-        h_t, h, c = _direction(cell, steps, h, c, w, reverse=d == 1)
+            start_c = start[1] if learned else input.new_zeros(w_ih.size(0) // kind.gates)
+            c = start_c.expand(batch, -1) if c0 is None else c0[d]
+        h_t, c_t, h, c = _direction(cell, steps, h, c, w, d == 1, _Edges(alive, splits, start_h, start_c))
         outputs.append(h_t)
+        cs.append(c_t)
         h_n.append(h)
         c_n.append(c)
+    if every_state and kind.carries_c:
+        outputs += cs
     joined = [torch.cat(directions_at_t, 1) for directions_at_t in zip(*outputs, strict=True)]
     output = torch.cat(joined) if batch_sizes is not None else torch.stack(joined, 1 if batch_first else 0)
     return output, torch.stack(h_n), torch.stack(c_n) if kind.carries_c else input.new_empty(0)  # type: ignore[arg-type]
@@ -207,10 +229,10 @@ def _named(cell: str) -> Cell:
 
 
 def _of_each_direction(
-    kind: Cell, weights: Sequence[Tensor], directions: int, biases: bool, projected: bool | None
+    kind: Cell, weights: Sequence[Tensor], directions: int, biases: bool, projected: bool | None, learned: int
 ) -> list[Sequence[Tensor]]:
     """The weights of one direction after the other."""
-    count = (4 if biases else 2) + bool(projected) + len(kind.vectors)
+    count = (4 if biases else 2) + bool(projected) + len(kind.vectors) + learned
     if projected is None and len(weights) == directions * (count + 1):
         count += 1
     if len(weights) != directions * count:
@@ -218,18 +240,54 @@ def _of_each_direction(
     return [weights[d * count : (d + 1) * count] for d in range(directions)]
 
 
-def _direction(
-    cell: str, steps: Sequence[Tensor], h: Tensor, c: Tensor | None, w: Sequence, reverse: bool
-) -> tuple[list[Tensor], Tensor, Tensor | None]:
-    """The loop over time. A step shorter than the batch moves the first rows on and leaves the others' state alone.
+class _Edges(NamedTuple):
+    """Where the rows begin and end."""
 
-    Forwards the rows drop out as their sequences end and keep their last state; backwards they come in, with their
-    initial state, as their sequences begin. Both are the same line.
+    alive: Sequence[Tensor] | None  # of each time, whether a row has not ended: (B,); None where all end together
+    splits: Sequence[Tensor] | None  # of each time, whether a row is split between the time before and this one
+    start_h: Tensor
+    start_c: Tensor | None
+
+    def begins_anew(self, t: int, reverse: bool, rows: int) -> Tensor | None:
+        """Which rows are split between time t and the one that the loop comes from: not where they begin or end."""
+        if self.splits is None or (reverse and t + 1 == len(self.splits)):
+            return None
+        if not reverse:
+            return self.splits[t]
+        split = self.splits[t + 1] if self.alive is None else self.splits[t + 1] & self.alive[t + 1]
+        return torch.cat([split, split.new_zeros(rows - len(split))])
+
+
+def _direction(
+    cell: str, steps: Sequence[Tensor], h: Tensor, c: Tensor | None, w: Sequence, reverse: bool, edges: _Edges
+) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor | None]:
+    """The loop over time: h and c after every step, and the last of every row.
+
+    A step shorter than the batch moves the first rows on and leaves the others' state alone: forwards the rows drop out
+    as their sequences end and keep their last state; backwards they come in, with their initial state, as their
+    sequences begin. Both are the same line. In padded input the rows that have ended are computed, and not used.
     """
-    output = [h] * len(steps)
+    output, cs = [h] * len(steps), [h] * len(steps)
     for t in reversed(range(len(steps))) if reverse else range(len(steps)):
-        n = len(steps[t])
-        output[t], c_t = step(cell, steps[t], h[:n], None if c is None else c[:n], w)
-        h = torch.cat([output[t], h[n:]])
-        c = None if c is None or c_t is None else torch.cat([c_t, c[n:]])
-    return output, h, c
+        x, n = steps[t], len(steps[t])
+        before, c_before = h[:n], None if c is None else c[:n]
+        anew = edges.begins_anew(t, reverse, n)
+        if anew is not None:
+            before, c_before = _where(anew, edges.start_h, before), _where(anew, edges.start_c, c_before)
+        alive = None if edges.alive is None else edges.alive[t]
+        if alive is not None:
+            x = _where(alive, x, 0)  # whatever is there, infinity too
+        output[t], c_t = step(cell, x, before, c_before, w)
+        if alive is None:
+            h = torch.cat([output[t], h[n:]])
+            c = None if c is None or c_t is None else torch.cat([c_t, c[n:]])
+        else:
+            h, c = _where(alive, output[t], h), _where(alive, c_t, c)
+            output[t], c_t = _where(alive, output[t], 0), _where(alive, c_t, 0)
+        cs[t] = output[t] if c_t is None else c_t
+    return output, cs, h, c
+
+
+def _where(rows: Tensor, yes: Tensor | None, no: Tensor | float | None) -> Any:
+    """Row by row ``yes`` or ``no``; None for a state that there is not."""
+    return None if yes is None or no is None else torch.where(rows.unsqueeze(1), yes, no)

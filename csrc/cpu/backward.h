@@ -27,7 +27,11 @@ class Backward : Sequence<Cell, T> {
         dunprojected(p.w_hr ? p.batch * width : 0), rounded_dgates(chunk_rows(), Cell::slots * width),
         rounded_doutput(p.w_hr ? p.batch : 0, output), left_rows(plan.threads, chunk_rows()),
         result_rows(plan.threads, chunk_rows()), x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()),
-        saved_rows(plan.threads, chunk_rows()), gradients(*this) {}
+        saved_rows(plan.threads, chunk_rows()), gradients(*this), left_h(p.dstart_h ? p.batch * output_width : 0),
+        left_c(p.dstart_c ? p.batch * width : 0) {
+    left_h.clear(p.dstart_h ? p.batch * output_width : 0);
+    left_c.clear(p.dstart_c ? p.batch * width : 0);
+  }
 
   void run() {
     if (!p.recompute) return run_all();
@@ -63,6 +67,8 @@ class Backward : Sequence<Cell, T> {
     }
     store_state(dh, output_width, p.dh0, output, this->my_rows(team), outputs(team));
     if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, this->my_rows(team), units(team));
+    sum_over_rows(team.share(this->output_vectors), left_h, !p.h0, dh, output_width, output, p.dstart_h);
+    sum_over_rows(team.share(vectors), left_c, !p.c0, dc, width, hidden, p.dstart_c);
     gradients.store_sums(team.share(hidden));
   }
 
@@ -78,12 +84,13 @@ class Backward : Sequence<Cell, T> {
   // What the forward pass left of a row, or would have left.
   FASTRNN_INLINE const T* saved(int64_t t, int64_t b) const {
     if (Cell::saves == 0) return nullptr;
-    return recomputed ? recomputed->row(t, b) : at(p.saved, t, b);
+    return recomputed ? recomputed->row(t, b) : this->saved_at(t, b);
   }
   FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
     if (recomputed) return recomputed->previous_c(t, b);
-    if (!this->has_previous(t, b)) return this->initial(p.c0, b, hidden);
-    return at(p.saved, this->previous(t), b) + (Cell::saves - 1) * width;
+    if (this->begins_anew(t, b)) return this->start_c;
+    if (!this->has_previous(t, b)) return this->initial_c(b);
+    return this->saved_at(this->previous(t), b) + (Cell::saves - 1) * width;
   }
 
   // dh arrives as dL/dh_t from the steps after t, without dy_t; it leaves as the same for t - 1.
@@ -96,6 +103,7 @@ class Backward : Sequence<Cell, T> {
     for (int64_t i = 0; i < rows.size(); ++i) {
       const int64_t place = row_in_chunk(times, t, rows.begin + i);
       apply_cell(mine, t, rows.begin + i, place);
+      if (Cell::carries_c && this->begins_anew(t, rows.begin + i)) leave(dc, left_c, width, rows.begin + i, mine);
       da[i] = rounded_dgates(place, dgates + place * gates_width);
     }
     this->sync_units(team);
@@ -107,11 +115,41 @@ class Backward : Sequence<Cell, T> {
         apply_gate(ours, t, rows.begin + i, row_in_chunk(times, t, rows.begin + i));
       this->sync_units(team);
     }
-    if (!p.dh0 && (this->previous(t) < 0 || this->previous(t) >= p.times)) return;  // dL/dh_0 is not wanted
+    const bool first = this->previous(t) < 0 || this->previous(t) >= p.times;
+    if (first && !p.dh0 && !p.dstart_h) return;  // dL/dh_0 is not wanted
     for (int64_t i = 0; i < rows.size(); ++i) result[i] = dh + (rows.begin + i) * output_width;
     const T* const* init = result;
     if (p.w_hr) init = this->zero_rows;
     w_hh.times(team, outputs(team), rows.size(), from_end, {da, init, result});
+    for (int64_t b = rows.begin; p.resets && b < rows.end; ++b)
+      if (this->begins_anew(t, b)) leave(dh, left_h, output_width, b, outputs(team));
+  }
+
+  // Row b of dh or dc goes to the learned initial state, if there is one, and no further.
+  void leave(T* state, T* left, int64_t row_width, int64_t b, Range mine) {
+    for (int64_t u = b * row_width + mine.begin * V::lanes; u < b * row_width + mine.end * V::lanes; u += V::lanes) {
+      if (left) (V::load(left + u) + V::load(state + u)).store(left + u);
+      V{}.store(state + u);
+    }
+  }
+
+  // The gradient of a learned initial state, of each group: what rows have left at resets, and of those that began with
+  // it. In blocks, to round less.
+  void sum_over_rows(Range mine, const T* left, bool began, const T* state, int64_t row_width, int64_t size, T* sums) {
+    const int64_t groups = larger(1, p.groups), block = 16 * groups;
+    for (int64_t v = 0; sums && v < groups; ++v)
+      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes) {
+        V sum{};
+        for (int64_t first = v; first < p.batch; first += block) {
+          V part{};
+          for (int64_t b = first; b < smaller(first + block, p.batch); b += groups) {
+            part = part + V::load(left + b * row_width + u);
+            if (began) part = part + V::load(state + b * row_width + u);
+          }
+          sum = sum + part;
+        }
+        sum.store(sums + v * size + u, int(size - u));
+      }
   }
 
   // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
@@ -137,6 +175,7 @@ class Backward : Sequence<Cell, T> {
   void apply_cell(Range units, int64_t t, int64_t b, int64_t place) {
     T* da_row = dgates + place * gates_width;
     const T* dy = p.dy.data ? at(p.dy, t, b) : zeros;
+    const T* devery_c = p.devery_c.data ? at(p.devery_c, t, b) : nullptr;
     const T* saved_row = saved(t, b);
     const T* h_row = at(p.y, t, b);
     const T* h_prev_row = Cell::reads_h ? this->previous_h(t, b) : nullptr;
@@ -151,6 +190,7 @@ class Backward : Sequence<Cell, T> {
       V h_prev = Cell::reads_h ? V::load(h_prev_row + u, n) : V{};
       V c_prev = Cell::carries_c ? V::load(c_prev_row + u, n) : V{};
       if (Cell::carries_c) dc_value = V::load(dc + b * width + u);
+      if (Cell::carries_c && devery_c) dc_value = dc_value + V::load(devery_c + u, n);
       Cell::backward(save, w, h, h_prev, c_prev, dh_value, dc_value, da, da + Cell::slots, dh_prev);
       for (int k = 0; k < S::row_slots; ++k) da[k].store(da_row + k * width + u);
       for (int k = 0; k < Cell::slots; ++k) rounded_dgates.store(place, k * width + u, da[k], n);
@@ -204,13 +244,13 @@ class Backward : Sequence<Cell, T> {
   void load_state(T* to, int64_t to_width, const T* from, int64_t size, Range rows, Range mine) {
     for (int64_t b = rows.begin; b < rows.end; ++b)
       for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
-        V::load(this->initial(from, b, size) + u, int(size - u)).store(to + b * to_width + u);
+        V::load((from ? from + this->row(b) * size : zeros) + u, int(size - u)).store(to + b * to_width + u);
   }
 
   void store_state(const T* from, int64_t from_width, T* to, int64_t size, Range rows, Range mine) {
     for (int64_t b = rows.begin; to && b < rows.end; ++b)
       for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
-        V::load(from + b * from_width + u).store(to + b * size + u, int(size - u));
+        V::load(from + b * from_width + u).store(to + this->row(b) * size + u, int(size - u));
   }
 
   Recompute<Cell, T>* recomputed = nullptr;  // where the forward pass saved nothing
@@ -221,6 +261,7 @@ class Backward : Sequence<Cell, T> {
   RowPointers<T*> result_rows;
   RowPointers<const T*> x_rows, h_rows, saved_rows;  // of a chunk
   WeightGradients<Cell, T> gradients;
+  Buffer<T> left_h, left_c;  // of every row what it left to the learned initial state where it began anew
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

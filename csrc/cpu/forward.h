@@ -26,10 +26,10 @@ class Forward : Gates<Cell, T> {
       : G(problem, rows_per_chunk), w_hr(plan, plan.recurrent, p.w_hr, output, hidden, G::first_slot, width, p.batch),
         gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
         gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
-        rounded_h(3 * p.batch, output), wide_h(p.narrow_y.data ? 2 * p.batch * output_width : 0),
+        rounded_h(3 * p.batch + 1, output), wide_h(p.narrow_y.data ? 2 * p.batch * output_width : 0),
         rounded_unprojected(p.w_hr ? p.batch : 0, hidden), left_rows(plan.threads, chunk_rows()),
         previous_rows(plan.threads, p.batch), gate_rows(plan.threads, chunk_rows()), gated_rows(plan.threads, p.batch),
-        output_rows(plan.threads, p.batch) {
+        output_rows(plan.threads, p.batch), every_c_rows(plan.threads, p.every_c.data ? p.batch : 0) {
     round_initial_h();
   }
 
@@ -56,8 +56,8 @@ class Forward : Gates<Cell, T> {
  private:
   // Before threads start: a barrier would take longer.
   void round_initial_h() const {
-    for (int64_t b = 0; rounds_factors<T> && b < p.batch; ++b)
-      rounded_h.round(2 * p.batch + b, this->initial(p.h0, b, output));
+    for (int64_t b = 0; rounds_factors<T> && b < p.batch; ++b) rounded_h.round(2 * p.batch + b, this->initial_h(b));
+    rounded_h.round(3 * p.batch, this->start_h);
   }
 
   void run(Team& team) {
@@ -69,14 +69,14 @@ class Forward : Gates<Cell, T> {
     const int64_t groups = plan.by_rows && p.times > 1 ? divide_up(rows.size(), rows_together) : 1;
     for (int64_t g = 0; g < groups; ++g)
       run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups});
-    final_states(team.share(p.batch));
+    final_states(plan.by_rows ? rows : team.share(p.batch));
     // Else the only barrier is the end of OpenMP's region, where they would spin for milliseconds and no delay is
     // noticed.
     if (plan.by_rows) team.sync();
   }
 
   void run(Team& team, Range rows) {
-    initial_c(rows, this->my_vectors(team, vectors));
+    load_initial_c(rows, this->my_vectors(team, vectors));
     // Not after a barrier, at which a team may be dissolved: only_step() does a member's own share. Nor of int8: to
     // round the rows anew for every panel would take longer than what this saves.
     const bool streams = plan.by_rows || !this->rounds_input;
@@ -100,11 +100,12 @@ class Forward : Gates<Cell, T> {
   // weights are one stream, and what it leaves in the cache can be met from the other end by the next call.
   void only_step(Team& team, Range rows) {
     this->round_input(team, {0, 1}, rows);
+    const Range now = this->active_rows(rows, 0);
     const Range units = this->my_vectors(team, vectors);
     if (p.checkpoints) keep_c(0, rows, units);
     sweep(units, G::recurrent_units, plan.from_end, [&](int64_t v, int n) {
       input_product(team, {0, 1}, rows, {v, v + n});
-      step(team, {0, 1}, 0, rows, {v, v + n});
+      step(team, {0, 1}, 0, now, {v, v + n});
     });
     this->sync_units(team);
   }
@@ -114,10 +115,12 @@ class Forward : Gates<Cell, T> {
     return gates + this->place(times, t, b) * gates_width;
   }
 
-  // Of h in rounded_h. Two times are enough: h_{t-1} is read while h_t is written.
+  // Of h in rounded_h. Two times are enough: h_{t-1} is read while h_t is written. After them come the initial states,
+  // and what rows begin anew with.
   FASTRNN_INLINE int64_t place_of_h(int64_t t, int64_t b) const { return t % 2 * p.batch + b; }
   FASTRNN_INLINE const Factor<T>* previous_factors(int64_t t, int64_t b, const T* h) const {
     if constexpr (!rounds_factors<T>) return h;
+    if (this->begins_anew(t, b)) return rounded_h(3 * p.batch, h);
     return rounded_h(this->has_previous(t, b) ? place_of_h(this->previous(t), b) : 2 * p.batch + b, h);
   }
 
@@ -127,7 +130,8 @@ class Forward : Gates<Cell, T> {
     return narrow_output() ? wide_h + place_of_h(t, b) * output_width : at(p.y, t, b);
   }
   FASTRNN_INLINE const T* previous_h(int64_t t, int64_t b) const {
-    return this->has_previous(t, b) ? row_of_h(this->previous(t), b) : this->initial(p.h0, b, output);
+    if (this->begins_anew(t, b)) return this->start_h;
+    return this->has_previous(t, b) ? row_of_h(this->previous(t), b) : this->initial_h(b);
   }
   void output_h(int64_t t, Range rows, Range vectors) const {
     if (narrow_output())
@@ -153,14 +157,25 @@ class Forward : Gates<Cell, T> {
   void step(Team& team, Range times, int64_t t, Range rows, Range units) {
     const Factor<T>** h = left_rows.of(team);
     const T** h_prev = previous_rows.of(team);
-    T** a = gate_rows.of(team);
+    T **a = gate_rows.of(team), **h_rows = output_rows.of(team), **c_rows = every_c_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
-      h_prev[i] = previous_h(t, rows.begin + i), a[i] = gates_row(times, t, rows.begin + i);
-      h[i] = previous_factors(t, rows.begin + i, h_prev[i]);
+      const int64_t b = rows.begin + i;
+      h_prev[i] = previous_h(t, b), a[i] = gates_row(times, t, b), h[i] = previous_factors(t, b, h_prev[i]);
+      h_rows[i] = p.w_hr ? unprojected + b * width : row_of_h(t, b);
     }
+    for (int64_t i = 0; p.every_c.data && i < rows.size(); ++i) c_rows[i] = at(p.every_c, t, rows.begin + i);
     Factor<T>** g = gated_rows.of(team);
     for (int64_t i = 0; Cell::gated && i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
-    const typename G::CellRows now = cell_rows(t, rows.begin, a, h_prev);
+    this->begin_anew(t, rows, units, c);
+    const typename G::CellRows now = {a,
+                                      h_prev,
+                                      Cell::carries_c ? c + rows.begin * width : nullptr,
+                                      h_rows,
+                                      p.every_c.data ? c_rows : nullptr,
+                                      p.saved.data ? this->saved_at(t, rows.begin) : nullptr,
+                                      p.saved.row,
+                                      p.w_hr ? &rounded_unprojected : &rounded_h,
+                                      p.w_hr ? rows.begin : place_of_h(t, rows.begin)};
     const bool from_end = reverses_sweep(t, rows.size());
     this->recurrent_product(team, units, rows.size(), from_end, h, h_prev, a, g, [&](Range vectors) {
       this->apply_cell(vectors, rows.size(), now);
@@ -188,21 +203,6 @@ class Forward : Gates<Cell, T> {
                });
   }
 
-  // From row b on.
-  typename G::CellRows cell_rows(int64_t t, int64_t b, T* const* gates, const T* const* h_prev) const {
-    return {gates,
-            h_prev,
-            Cell::carries_c ? c + b * width : nullptr,
-            p.w_hr ? unprojected + b * width : row_of_h(t, b),
-            p.saved.data ? at(p.saved, t, b) : nullptr,
-            p.w_hr            ? width
-            : narrow_output() ? output_width
-                              : p.y.row,
-            p.saved.row,
-            p.w_hr ? &rounded_unprojected : &rounded_h,
-            p.w_hr ? b : place_of_h(t, b)};
-  }
-
   FASTRNN_INLINE bool enters_segment(int64_t t) const {
     return p.reverse ? t == p.times - 1 || (t + 1) % steps_per_segment == 0 : t % steps_per_segment == 0;
   }
@@ -214,21 +214,22 @@ class Forward : Gates<Cell, T> {
         V::load(c + b * width + u).store(p.checkpoints + (segment * p.batch + b) * width + u);
   }
 
-  void initial_c(Range rows, Range units) {
+  void load_initial_c(Range rows, Range units) {
     if (!Cell::carries_c) return;
     for (int64_t b = rows.begin; b < rows.end; ++b)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
-        V::load(this->initial(p.c0, b, hidden) + u, int(hidden - u)).store(c + b * width + u);
+        V::load(this->initial_c(b) + u, int(hidden - u)).store(c + b * width + u);
   }
 
-  // Row b's last time is 0 backwards in time, else the last at which it was active.
+  // Row b's last time is 0 backwards in time, else the last at which it was active. It may be active at none.
   void final_states(Range rows) {
     int64_t t = p.times - 1;
     for (int64_t b = rows.begin; b < rows.end; ++b) {
       while (t > 0 && b >= p.active[t]) --t;
-      const T* h = row_of_h(p.reverse ? 0 : t, b);
-      for (int64_t u = 0; u < output; ++u) p.hn[b * output + u] = h[u];
-      for (int64_t u = 0; Cell::carries_c && u < hidden; ++u) p.cn[b * hidden + u] = c[b * width + u];
+      const T* h = b < p.active[0] ? row_of_h(p.reverse ? 0 : t, b) : this->initial_h(b);
+      T *hn = p.hn + this->row(b) * output, *cn = p.cn + this->row(b) * hidden;
+      for (int64_t u = 0; u < output; ++u) hn[u] = h[u];
+      for (int64_t u = 0; Cell::carries_c && u < hidden; ++u) cn[u] = c[b * width + u];
     }
   }
 
@@ -243,7 +244,7 @@ class Forward : Gates<Cell, T> {
   RowPointers<const T*> previous_rows;
   RowPointers<T*> gate_rows;
   RowPointers<Factor<T>*> gated_rows;
-  RowPointers<T*> output_rows;
+  RowPointers<T*> output_rows, every_c_rows;
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

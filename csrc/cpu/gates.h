@@ -86,13 +86,15 @@ class Gates : protected Sequence<Cell, T> {
     }
   }
 
-  // Rows of one time. Row i of c, h and saved lies i steps on, of rounded_h i rows after `place`. h, saved and
+  // Rows of one time. Row i of c and saved lies i steps on, of rounded_h i rows after `place`. h, every_c, saved and
   // rounded_h are null where they are not wanted, and saved may be the gates themselves.
   struct CellRows {
     T* const* gates;
     const T* const* h_prev;
-    T *c, *h, *saved;
-    int64_t h_step, saved_step;
+    T* c;
+    T *const *h, *const *every_c;
+    T* saved;
+    int64_t saved_step;
     const RoundedRows<T>* rounded_h = nullptr;
     int64_t place = 0;
   };
@@ -100,7 +102,8 @@ class Gates : protected Sequence<Cell, T> {
   void apply_cell(Range units, int64_t count, const CellRows& rows) {
     for (int64_t i = 0; i < count; ++i) {
       T* c_row = Cell::carries_c ? rows.c + i * width : nullptr;
-      T* h_row = rows.h ? rows.h + i * rows.h_step : nullptr;
+      T* h_row = rows.h ? rows.h[i] : nullptr;
+      T* every_c_row = rows.every_c ? rows.every_c[i] : nullptr;
       T* saved_row = rows.saved ? rows.saved + i * rows.saved_step : nullptr;
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
         int n = int(hidden - u);
@@ -113,6 +116,7 @@ class Gates : protected Sequence<Cell, T> {
         if (h_row) h.store(h_row + u, n);
         if (rounds_factors<T> && rows.rounded_h) rows.rounded_h->store(rows.place + i, u, h, n);
         if (Cell::carries_c) state.store(c_row + u);
+        if (Cell::carries_c && every_c_row) state.store(every_c_row + u, n);
         if (saved_row) {
           for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
           if (p.w_hr) h.store(saved_row + Cell::saves * width + u);

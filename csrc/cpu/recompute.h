@@ -39,7 +39,8 @@ class Recompute : Gates<Cell, T> {
     return saved + (p.before[t] - p.before[begin] + b) * row_width;
   }
   FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
-    if (!this->has_previous(t, b)) return this->initial(p.c0, b, hidden);
+    if (this->begins_anew(t, b)) return this->start_c;
+    if (!this->has_previous(t, b)) return this->initial_c(b);
     const int64_t before = this->previous(t), segment = t / plan.times_per_chunk;
     return before / plan.times_per_chunk == segment ? row(before, b) + (Cell::saves - 1) * width
                                                     : checkpoint(segment, b);
@@ -79,9 +80,10 @@ class Recompute : Gates<Cell, T> {
       each_time(segment, [&](int64_t t) {
         Range now = this->active_rows(rows, t);
         if (now.size() <= 0) return;
+        this->begin_anew(t, now, vectors, c);
         this->apply_cell(vectors, now.size(),
                          {gates + first, h_prev + first, Cell::carries_c ? c + now.begin * width : nullptr, nullptr,
-                          gates[first], 0, row_width});
+                          nullptr, gates[first], row_width});
         first += now.size();
       });
     });

@@ -51,24 +51,50 @@ struct Sequence {
   const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
   Buffer<T> zeros{longest};
   Buffer<T> cell_vectors{Cell::vectors * width};  // widened, padded with zeros
+  Buffer<T> learned{p.start_h ? output_width + width : 0};
+  // What rows begin with where no state is given, and after resets.
+  const T* const start_h = *(p.start_h ? &learned : &zeros);
+  const T* const start_c = p.start_c ? start_h + output_width : zeros;
   RowPointers<const T*> zero_rows{1, chunk_rows()};
+  // Where threads own rows and some end early: the first row of each share, so that all have about as many steps.
+  const bool uneven = plan.by_rows && plan.threads > 1 && p.active[p.times - 1] < p.batch;
+  Buffer<int64_t> first_rows{uneven ? plan.threads + 1 : 0};
 
   Sequence(const Problem<T>& problem, int64_t rows_per_chunk)
       : p(problem), plan(make_plan<Cell>(problem, rows_per_chunk)) {
     zeros.clear(longest);
     zero_rows.fill(zeros);
+    if (uneven) share_steps();
     cell_vectors.clear(Cell::vectors * width);
-    for (int k = 0; k < Cell::vectors; ++k)
-      visit_weights(p.vectors[k], 0, [&](auto* from) {
-        for (int64_t u = 0; u < hidden; u += lanes)
-          load_weights(from + u, int(hidden - u)).store(cell_vectors + k * width + u);
-      });
+    for (int k = 0; k < Cell::vectors; ++k) widen(p.vectors[k], hidden, cell_vectors + k * width);
+    if (p.start_h) learned.clear(output_width + width), widen(p.start_h, output, learned);
+    if (p.start_c) widen(p.start_c, hidden, learned + output_width);
   }
 
+  void share_steps() {
+    const int64_t total = p.before[p.times];
+    int64_t share = 0, steps = 0, of_row = p.times;
+    for (int64_t b = 0; b < p.batch; ++b, steps += of_row) {
+      while (of_row > 0 && p.active[of_row - 1] <= b) --of_row;
+      while (share < plan.threads && steps * plan.threads >= total * share) first_rows[share++] = b;
+    }
+    while (share <= plan.threads) first_rows[share++] = p.batch;
+  }
+
+  static void widen(const Weights<T>& weights, int64_t count, T* to) {
+    visit_weights(weights, 0, [&](auto* from) {
+      for (int64_t u = 0; u < count; u += lanes) load_weights(from + u, int(count - u)).store(to + u);
+    });
+  }
+
+  // Where row b is in the tensors of the call.
+  FASTRNN_INLINE int64_t row(int64_t b) const { return p.row_of ? p.row_of[b] : b; }
   template <class U>
   FASTRNN_INLINE U* at(const Rows<U>& rows, int64_t t, int64_t b) const {
-    return rows.data + t * rows.step + p.before[t] * rows.packed + b * rows.row;
+    return rows.data + t * rows.step + p.before[t] * rows.packed + row(b) * rows.row;
   }
+  // What is saved is in the order of the loop.
+  FASTRNN_INLINE T* saved_at(int64_t t, int64_t b) const { return p.saved.data + (p.before[t] + b) * p.saved.row; }
 
   // The cell's own parameters for the vector of units that begins with u.
   FASTRNN_INLINE void load_vectors(int64_t u, Vec<T>* w) const {
@@ -82,15 +108,29 @@ struct Sequence {
   }
   FASTRNN_INLINE int64_t previous(int64_t t) const { return p.reverse ? t + 1 : t - 1; }
 
-  FASTRNN_INLINE const T* initial(const T* state, int64_t b, int64_t size) const {
-    return state ? state + b * size : zeros;
+  // Whether row b begins anew with the step at t, instead of going on from the one before.
+  FASTRNN_INLINE bool begins_anew(int64_t t, int64_t b) const {
+    if (!p.resets) return false;
+    return p.reverse ? t + 1 < p.times && p.resets[(t + 1) * p.batch + b] : p.resets[t * p.batch + b];
   }
+
+  FASTRNN_INLINE const T* initial_h(int64_t b) const { return p.h0 ? p.h0 + row(b) * output : start_h; }
+  FASTRNN_INLINE const T* initial_c(int64_t b) const { return p.c0 ? p.c0 + row(b) * hidden : start_c; }
   FASTRNN_INLINE const T* previous_h(int64_t t, int64_t b) const {
-    return has_previous(t, b) ? at(p.y, previous(t), b) : initial(p.h0, b, output);
+    if (begins_anew(t, b)) return start_h;
+    return has_previous(t, b) ? at(p.y, previous(t), b) : initial_h(b);
+  }
+  // In c (batch, width): row by row what the steps at t begin with, where that is not what is there.
+  FASTRNN_INLINE void begin_anew(int64_t t, Range rows, Range units, T* c) const {
+    if (!Cell::carries_c || !p.resets) return;
+    for (int64_t b = rows.begin; b < rows.end; ++b)
+      for (int64_t u = units.begin * lanes; begins_anew(t, b) && u < units.end * lanes; u += lanes)
+        Vec<T>::load(start_c + u).store(c + b * width + u);
   }
 
   // This thread's part of the batch and of n vectors of units: one of them is everything. Until the next barrier.
   FASTRNN_INLINE Range my_rows(const Team& team) const {
+    if (uneven) return {first_rows[team.first], first_rows[team.last]};
     return plan.by_rows ? team.share(p.batch) : Range{0, p.batch};
   }
   FASTRNN_INLINE Range my_vectors(const Team& team, int64_t n) const {

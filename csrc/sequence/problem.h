@@ -57,18 +57,25 @@ struct Problem {
   // Lengths: at time t the rows 0 … active[t]-1 are active (rows sorted by length, longest first), and before[t]
   // rows were active at all earlier times. `before` has times + 1 entries.
   const int64_t *active, *before;
+  // Row b of the kernels is row row_of[b] of every tensor but `saved` and `checkpoints`. Null: row b.
+  const int64_t* row_of;
+  // (times, batch): whether row b begins anew between t - 1 and t, with start_h and start_c. Null: nowhere.
+  const uint8_t* resets;
 
   // Weights as torch lays them out: gates stacked along the first dimension. Biases and w_hr may be null.
   Weights<T> w_ih, w_hh, b_ih, b_hh, w_hr;
   Weights<T> vectors[most_vectors];  // the cell's own, (hidden_size)
-  const T *h0, *c0;                  // (batch, output_size), (batch, hidden_size), null for zeros
+  // What rows begin with where no state is given, and after resets: (output_size), (hidden_size), null for zeros.
+  Weights<T> start_h, start_c;
+  const T *h0, *c0;  // (batch, output_size), (batch, hidden_size), null where none is given
 
   Rows<const T> x;
   Rows<T> y;
   // Or, instead of x and y, rows of bfloat16: at inference, of kernels that multiply it (Kernels::rows_of_bfloat16).
   Rows<const BFloat16> narrow_x;
   Rows<BFloat16> narrow_y;
-  Rows<T> saved;  // what the backward pass needs of every row (see saved_width); null at inference
+  Rows<T> every_c;  // c after every step, where it is wanted
+  Rows<T> saved;    // what the backward pass needs of every row (see saved_width); null at inference
   // Or next to nothing is saved and the backward pass computes it again: from c before the first step of every segment
   // (see steps_per_checkpoint), (segment, batch, padded hidden_size). Null where the cell carries no c.
   T* checkpoints;
@@ -76,14 +83,14 @@ struct Problem {
   T *hn, *cn;
 
   // Backward only. Null: not given (then zero) or not wanted.
-  Rows<const T> dy;
+  Rows<const T> dy, devery_c;
   const T *dhn, *dcn;
   Rows<T> dx;
   bool add_to_dx;  // the other direction has already written its share
   // Of weights: 0 for the sum over all rows of the batch, else so many sums, number v over the rows b with b % groups =
   // v.
   int64_t groups;
-  T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors];
+  T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors], *dstart_h, *dstart_c;
 };
 
 }  // namespace fastrnn

@@ -25,12 +25,17 @@ struct Arguments {
   const CellDescription* cell = nullptr;
   at::Tensor input;
   OptionalTensor batch_sizes, h0, c0;
+  // Of padded input: steps of each row of the batch, int64 on the CPU, in any order; and where a row begins anew, bool
+  // shaped as the input without its features.
+  OptionalTensor lengths, resets;
   // In each direction as torch.nn orders them: w_ih, w_hh, b_ih, b_hh with `biases`, w_hr with `projected`,
-  // the cell's own vectors.
+  // the cell's own vectors, with `learned_state` h_0 and, where the cell carries c, c_0.
   c10::SmallVector<at::Tensor, 4> weights;
   bool biases = true, bidirectional = false, batch_first = false;
   bool projected = false;
-  bool recompute = false;  // save next to nothing, and let the backward pass compute it again
+  bool recompute = false;      // save next to nothing, and let the backward pass compute it again
+  bool every_state = false;    // where the cell carries c, c after every step follows h in the output
+  bool learned_state = false;  // rows begin with h_0 and c_0 where none is given, and after resets
   // Of matrices that are packed once and for all, from which the sizes cannot be read.
   WeightFormat format = WeightFormat::same;
   int64_t input_size = 0, hidden_size = 0, projection_size = 0;
@@ -41,8 +46,9 @@ struct Arguments {
   std::vector<at::Tensor> weight_vector() const { return {weights.begin(), weights.end()}; }
 };
 
-inline constexpr bool Arguments::* options[] = {&Arguments::biases, &Arguments::bidirectional, &Arguments::batch_first,
-                                                &Arguments::projected, &Arguments::recompute};
+inline constexpr bool Arguments::* options[] = {
+    &Arguments::biases,    &Arguments::bidirectional, &Arguments::batch_first,  &Arguments::projected,
+    &Arguments::recompute, &Arguments::every_state,   &Arguments::learned_state};
 
 // Moves the arguments of an operator, in the schema's order, off the dispatcher's stack. The stack keeps empty places,
 // to be dropped. (Copies instead cost 0.3 us of the 22 of a small layer's backward pass.)

@@ -69,7 +69,7 @@ OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor
 // The tensors of a call that were given, in the schema's order. Only these have an edge to ask.
 variable_list given_tensors(const Arguments& a) {
   variable_list given{a.input};
-  for (const OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0})
+  for (const OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0, &a.lengths, &a.resets})
     if (*t) given.push_back(**t);
   given.insert(given.end(), a.weights.begin(), a.weights.end());
   return given;
@@ -82,7 +82,8 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
     a.save = true;
     auto [output, hn, cn, saved] = run_forward(a, given);
     variable_list kept{std::move(a.input), protected_from_changes(output), saved};
-    for (OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0}) kept.push_back(*t ? std::move(**t) : Tensor());
+    for (OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0, &a.lengths, &a.resets})
+      kept.push_back(*t ? std::move(**t) : Tensor());
     kept.insert(kept.end(), std::make_move_iterator(a.weights.begin()), std::make_move_iterator(a.weights.end()));
     ctx->save_for_backward(std::move(kept));
     ctx->saved_data["cell"] = a.cell->name;
@@ -106,30 +107,30 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
     const bool plain = guard && is_plain_call(d) && is_plain_call(kept);
     BackwardArguments a(cell_named(ctx->saved_data["cell"].toStringView()));
     a.input = std::move(kept[0]), a.output = std::move(kept[1]), a.saved = std::move(kept[2]);
-    a.batch_sizes = if_defined(kept[3]), a.h0 = if_defined(kept[4]), a.c0 = if_defined(kept[5]);
-    a.weights.append(std::make_move_iterator(kept.begin() + 6), std::make_move_iterator(kept.end()));
+    size_t place = 3;
+    for (OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0, &a.lengths, &a.resets}) *t = if_defined(kept[place++]);
+    a.weights.append(std::make_move_iterator(kept.begin() + place), std::make_move_iterator(kept.end()));
     const c10::List<bool> chosen = ctx->saved_data["options"].toBoolList();
     for (size_t i = 0; i < chosen.size(); ++i) a.*options[i] = chosen.get(i);
     a.d_output = if_defined(d[0]), a.d_hn = if_defined(d[1]), a.d_cn = if_defined(d[2]);
 
-    size_t edge = 0;
-    std::vector<bool> given;  // in the order of the gradients, with batch_sizes after the input
-    auto add = [&](bool is_given, bool is_variable) {
-      const bool needed = is_given && ctx->needs_input_grad(edge);
-      edge += is_given, given.push_back(is_given);
-      if (is_variable) a.needs.push_back(needed);
+    constexpr size_t none = -1;
+    std::vector<size_t> gradient_of;  // for each tensor that was given its place among the gradients, or none
+    auto variable = [&](bool is_given) {
+      a.needs.push_back(is_given && ctx->needs_input_grad(gradient_of.size()));
+      if (is_given) gradient_of.push_back(a.needs.size() - 1);
     };
-    add(true, true), add(a.batch_sizes.has_value(), false), add(a.h0.has_value(), true), add(a.c0.has_value(), true);
-    for (size_t i = 0; i < a.weights.size(); ++i) add(true, true);
+    auto constant = [&](const OptionalTensor& t) {
+      if (t) gradient_of.push_back(none);
+    };
+    variable(true), constant(a.batch_sizes), variable(a.h0.has_value()), variable(a.c0.has_value());
+    constant(a.lengths), constant(a.resets);
+    for (size_t i = 0; i < a.weights.size(); ++i) variable(true);
 
     std::vector<Tensor> grads = plain ? fastrnn::backward(cpu::device, a) : backward_by_dispatcher(a);
-    for (size_t i = 0; i < grads.size(); ++i)
-      if (!a.needs[i]) grads[i] = Tensor();
-    grads.insert(grads.begin() + 1, Tensor());  // of batch_sizes
-
     variable_list result{Tensor()};  // of the call, then of the tensors that were given
-    for (size_t i = 0; i < grads.size(); ++i)
-      if (given[i]) result.push_back(std::move(grads[i]));
+    for (size_t place : gradient_of)
+      result.push_back(place != none && a.needs[place] ? std::move(grads[place]) : Tensor());
     return result;
   }
 };

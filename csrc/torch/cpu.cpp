@@ -18,7 +18,7 @@ int64_t saved_row(const Layer& layer) {
 }
 
 std::vector<int64_t> saved_sizes(const Layer& layer) {
-  if (!layer.recompute) return {layer.directions, layer.rows, saved_row(layer)};
+  if (!layer.recompute) return {layer.directions, layer.saved_rows(), saved_row(layer)};
   const int64_t checkpoints = (layer.times - 1) / least_steps_per_checkpoint + 1;  // of one step at least
   return {layer.directions, checkpoints, layer.batch,
           checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype))};
@@ -71,6 +71,7 @@ const Device device = {
         run_backward<double>(layer, output, saved, gradients, kernels().of_double);
       else
         run_backward<float>(layer, output, saved, gradients, float_passes(layer));
+      clear_beyond_ends(layer, gradients.input);
     },
     true,
 };
@@ -79,13 +80,14 @@ TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { register_device<device>(m); }
 
 void forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, int64_t first,
              const Tensor& saved) {
-  if (layer.rows == 0) return;
+  if (layer.batch == 0) return;
   // A segment may be longer than the least (see steps_per_checkpoint): then some checkpoints belong to none.
   if (saved.defined() && layer.recompute) saved.zero_();
   if (layer.dtype == at::kDouble)
     run_forward<double>(layer, output, hn, cn, first, saved, kernels().of_double);
   else
     run_forward<float>(layer, output, hn, cn, first, saved, float_passes(layer));
+  clear_beyond_ends(layer, output);
 }
 
 }  // namespace fastrnn::cpu

@@ -39,7 +39,7 @@ Precision precision_of(at::ScalarType dtype) {
 int64_t row_saved(const Layer& layer) { return saved_row(layer.cell, layer.hidden_size, layer.projected); }
 
 std::vector<int64_t> saved_sizes(const Layer& layer) {
-  if (!layer.recompute) return {layer.directions, layer.rows, row_saved(layer)};
+  if (!layer.recompute) return {layer.directions, layer.saved_rows(), row_saved(layer)};
   const int64_t steps = steps_per_checkpoint(layer.batch);
   return {layer.directions, (layer.times + steps - 1) / steps, layer.batch, layer.hidden_size};
 }

@@ -3,7 +3,11 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
+
+#include <algorithm>
+#include <functional>
 
 namespace fastrnn {
 
@@ -35,11 +39,12 @@ void check_in_memory(const Tensor& t, const char* name) {
 void check_weight_count(const Arguments& a, int64_t num_layers) {
   const CellDescription& cell = *a.cell;
   const int64_t directions = a.bidirectional ? 2 : 1, given = int64_t(a.weights.size());
-  const int64_t of_layer = directions * (2 + 2 * a.biases + a.projected + cell.vectors);
+  const int64_t of_state = a.learned_state ? 1 + cell.carries_c : 0;
+  const int64_t of_layer = directions * (2 + 2 * a.biases + a.projected + cell.vectors + of_state);
   TORCH_CHECK(given % of_layer == 0 && given / of_layer == num_layers && given > 0, "Expected ", of_layer,
               " weights for each of ", num_layers, " layer(s) in ", directions, " direction(s) of ", cell.name,
-              a.biases ? " with" : " without", " biases and ", a.projected ? "with" : "without", " a projection, got ",
-              given);
+              a.biases ? " with" : " without", " biases and ", a.projected ? "with" : "without", " a projection",
+              a.learned_state ? " and with a learned initial state, got " : ", got ", given);
 }
 
 std::string name_of(at::ScalarType dtype) { return std::string("torch.").append(c10::getDtypeNames(dtype).first); }
@@ -58,15 +63,37 @@ static void ask_for_huge_pages(const Tensor& t) {
 
 Layer::Layer(const Arguments& a, bool widens_input)
     : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
-      recompute(a.recompute && cell.saves > 0), directions(a.bidirectional ? 2 : 1), format(a.format),
-      rounds_rows(a.rounds_rows), input_dtype(a.input.scalar_type()), device(a.input.device()) {
+      recompute(a.recompute && cell.saves > 0), every_c(a.every_state && cell.carries_c),
+      learned_state(a.learned_state), directions(a.bidirectional ? 2 : 1), format(a.format), rounds_rows(a.rounds_rows),
+      input_dtype(a.input.scalar_type()), device(a.input.device()) {
   dtype = weight_dtype = widens_input && input_dtype == at::kBFloat16 ? at::kFloat : input_dtype;
   TORCH_CHECK(a.input.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               a.input.dim(), ": ", a.input.sizes());
   read_weights(a);
   input = operand(a.input, input_dtype, a.input.sizes(), "input");
   if (input.numel() && input.stride(-1) != 1) input = input.contiguous();
-  read_lengths(a.batch_sizes);
+  TORCH_CHECK_VALUE(
+      !packed || !a.lengths,
+      "Expected lengths or a PackedSequence, which has its own, got both; pass padded input with lengths");
+  if (packed) {
+    read_batch_sizes(*a.batch_sizes);
+  } else {
+    times = input.size(batch_first ? 1 : 0), batch = input.size(batch_first ? 0 : 1);
+    TORCH_CHECK(times > 0, "Expected sequence length to be larger than 0 in RNN, got input of size ", input.sizes());
+    if (a.lengths)
+      read_lengths(*a.lengths);
+    else if (batch > 0)  // a batch of nothing may be longer than memory is
+      active.assign(times, batch);
+  }
+  steps = int64_t(active.size());
+  before.assign(active.size() + 1, 0);
+  for (size_t t = 0; t < active.size(); ++t)
+    TORCH_CHECK(!__builtin_add_overflow(before[t], active[t], &before[t + 1]), "Expected batch_sizes to sum to ",
+                input.size(0), ", the rows of packed input, got a sum beyond 2^63");
+  rows = before.back();
+  TORCH_CHECK(!packed || input.size(0) == rows, "Expected packed input of ", rows,
+              " rows (the sum of batch_sizes), got ", input.size(0));
+  if (a.resets) read_resets(*a.resets);
   TORCH_CHECK(input.size(-1) == input_size, "input.size(-1) must be equal to input_size. Expected ", input_size,
               ", got ", input.size(-1), " in ", input.sizes());
   if (a.h0) h0 = state(*a.h0, output_size, "h0");
@@ -85,7 +112,7 @@ Tensor Layer::empty(at::IntArrayRef sizes, at::ScalarType dtype) const {
 }
 
 Tensor Layer::empty_output(at::ScalarType dtype) const {
-  int64_t features = directions * output_size;
+  const int64_t features = output_features();
   if (packed) return empty({rows, features}, dtype);
   return batch_first ? empty({batch, times, features}, dtype) : empty({times, batch, features}, dtype);
 }
@@ -158,36 +185,83 @@ void Layer::read_packed_weights(const Arguments& a) {
     }
     if (projected) matrix(of.w_hr, 1, output_size, hidden_size, 0, "packed weight_hr");
     for (int k = 0; k < cell.vectors; ++k) vector(of.vectors[k], hidden_size, cell.vector_names[k]);
+    if (learned_state) vector(of.h_0, output_size, "h_0");
+    if (learned_state && cell.carries_c) vector(of.c_0, hidden_size, "c_0");
   }
 }
 
-void Layer::read_lengths(const OptionalTensor& batch_sizes) {
-  if (packed) {
-    const Tensor& sizes = *batch_sizes;
-    TORCH_CHECK(
-        sizes.dim() == 1 && sizes.scalar_type() == at::kLong && sizes.device().is_cpu() && sizes.is_contiguous(),
-        "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, got ", sizes.dim(), "-D ",
-        name_of(sizes.scalar_type()), " on ", sizes.device());
-    check_in_memory(sizes, "batch_sizes");
-    const int64_t* n = sizes.const_data_ptr<int64_t>();
-    active.assign(n, n + sizes.numel());
-    times = sizes.numel(), batch = times > 0 ? active[0] : 0;
-  } else {
-    times = input.size(batch_first ? 1 : 0), batch = input.size(batch_first ? 0 : 1);
-    if (batch > 0) active.assign(times, batch);  // a batch of nothing may be longer than memory is
-  }
-  TORCH_CHECK_INDEX(!packed || times > 0, "Expected batch_sizes of at least one step, got none");
-  TORCH_CHECK(times > 0, "Expected sequence length to be larger than 0 in RNN, got input of size ", input.sizes());
-  before.assign(active.size() + 1, 0);
-  for (size_t t = 0; t < active.size(); ++t) {
-    TORCH_CHECK(!packed || (active[t] > 0 && (t == 0 || active[t] <= active[t - 1])),
+void Layer::read_batch_sizes(const Tensor& sizes) {
+  TORCH_CHECK(sizes.dim() == 1 && sizes.scalar_type() == at::kLong && sizes.device().is_cpu() && sizes.is_contiguous(),
+              "Expected batch_sizes to be a contiguous 1-D int64 tensor on the cpu, got ", sizes.dim(), "-D ",
+              name_of(sizes.scalar_type()), " on ", sizes.device());
+  check_in_memory(sizes, "batch_sizes");
+  const int64_t* n = sizes.const_data_ptr<int64_t>();
+  active.assign(n, n + sizes.numel());
+  times = sizes.numel(), batch = times > 0 ? active[0] : 0;
+  TORCH_CHECK_INDEX(times > 0, "Expected batch_sizes of at least one step, got none");
+  for (size_t t = 0; t < active.size(); ++t)
+    TORCH_CHECK(active[t] > 0 && (t == 0 || active[t] <= active[t - 1]),
                 "Expected batch_sizes to be positive and not to increase, got ", active[t], " at ", t);
-    TORCH_CHECK(!__builtin_add_overflow(before[t], active[t], &before[t + 1]), "Expected batch_sizes to sum to ",
-                input.size(0), ", the rows of packed input, got a sum beyond 2^63");
+}
+
+// Sorts the rows by length, longest first, those of equal length in their order.
+void Layer::read_lengths(const Tensor& lengths) {
+  TORCH_CHECK_VALUE(lengths.scalar_type() == at::kLong && lengths.device().is_cpu(),
+                    "Expected lengths to be an int64 tensor on the cpu, got ", name_of(lengths.scalar_type()), " on ",
+                    lengths.device());
+  TORCH_CHECK_VALUE(lengths.dim() == 1 && lengths.size(0) == batch, "Expected lengths of size [", batch,
+                    "], one for each row of the batch, got size ", lengths.sizes());
+  check_in_memory(lengths, "lengths");
+  const Tensor given = lengths.contiguous();
+  const int64_t* n = given.const_data_ptr<int64_t>();
+  active.assign(batch > 0 ? times : 0, 0);
+  for (int64_t b = 0; b < batch; ++b) {
+    TORCH_CHECK_VALUE(n[b] >= 0 && n[b] <= times, "Expected lengths from 0 to ", times,
+                      ", the steps of the input, got ", n[b], " at ", b);
+    if (n[b] > 0) ++active[n[b] - 1];  // rows of just this length, and then of at least it
   }
-  rows = before.back();
-  TORCH_CHECK(!packed || input.size(0) == rows, "Expected packed input of ", rows,
-              " rows (the sum of batch_sizes), got ", input.size(0));
+  for (size_t t = active.size(); t > 1; --t) active[t - 2] += active[t - 1];
+  while (active.size() > 1 && active.back() == 0) active.pop_back();
+  if (std::is_sorted(n, n + batch, std::greater<int64_t>())) return;
+  std::vector<int64_t> next = active;  // place of the next row of each length: so many are longer
+  next.push_back(0);
+  row_of.resize(batch);
+  for (int64_t b = 0; b < batch; ++b) row_of[next[n[b]]++] = b;
+}
+
+// The kernels want to know of every row at every time, wherever a tensor has it.
+void Layer::read_resets(const Tensor& given) {
+  TORCH_CHECK_VALUE(given.scalar_type() == at::kBool, "Expected resets of dtype torch.bool, got ",
+                    name_of(given.scalar_type()), "; convert it with .bool()");
+  const at::IntArrayRef expected = input.sizes().slice(0, input.dim() - 1);
+  TORCH_CHECK_VALUE(given.sizes() == expected, "Expected resets of size ", expected, ", that of the input without its ",
+                    "features, got size ", given.sizes());
+  check_device(given, device, "resets");
+  check_in_memory(given, "resets");
+  if (!device.is_cpu() || batch == 0) return;
+  const bool* from = given.const_data_ptr<bool>();
+  const int64_t step = packed ? 0 : given.stride(batch_first ? 1 : 0);
+  const int64_t row = given.stride(packed || batch_first ? 0 : 1);
+  bool any = false;
+  resets.assign(steps * batch, false);
+  for (int64_t t = 0; t < steps; ++t)
+    for (int64_t b = 0; b < active[t]; ++b) {
+      const int64_t place = packed ? before[t] + b : row_of.empty() ? b : row_of[b];
+      any |= resets[t * batch + b] = from[t * step + place * row];
+    }
+  if (!any) resets.clear();
+}
+
+void clear_beyond_ends(const Layer& layer, const Tensor& t) {
+  if (layer.packed || !t.defined() || layer.rows == layer.times * layer.batch) return;
+  const int64_t step = t.stride(layer.batch_first ? 1 : 0), row = t.stride(layer.batch_first ? 0 : 1);
+  const size_t bytes = size_t(t.size(-1)) * t.itemsize();
+  char* const data = static_cast<char*>(t.mutable_data_ptr());
+  for (int64_t time = 0; time < layer.times; ++time)
+    for (int64_t b = time < layer.steps ? layer.active[time] : 0; b < layer.batch; ++b) {
+      const int64_t place = layer.row_of.empty() ? b : layer.row_of[b];
+      memset(data + (time * step + place * row) * t.itemsize(), 0, bytes);
+    }
 }
 
 Tensor Layer::state(const Tensor& t, int64_t size, const char* name) const {

@@ -21,6 +21,7 @@ std::string name_of(at::ScalarType dtype);  // as Python writes it
 struct DirectionWeights {
   at::Tensor w_ih, w_hh, b_ih, b_hh, w_hr;
   std::array<at::Tensor, most_vectors> vectors;  // the cell's own
+  at::Tensor h_0, c_0;                           // the learned initial state
 };
 
 // A layer's sizes and operands, rows contiguous.
@@ -28,8 +29,12 @@ struct Layer {
   const CellDescription& cell;
   const bool packed, batch_first, projected;
   const bool recompute;  // nothing is saved but checkpoints; not of a cell that saves nothing anyway
+  const bool every_c;    // c after every step follows h in the output
+  const bool learned_state;
   const int64_t directions;
-  int64_t times, batch, rows, input_size, hidden_size, output_size;
+  int64_t times, batch, input_size, hidden_size, output_size;
+  int64_t rows;         // at all times together, those beyond the ends of `lengths` left out
+  int64_t steps;        // of the longest row
   WeightFormat format;  // of matrices that are packed once and for all, else `same`
   bool rounds_rows;     // see Arguments
   // Of states and sums; of input; of weights. On the CPU the latter two may be narrower than float32: weights of 16
@@ -40,6 +45,8 @@ struct Layer {
   OptionalTensor h0, c0;
   DirectionWeights weights[2];
   std::vector<int64_t> active, before;  // as in sequence/problem.h; of no step where there are no rows
+  std::vector<int64_t> row_of;          // likewise, empty where rows are in the tensors' order
+  std::vector<uint8_t> resets;          // likewise, on the CPU; empty where there are none
 
   // Throws c10::Error where something does not fit. The layer's own arguments: of a stack those of one layer.
   // `widens_input`: states and sums are float32 beside input of bfloat16, which the kernels read as it is.
@@ -54,7 +61,14 @@ struct Layer {
     if (biases) visit(of.b_ih, {input_rows}, "bias_ih"), visit(of.b_hh, {state_rows}, "bias_hh");
     if (projected) visit(of.w_hr, {output_size, hidden_size}, "weight_hr");
     for (int k = 0; k < cell.vectors; ++k) visit(of.vectors[k], {hidden_size}, cell.vector_names[k]);
+    if (learned_state) visit(of.h_0, {output_size}, "h_0");
+    if (learned_state && cell.carries_c) visit(of.c_0, {hidden_size}, "c_0");
   }
+
+  // Of the output, and of its gradient.
+  int64_t output_features() const { return directions * (output_size + (every_c ? hidden_size : 0)); }
+  // Rows for which forward leaves something for backward: a number that follows from shapes alone.
+  int64_t saved_rows() const { return packed ? rows : times * batch; }
 
   at::Tensor empty(at::IntArrayRef sizes) const { return empty(sizes, dtype); }
   at::Tensor empty(at::IntArrayRef sizes, at::ScalarType dtype) const;
@@ -69,7 +83,12 @@ struct Layer {
   at::Tensor state(const at::Tensor& t, int64_t size, const char* name) const;
   void read_weights(const Arguments& arguments);
   void read_packed_weights(const Arguments& arguments);
-  void read_lengths(const OptionalTensor& batch_sizes);
+  void read_batch_sizes(const at::Tensor& batch_sizes);
+  void read_lengths(const at::Tensor& lengths);
+  void read_resets(const at::Tensor& resets);
 };
+
+// Zeros in the rows of a tensor, shaped as the layer's input or output, that are beyond the ends of `lengths`.
+void clear_beyond_ends(const Layer& layer, const at::Tensor& t);
 
 }  // namespace fastrnn

@@ -28,7 +28,7 @@ ForwardResults forward(const Device& device, const ForwardArguments& a) {
   Tensor hn = layer.empty({layer.directions, layer.batch, layer.output_size}), cn, saved;
   if (layer.cell.carries_c) cn = layer.empty({layer.directions, layer.batch, layer.hidden_size});
   if (a.save) saved = layer.empty(device.saved_sizes(layer), device.saved_dtype(layer.dtype));
-  if (layer.rows > 0) device.forward(layer, output, hn, cn, saved);
+  if (layer.batch > 0) device.forward(layer, output, hn, cn, saved);
   if (!cn.defined()) cn = layer.empty({0});
   if (!saved.defined()) saved = layer.empty({0});
   return {std::move(output), std::move(hn), std::move(cn), std::move(saved)};
@@ -61,6 +61,9 @@ std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
   for (const int64_t rows : layer.active)
     TORCH_CHECK(!a.groups || (a.groups > 0 && rows % a.groups == 0), "Expected groups that divide the ", rows,
                 " rows of a step, or 0, got ", a.groups);
+  for (size_t b = 0; a.groups && b < layer.row_of.size(); ++b)
+    TORCH_CHECK(layer.row_of[b] % a.groups == int64_t(b) % a.groups, "Expected lengths that are the same in all ",
+                a.groups, " groups of rows");
   size_t next = 0;
   auto wanted = [&](at::IntArrayRef sizes) {
     if (!a.needs[next++]) return Tensor();
@@ -79,7 +82,7 @@ std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
     layer.each_weight(gradients.weights[d], a.biases, [&](Tensor& gradient, at::IntArrayRef sizes, const char*) {
       gradient = a.groups ? wanted_of_groups(sizes) : wanted(sizes);
     });
-  if (layer.rows > 0) device.backward(layer, output, a.saved, gradients);
+  if (layer.batch > 0) device.backward(layer, output, a.saved, gradients);
 
   std::vector<Tensor> result;
   auto add = [&](const Tensor& t) { result.push_back(t.defined() ? t : layer.empty({0})); };

@@ -30,15 +30,22 @@ inline WeightFormat weight_format(const Layer& layer) {
   return layer.weight_dtype == at::kBFloat16 ? WeightFormat::bfloat16 : WeightFormat::float16;
 }
 
+// Where c after every step lies in a row of the output.
+inline int64_t column_of_c(const Layer& layer, int64_t d) {
+  return layer.directions * layer.output_size + d * layer.hidden_size;
+}
+
 // What forward and backward ask of the kernels alike, in direction d. A row of `saved` has `saved_row` numbers.
 template <class T>
 Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, const at::Tensor& saved,
                       int64_t saved_row) {
   Problem<T> p{};
   p.cell = &layer.cell, p.reverse = d == 1;
-  p.times = layer.times, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
+  p.times = layer.steps, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
   p.projection_size = layer.projected ? layer.output_size : 0;
   p.active = layer.active.data(), p.before = layer.before.data();
+  p.row_of = layer.row_of.empty() ? nullptr : layer.row_of.data();
+  p.resets = layer.resets.empty() ? nullptr : layer.resets.data();
   auto weight = [&](const at::Tensor& t) { return Weights<T>{pointer<void>(t), weight_format(layer)}; };
   auto matrix = [&](const at::Tensor& t) {
     return is_packed(layer.format) ? Weights<T>{pointer<void>(t), layer.format} : weight(t);
@@ -47,6 +54,7 @@ Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, c
   p.w_ih = matrix(w.w_ih), p.w_hh = matrix(w.w_hh), p.w_hr = matrix(w.w_hr);
   p.b_ih = weight(w.b_ih), p.b_hh = weight(w.b_hh);
   for (int k = 0; k < layer.cell.vectors; ++k) p.vectors[k] = weight(w.vectors[k]);
+  p.start_h = weight(w.h_0), p.start_c = weight(w.c_0);
   if (layer.h0) p.h0 = pointer<T>(*layer.h0, d * layer.batch * layer.output_size);
   if (layer.c0) p.c0 = pointer<T>(*layer.c0, d * layer.batch * layer.hidden_size);
   if (layer.input_dtype == layer.dtype)
@@ -57,6 +65,7 @@ Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, c
     p.y = rows_of<T>(layer, output, d * layer.output_size);
   else
     p.narrow_y = rows_of<BFloat16>(layer, output, d * layer.output_size);
+  if (layer.every_c) p.every_c = rows_of<T>(layer, output, column_of_c(layer, d));
   p.recompute = layer.recompute;
   p.same_bits = at::globalContext().deterministicAlgorithms();
   if (!saved.defined() || !saved.numel()) return p;
@@ -80,6 +89,7 @@ template <class T>
 void set_gradients(Problem<T>& p, const Layer& layer, int64_t d, const Gradients& gradients) {
   const int64_t of_h = d * layer.batch * layer.output_size, of_c = d * layer.batch * layer.hidden_size;
   p.dy = rows_of<const T>(layer, gradients.output, d * layer.output_size);
+  if (layer.every_c) p.devery_c = rows_of<const T>(layer, gradients.output, column_of_c(layer, d));
   p.dhn = pointer<T>(gradients.hn, of_h), p.dcn = pointer<T>(gradients.cn, of_c);
   p.dx = rows_of<T>(layer, gradients.input), p.add_to_dx = d > 0;
   p.dh0 = pointer<T>(gradients.h0, of_h), p.dc0 = pointer<T>(gradients.c0, of_c);
@@ -88,6 +98,7 @@ void set_gradients(Problem<T>& p, const Layer& layer, int64_t d, const Gradients
   p.dw_ih = pointer<T>(dw.w_ih), p.dw_hh = pointer<T>(dw.w_hh), p.dw_hr = pointer<T>(dw.w_hr);
   p.db_ih = pointer<T>(dw.b_ih), p.db_hh = pointer<T>(dw.b_hh);
   for (int k = 0; k < layer.cell.vectors; ++k) p.dvectors[k] = pointer<T>(dw.vectors[k]);
+  p.dstart_h = pointer<T>(dw.h_0), p.dstart_c = pointer<T>(dw.c_0);
 }
 
 }  // namespace fastrnn

@@ -10,9 +10,10 @@ namespace fastrnn {
 struct ForwardArguments : Arguments {
   static constexpr const char* schema =
       "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
-      "bool bidirectional, bool batch_first, bool save, bool recompute=False, bool projected=False) -> "
+      "bool bidirectional, bool batch_first, bool save, bool recompute=False, bool projected=False, Tensor? "
+      "lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False) -> "
       "(Tensor, Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 12;
+  static constexpr size_t count = 16;
   bool save = false;
 
   explicit ForwardArguments(Arguments of) : Arguments(std::move(of)) {}
@@ -20,11 +21,12 @@ struct ForwardArguments : Arguments {
     Reader reader(stack, count);
     reader.take_cell(*this);
     reader.take_operands(*this);
-    reader.take(biases, bidirectional, batch_first, save, recompute, projected);
+    reader.take(biases, bidirectional, batch_first, save, recompute, projected, lengths, resets, every_state,
+                learned_state);
   }
   void copy_to(torch::jit::Stack& stack) const {
     torch::jit::push(stack, cell->name, input, batch_sizes, h0, c0, weight_vector(), biases, bidirectional, batch_first,
-                     save, recompute, projected);
+                     save, recompute, projected, lengths, resets, every_state, learned_state);
   }
 };
 
@@ -34,8 +36,9 @@ struct BackwardArguments : Arguments {
   static constexpr const char* schema =
       "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
-      "bool[] needs, bool recompute=False, bool projected=False, int groups=0) -> Tensor[]";
-  static constexpr size_t count = 18;
+      "bool[] needs, bool recompute=False, bool projected=False, int groups=0, Tensor? lengths=None, Tensor? "
+      "resets=None, bool every_state=False, bool learned_state=False) -> Tensor[]";
+  static constexpr size_t count = 22;
   OptionalTensor d_output, d_hn, d_cn;
   at::Tensor output, saved;
   std::vector<bool> needs;
@@ -47,11 +50,13 @@ struct BackwardArguments : Arguments {
     reader.take_cell(*this);
     reader.take(d_output, d_hn, d_cn);
     reader.take_operands(*this);
-    reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected, groups);
+    reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected, groups, lengths, resets,
+                every_state, learned_state);
   }
   void copy_to(torch::jit::Stack& stack) const {
     torch::jit::push(stack, cell->name, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weight_vector(), output,
-                     saved, biases, bidirectional, batch_first, needs, recompute, projected, groups);
+                     saved, biases, bidirectional, batch_first, needs, recompute, projected, groups, lengths, resets,
+                     every_state, learned_state);
   }
 };
 
@@ -60,27 +65,30 @@ struct BackwardArguments : Arguments {
 struct InferArguments : Arguments {
   static constexpr const char* schema =
       "infer(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, int num_layers, "
-      "bool biases, bool bidirectional, bool batch_first, bool projected=False) -> (Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 11;
+      "bool biases, bool bidirectional, bool batch_first, bool projected=False, Tensor? lengths=None, Tensor? "
+      "resets=None, bool learned_state=False) -> (Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 14;
   int64_t num_layers;
 
   explicit InferArguments(torch::jit::Stack& stack) {
     Reader reader(stack, count);
     reader.take_cell(*this);
     reader.take_operands(*this);
-    reader.take(num_layers, biases, bidirectional, batch_first, projected);
+    reader.take(num_layers, biases, bidirectional, batch_first, projected, lengths, resets, learned_state);
   }
 };
 
 // The same with matrices that are packed once and for all as `numbers`, each one tensor of bytes (sequence/packed.h).
-// Biases and the cell's vectors are float32; input and states may be float32, bfloat16 or float16.
+// Biases and the cell's vectors are float32; input and states may be float32, bfloat16 or float16. `every_state` is of
+// one layer.
 struct InferPackedArguments : Arguments {
   static constexpr const char* schema =
       "infer_packed(str cell, str numbers, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] "
       "weights, "
       "int input_size, int hidden_size, int projection_size, int num_layers, bool biases, bool bidirectional, "
-      "bool batch_first) -> (Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 14;
+      "bool batch_first, Tensor? lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False) "
+      "-> (Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 18;
   int64_t num_layers;
 
   explicit InferPackedArguments(torch::jit::Stack& stack) {
@@ -88,7 +96,8 @@ struct InferPackedArguments : Arguments {
     reader.take_cell(*this);
     reader.take_format(*this);
     reader.take_operands(*this);
-    reader.take(input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first);
+    reader.take(input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first, lengths,
+                resets, every_state, learned_state);
     projected = projection_size != 0;
   }
 };

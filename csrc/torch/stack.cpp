@@ -20,6 +20,8 @@ namespace {
 template <class Run>
 void each_layer(const Arguments& stack, int64_t num_layers, Run run) {
   check_weight_count(stack, num_layers);
+  TORCH_CHECK_VALUE(!stack.every_state || num_layers == 1, "Expected every_state of one layer, got ", num_layers,
+                    " layers; call the operator for each of them");
   const int64_t per_layer = int64_t(stack.weights.size()) / num_layers;
   const int64_t directions = stack.bidirectional ? 2 : 1, states = num_layers * directions;
   for (const OptionalTensor* state : {&stack.h0, &stack.c0})
@@ -114,8 +116,8 @@ StackResults run_stack(Arguments stack, int64_t num_layers) {
   // Narrow weights are read as they are. So is the input where the kernels multiply bfloat16, and they write the
   // output. Packed bfloat16 weights leave rows of float32 as they are, however many: the input's dtype decides.
   const bool multiplies = !is_packed(stack.format) || stack.format == WeightFormat::packed_bfloat16;
-  const bool narrow_rows = dtype == at::kBFloat16 && multiplies && kernels().rows_of_bfloat16;
-  stack.rounds_rows = narrow_rows;
+  stack.rounds_rows = dtype == at::kBFloat16 && multiplies && kernels().rows_of_bfloat16;
+  const bool narrow_rows = stack.rounds_rows && !stack.every_state;
   if (!narrow_rows) stack.input = converted(stack.input, at::kFloat);
   for (OptionalTensor* state : {&stack.h0, &stack.c0})
     if (*state) check_dtype(**state, dtype, "state"), *state = converted(**state, at::kFloat);

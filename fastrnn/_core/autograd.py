@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from fastrnn._core import operators, transforms
-from fastrnn._core.call import Call, Results
+from fastrnn._core.call import CONSTANTS, Call, Results
 
 
 def layer(call: Call) -> Results:
@@ -35,22 +35,26 @@ def layer(call: Call) -> Results:
 def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
     call, given = operators.backward_call(*inputs)
     ctx.call, ctx.needs, ctx.arguments = call.bare(), given.needs, _arguments_given(inputs)
-    ctx.save_for_backward(*given.incoming, call.batch_sizes, *call.tensors())
+    ctx.save_for_backward(*given.incoming, *call.constants(), *call.tensors())
 
 
 def _arguments_given(inputs: tuple) -> int:
     """How many arguments torch counts: not those at the end that are the default, which it has filled in."""
     schema = operators.backward._schema.arguments
     at_default = itertools.takewhile(
-        lambda pair: pair[0].has_default_value() and pair[1] == pair[0].default_value,
+        lambda pair: pair[0].has_default_value() and _is_default(pair[1], pair[0].default_value),
         zip(reversed(schema), reversed(inputs), strict=True),
     )
     return len(inputs) - len(list(at_default))
 
 
+def _is_default(value: Any, default: Any) -> bool:
+    return not isinstance(value, Tensor) and value == default
+
+
 def _second_derivative(ctx: Any, grads_of_grads: Sequence[Tensor | None]) -> tuple:
-    d_output, d_hn, d_cn, batch_sizes, *tensors = ctx.saved_tensors
-    call = ctx.call.filled(batch_sizes, tensors)
+    d_output, d_hn, d_cn, *others = ctx.saved_tensors
+    call = ctx.call.filled(others[:CONSTANTS], others[CONSTANTS:])
     found = transforms.second_derivative(call, (d_output, d_hn, d_cn), ctx.needs, grads_of_grads)
     *d_incoming, d_input, d_h0, d_c0 = found[:6]
     # cell, the incoming gradients, input, batch_sizes, h0, c0, weights; the other arguments have no gradient

@@ -23,9 +23,9 @@ import torch
 from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
-from fastrnn._core import autograd, gpu, operators
+from fastrnn._core import as_packed, autograd, gpu, operators, options
 from fastrnn._core.autocast import autocast, cast
-from fastrnn._core.call import Call, Layer, Results, cell_and_states, state_of
+from fastrnn._core.call import Call, Layer, Results, States, cell_and_states, state_of
 from fastrnn._core.cells import CELLS
 from fastrnn._core.checks import check_lengths, check_sequence, check_step
 from fastrnn._core.dropping import before_layers, drops_between
@@ -51,27 +51,40 @@ def kernels_serve(input: Tensor) -> bool:
     return (input.is_cpu or input.device.type in _KERNEL_DEVICES) and input.dtype in _KERNEL_DTYPES
 
 
-def sequence(call: Call) -> tuple[Tensor, Any]:
-    """Run a call of a stack of layers: the output, and the state as :func:`state_of` has it."""
+def sequence(call: Call) -> tuple[Any, ...]:
+    """Run a call of a stack of layers: the output, the state as :func:`state_of` has it, and with ``every_state`` the
+    states after every step."""
     dtypes = call.input.dtype, call.input.dtype  # of the results: h and c
     if _casts(call):
         dtypes, call = autocast(call, layer=True)
     check_sequence(call)
-    call = before_layers(call)
+    if call.lengths is not None or call.resets is not None:
+        call = options.checked(call)
+    call, rows = before_layers(call), None
+    if call.has_options() and not _kernels_know_options(call):
+        padded_call = call = as_packed.with_states_given(call)
+        if as_packed.possible(call):
+            call, rows = as_packed.packed(call)
     layer = _layer(call)
     if layer is autograd.layer and call.input.is_cpu and call.input.dtype in _NARROW_DTYPES:
         call = _widened(call)
     if call.recompute:
         layer = _recomputing(layer)
+    states = None
     if layer is None:
         output, h_n, c_n = _torch_operator(call)
     elif layer is autograd.layer and _compiled_for_inference(call):
         output, h_n, c_n = operators.run_infer(call)
     else:
-        output, h_n, c_n = stack(layer, call)
+        output, h_n, c_n, states = stack(layer, call)
+    if rows is not None:
+        output, h_n, c_n = as_packed.padded((output, h_n, c_n), rows, padded_call)
     if call.input.is_cpu and (output.dtype, c_n.dtype) != dtypes:
         output, h_n, c_n = output.to(dtypes[0]), h_n.to(dtypes[0]), c_n.to(dtypes[1])
-    return output, state_of(call, h_n, c_n)
+        states = states and States(states.h.to(dtypes[0]), None if states.c is None else states.c.to(dtypes[1]))
+    if states is None:
+        return output, state_of(call, h_n, c_n)
+    return output, state_of(call, h_n, c_n), states
 
 
 def step(cell: str, input: Tensor, hx: Any, weights: list[Tensor], biases: bool) -> Any:
@@ -108,7 +121,13 @@ def _left_to_torch(call: Call) -> bool:
     """Whether torch's operator runs this call although there may be kernels for it: those of CUDA are not measured yet,
     and an ONNX graph consists of torch's operators."""
     unmeasured = call.input.is_cuda and not gpu.kernels_asked_for()
-    return (unmeasured or exports_to_onnx()) and call.cell.name in _TORCH_OPERATORS
+    return (unmeasured or exports_to_onnx()) and call.cell.name in _TORCH_OPERATORS and not call.has_options()
+
+
+def _kernels_know_options(call: Call) -> bool:
+    """Whether what runs this call has lengths, resets and the like. Else it is given what comes to the same, or the
+    reference runs."""
+    return kernels_serve(call.input) and not call.input.is_cuda and not exports_to_onnx()
 
 
 def _casts(call: Call) -> bool:
@@ -122,8 +141,9 @@ def _layer(call: Call) -> Layer | None:
     if not _left_to_torch(call):
         if kernels_serve(call.input):
             # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
-            return autograd.layer if call.weights[0].numel() else operators.run_reference
-        if call.cell.name not in _TORCH_OPERATORS:
+            known = not call.has_options() or _kernels_know_options(call)
+            return autograd.layer if call.weights[0].numel() and known else operators.run_reference
+        if call.has_options() or call.cell.name not in _TORCH_OPERATORS:
             return operators.run_reference
     return _torch_operator if call.locked_dropout and drops_between(call) else None  # it locks no dropout
 
@@ -131,6 +151,8 @@ def _layer(call: Call) -> Layer | None:
 def _compiled_for_inference(call: Call) -> bool:
     """Whether a graph on the CPU is traced in which nothing is differentiated. All layers are then one operator."""
     if not torch.compiler.is_compiling() or not call.input.is_cpu or drops_between(call):
+        return False
+    if call.every_state:
         return False
     return not torch.is_grad_enabled() or not call.requires_grad()
 
@@ -155,13 +177,13 @@ def _torch_operator(call: Call) -> Results:
         # In eval mode cuDNN keeps nothing for a backward pass. Without dropout training computes the same.
         dropout, training = 0.0, call.requires_grad() and torch.is_grad_enabled()
     operator = _TORCH_OPERATORS[call.cell.name]
-    options = (call.weights, call.biases, call.num_layers, dropout, training, call.bidirectional)
+    given = (call.weights, call.biases, call.num_layers, dropout, training, call.bidirectional)
     if input.is_cuda and torch.compiler.is_dynamo_compiling():
         operator = _outside_graphs(operator)
     if batch_sizes is None:
-        output, h_n, *c_n = operator(input, state_of(call, h0, c0), *options, call.batch_first)
+        output, h_n, *c_n = operator(input, state_of(call, h0, c0), *given, call.batch_first)
     else:
-        output, h_n, *c_n = operator(input, batch_sizes, state_of(call, h0, c0), *options)
+        output, h_n, *c_n = operator(input, batch_sizes, state_of(call, h0, c0), *given)
     return output, h_n, c_n[0] if c_n else input.new_empty(0)
 
 

@@ -6,7 +6,7 @@ If every entry has its own weights there are V calls.
 
 The rules are registered for the operators, so they also apply when a backward pass that was recorded outside of vmap
 gets batched gradients: ``is_grads_batched=True``, ``jacobian(vectorize=True)``, vmap over ``torch.autograd.grad``. Here
-a call is passed without its tensors, and the tensors one by one: ``batch_sizes`` and :meth:`Call.tensors`.
+a call is passed without its tensors, and the tensors one by one: :meth:`Call.constants` and :meth:`Call.tensors`.
 """
 
 from __future__ import annotations
@@ -18,42 +18,41 @@ import torch
 from torch import Tensor
 
 from fastrnn._core import operators
-from fastrnn._core.call import Call
+from fastrnn._core.call import CONSTANTS, Call
 from fastrnn._core.operators import Backward
 
 Dims = Sequence[int | None]  # each tensor's axis of entries, if it has one
 
-_TENSORS = ("input", "h0", "c0", "weights")  # the order of Call.tensors()
-_WEIGHTS = 4  # place of the first weight behind batch_sizes, input, h0, c0
+_NAMES = ("batch_sizes", "lengths", "resets", "input", "h0", "c0", "weights")  # of constants() and tensors()
+_WEIGHTS = CONSTANTS + 3  # place of the first weight among those
 _SAVED = 4  # place of `saved` behind d_output, d_hn, d_cn, output
-_BESIDES = 5  # place of batch_sizes behind those
+_BESIDES = 5  # place of the constants behind those
 
 
-def forward(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple:
+def forward(call: Call, *operands: Any) -> tuple:
     """The forward operator of separate tensors; what it saves is for the backward operator."""
-    return operators.run_forward(call.filled(batch_sizes, tensors), save=True)
+    return operators.run_forward(call.filled(operands[:CONSTANTS], operands[CONSTANTS:]), save=True)
 
 
 def backward(call: Call, needs: Sequence[bool], *operands: Any) -> tuple[Tensor, ...]:
     """The backward operator of separate tensors: those of :class:`Backward`, then as :func:`forward`."""
-    d_output, d_hn, d_cn, output, saved, batch_sizes, *tensors = operands
+    d_output, d_hn, d_cn, output, saved, *others = operands
     given = Backward((d_output, d_hn, d_cn), output, saved, needs)
-    return tuple(operators.run_backward(call.filled(batch_sizes, tensors), given))
+    return tuple(operators.run_backward(call.filled(others[:CONSTANTS], others[CONSTANTS:]), given))
 
 
-def forward_rule(
-    apply: Callable, size: int, dims: Dims, call: Call, batch_sizes: Tensor | None, *tensors: Any
-) -> tuple:
-    """The results of ``apply(call, batch_sizes, *tensors)`` for all entries, and each result's axis of entries."""
-    _check_lengths(dims[0])
+def forward_rule(apply: Callable, size: int, dims: Dims, call: Call, *operands: Any) -> tuple:
+    """The results of ``apply(call, *operands)`` for all entries, and each result's axis of entries."""
+    _check_batch_sizes(dims[0])
     # What is saved for recomputing depends on the size of the batch.
-    if call.recompute or any(dim is not None for dim in dims[_WEIGHTS:]):
-        return _one_by_one(apply, size, dims, (call,), batch_sizes, *tensors)
+    if call.recompute or _own_order(dims[:CONSTANTS]) or any(dim is not None for dim in dims[_WEIGHTS:]):
+        return _one_by_one(apply, size, dims, (call,), *operands)
+    batch_sizes, *others = operands[:_WEIGHTS]
     batch = _batch_axis(call, batch_sizes)
     fold = _Fold(size)
-    folded = [fold(t, dim, axis) for t, dim, axis in zip(tensors[:3], dims[1:_WEIGHTS], (batch, 1, 1), strict=True)]
-    lengths = None if batch_sizes is None else batch_sizes * size
-    output, h_n, c_n, saved = apply(call, lengths, *folded, *tensors[3:])
+    folded = [fold(t, dim, axis) for t, dim, axis in zip(others, dims[1:_WEIGHTS], _axes(batch), strict=True)]
+    sizes = None if batch_sizes is None else batch_sizes * size
+    output, h_n, c_n, saved = apply(call, sizes, *folded, *operands[_WEIGHTS:])
     # Empty results have no such axis: c_n of cells that carry no c, and `saved` of a call that saves nothing.
     axes = batch, 1, 1 if c_n.dim() > 1 else None, 1 if saved.dim() > 1 else None
     return fold.undo((output, h_n, c_n, saved), axes)
@@ -62,9 +61,9 @@ def forward_rule(
 def backward_rule(apply: Callable, size: int, dims: Dims, call: Call, needs: Sequence[bool], *operands: Any) -> tuple:
     """The gradients that ``apply(call, needs, *operands)`` returns, likewise."""
     saved, batch_sizes, weights = operands[_SAVED], operands[_BESIDES], operands[_BESIDES + _WEIGHTS :]
-    _check_lengths(dims[_BESIDES])
+    _check_batch_sizes(dims[_BESIDES])
     apart = any(needs[3:])  # gradients of weights, of which each entry has its own
-    whole = call.recompute or (apart and not saved.is_cpu)
+    whole = call.recompute or (apart and not saved.is_cpu) or _own_order(dims[_BESIDES : _BESIDES + CONSTANTS])
     if whole or any(dim is not None for dim in dims[_BESIDES + _WEIGHTS :]):
         if dims[_SAVED] is not None:  # the operator needs what forward saved in one piece
             saved, dims = saved.movedim(dims[_SAVED], 0).contiguous(), (*dims[:_SAVED], 0, *dims[_SAVED + 1 :])
@@ -72,7 +71,7 @@ def backward_rule(apply: Callable, size: int, dims: Dims, call: Call, needs: Seq
         return _one_by_one(apply, size, dims, (call, needs), *operands)
     batch = _batch_axis(call, batch_sizes)
     fold = _Fold(size)
-    axes = (batch, 1, 1, batch, 1, None, batch, 1, 1)  # of d_output, d_hn, d_cn, output, saved, batch_sizes, …, c0
+    axes = (batch, 1, 1, batch, 1, None, *_axes(batch))  # of d_output, d_hn, d_cn, output, saved, batch_sizes, …, c0
     folded = [fold(t, dim, axis) for t, dim, axis in zip(operands[: len(axes)], dims[: len(axes)], axes, strict=True)]
     folded[_SAVED] = folded[_SAVED].contiguous()  # type: ignore[union-attr]
     folded[_BESIDES] = None if batch_sizes is None else batch_sizes * size
@@ -118,33 +117,44 @@ def _one_by_one(apply: Callable, size: int, dims: Dims, options: tuple, *operand
     return stacked, (0,) * len(stacked)
 
 
+def _axes(batch: int) -> tuple[int, ...]:
+    """The axes of the batch in lengths, resets, input, h0 and c0."""
+    return 0, batch, batch, 1, 1
+
+
+def _own_order(constants: Dims) -> bool:
+    """Whether entries have lengths of their own. What is saved has the order of the lengths."""
+    return constants[1] is not None
+
+
 def _batch_axis(call: Call, batch_sizes: Tensor | None) -> int:
     return call._replace(batch_sizes=batch_sizes).batch_axis()
 
 
-def _check_lengths(dim: int | None) -> None:
+def _check_batch_sizes(dim: int | None) -> None:
     if dim is not None:
         raise ValueError(
             "Expected the same batch_sizes for all entries of vmap, got batched ones; "
-            "pack the sequences of all entries into one PackedSequence and call the layer once"
+            "pass padded input with lengths, or pack the sequences of all entries into one PackedSequence and "
+            "call the layer once"
         )
 
 
 def _forward_under_vmap(info: Any, in_dims: tuple, *arguments: Any) -> tuple:
     call, save = operators.forward_call(*arguments)
 
-    def apply(call: Call, batch_sizes: Tensor | None, *tensors: Any) -> tuple:
-        return operators.run_forward(call.filled(batch_sizes, tensors), save)
+    def apply(call: Call, *operands: Any) -> tuple:
+        return operators.run_forward(call.filled(operands[:CONSTANTS], operands[CONSTANTS:]), save)
 
-    dims = _dims(operators.forward, in_dims, ("batch_sizes", *_TENSORS))
-    return forward_rule(apply, info.batch_size, dims, call.bare(), call.batch_sizes, *call.tensors())
+    dims = _dims(operators.forward, in_dims, _NAMES)
+    return forward_rule(apply, info.batch_size, dims, call.bare(), *call.constants(), *call.tensors())
 
 
 def _backward_under_vmap(size: int, in_dims: Sequence, *arguments: Any) -> tuple[list, list]:
     call, given = operators.backward_call(*arguments)
-    names = ("d_output", "d_hn", "d_cn", "output", "saved", "batch_sizes", *_TENSORS)
+    names = ("d_output", "d_hn", "d_cn", "output", "saved", *_NAMES)
     dims = _dims(operators.backward, in_dims, names)
-    operands = (*given.incoming, given.output, given.saved, call.batch_sizes, *call.tensors())
+    operands = (*given.incoming, given.output, given.saved, *call.constants(), *call.tensors())
     found, where = backward_rule(backward, size, dims, call.bare(), given.needs, *operands)
     return list(found), list(where)
 

@@ -21,6 +21,13 @@ State = Tensor | tuple[Tensor, Tensor]
 Results = tuple[Tensor, Tensor, Tensor]  # output, h_n and c_n, which is of shape (0,) where the cell carries no c
 
 
+class States(NamedTuple):
+    """The state after every step of every layer, zeros beyond the ends that ``lengths`` give."""
+
+    h: Tensor  # (L, T, B, D P), (L, B, T, D P) with batch_first, (L, rows, D P) of packed input
+    c: Tensor | None  # likewise with D H features, where the cell carries c
+
+
 class Call(NamedTuple):
     """The operands and options of a call, as :func:`fastrnn.functional.lstm` describes them.
 
@@ -34,6 +41,8 @@ class Call(NamedTuple):
     c0: Tensor | None  # (L D, B, H), or zeros, where the cell carries c
     weights: Sequence[Tensor]  # of each layer, and in it of each direction, those of weight_names()
     batch_sizes: Tensor | None = None  # int64 (T,) on the CPU: rows that are still active at each step
+    lengths: Tensor | None = None  # of padded input: int64 (B,) on the CPU, steps of each row, in any order
+    resets: Tensor | None = None  # bool, shaped as the input without features: rows that begin anew before a step
     biases: bool = True
     projected: bool = False
     bidirectional: bool = False
@@ -41,6 +50,8 @@ class Call(NamedTuple):
     training: bool = False
     recompute: bool = False
     groups: int = 0  # of the backward pass: weights' gradients (groups, ...), number v over the rows b % groups = v
+    every_state: bool = False  # where the cell carries c, c after every step follows h in a layer's output: D P + D H
+    learned_state: bool = False  # h_0 (P) and c_0 (H) are weights: where no state is given, and after resets
     num_layers: int = 1
     dropout: float = 0.0  # between layers
     input_dropout: float = 0.0  # of the input of the first layer
@@ -50,10 +61,12 @@ class Call(NamedTuple):
     def weight_names(self) -> tuple[str, ...]:
         """The weights of one direction, in their order."""
         biases = ("b_ih", "b_hh") if self.biases else ()
-        return "w_ih", "w_hh", *biases, *(("w_hr",) if self.projected else ()), *self.cell.vectors
+        learned = () if not self.learned_state else ("h_0", "c_0") if self.cell.carries_c else ("h_0",)
+        return "w_ih", "w_hh", *biases, *(("w_hr",) if self.projected else ()), *self.cell.vectors, *learned
 
     def weights_per_direction(self) -> int:
-        return (4 if self.biases else 2) + self.projected + len(self.cell.vectors)
+        learned = self.learned_state * (1 + self.cell.carries_c)
+        return (4 if self.biases else 2) + self.projected + len(self.cell.vectors) + learned
 
     def directions(self) -> int:
         return 2 if self.bidirectional else 1
@@ -78,6 +91,14 @@ class Call(NamedTuple):
         """Input, h_0, c_0 and the weights: all that may have a gradient."""
         return (self.input, self.h0, self.c0, *self.weights)
 
+    def constants(self) -> tuple[Tensor | None, ...]:
+        """The tensors that never have a gradient."""
+        return self.batch_sizes, self.lengths, self.resets
+
+    def has_options(self) -> bool:
+        """Whether the call asks for what torch's operators lack."""
+        return self.lengths is not None or self.resets is not None or self.every_state or self.learned_state
+
     def with_tensors(self, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> Call:
         """The same call of other tensors. (``_replace`` takes twice as long.)"""
         return Call(self.cell, input, h0, c0, weights, *self[_OPTIONS:])  # type: ignore[arg-type]
@@ -88,16 +109,22 @@ class Call(NamedTuple):
 
     def bare(self) -> Call:
         """The same call without its tensors. :meth:`filled` gives them back."""
-        return self._replace(input=None, h0=None, c0=None, weights=(), batch_sizes=None)  # type: ignore[arg-type]
+        bare: Any = self.with_tensors(None, None, None, ())  # type: ignore[arg-type]
+        return bare._replace(batch_sizes=None, lengths=None, resets=None)
 
-    def filled(self, batch_sizes: Tensor | None, tensors: Sequence[Any]) -> Call:
+    def filled(self, constants: Sequence[Tensor | None], tensors: Sequence[Any]) -> Call:
+        """The same call with these :meth:`constants` and :meth:`tensors`."""
         input, h0, c0, *weights = tensors
-        return self.with_tensors(input, h0, c0, weights)._replace(batch_sizes=batch_sizes)
+        batch_sizes, lengths, resets = constants
+        return self.with_tensors(input, h0, c0, weights)._replace(
+            batch_sizes=batch_sizes, lengths=lengths, resets=resets
+        )
 
     def requires_grad(self) -> bool:
         return any(t is not None and t.requires_grad for t in self.tensors())
 
 
+CONSTANTS = 3  # the number of Call.constants()
 _OPTIONS, _OF_STACK = Call._fields.index("batch_sizes"), Call._fields.index("num_layers")
 
 # What runs a call of one layer.
@@ -130,6 +157,13 @@ def cell_and_states(name: str, hx: State | None) -> tuple[Cell, Tensor | None, T
         error = IndexError if len(hx) < 2 else RuntimeError
         raise error(f"Expected hx to be a pair, got {got}; pass (h_0, c_0)")
     return cell, hx[0], hx[1]
+
+
+def with_initial_states(weights: Sequence[Tensor], initial: Sequence[Tensor]) -> list[Tensor]:
+    """The weights of all directions, each followed by its row of h_0 (L D, P) and, where there is one, c_0 (L D, H)."""
+    rows = list(zip(*(state.unbind() for state in initial), strict=True))
+    each = len(weights) // len(rows)
+    return [w for i, row in enumerate(rows) for w in (*weights[i * each : (i + 1) * each], *row)]
 
 
 def state_of(call: Call, h: Tensor, c: Tensor | None) -> Any:

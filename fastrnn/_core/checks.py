@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fastrnn._core.call import Call
+from fastrnn._core.options import check_range
 
 
 def check_sequence(call: Call) -> None:
@@ -24,7 +25,7 @@ def check_sequence(call: Call) -> None:
         raise RuntimeError(
             f"Expected {call.directions() * call.weights_per_direction()} weights for each of {call.num_layers} "
             f"layer(s) in {call.directions()} direction(s) of {call.cell.name} {biases} biases and {projection} a "
-            f"projection, got {len(weights)}"
+            f"projection{' and with a learned initial state' if call.learned_state else ''}, got {len(weights)}"
         )
     rank = 3 if call.batch_sizes is None else 2
     if len(shape) != rank:
@@ -63,7 +64,9 @@ def check_step(call: Call) -> None:
 
 
 def check_lengths(call: Call) -> None:
-    """Check the numbers in ``batch_sizes``, where there are any."""
+    """Check the numbers in ``batch_sizes`` or ``lengths``, where there are any."""
+    if call.lengths is not None:
+        check_range(call.lengths, call.input.size(1 - call.batch_axis()))
     if call.batch_sizes is None or torch.compiler.is_compiling():
         return
     sizes = call.batch_sizes.tolist()

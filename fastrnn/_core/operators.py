@@ -55,6 +55,10 @@ def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]
         save,
         call.recompute,
         call.projected,
+        call.lengths,
+        call.resets,
+        call.every_state,
+        call.learned_state,
     )
 
 
@@ -84,6 +88,10 @@ def run_backward(call: Call, given: Backward) -> list[Tensor]:
         call.recompute,
         call.projected,
         call.groups,
+        call.lengths,
+        call.resets,
+        call.every_state,
+        call.learned_state,
     )
 
 
@@ -109,6 +117,9 @@ def run_infer(call: Call) -> Results:
         call.bidirectional,
         call.batch_first,
         call.projected,
+        call.lengths,
+        call.resets,
+        call.learned_state,
     )
 
 
@@ -138,6 +149,10 @@ def run_infer_packed(call: Call, packed: Packed) -> Results:
         call.biases,
         call.bidirectional,
         call.batch_first,
+        call.lengths,
+        call.resets,
+        call.every_state,
+        call.learned_state,
     )
 
 
@@ -155,6 +170,10 @@ def run_reference(call: Call) -> Results:
         call.bidirectional,
         call.batch_first,
         projected=call.projected,
+        lengths=call.lengths,
+        resets=call.resets,
+        every_state=call.every_state,
+        learned_state=call.learned_state,
     )
 
 
@@ -199,7 +218,7 @@ def _infer_shapes(*arguments: Any) -> Results:
 @torch.library.register_fake("fastrnn::infer_packed")
 def _infer_packed_shapes(*arguments: Any) -> Results:
     call, packed = infer_packed_call(*arguments)
-    output, hn = _output_shapes(call, packed.projection_size or packed.hidden_size)
+    output, hn = _output_shapes(call, packed.projection_size or packed.hidden_size, packed.hidden_size)
     rows = call.state_rows()
     cn = hn.new_empty(rows, hn.size(1), packed.hidden_size) if call.cell.carries_c else call.input.new_empty(0)
     return output, hn.new_empty(rows, *hn.shape[1:]), cn
@@ -217,12 +236,12 @@ def _backward_shapes(*arguments: Any) -> list[Tensor]:
 
 
 def _result_shapes(call: Call) -> Results:
-    output, hn = _output_shapes(call, call.output_size())
+    output, hn = _output_shapes(call, call.output_size(), call.hidden_size())
     c = hn.new_empty(*hn.shape[:2], call.hidden_size()) if call.cell.carries_c else call.input.new_empty(0)
     return output, hn, c
 
 
-def _output_shapes(call: Call, output_size: _Size) -> tuple[Tensor, Tensor]:
+def _output_shapes(call: Call, output_size: _Size, hidden_size: _Size) -> tuple[Tensor, Tensor]:
     """Output and h_n of one layer."""
     check_devices(call)
     input, directions = call.input, call.directions()
@@ -231,7 +250,8 @@ def _output_shapes(call: Call, output_size: _Size) -> tuple[Tensor, Tensor]:
     else:
         # The longest batch is a number inside a tensor: known when there is data, else a size of its own.
         batch = call.h0.size(1) if call.h0 is not None else torch.library.get_ctx().new_dynamic_size()
-    output = input.new_empty(*input.shape[:-1], directions * output_size)
+    width = output_size + hidden_size if call.every_state and call.cell.carries_c else output_size
+    output = input.new_empty(*input.shape[:-1], directions * width)
     return output, input.new_empty(directions, batch, output_size)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastrnn._core.call import Call, Layer, Results
+from fastrnn._core.call import Call, Layer, States
 from fastrnn._core.dropping import between_layers, drops_between
 
+Stacked = tuple[Tensor, Tensor, Tensor, States | None]
 
-def stack(layer: Layer, call: Call) -> Results:
+
+def stack(layer: Layer, call: Call) -> Stacked:
     """Run all layers of a call, each on the output of the one below, dropped out in training.
 
     Args:
@@ -17,19 +19,20 @@ def stack(layer: Layer, call: Call) -> Results:
             :func:`fastrnn._core.operators.run_reference`.
 
     Returns:
-        the last layer's output; h_n (L D, B, P); c_n (L D, B, H), of shape (0,) where the cell carries no c.
+        the last layer's output; h_n (L D, B, P); c_n (L D, B, H), of shape (0,) where the cell carries no c; with
+        ``every_state`` all states, else None.
     """
-    if call.num_layers == 1:
-        return layer(call)
+    if call.num_layers == 1 and not call.every_state:
+        return *layer(call), None
     directions = call.directions()
     per_layer = directions * call.weights_per_direction()
     # torch draws a mask in the order (T, B, H). So that the same seed gives the same mask here, layers below a dropout
     # run time first; the last one takes their output the other way round, without a copy.
     drops = drops_between(call)
     time_first = drops and call.batch_first
-    below = call._replace(batch_first=False) if time_first else call
+    below = _time_first(call) if time_first else call
     output = call.input.transpose(0, 1) if time_first else call.input
-    h_n, c_n = [], []
+    h_n, c_n, hs, cs = [], [], [], []
     for i in range(call.num_layers):
         top = i == call.num_layers - 1
         if time_first and top:
@@ -38,11 +41,24 @@ def stack(layer: Layer, call: Call) -> Results:
         weights = call.weights[i * per_layer : (i + 1) * per_layer]
         options = call if top else below
         output, h, c = layer(options.of_layer(output, _rows(call.h0, rows), _rows(call.c0, rows), weights))
+        if call.every_state:
+            width = directions * h.size(-1)
+            in_order = output.transpose(0, 1) if time_first and not top else output
+            hs.append(in_order[..., :width])
+            cs.append(in_order[..., width:])
+            output = output[..., :width]
         if drops and not top:
             output = between_layers(below, output)
         h_n.append(h)
         c_n.append(c)
-    return output, torch.cat(h_n), torch.cat(c_n)
+    if not call.every_state:
+        return output, torch.cat(h_n), torch.cat(c_n), None
+    states = States(torch.stack(hs), torch.stack(cs) if call.cell.carries_c else None)
+    return states.h[-1], torch.cat(h_n), torch.cat(c_n), states
+
+
+def _time_first(call: Call) -> Call:
+    return call._replace(batch_first=False, resets=None if call.resets is None else call.resets.t())
 
 
 def _rows(state: Tensor | None, rows: slice) -> Tensor | None:

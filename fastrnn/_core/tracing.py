@@ -10,7 +10,7 @@ from torch.fx import Proxy
 from torch.fx.proxy import TraceError
 
 
-def recorded_call(module: torch.nn.Module, input: Proxy, hx: Any) -> Proxy:
+def recorded_call(module: torch.nn.Module, input: Proxy, hx: Any, options: dict[str, Any] | None = None) -> Proxy:
     """Record a call of the module in the graph that is traced. So the module is a leaf to every tracer."""
     tracer: Any = input.tracer
     if getattr(tracer, "root", None) is module:
@@ -18,7 +18,7 @@ def recorded_call(module: torch.nn.Module, input: Proxy, hx: Any) -> Proxy:
             f"Expected a model that contains the {type(module).__name__}, got the layer itself, which is a leaf: "
             "torch.fx.symbolic_trace(torch.nn.Sequential(layer))"
         )
-    return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, hx), {})
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), (input, hx), options or {})
 
 
 def exports_to_onnx() -> bool:

@@ -2,7 +2,7 @@
 
 functorch does not support autograd functions in C++, such as csrc/torch/autograd.cpp. While a transform is active their
 Python twins run, which are here (docs/adr/0013). Autograd does not look into tuples, so they take a call without its
-tensors, and the tensors one by one: ``batch_sizes`` and :meth:`Call.tensors`.
+tensors, and the tensors one by one: :meth:`Call.constants` and :meth:`Call.tensors`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastrnn._core import batching, operators
-from fastrnn._core.call import Call, Results
+from fastrnn._core.call import CONSTANTS, Call, Results
 
 
 def layer(call: Call) -> Results:
@@ -24,7 +24,7 @@ def layer(call: Call) -> Results:
         # Functionalization supports autograd functions neither in Python nor in C++.
         return operators.run_reference(call)
     bare = call._replace(recompute=False).bare()
-    output, h_n, c_n, _ = Layer.apply(bare, call.batch_sizes, *call.tensors())
+    output, h_n, c_n, _ = Layer.apply(bare, *call.constants(), *call.tensors())
     return output.clone(), h_n, c_n  # the user may change it in place, and the backward pass needs it unchanged
 
 
@@ -45,9 +45,10 @@ class Layer(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_output: Tensor | None, d_hn: Tensor | None, d_cn: Tensor | None, _: None) -> tuple:
-        needs = tuple(ctx.needs_input_grad[2:])
+        needs = tuple(ctx.needs_input_grad[1 + CONSTANTS :])
         grads = Gradients.apply(ctx.call, needs, d_output, d_hn, d_cn, *ctx.saved_tensors)
-        return None, None, *(d if need else None for d, need in zip(grads, needs, strict=True))
+        wanted = (d if need else None for d, need in zip(grads, needs, strict=True))
+        return None, *[None] * CONSTANTS, *wanted
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, call: Call, *operands: Any) -> tuple:
@@ -68,10 +69,10 @@ class Gradients(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads_of_grads: Tensor) -> tuple:
-        d_output, d_hn, d_cn, _, _, batch_sizes, *tensors = ctx.saved_tensors
-        call = ctx.call.filled(batch_sizes, tensors)
+        d_output, d_hn, d_cn, _, _, *others = ctx.saved_tensors
+        call = ctx.call.filled(others[:CONSTANTS], others[CONSTANTS:])
         found = second_derivative(call, (d_output, d_hn, d_cn), ctx.needs, grads_of_grads)
-        return None, None, *found[:3], None, None, None, *found[3:]
+        return None, None, *found[:3], None, None, *[None] * CONSTANTS, *found[3:]
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple, call: Call, needs: Sequence[bool], *operands: Any) -> tuple:
@@ -137,9 +138,13 @@ def _of_each_group(
         given = [rows(t, axis, group) for t, axis in zip((*incoming, *call.tensors()[:3]), axes, strict=True)]
         of_rows = [rows(gg, axis, group) for gg, axis in zip(again[:3], axes[3:], strict=True)]
         of_weights = [None if gg is None else gg[group] for gg in again[3:]]
-        lengths = None if call.batch_sizes is None else call.batch_sizes // count
         input, h0, c0 = given[3:]
-        alone = call.with_tensors(input, h0, c0, call.weights)._replace(groups=0, batch_sizes=lengths)  # type: ignore[arg-type]
+        alone = call.with_tensors(input, h0, c0, call.weights)._replace(  # type: ignore[arg-type]
+            groups=0,
+            batch_sizes=None if call.batch_sizes is None else call.batch_sizes // count,
+            lengths=rows(call.lengths, 0, group),
+            resets=rows(call.resets, batch, group),
+        )
         found.append(second_derivative(alone, given[:3], needs, [*of_rows, *of_weights]))
     whole: list[Tensor | None] = [
         None if parts[0] is None else torch.stack(parts, axis + 1).flatten(axis, axis + 1)

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fastrnn._core.call import Call
+from fastrnn._core.call import Call, States
 from fastrnn._core.dropping import between_layers, drops_between
 
 
-def unequal(run: Callable[[Call], tuple[Tensor, Any]], call: Call, hx: Any) -> tuple[Tensor, Any]:
+def unequal(run: Callable[[Call], tuple[Any, ...]], call: Call, hx: Any) -> tuple[Any, ...]:
     """Run all layers of a call, whose own states are not given, by ``run``.
 
     Args:
@@ -20,22 +20,29 @@ def unequal(run: Callable[[Call], tuple[Tensor, Any]], call: Call, hx: Any) -> t
             carries c; None for zeros.
 
     Returns:
-        the last layer's output, and the final states, like hx.
+        the last layer's output, and the final states, like hx; with ``every_state`` those after every step, whose h and
+        c are tuples of each layer's (T, B, D H of the layer).
 
     Raises:
         RuntimeError: hx is no such tuple.
     """
     states = [(None, None)] * call.num_layers if hx is None else _of_each_layer(call, hx)
     per_layer = call.directions() * call.weights_per_direction()
-    output, found = call.input, []
+    output, found, every = call.input, [], []
     for i, (h, c) in enumerate(states):
         weights = call.weights[i * per_layer : (i + 1) * per_layer]
         layer = call.with_tensors(output, h, c, weights)._replace(num_layers=1, dropout=0.0)
-        output, state = run(layer if i == 0 else layer._replace(input_dropout=0.0))
+        output, state, *states_after = run(layer if i == 0 else layer._replace(input_dropout=0.0))
         if drops_between(call) and i < call.num_layers - 1:
             output = between_layers(call, output)
         found.append(state)
-    return output, tuple(zip(*found, strict=True)) if call.cell.carries_c else tuple(found)
+        every += states_after
+    final = tuple(zip(*found, strict=True)) if call.cell.carries_c else tuple(found)
+    if not every:
+        return output, final
+    of_h: Any = tuple(states.h[0] for states in every)
+    of_c: Any = tuple(states.c[0] for states in every) if call.cell.carries_c else None
+    return output, final, States(of_h, of_c)
 
 
 def _of_each_layer(call: Call, hx: Any) -> list[tuple[Tensor, Tensor | None]]:

@@ -68,7 +68,8 @@ class Problem:
                 projected=bool(self.case.proj_size),
                 bidirectional=self.case.shape.bidirectional,
             )
-            return stack(run_reference, call)[: 1 + len(states)]
+            output, *last, _ = stack(run_reference, call)
+            return output, *last[: len(states)]
 
         with one_thread(), RoundedProducts(rounded) if rounded else nullcontext():
             return self._solve(run, weights, dtype, torch.device("cpu"))

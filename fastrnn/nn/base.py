@@ -13,12 +13,12 @@ from torch.nn import Parameter
 
 from fastrnn._core import cells
 from fastrnn._core.backend import TORCH_CELLS, sequence
-from fastrnn._core.call import Call, cell_and_states
+from fastrnn._core.call import Call, cell_and_states, with_initial_states
 from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable
 from fastrnn._core.unequal import unequal
 from fastrnn.nn.face import Faced
-from fastrnn.nn.inputs import AnyInput
+from fastrnn.nn.inputs import AnyInput, CallOptions
 from fastrnn.nn.options import Options, checked
 from fastrnn.nn.sizes import checked_sizes, reset, resize
 
@@ -46,6 +46,7 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     _cells: ClassVar[dict[str, dict[str, Any]]]  # its cells by name, and the options that choose each
     # Defaults, also of modules that convert() made, or that were pickled before there was the option.
     recompute: bool = False
+    learn_initial_state: bool = False
     input_dropout: float = 0.0
     locked_dropout: bool = False
     weight_dropout: float = 0.0
@@ -82,7 +83,9 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
                 raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}")
             setattr(self, name, checked(name, value))
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
+        if type(options) is not dict or options or self.learn_initial_state:  # torch.fx passes no dictionary
+            return self._run(input, hx, options)
         # Try the fast path first. It returns None for calls that it does not handle.
         dropped = self.training and (self.weight_dropout or self.input_dropout)
         if not (is_compiling() or dropped or self._sizes_differ()):
@@ -91,16 +94,25 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
                 return result
         return self._run(input, hx)
 
-    def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, Any]:
+    def _sequence(
+        self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool, options: CallOptions
+    ) -> tuple[Any, ...]:
         differ = self._sizes_differ()
         cell, h0, c0 = cell_and_states(self._cell, None if differ else hx)
+        # Not read, it has no gradient either.
+        learned = self._initial_states() if hx is None or options.resets is not None else ()
+        weights = self._weights()
         call = Call(
             cell,
             input,
             h0,
             c0,
-            self._weights(),
+            with_initial_states(weights, [getattr(self, name) for name in learned]) if learned else weights,
             batch_sizes=batch_sizes,
+            lengths=options.lengths,
+            resets=options.resets,
+            every_state=options.return_states,
+            learned_state=bool(learned),
             num_layers=self.num_layers,
             biases=self.bias,
             projected=self.proj_size > 0,
@@ -129,6 +141,26 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
 
         return layer_stream(self, batch_size, dtype)
 
+    def _add_initial_states(self) -> None:
+        """Make h_0 and c_0 if they are learned, zero: at first the layer computes what one without them does."""
+        if self.learn_initial_state and self._sizes_differ():
+            raise ValueError(
+                "Expected learn_initial_state=False with a hidden size for each layer, got True; make each layer a "
+                "module of its own"
+            )
+        like: Any = self._flat_weights[0]
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        for name, size in zip(
+            self._initial_states(), (self.proj_size or self.hidden_size, self.hidden_size), strict=False
+        ):
+            self.register_parameter(name, Parameter(like.new_zeros(rows, size)))
+
+    def _initial_states(self) -> tuple[str, ...]:
+        """The names of the learned initial states."""
+        if not self.learn_initial_state:
+            return ()
+        return ("h_0", "c_0") if cells.named(self._cell).carries_c else ("h_0",)
+
     def _add_vectors(self) -> None:
         """Make the cell's own parameters, beside torch's in name, order and initialisation."""
         vectors = cells.named(self._cell).vectors
@@ -152,6 +184,9 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             reset(self)
         else:
             super().reset_parameters()
+        for name in self._initial_states():
+            if name in self._parameters:
+                torch.nn.init.zeros_(getattr(self, name))
 
     def flatten_parameters(self) -> None:
         """Lay the weights out as cuDNN has them, where torch has the cell."""

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar, overload
+from typing import Literal, Protocol, TypeVar, overload
 
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
+
+from fastrnn._core.call import States
 
 State = TypeVar("State")
 
@@ -17,9 +19,45 @@ class LayerCall(Protocol[State]):
     """How a layer is called. The output is of the kind of the input."""
 
     @overload
-    def __call__(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]: ...
+    def __call__(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+        return_states: Literal[False] = False,
+    ) -> tuple[Tensor, State]: ...
     @overload
-    def __call__(self, input: PackedSequence, hx: State | None = None) -> tuple[PackedSequence, State]: ...
+    def __call__(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        *,
+        lengths: Tensor | None = None,
+        resets: Tensor | None = None,
+        return_states: Literal[True],
+    ) -> tuple[Tensor, State, States]: ...
+    @overload
+    def __call__(
+        self,
+        input: PackedSequence,
+        hx: State | None = None,
+        *,
+        lengths: None = None,
+        resets: None = None,
+        return_states: Literal[False] = False,
+    ) -> tuple[PackedSequence, State]: ...
+    @overload
+    def __call__(
+        self,
+        input: PackedSequence,
+        hx: State | None = None,
+        *,
+        lengths: None = None,
+        resets: None = None,
+        return_states: Literal[True],
+    ) -> tuple[PackedSequence, State, States]: ...
 
 
 class CellCall(Protocol[State]):

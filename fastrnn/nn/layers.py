@@ -41,6 +41,8 @@ class RNN(Layer):
     Options, beyond torch, by keyword:
         recompute: save almost nothing for the backward pass, which computes it again. Less memory, more time, the same
             numbers (docs/adr/0004).
+        learn_initial_state: the state that sequences begin with, where hx is not given and after resets, is the
+            parameter ``h_0`` (L D, H), zero at first; of an LSTM h_0 (L D, P) and ``c_0`` (L D, H).
         input_dropout: in training, the probability of zeroing an element of the input.
         locked_dropout: ``dropout`` and ``input_dropout`` zero the same features at all steps of a sequence: locked or
             variational dropout, Gal and Ghahramani, 2016. At the same seed, other masks than torch's.
@@ -51,6 +53,17 @@ class RNN(Layer):
         ``output, h_n = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
         sequence, or a PackedSequence; hx (L D, B, H), for one sequence (L D, H), None for zeros. The output has the
         kind and shape of the input with D H features; h_n has the shape of hx.
+
+    Beyond torch, a call takes:
+        lengths: the number of steps of each row of a padded batch: integers (B) from 0 to T, in any order, of any
+            integer dtype and on any device. Outputs beyond the end of a row are zero, the final state is the one at its
+            end, and the reverse direction begins there: what torch computes of a PackedSequence.
+        resets: bool (T, B), (B, T) with ``batch_first``: where it is true at t, row b begins anew before step t, with
+            zeros or the learned initial state, and no gradient passes: the same as to split the sequence there, in both
+            directions. hx is what the first step of a direction begins with, unless resets[0] is true.
+        return_states: return ``output, h_n, states`` where ``states.h`` (L, T, B, D H), (L, B, T, D H) with
+            ``batch_first``, is the state after every step of every layer, and ``states.c`` likewise of an LSTM, else
+            None. Of a PackedSequence they have the rows of its data.
 
     Parameters, initialisation, state-dict keys and errors are those of ``torch.nn.RNN``: ``weight_ih_l{k}`` (H, I; D H
     above layer 0), ``weight_hh_l{k}`` (H, H), ``bias_ih_l{k}``, ``bias_hh_l{k}`` (H), with ``_reverse`` for the second
@@ -66,7 +79,7 @@ class RNN(Layer):
 
     if TYPE_CHECKING:
         __call__: LayerCall[Tensor]
-        forward: LayerCall[Tensor]
+        forward: LayerCall[Tensor]  # type: ignore[assignment]
 
     _twin = torch.nn.RNN
     _cells: ClassVar[dict[str, dict[str, Any]]] = {f"rnn_{name}": {"nonlinearity": name} for name in RNN_MODES}
@@ -96,6 +109,7 @@ class RNN(Layer):
         )
         self.nonlinearity = nonlinearity
         self._set_options(**options)
+        self._add_initial_states()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """``mode``, which torch.nn reads, and ``nonlinearity`` are kept consistent: either may be set."""
@@ -128,7 +142,7 @@ class GRU(Layer):
 
     if TYPE_CHECKING:
         __call__: LayerCall[Tensor]
-        forward: LayerCall[Tensor]
+        forward: LayerCall[Tensor]  # type: ignore[assignment]
 
     _twin = torch.nn.GRU
     _cells: ClassVar[dict[str, dict[str, Any]]] = {"gru": {}, "gru_reset_before": {"reset_after": False}}
@@ -157,6 +171,7 @@ class GRU(Layer):
         )
         self.reset_after = checked("reset_after", reset_after)
         self._set_options(**options)
+        self._add_initial_states()
 
     @property
     def _cell(self) -> str:
@@ -186,7 +201,7 @@ class LSTM(Layer):
 
     if TYPE_CHECKING:
         __call__: LayerCall[tuple[Tensor, Tensor]]
-        forward: LayerCall[tuple[Tensor, Tensor]]
+        forward: LayerCall[tuple[Tensor, Tensor]]  # type: ignore[assignment]
 
     _twin = torch.nn.LSTM
     _cells: ClassVar[dict[str, dict[str, Any]]] = {
@@ -241,6 +256,7 @@ class LSTM(Layer):
         self._add_vectors()
         self.forget_bias = checked("forget_bias", forget_bias)
         self._set_forget_bias()
+        self._add_initial_states()
 
     def reset_parameters(self) -> None:
         super().reset_parameters()

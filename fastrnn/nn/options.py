@@ -29,6 +29,7 @@ class Options(TypedDict, total=False):
     """Those that RNN, GRU and LSTM share."""
 
     recompute: bool
+    learn_initial_state: bool
     input_dropout: float
     locked_dropout: bool
     weight_dropout: float
@@ -69,6 +70,7 @@ def number_or_none(name: str, value: Any) -> float | None:
 
 OPTIONS: dict[str, Option] = {
     "recompute": Option(boolean, Changes.NOTHING),
+    "learn_initial_state": Option(boolean, Changes.PARAMETERS),
     "input_dropout": Option(rate, Changes.TRAINING),
     "locked_dropout": Option(locked, Changes.TRAINING),
     "weight_dropout": Option(rate, Changes.TRAINING),

@@ -15,11 +15,13 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from fastrnn._core import cells, operators
-from fastrnn._core.call import Call, cell_and_states, state_of
+from fastrnn._core.call import Call, Results, cell_and_states, state_of, with_initial_states
 from fastrnn._core.extension import _C
 from fastrnn._core.operators import Packed as Sizes
+from fastrnn._core.options import checked
+from fastrnn._core.stack import stack
 from fastrnn._core.tracing import NotScriptable
-from fastrnn.nn.inputs import AnyInput, each
+from fastrnn.nn.inputs import AnyInput, CallOptions, each
 from fastrnn.quantization import layout
 
 if TYPE_CHECKING:
@@ -259,8 +261,15 @@ class PackedLayer(AnyInput, PackedModule):
     dropout: float
     bidirectional: bool
     proj_size: int
+    _learned = 0  # how many of the weights are learned initial states
 
-    def forward(self, input: Any, hx: Any = None) -> Any:
+    def __init__(self, plain: Any, numbers: str, name: str = "") -> None:
+        super().__init__(plain, numbers, name)
+        self._learned = len(plain._initial_states())
+
+    def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
+        if type(options) is not dict or options or self._learned:  # torch.fx passes no dictionary
+            return self._run(input, hx, options)
         if not is_compiling():
             result = _C.infer_packed(input, hx, self.__dict__)
             if result is not None:
@@ -276,27 +285,47 @@ class PackedLayer(AnyInput, PackedModule):
 
         return layer_stream(self, batch_size, dtype)
 
-    def _sequence(self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool) -> tuple[Tensor, Any]:
+    def _sequence(
+        self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool, options: CallOptions
+    ) -> tuple[Any, ...]:
         self._check_inference(input, hx)
         cell, h0, c0 = cell_and_states(self._cell, hx)
+        weights, learned = self._weights(), hx is None or options.resets is not None
+        if self._learned:
+            weights, initial = weights[: -self._learned], weights[-self._learned :]
+            weights = with_initial_states(weights, initial) if learned else weights
         call = Call(
             cell,
             input,
             h0,
             c0,
-            self._weights(),
+            weights,
             batch_sizes=batch_sizes,
+            lengths=options.lengths,
+            resets=options.resets,
+            every_state=options.return_states,
+            projected=self.proj_size > 0,
+            learned_state=bool(self._learned) and learned,
             num_layers=self.num_layers,
             biases=self.bias,
             bidirectional=self.bidirectional,
             batch_first=batch_first,
         )
+        if call.lengths is not None or call.resets is not None:
+            call = checked(call)
         sizes = Sizes(self.numbers, self.input_size, self.hidden_size, self.proj_size)
-        output, h_n, c_n = operators.run_infer_packed(call, sizes)
-        return output, state_of(call, h_n, c_n)
+        if not call.every_state:
+            output, h_n, c_n = operators.run_infer_packed(call, sizes)
+            return output, state_of(call, h_n, c_n)
+
+        def one_layer(of: Call) -> Results:
+            return operators.run_infer_packed(of, sizes._replace(input_size=of.input.size(-1)))
+
+        output, h_n, c_n, states = stack(one_layer, call)
+        return output, state_of(call, h_n, c_n), states
 
     def _list_weights(self, plain: Any) -> tuple[str, ...]:
-        return tuple(plain._flat_weights_names)
+        return (*plain._flat_weights_names, *plain._initial_states())
 
     def _list_matrices(self, cell: cells.Cell) -> list[Matrix]:
         found, outputs = [], self.proj_size or self.hidden_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 import fastrnn.nn
-from fastrnn._core.call import call_of, state_of
+from fastrnn._core.call import call_of, state_of, with_initial_states
 from fastrnn._core.operators import run_reference
 from fastrnn._core.stack import stack
 
@@ -66,27 +67,46 @@ def random(*shape: int, dtype: torch.dtype = torch.float64, seed: int = 2) -> Te
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(DEVICE, dtype)
 
 
-def by_reference(layer: Any, input: Tensor, hx: Any) -> Any:
+def by_reference(
+    layer: Any,
+    input: Tensor,
+    hx: Any,
+    *,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    return_states: bool = False,
+) -> Any:
     """What a fastrnn layer would return, from the plain-torch reference; without dropout, for batched tensors."""
+    initial = [getattr(layer, name) for name in layer._initial_states()]
     call = call_of(
         layer._cell,
         input,
         hx,
-        layer._weights(),
+        with_initial_states(layer._weights(), initial) if initial else layer._weights(),
+        lengths=lengths,
+        resets=resets,
+        every_state=return_states,
+        learned_state=bool(initial),
         num_layers=layer.num_layers,
         biases=layer.bias,
         projected=layer.proj_size > 0,
         bidirectional=layer.bidirectional,
         batch_first=layer.batch_first,
     )
-    output, h, c = stack(run_reference, call)
-    return output, state_of(call, h, c)
+    output, h, c, states = stack(run_reference, call)
+    return (output, state_of(call, h, c)) if states is None else (output, state_of(call, h, c), states)
 
 
 def results(
-    layer: Any, x: Tensor, hx: Any, arrange: Callable[[Tensor], Any] = lambda x: x, call: Callable | None = None
+    layer: Any,
+    x: Tensor,
+    hx: Any,
+    arrange: Callable[[Tensor], Any] = lambda x: x,
+    call: Callable | None = None,
+    **options: Any,
 ) -> dict[str, Tensor]:
-    """Output, final states and the gradients of input, initial states and every weight, by name.
+    """Output, final states, all states if asked for, and the gradients of input, initial states and every weight, by
+    name.
 
     ``arrange`` makes the layer's input of the leaf ``x``; ``call`` computes instead of the layer itself.
     """
@@ -94,15 +114,20 @@ def results(
     states = () if hx is None else tuple(s.detach().requires_grad_() for s in (hx if isinstance(hx, tuple) else (hx,)))
     layer.zero_grad()
     given = None if hx is None else states if isinstance(hx, tuple) else states[0]
-    output, final = (call(layer, arrange(x), given)) if call else layer(arrange(x), given)
+    run = functools.partial(call, layer) if call else layer
+    output, final, *states_after = run(arrange(x), given, **options)
     if isinstance(output, PackedSequence):
         output = output.data
     found = {"output": output}
     found |= dict(zip(("h_n", "c_n"), final if isinstance(final, tuple) else (final,), strict=False))
+    for every in states_after:
+        found |= {f"every_{name}": t for name, t in every._asdict().items() if t is not None}
     sum((t * random(*t.shape, dtype=t.dtype, seed=i)).sum() for i, t in enumerate(found.values())).backward()
     found = {name: t.detach() for name, t in found.items()}
     found |= {f"d_{name}": s.grad for name, s in zip(("h_0", "c_0"), states, strict=False)}
-    found |= {f"d_{name}": p.grad.clone() for name, p in layer.named_parameters()}
+    learned = {"h_0": "learned_h_0", "c_0": "learned_c_0"}
+    for name, p in layer.named_parameters():
+        found[f"d_{learned.get(name, name)}"] = torch.zeros_like(p) if p.grad is None else p.grad.clone()
     return found | {"d_input": x.grad}
 
 
