@@ -234,7 +234,7 @@ def _recurrent(name: str, layer: Any, dtype: str | None) -> Stage:
             f"Expected dtype to be None for {name}, which is packed as {layer.numbers}, got {dtype!r}; call "
             "fastrnn.dequantize(model) first"
         )
-    weights, learned = packed._weights(), getattr(packed, "_learned", 0)
+    weights, learned = packed._weights(), packed._learned
     h_0, c_0 = (*weights[len(weights) - learned :], None, None)[:2]
     described = ("recurrent", packed._call, weights[: len(weights) - learned], h_0, c_0)
     return Stage(described, [*layer.parameters(), *layer.buffers()], True)

@@ -175,6 +175,28 @@ def test_reset(cell):
     assert torch.equal(steps(stream, x), steps(layer.stream(5), x))
 
 
+@pytest.mark.parametrize("cell", ["gru", "lstm_projected"])
+def test_learned_initial_state(cell):
+    layer = make(fastrnn.nn, cell, 4, 18, num_layers=2, learn_initial_state=True).eval()
+    x, mask = random(6, 5, 4, dtype=torch.float32), torch.tensor([True, False, False, True, False])
+    with torch.no_grad():
+        for name in layer._initial_states():
+            getattr(layer, name).normal_()
+        frozen = fastrnn.freeze(layer)
+        expected, state = frozen(x)
+        for stream in (layer.stream(5), frozen.stream(5), copy.deepcopy(layer.stream(5))):
+            assert torch.equal(steps(stream, x), expected)
+            assert same(stream.state, state)
+            stream.reset(mask)
+            assert torch.equal(steps(stream, x)[:, mask], expected[:, mask])
+            stream.reset()
+            assert torch.equal(steps(stream, x), expected)
+        stream = layer.stream(5)
+        layer.h_0.add_(1)
+    with pytest.raises(RuntimeError, match="they have changed since"):
+        stream(x[0])
+
+
 def test_copies_go_on_alone():
     for stream in (
         make(fastrnn.nn, "peephole_lstm", 4, 9, num_layers=2).eval().stream(2),
