@@ -59,9 +59,8 @@ struct Factors<float> {
   }
   template <class Row>
   static FASTRNN_INLINE V across(Row row, int64_t k, int64_t depth, int64_t column, int n) {
-    const Bits first = load(row(2 * k) + column, n);
-    const Bits second = 2 * k + 1 < depth ? load(row(2 * k + 1) + column, n) : Bits{};
-    return Floats(first | second << 16);
+    const bool whole = 2 * k + 1 < depth;
+    return pairs(row(2 * k) + column, n, row(2 * k + whole) + column, whole ? n : 0);
   }
   // Zeros where a vector goes on beyond the last number: they are multiplied by zeros, and must not be NaN.
   static FASTRNN_INLINE void store(Pair* row, int64_t u, V v, int n) {
@@ -72,12 +71,18 @@ struct Factors<float> {
  private:
   static FASTRNN_INLINE uint32_t first(int n) { return n >= 32 ? -1 : n > 0 ? (1u << n) - 1 : 0; }  // as a mask
 
-  // n numbers in the lower halves of 16 lanes.
-  static FASTRNN_INLINE Bits load(const BFloat16* p, int n) {
-    return __builtin_convertvector(HalfBits(_mm256_maskz_loadu_epi16(__mmask16(first(n)), p)), Bits);
+  // The first n numbers of one row, each beside one of the first m of another.
+  static FASTRNN_INLINE V pairs(const BFloat16* p, int n, const BFloat16* q, int m) {
+    const __m256i low = _mm256_maskz_loadu_epi16(__mmask16(first(n)), p);
+    return pairs(_mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_maskz_loadu_epi16(__mmask16(first(m)), q), 1));
   }
-  static FASTRNN_INLINE Bits load(const float* p, int n) {
-    return __builtin_convertvector((HalfBits)_mm512_cvtneps_pbh(__m512(V::load(p, n).v)), Bits);
+  static FASTRNN_INLINE V pairs(const float* p, int n, const float* q, int m) {
+    return pairs((__m512i)_mm512_cvtne2ps_pbh(__m512(V::load(q, m).v), __m512(V::load(p, n).v)));
+  }
+  static FASTRNN_INLINE V pairs(__m512i halves) {
+    Bits places;
+    for (uint32_t i = 0; i < V::lanes; ++i) places[i] = i | (V::lanes + i) << 16;
+    return Floats(_mm512_permutexvar_epi16((__m512i)places, halves));
   }
 };
 #endif

@@ -103,7 +103,7 @@ class Forward : Gates<Cell, T> {
     const Range now = this->active_rows(rows, 0);
     const Range units = this->my_vectors(team, vectors);
     if (p.checkpoints) keep_c(0, rows, units);
-    sweep(units, G::recurrent_units, plan.from_end, [&](int64_t v, int n) {
+    sweep(units, this->panel_units(rows.size()), plan.from_end, [&](int64_t v, int n) {
       input_product(team, {0, 1}, rows, {v, v + n});
       step(team, {0, 1}, 0, now, {v, v + n});
     });

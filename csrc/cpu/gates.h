@@ -16,7 +16,6 @@ class Gates : protected Sequence<Cell, T> {
       S::gated_slots;
   const bool reads_narrow_x = rounds_factors<T> && p.narrow_x.data && p.input_size % 2 == 0;  // whole pairs
   const bool rounds_input = rounds_factors<T> && !reads_narrow_x;
-  static constexpr int recurrent_units = ForwardWeights<T, Cell::recurrent_gates>::units;  // vectors of them in a panel
 
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
       : S(problem, rows_per_chunk),
@@ -37,6 +36,9 @@ class Gates : protected Sequence<Cell, T> {
     w_hh.pack(team);
     w_hh_gated.pack(team);
   }
+
+  // Vectors of units in a panel of the recurrent product of so many rows.
+  FASTRNN_INLINE int panel_units(int64_t count) const { return w_hh.units(count); }
 
   // Where products do not read rows as they are: calls round(place, t, b) for those of a chunk. Threads that own units
   // share the work.

@@ -96,43 +96,50 @@ FASTRNN_INLINE void store_rounded(char* row, int64_t place, Ints q) {
 #endif
 }
 
-template <class Register>
-FASTRNN_INLINE auto largest_lane(Register x) {
+FASTRNN_INLINE int32_t largest_lane(Ints x) {
   constexpr int lanes = Vec<float>::lanes;
 #pragma GCC unroll 4
   for (int distance = lanes / 2; distance > 0; distance /= 2) {
     Ints other;
     for (int lane = 0; lane < lanes; ++lane) other[lane] = lane ^ distance;
-    const Register across = __builtin_shuffle(x, other);
+    const Ints across = __builtin_shuffle(x, other);
     x = across > x ? across : x;
   }
   return x[0];
+}
+
+// The bits of a float as an integer in the same order, NaN below or above all others; and back.
+template <class Integers>
+FASTRNN_INLINE Integers in_order(Integers bits) {
+  return bits ^ ((bits >> 31) & 0x7fffffff);
 }
 
 inline void round_row(const float* row, int64_t depth, const Int8Rows& to, int64_t i) {
   using V = Vec<float>;
   constexpr int lanes = V::lanes;
   constexpr int32_t infinity = 0x7f800000;
-  // A row that ends within a register goes on with its first number, which is neither above nor below all others.
-  const V::Register first = V::Register{} + row[0];
-  V::Register least = first, most = first;
-  Ints largest{};  // of the magnitudes, as bits: in the same order, and NaN is the largest
-  for (int64_t k = 0; k < depth; k += lanes) {
-    V::Register x = V::load(row + k, int(depth - k)).v;
-    const Ints bits = (Ints)absolute<float>(x);
-    largest = bits > largest ? bits : largest;
-    if (depth - k < lanes)
-      for (int lane = int(depth - k); lane < lanes; ++lane) x[lane] = row[0];
-    least = x < least ? x : least, most = x > most ? x : most;
+  const int64_t whole = depth / lanes * lanes;
+  Ints most = Ints{} + INT32_MIN, least = Ints{} + INT32_MAX;
+  auto look = [&](V x) __attribute__((always_inline)) {
+    const Ints number = in_order((Ints)x.v);
+    most = number > most ? number : most, least = number < least ? number : least;
+  };
+  for (int64_t k = 0; k < whole; k += lanes) look(V::load(row + k));
+  if (whole < depth) {  // the row ends within a register, which goes on with its last number
+    float end[lanes];
+    for (int lane = 0; lane < lanes; ++lane) end[lane] = row[whole + lane < depth ? whole + lane : depth - 1];
+    look(V::load(end));
   }
-  const int32_t magnitude = largest_lane(largest);
-  const float top = largest_lane(most), bottom = -largest_lane(-least);
+  const int32_t top_bits = in_order(largest_lane(most)), bottom_bits = in_order(~largest_lane(~least));
+  float top, bottom;
+  __builtin_memcpy(&top, &top_bits, sizeof top), __builtin_memcpy(&bottom, &bottom_bits, sizeof bottom);
   char* const numbers = to.numbers + i * to.row_bytes;
+  const bool finite = (top_bits & infinity) != infinity && (bottom_bits & infinity) != infinity;
   const float half = top * 0.5f - bottom * 0.5f;  // of the range, which itself may be infinite
-  if (magnitude >= infinity || half < 1e-36f) {   // 255 / half would be infinite
+  if (!finite || half < 1e-36f) {                 // 255 / half would be infinite
     __builtin_memset(numbers, 0, to.row_bytes);
-    to.scale[i] = magnitude >= infinity ? __builtin_nanf("") : 0;
-    to.middle[i] = magnitude >= infinity ? __builtin_nanf("") : bottom;
+    to.scale[i] = finite ? 0 : __builtin_nanf("");
+    to.middle[i] = finite ? bottom : __builtin_nanf("");
     return;
   }
   const float scale = half / 127.5f, inverse = 255 / half;

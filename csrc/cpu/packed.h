@@ -116,6 +116,8 @@ class PackedWeights {
   template <class Then>
   void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<float>& rows,
              Then then) const {
+    // No units: of a team that was dissolved, and others write the rows meanwhile. No rows: all of this thread's ended.
+    if (mine.begin == mine.end || !count) return;
     Int8Rows rounded{};
     if constexpr (!rounds_factors<float>)
       if (weight.format == WeightFormat::packed_int8) rounded = round(team, count, rows.a);
@@ -194,8 +196,6 @@ class PackedWeights {
 template <class T, int gates>
 class ForwardWeights {
  public:
-  static constexpr int units = GateWeights<T, gates>::units;
-
   ForwardWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
                  const int* slots, int64_t width, int64_t rows)
       : plain(plan, packing, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
@@ -203,6 +203,9 @@ class ForwardWeights {
         is_kept(is_packed(weight.format)) {}
 
   void pack(const Team& team) { plain.pack(team); }
+
+  // Vectors of outputs in a panel.
+  FASTRNN_INLINE int units(int64_t count) const { return is_kept ? kept.units(count) : plain.units; }
 
   template <class Then>
   void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<T>& rows,

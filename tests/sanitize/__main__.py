@@ -1,8 +1,9 @@
 """`make sanitize`: the C++ under gcc's sanitizers. Needs g++ with libasan, libubsan and libtsan (Debian: package gcc).
 
 **Memory**, AddressSanitizer and UndefinedBehaviorSanitizer: the extensions are compiled with both, in a tree of their
-own (build/sanitize), and the tests of HOSTILE hand the operators and Word2Vec whatever they can think of. Python itself
-is not compiled so: libasan is loaded before it, and leaks, which are Python's and torch's, are not looked for.
+own (build/sanitize), and the tests of HOSTILE hand the operators and Word2Vec whatever they can think of, on every
+instruction set where kernels of one read memory in a way of their own. Python itself is not compiled so: libasan is
+loaded before it, and leaks, which are Python's and torch's, are not looked for.
 
 **Races**, ThreadSanitizer: the kernels of the layers (kernels.cpp) and of Word2Vec (word2vec.cpp) by themselves,
 without Python and torch, whose threads the sanitizer could not see through. Nor is gcc's OpenMP compiled for it, so
@@ -28,8 +29,13 @@ HOSTILE = [
     "tests/operators/test_raw_calls.py",
     "tests/operators/test_wrong_operands.py",
     "tests/loss/test_raw_calls.py",
+    "tests/operators/test_few_rows.py",
+    "tests/layers/test_narrow.py",
+    "tests/layers/test_bfloat16_products.py",
     "tests/quantization/test_freeze.py",
     "tests/layers/test_stream.py",
+    "tests/quantization/test_quantize.py",
+    "tests/quantization/test_same_bits.py",
     "tests/word2vec/test_raw_calls.py",
     "tests/word2vec/test_processes.py",
     "tests/word2vec/test_threads.py",
@@ -37,7 +43,14 @@ HOSTILE = [
     "tests/word2vec/test_hostile_files.py",
 ]
 PROGRAMS = {
-    "kernels": ["cpu/kernels_generic.cpp", "loss/kernels_generic.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
+    "kernels": [
+        "cpu/kernels_generic.cpp",
+        "cpu/kernels_avx512.cpp",  # what few rows of bfloat16 take
+        "cpu/kernels_avx512_bf16.cpp",
+        "loss/kernels_generic.cpp",
+        "cpu/waiting.cpp",
+        "cpu/thread_count.cpp",
+    ],
     "word2vec": [
         "word2vec/training/kernel_generic.cpp",
         "word2vec/worker_threads.cpp",
