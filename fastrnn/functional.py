@@ -77,6 +77,7 @@ def rnn(
     weights: Sequence[Tensor],
     *,
     nonlinearity: str = "tanh",
+    layer_norm: bool = False,
     batch_sizes: Tensor | None = None,
     num_layers: int = 1,
     biases: bool = True,
@@ -100,6 +101,8 @@ def rnn(
         weights: of each layer, and in it of each direction: W_ih (H, I; D H above the first layer), W_hh (H, H),
             with ``biases`` b_ih and b_hh (H). The order of ``torch.nn.RNN``'s parameters.
         nonlinearity: f: "tanh", "relu" or "sigmoid".
+        layer_norm: layer normalization inside, with the gains w_norm_ih and w_norm_hh (H) last in each direction's
+            weights: the equation is then that of :func:`fastrnn.reference.layer_norm_rnn`.
         batch_sizes: for packed input, the int64 CPU tensor that a PackedSequence holds.
         dropout: probability of zeroing an element between layers, if ``training``.
         recompute: save almost nothing for the backward pass, which computes it again. The same numbers, less memory,
@@ -120,7 +123,7 @@ def rnn(
     The equation is that of :func:`fastrnn.reference.rnn`.
     """
     call = call_of(
-        _rnn_name(nonlinearity),
+        _rnn_name(nonlinearity, layer_norm),
         input,
         hx,
         weights,
@@ -164,6 +167,7 @@ def gru(
     weights: Sequence[Tensor],
     *,
     reset_after: bool = True,
+    layer_norm: bool = False,
     batch_sizes: Tensor | None = None,
     num_layers: int = 1,
     biases: bool = True,
@@ -180,10 +184,11 @@ def gru(
     """GRU over a sequence. Arguments, results and errors as :func:`rnn`, with 3 H rows in every weight and bias.
 
     ``reset_after`` is torch's form (:func:`fastrnn.reference.gru`); False that of Cho et al., 2014
-    (:func:`fastrnn.reference.gru_reset_before`).
+    (:func:`fastrnn.reference.gru_reset_before`). With ``layer_norm``, :func:`fastrnn.reference.layer_norm_gru`; both
+    raise ValueError.
     """
     call = call_of(
-        "gru" if reset_after else "gru_reset_before",
+        gru_name(reset_after, layer_norm),
         input,
         hx,
         weights,
@@ -228,6 +233,7 @@ def lstm(
     *,
     peephole: bool = False,
     coupled: bool = False,
+    layer_norm: bool = False,
     batch_sizes: Tensor | None = None,
     num_layers: int = 1,
     biases: bool = True,
@@ -249,11 +255,10 @@ def lstm(
 
     With ``peephole`` the vectors w_ci, w_cf and w_co (H) come last in each direction's weights
     (:func:`fastrnn.reference.peephole_lstm`); with ``coupled`` there are 3 H rows
-    (:func:`fastrnn.reference.coupled_lstm`). Both raise ValueError.
+    (:func:`fastrnn.reference.coupled_lstm`); with ``layer_norm`` w_norm_ih and w_norm_hh (4 H), w_norm_c and b_norm_c
+    (H) come last (:func:`fastrnn.reference.layer_norm_lstm`). More than one of them raises ValueError.
     """
-    if peephole and coupled:
-        raise ValueError("Expected peephole or coupled, got both")
-    cell = "peephole_lstm" if peephole else "coupled_lstm" if coupled else "lstm"
+    cell = lstm_name(peephole, coupled, layer_norm)
     plain = (4 if biases else 2) + len(CELLS[cell].vectors) + (2 if learned_state else 0)
     call = call_of(
         cell,
@@ -326,10 +331,34 @@ def lstm_cell(
     return step("lstm", input, hx, *_weights(w_ih, w_hh, b_ih, b_hh))
 
 
-def _rnn_name(nonlinearity: str) -> str:
+def _rnn_name(nonlinearity: str, layer_norm: bool = False) -> str:
     if nonlinearity not in _RNN_CELLS:
         raise ValueError(f"Expected nonlinearity to be one of {', '.join(_RNN_CELLS)}, got {nonlinearity!r}")
-    return _RNN_CELLS[nonlinearity]
+    return ("layer_norm_" if layer_norm else "") + _RNN_CELLS[nonlinearity]
+
+
+def gru_name(reset_after: bool, layer_norm: bool) -> str:
+    """The name of the GRU that these options choose.
+
+    Raises:
+        ValueError: layer normalization of the form that resets before the product.
+    """
+    if layer_norm and not reset_after:
+        raise ValueError("Expected layer_norm with reset_after=True, got both layer_norm=True and reset_after=False")
+    return "layer_norm_gru" if layer_norm else "gru" if reset_after else "gru_reset_before"
+
+
+def lstm_name(peephole: bool, coupled: bool, layer_norm: bool) -> str:
+    """The name of the LSTM that these options choose.
+
+    Raises:
+        ValueError: more than one of them.
+    """
+    given = {"peephole": peephole, "coupled": coupled, "layer_norm": layer_norm}
+    chosen = [option for option, value in given.items() if value]
+    if len(chosen) > 1:
+        raise ValueError(f"Expected {', '.join(given)} or none of them, got {' and '.join(chosen)}")
+    return f"{chosen[0]}_lstm" if chosen else "lstm"
 
 
 def _weights(w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tensor | None) -> tuple[list[Tensor], bool]:

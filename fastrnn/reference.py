@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, relu, sigmoid, tanh
-from torch.nn.functional import linear
+from torch.nn.functional import layer_norm, linear
 
 Bias = Tensor | None
 
@@ -110,18 +110,84 @@ def coupled_lstm(
     return (h if w_hr is None else linear(h, w_hr)), c
 
 
+def _normalized(x: Tensor, gain: Tensor, bias: Bias) -> Tensor:
+    return layer_norm(x, x.shape[-1:], gain, bias)
+
+
+def layer_norm_rnn(
+    activation: Callable,
+    x: Tensor,
+    h: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Bias,
+    b_hh: Bias,
+    w_norm_ih: Tensor,
+    w_norm_hh: Tensor,
+) -> Tensor:
+    """:func:`rnn` with both products normalized: J. L. Ba, J. R. Kiros and G. E. Hinton, 2016, arXiv:1607.06450.
+
+    A product is normalized over all its outputs, with an epsilon of 1e-5 beside the variance, then scaled by its gain,
+    w_norm_ih or w_norm_hh; the biases of the cell are those of the normalization.
+    """
+    return activation(_normalized(linear(x, w_ih), w_norm_ih, b_ih) + _normalized(linear(h, w_hh), w_norm_hh, b_hh))
+
+
+def layer_norm_gru(
+    x: Tensor,
+    h: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Bias,
+    b_hh: Bias,
+    w_norm_ih: Tensor,
+    w_norm_hh: Tensor,
+) -> Tensor:
+    """:func:`gru` with both products normalized, each over its three gates, as in :func:`layer_norm_rnn`."""
+    x_r, x_z, x_n = _normalized(linear(x, w_ih), w_norm_ih, b_ih).chunk(3, dim=1)
+    h_r, h_z, h_n = _normalized(linear(h, w_hh), w_norm_hh, b_hh).chunk(3, dim=1)
+    r = sigmoid(x_r + h_r)
+    z = sigmoid(x_z + h_z)
+    n = tanh(x_n + r * h_n)
+    return (1 - z) * n + z * h
+
+
+def layer_norm_lstm(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Bias,
+    b_hh: Bias,
+    w_norm_ih: Tensor,
+    w_norm_hh: Tensor,
+    w_norm_c: Tensor,
+    b_norm_c: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """:func:`lstm` with layer normalization, as Ba et al., 2016, equations 20 to 22.
+
+    Both products are normalized, each over its four gates, as in :func:`layer_norm_rnn`; the output reads c normalized.
+    """
+    a = _normalized(linear(x, w_ih), w_norm_ih, b_ih) + _normalized(linear(h, w_hh), w_norm_hh, b_hh)
+    i, f, g, o = a.chunk(4, dim=1)
+    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
+    return sigmoid(o) * tanh(_normalized(c, w_norm_c, b_norm_c)), c
+
+
 class Cell(NamedTuple):
     """A cell of the table: ``step(x, h, w_ih, w_hh, b_ih, b_hh)`` returns h; ``step(x, h, c, ...)`` returns h and c."""
 
     step: Callable
     gates: int  # blocks of H rows in w_ih
     carries_c: bool = False
-    vectors: tuple[str, ...] = ()  # further arguments of the step, one number per unit
+    vectors: tuple[str, ...] = ()  # further arguments of the step, numbers per unit
     # The gate that keeps the old state, by its place in w_ih; -1 where 1 - it does. The one that takes in, if another.
     keeps: tuple[int, int] | None = None
     takes_in: int | None = None
 
 
+_GAINS = ("w_norm_ih", "w_norm_hh")
 CELLS = {
     "rnn_tanh": Cell(partial(rnn, tanh), 1),
     "rnn_relu": Cell(partial(rnn, relu), 1),
@@ -131,6 +197,11 @@ CELLS = {
     "lstm": Cell(lstm, 4, carries_c=True, keeps=(1, 1), takes_in=0),
     "peephole_lstm": Cell(peephole_lstm, 4, True, ("w_ci", "w_cf", "w_co"), keeps=(1, 1), takes_in=0),
     "coupled_lstm": Cell(coupled_lstm, 3, carries_c=True, keeps=(0, -1)),
+    "layer_norm_rnn_tanh": Cell(partial(layer_norm_rnn, tanh), 1, vectors=_GAINS),
+    "layer_norm_rnn_relu": Cell(partial(layer_norm_rnn, relu), 1, vectors=_GAINS),
+    "layer_norm_rnn_sigmoid": Cell(partial(layer_norm_rnn, sigmoid), 1, vectors=_GAINS),
+    "layer_norm_gru": Cell(layer_norm_gru, 3, vectors=_GAINS, keeps=(1, 1)),
+    "layer_norm_lstm": Cell(layer_norm_lstm, 4, True, (*_GAINS, "w_norm_c", "b_norm_c"), keeps=(1, 1), takes_in=0),
 }
 
 

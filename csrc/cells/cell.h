@@ -12,7 +12,9 @@
 //   gated             a second product follows in the same step: the rest of weight_hh times gate(h) (the first GRU)
 //   saves             numbers per hidden unit that the forward step leaves for the backward step
 //   carries_c         there is a second state c besides h (LSTM); the forward step saves it last
-//   vectors           parameters of the cell itself, a number for each unit; `vector_names` has their names
+//   vectors           parameters of the cell itself, a number for each unit; `vector_names` has their names. Where
+//   there
+//                     are `vector_sizes`, that many numbers for each unit
 //   reads_h           the pointwise part itself reads h_{t-1} (GRU)
 //   onednn            torch's layers of it run by oneDNN, which returns other dtypes under autocast; only where it is
 //                     true
@@ -35,6 +37,10 @@
 
 namespace fastrnn {
 
+// Whether a cell is of layer_norm.h.
+template <class Cell>
+constexpr bool normalizes = requires { typename Cell::Plain; };
+
 // The same of a cell that is known when the program runs: what code that is not a template is told of it.
 struct CellDescription {
   const char* name;
@@ -42,13 +48,20 @@ struct CellDescription {
   bool gated, carries_c, reads_h;
   int saves, vectors;
   const char* const* vector_names;
+  const int* vector_sizes;  // null: one number for each unit
   bool separate_gradients;  // the gates' gradients are not the same for W_ih and W_hh
+
+  bool normalized;  // its products are normalized (layer_norm.h): plain cells' loops do not run it
 
   bool onednn;  // torch's layers of it run by oneDNN
 
+  // What a cell saves can be found again, where it saves anything (cpu/recompute.h knows plain cells only).
+  bool recomputable() const { return saves > 0 && !normalized; }
+
+  int vector_size(int k) const { return vector_sizes ? vector_sizes[k] : 1; }
   int gates_of_state() const { return recurrent_gates + gated; }  // in weight_hh; weight_ih has input_gates
   // h = W_hr m may follow the cell only where the cell itself does not read h, which then has another size.
-  bool projectable() const { return carries_c && !reads_h; }
+  bool projectable() const { return carries_c && !reads_h && !normalized; }
 };
 
 }  // namespace fastrnn

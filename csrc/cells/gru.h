@@ -8,7 +8,7 @@ namespace fastrnn {
 // Reset after the product: n = tanh(W_in x + b_in + r (W_hn h + b_hn)). The form of torch.nn.GRU and cuDNN: one
 // product a step. The two halves of n's pre-activation are combined only in the cell, so they keep slots of their own.
 struct GRU {
-  static constexpr const char* name = "gru";
+  static constexpr const char *name = "gru", *layer_norm_name = "layer_norm_gru";
   static constexpr int slots = 4;  // r, z, n's input half, n's recurrent half q
   static constexpr int input_gates = 3, recurrent_gates = 3;
   static constexpr int input_slots[] = {0, 1, 2}, recurrent_slots[] = {0, 1, 3};

@@ -5,12 +5,13 @@
 namespace fastrnn {
 
 struct LSTM {
-  static constexpr const char* name = "lstm";
+  static constexpr const char *name = "lstm", *layer_norm_name = "layer_norm_lstm";
   static constexpr int slots = 4;  // i, f, g, o
   static constexpr int input_gates = 4, recurrent_gates = 4;
   static constexpr int input_slots[] = {0, 1, 2, 3}, recurrent_slots[] = {0, 1, 2, 3};
   static constexpr bool gated = false, carries_c = true, reads_h = false;
   static constexpr int saves = 5, vectors = 0;  // i, f, g, o, c
+  static constexpr int output_gate = 3;         // h = o tanh(c)
   static constexpr bool onednn = true;
 
   template <class V>

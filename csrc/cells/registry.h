@@ -8,6 +8,7 @@
 
 #include "coupled_lstm.h"
 #include "gru.h"
+#include "layer_norm.h"
 #include "lstm.h"
 #include "peephole_lstm.h"
 #include "rnn.h"
@@ -16,14 +17,24 @@ namespace fastrnn {
 
 template <class... Each>
 struct CellList {};
-using Cells = CellList<RNN<Tanh>, RNN<Relu>, RNN<Sigmoid>, GRU, GRUResetBefore, LSTM, PeepholeLSTM, CoupledLSTM>;
+template <class... First, class... Second>
+constexpr CellList<First..., Second...> joined(CellList<First...>, CellList<Second...>) {
+  return {};
+}
+
+using PlainCells = CellList<RNN<Tanh>, RNN<Relu>, RNN<Sigmoid>, GRU, GRUResetBefore, LSTM, PeepholeLSTM, CoupledLSTM>;
+using NormalizedCells =
+    CellList<LayerNorm<RNN<Tanh>>, LayerNorm<RNN<Relu>>, LayerNorm<RNN<Sigmoid>>, LayerNorm<GRU>, LayerNorm<LSTM>>;
+using Cells = decltype(joined(PlainCells{}, NormalizedCells{}));
 
 template <class Cell>
 constexpr CellDescription describe() {
   bool same = true;
   for (int g = 0; g < Cell::recurrent_gates; ++g) same &= Cell::input_slots[g] == Cell::recurrent_slots[g];
   const char* const* names = nullptr;
+  const int* sizes = nullptr;
   if constexpr (Cell::vectors > 0) names = Cell::vector_names;
+  if constexpr (normalizes<Cell>) sizes = Cell::vector_sizes;
   return {.name = Cell::name,
           .slots = Cell::slots,
           .input_gates = Cell::input_gates,
@@ -34,7 +45,9 @@ constexpr CellDescription describe() {
           .saves = Cell::saves,
           .vectors = Cell::vectors,
           .vector_names = names,
+          .vector_sizes = sizes,
           .separate_gradients = !same,
+          .normalized = normalizes<Cell>,
           .onednn = requires { Cell::onednn; }};
 }
 
@@ -60,7 +73,7 @@ inline const CellDescription* find_cell(std::string_view name) {
   return nullptr;
 }
 
-// Calls run<Cell>() for the cell that is described. Throws where the table does not have it.
+// Calls run<Cell>() for the cell that is described. Throws where the list does not have it.
 template <class First, class... Rest, class Run>
 auto for_cell(CellList<First, Rest...>, const CellDescription& cell, Run run) {
   if (&cell == &description<First>) return run.template operator()<First>();
@@ -69,9 +82,4 @@ auto for_cell(CellList<First, Rest...>, const CellDescription& cell, Run run) {
   else
     throw std::logic_error(std::string("no kernel is compiled for the cell ") + cell.name);
 }
-template <class Run>
-auto for_cell(const CellDescription& cell, Run run) {
-  return for_cell(Cells{}, cell, run);
-}
-
 }  // namespace fastrnn

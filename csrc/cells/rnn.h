@@ -7,7 +7,7 @@
 namespace fastrnn {
 
 struct Tanh {
-  static constexpr const char* name = "rnn_tanh";
+  static constexpr const char *name = "rnn_tanh", *layer_norm_name = "layer_norm_rnn_tanh";
   template <class V>
   FASTRNN_CELL V value(V a) {
     return tanh(a);
@@ -19,7 +19,7 @@ struct Tanh {
 };
 
 struct Sigmoid {
-  static constexpr const char* name = "rnn_sigmoid";
+  static constexpr const char *name = "rnn_sigmoid", *layer_norm_name = "layer_norm_rnn_sigmoid";
   template <class V>
   FASTRNN_CELL V value(V a) {
     return sigmoid(a);
@@ -31,7 +31,7 @@ struct Sigmoid {
 };
 
 struct Relu {
-  static constexpr const char* name = "rnn_relu";
+  static constexpr const char *name = "rnn_relu", *layer_norm_name = "layer_norm_rnn_relu";
   template <class V>
   FASTRNN_CELL V value(V a) {
     return relu(a);
@@ -44,7 +44,7 @@ struct Relu {
 
 template <class Activation>
 struct RNN {
-  static constexpr const char* name = Activation::name;
+  static constexpr const char *name = Activation::name, *layer_norm_name = Activation::layer_norm_name;
   static constexpr int slots = 1;
   static constexpr int input_gates = 1, recurrent_gates = 1;
   static constexpr int input_slots[input_gates] = {0}, recurrent_slots[recurrent_gates] = {0};

@@ -2,14 +2,15 @@
 // dL/dh_{t-1} through W_hh. What needs no order in time waits until a chunk of steps is done and is then one large
 // product each: dx = dgates · W_ih, dW_ih = dgatesᵀ · x, dW_hh = dgatesᵀ · h_{t-1}.
 #pragma once
+#include "backward_states.h"
 #include "recompute.h"
 #include "weight_gradients.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
 template <class Cell, class T>
-class Backward : Sequence<Cell, T> {
-  using S = Sequence<Cell, T>;
+class Backward : BackwardStates<Cell, T> {
+  using S = BackwardStates<Cell, T>;
   using V = Vec<T>;
   using S::p, S::plan, S::hidden, S::output, S::width, S::output_width, S::vectors, S::zeros, S::gates_width,
       S::chunk_rows, S::at;
@@ -51,8 +52,8 @@ class Backward : Sequence<Cell, T> {
     w_hh.pack(team);
     w_hh_gated.pack(team);
     w_hr.pack(team);
-    load_state(dh, output_width, p.dhn, output, this->my_rows(team), outputs(team));
-    if (Cell::carries_c) load_state(dc, width, p.dcn, hidden, this->my_rows(team), units(team));
+    this->load_state(dh, output_width, p.dhn, output, this->my_rows(team), outputs(team));
+    if (Cell::carries_c) this->load_state(dc, width, p.dcn, hidden, this->my_rows(team), units(team));
     team.sync();  // each needs what the others have packed
     for (int64_t n = 0; n < this->chunks(); ++n) {
       Range times = this->chunk(n, !p.reverse);
@@ -65,10 +66,10 @@ class Backward : Sequence<Cell, T> {
       products_over_time(team, times, n == 0);
       team.sync();
     }
-    store_state(dh, output_width, p.dh0, output, this->my_rows(team), outputs(team));
-    if (Cell::carries_c) store_state(dc, width, p.dc0, hidden, this->my_rows(team), units(team));
-    sum_over_rows(team.share(this->output_vectors), left_h, !p.h0, dh, output_width, output, p.dstart_h);
-    sum_over_rows(team.share(vectors), left_c, !p.c0, dc, width, hidden, p.dstart_c);
+    this->store_state(dh, output_width, p.dh0, output, this->my_rows(team), outputs(team));
+    if (Cell::carries_c) this->store_state(dc, width, p.dc0, hidden, this->my_rows(team), units(team));
+    this->sum_over_rows(team.share(this->output_vectors), left_h, !p.h0, dh, output_width, output, p.dstart_h);
+    this->sum_over_rows(team.share(vectors), left_c, !p.c0, dc, width, hidden, p.dstart_c);
     gradients.store_sums(team.share(hidden));
   }
 
@@ -103,7 +104,7 @@ class Backward : Sequence<Cell, T> {
     for (int64_t i = 0; i < rows.size(); ++i) {
       const int64_t place = row_in_chunk(times, t, rows.begin + i);
       apply_cell(mine, t, rows.begin + i, place);
-      if (Cell::carries_c && this->begins_anew(t, rows.begin + i)) leave(dc, left_c, width, rows.begin + i, mine);
+      if (Cell::carries_c && this->begins_anew(t, rows.begin + i)) this->leave(dc, left_c, width, rows.begin + i, mine);
       da[i] = rounded_dgates(place, dgates + place * gates_width);
     }
     this->sync_units(team);
@@ -122,34 +123,7 @@ class Backward : Sequence<Cell, T> {
     if (p.w_hr) init = this->zero_rows;
     w_hh.times(team, outputs(team), rows.size(), from_end, {da, init, result});
     for (int64_t b = rows.begin; p.resets && b < rows.end; ++b)
-      if (this->begins_anew(t, b)) leave(dh, left_h, output_width, b, outputs(team));
-  }
-
-  // Row b of dh or dc goes to the learned initial state, if there is one, and no further.
-  void leave(T* state, T* left, int64_t row_width, int64_t b, Range mine) {
-    for (int64_t u = b * row_width + mine.begin * V::lanes; u < b * row_width + mine.end * V::lanes; u += V::lanes) {
-      if (left) (V::load(left + u) + V::load(state + u)).store(left + u);
-      V{}.store(state + u);
-    }
-  }
-
-  // The gradient of a learned initial state, of each group: what rows have left at resets, and of those that began with
-  // it. In blocks, to round less.
-  void sum_over_rows(Range mine, const T* left, bool began, const T* state, int64_t row_width, int64_t size, T* sums) {
-    const int64_t groups = larger(1, p.groups), block = 16 * groups;
-    for (int64_t v = 0; sums && v < groups; ++v)
-      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes) {
-        V sum{};
-        for (int64_t first = v; first < p.batch; first += block) {
-          V part{};
-          for (int64_t b = first; b < smaller(first + block, p.batch); b += groups) {
-            part = part + V::load(left + b * row_width + u);
-            if (began) part = part + V::load(state + b * row_width + u);
-          }
-          sum = sum + part;
-        }
-        sum.store(sums + v * size + u, int(size - u));
-      }
+      if (this->begins_anew(t, b)) this->leave(dh, left_h, output_width, b, outputs(team));
   }
 
   // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
@@ -239,18 +213,6 @@ class Backward : Sequence<Cell, T> {
                  {da + mine.begin, init, dx + mine.begin});
     }
     gradients.add(team, {count, dgates, doutput, x, h, kept}, times, first);
-  }
-
-  void load_state(T* to, int64_t to_width, const T* from, int64_t size, Range rows, Range mine) {
-    for (int64_t b = rows.begin; b < rows.end; ++b)
-      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
-        V::load((from ? from + this->row(b) * size : zeros) + u, int(size - u)).store(to + b * to_width + u);
-  }
-
-  void store_state(const T* from, int64_t from_width, T* to, int64_t size, Range rows, Range mine) {
-    for (int64_t b = rows.begin; to && b < rows.end; ++b)
-      for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
-        V::load(from + b * from_width + u).store(to + this->row(b) * size + u, int(size - u));
   }
 
   Recompute<Cell, T>* recomputed = nullptr;  // where the forward pass saved nothing

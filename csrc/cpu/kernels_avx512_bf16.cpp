@@ -17,8 +17,10 @@ extern const Kernels kernels;
 namespace avx512_bf16 {
 
 // Few rows are dot products with weights where they lie, in float32. Not of weights that are packed once and for all:
-// their numbers shall not depend on how many rows there are.
-bool takes(const Problem<float>& p) { return is_packed(p.w_hh.format) || packing_of(p) != Packing::none; }
+// their numbers shall not depend on how many rows there are. Cells with layer normalization go on in float32.
+bool takes(const Problem<float>& p) {
+  return !p.cell->normalized && (is_packed(p.w_hh.format) || packing_of(p) != Packing::none);
+}
 
 // A call whose rows are bfloat16, with copies in float32.
 class Widened {

@@ -1,9 +1,8 @@
 // Passes that are prepared once and run again and again, for a stream: scratch memory, bias rows and plan stay from one
 // run to the next. Between runs the problem may point to other rows of input and output.
 #pragma once
-#include "../cells/registry.h"
-#include "forward.h"
 #include "kernel_table.h"
+#include "loops.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -36,7 +35,8 @@ class Prepared {
 template <class T>
 PreparedPass prepare(const Problem<T>& p) {
   PreparedPass pass;
-  for_cell(*p.cell, [&]<class Cell>() { pass = (new Prepared<Forward<Cell, T>>(p))->entry(); });
+  for_cell(CellsOf<T>{}, *p.cell,
+           [&]<class Cell>() { pass = (new Prepared<typename Loops<Cell, T>::Forwards>(p))->entry(); });
   return pass;
 }
 

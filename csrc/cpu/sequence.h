@@ -32,6 +32,26 @@ class RowPointers {
   Buffer<P> all;
 };
 
+// Numbers per unit of vector k of a cell, and of all of them.
+template <class Cell>
+constexpr int vector_size(int k) {
+  if constexpr (normalizes<Cell>) return Cell::vector_sizes[k];
+  return 1;
+}
+template <class Cell>
+constexpr int vector_slots() {
+  int slots = 0;
+  for (int k = 0; k < Cell::vectors; ++k) slots += vector_size<Cell>(k);
+  return slots;
+}
+
+// Slots of what a row adds to the gradients of biases and vectors, beside those that the products sum.
+template <class Cell>
+constexpr int row_sums() {
+  if constexpr (normalizes<Cell>) return Cell::sums;
+  return Cell::vectors;
+}
+
 template <class Cell, class T>
 struct Sequence {
   static constexpr int lanes = Vec<T>::lanes;
@@ -44,13 +64,13 @@ struct Sequence {
   const int64_t output_width = padded<T>(output);
   const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
   // Slots of a row of gates: the pre-activations, and going backward what the row adds to the gradients of the vectors.
-  static constexpr int row_slots = Cell::slots + Cell::vectors;
+  static constexpr int row_slots = Cell::slots + row_sums<Cell>();
   // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.
   const int64_t gates_width = row_slots * width + (row_slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
   const int64_t saved_row = (Cell::saves + (p.projection_size > 0)) * width;
   const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
   Buffer<T> zeros{longest};
-  Buffer<T> cell_vectors{Cell::vectors * width};  // widened, padded with zeros
+  Buffer<T> cell_vectors{vector_slots<Cell>() * width};  // widened, padded with zeros
   Buffer<T> learned{p.start_h ? output_width + width : 0};
   // What rows begin with where no state is given, and after resets.
   const T* const start_h = *(p.start_h ? &learned : &zeros);
@@ -65,8 +85,10 @@ struct Sequence {
     zeros.clear(longest);
     zero_rows.fill(zeros);
     if (uneven) share_steps();
-    cell_vectors.clear(Cell::vectors * width);
-    for (int k = 0; k < Cell::vectors; ++k) widen(p.vectors[k], hidden, cell_vectors + k * width);
+    cell_vectors.clear(vector_slots<Cell>() * width);
+    T* to = cell_vectors;
+    for (int k = 0; k < Cell::vectors; ++k)
+      for (int i = 0; i < vector_size<Cell>(k); ++i, to += width) widen(p.vectors[k].from(i * hidden), hidden, to);
     if (p.start_h) learned.clear(output_width + width), widen(p.start_h, output, learned);
     if (p.start_c) widen(p.start_c, hidden, learned + output_width);
   }
@@ -98,7 +120,7 @@ struct Sequence {
 
   // The cell's own parameters for the vector of units that begins with u.
   FASTRNN_INLINE void load_vectors(int64_t u, Vec<T>* w) const {
-    for (int k = 0; k < Cell::vectors; ++k) w[k] = Vec<T>::load(cell_vectors + k * width + u);
+    for (int k = 0; k < vector_slots<Cell>(); ++k) w[k] = Vec<T>::load(cell_vectors + k * width + u);
   }
 
   // The time before t in the direction of the loop, if row b has one.

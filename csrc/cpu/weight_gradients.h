@@ -67,10 +67,17 @@ class WeightGradients {
           db[(v * gates + g) * s.hidden + u] = sums[v * s.gates_width + slot * s.width + u];
     };
     constexpr int of_hh = Cell::recurrent_gates + Cell::gated;
-    for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, Cell::input_gates, g, Cell::input_slots[g]);
-    for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, of_hh, g, Cell::recurrent_slots[g]);
+    int of_biases = 0, of_vectors = Cell::slots;  // the first slots of each
+    const int *input_slots = Cell::input_slots, *recurrent_slots = Cell::recurrent_slots;
+    if constexpr (normalizes<Cell>) {
+      input_slots = Cell::Plain::input_slots, recurrent_slots = Cell::Plain::recurrent_slots;
+      of_biases = Cell::slots, of_vectors = Cell::slots + Cell::Plain::slots;
+    }
+    for (int g = 0; g < Cell::input_gates; ++g) store(p.db_ih, Cell::input_gates, g, of_biases + input_slots[g]);
+    for (int g = 0; g < Cell::recurrent_gates; ++g) store(p.db_hh, of_hh, g, of_biases + recurrent_slots[g]);
     if constexpr (Cell::gated) store(p.db_hh, of_hh, Cell::recurrent_gates, s.gated_slots[0]);
-    for (int k = 0; k < Cell::vectors; ++k) store(p.dvectors[k], 1, 0, Cell::slots + k);
+    for (int k = 0; k < Cell::vectors; ++k)
+      for (int i = 0; i < vector_size<Cell>(k); ++i) store(p.dvectors[k], vector_size<Cell>(k), i, of_vectors++);
   }
 
  private:

@@ -64,7 +64,7 @@ cudaError_t run(const Step& step, cudaStream_t stream) {
 // Of the cells whose step has a second product.
 template <class Pass, class Step>
 cudaError_t run_gated(const Step& step, cudaStream_t stream) {
-  return for_cell(*step.cell, [&]<class Cell>() {
+  return for_cell(PlainCells{}, *step.cell, [&]<class Cell>() {
     if constexpr (Cell::gated)
       return run<Pass, Cell>(step, stream);
     else
@@ -77,11 +77,11 @@ cudaError_t run_gated(const Step& step, cudaStream_t stream) {
 cudaError_t gate_forward(const ForwardStep& step, cudaStream_t stream) { return run_gated<GateForward>(step, stream); }
 
 cudaError_t cell_forward(const ForwardStep& step, cudaStream_t stream) {
-  return for_cell(*step.cell, [&]<class Cell>() { return run<CellForward, Cell>(step, stream); });
+  return for_cell(PlainCells{}, *step.cell, [&]<class Cell>() { return run<CellForward, Cell>(step, stream); });
 }
 
 cudaError_t cell_backward(const BackwardStep& step, cudaStream_t stream) {
-  return for_cell(*step.cell, [&]<class Cell>() { return run<CellBackward, Cell>(step, stream); });
+  return for_cell(PlainCells{}, *step.cell, [&]<class Cell>() { return run<CellBackward, Cell>(step, stream); });
 }
 
 cudaError_t gate_backward(const BackwardStep& step, cudaStream_t stream) {

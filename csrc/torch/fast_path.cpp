@@ -200,6 +200,7 @@ py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py:
   call->biases = bias == Py_True, call->projected = projection > 0;
   call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
   call->recompute = call->recorded && recompute == Py_True;
+  if (call->recompute && call->cell->normalized) return py::none();
   std::optional<StackResults> results = run(std::move(*call), layers);
   if (!results) return py::none();
   py::object output = wrap(std::move(results->output));

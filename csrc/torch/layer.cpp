@@ -63,7 +63,7 @@ static void ask_for_huge_pages(const Tensor& t) {
 
 Layer::Layer(const Arguments& a, bool widens_input)
     : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
-      recompute(a.recompute && cell.saves > 0), every_c(a.every_state && cell.carries_c),
+      recompute(a.recompute && cell.recomputable()), every_c(a.every_state && cell.carries_c),
       learned_state(a.learned_state), directions(a.bidirectional ? 2 : 1), format(a.format), rounds_rows(a.rounds_rows),
       input_dtype(a.input.scalar_type()), device(a.input.device()) {
   dtype = weight_dtype = widens_input && input_dtype == at::kBFloat16 ? at::kFloat : input_dtype;

@@ -28,7 +28,7 @@ struct DirectionWeights {
 struct Layer {
   const CellDescription& cell;
   const bool packed, batch_first, projected;
-  const bool recompute;  // nothing is saved but checkpoints; not of a cell that saves nothing anyway
+  const bool recompute;  // nothing is saved but checkpoints; of a recomputable cell
   const bool every_c;    // c after every step follows h in the output
   const bool learned_state;
   const int64_t directions;
@@ -60,7 +60,8 @@ struct Layer {
     visit(of.w_hh, {state_rows, output_size}, "weight_hh");
     if (biases) visit(of.b_ih, {input_rows}, "bias_ih"), visit(of.b_hh, {state_rows}, "bias_hh");
     if (projected) visit(of.w_hr, {output_size, hidden_size}, "weight_hr");
-    for (int k = 0; k < cell.vectors; ++k) visit(of.vectors[k], {hidden_size}, cell.vector_names[k]);
+    for (int k = 0; k < cell.vectors; ++k)
+      visit(of.vectors[k], {cell.vector_size(k) * hidden_size}, cell.vector_names[k]);
     if (learned_state) visit(of.h_0, {output_size}, "h_0");
     if (learned_state && cell.carries_c) visit(of.c_0, {hidden_size}, "c_0");
   }

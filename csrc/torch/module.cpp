@@ -78,7 +78,11 @@ py::dict cells() {
     entry["reads_h"] = cell->reads_h;
     entry["projectable"] = cell->projectable();
     entry["saves"] = cell->saves;
-    entry["vectors"] = std::vector<std::string>(cell->vector_names, cell->vector_names + cell->vectors);
+    py::dict vectors;  // name to numbers for each unit
+    for (int k = 0; k < cell->vectors; ++k) vectors[cell->vector_names[k]] = cell->vector_size(k);
+    entry["vectors"] = vectors;
+    entry["normalized"] = cell->normalized;
+    entry["recomputable"] = cell->recomputable();
     entry["onednn"] = cell->onednn;
     table[cell->name] = entry;
   }

@@ -17,7 +17,9 @@ class Cell(NamedTuple):
     saves: int  # numbers per unit and step that the backward pass needs
     projectable: bool  # a product with w_hr may follow
     gated: bool  # the last block of rows of w_hh is multiplied by itself, after the others
-    vectors: tuple[str, ...]  # names of the parameters with one number for each unit
+    vectors: dict[str, int]  # the cell's own parameters: name, numbers for each unit
+    normalized: bool  # layer normalization inside
+    recomputable: bool  # what it saves for the backward pass can be computed again
     onednn: bool  # torch runs its layers by oneDNN
 
 
@@ -30,7 +32,9 @@ CELLS = {
         saves=found["saves"],
         projectable=found["projectable"],
         gated=found["gated"],
-        vectors=tuple(found["vectors"]),
+        vectors=found["vectors"],
+        normalized=found["normalized"],
+        recomputable=found["recomputable"],
         onednn=found["onednn"],
     )
     for name, found in _C.cells().items()

@@ -264,7 +264,7 @@ def _saved_shape(call: Call, batch: _Size) -> Tensor:
 def _saved_on_cpu(call: Call, numbers: int, batch: _Size) -> Tensor:
     per_line = _CACHE_LINE // call.input.dtype.itemsize
     width = (call.hidden_size() + per_line - 1) // per_line * per_line
-    if not call.recompute or not numbers:
+    if not (call.recompute and call.cell.recomputable):
         return call.input.new_empty(_rows(call), numbers * width)
     checkpoints = (_times(call) + _LEAST_STEPS_PER_CHECKPOINT - 1) // _LEAST_STEPS_PER_CHECKPOINT
     return call.input.new_empty(checkpoints, batch, width if call.cell.carries_c else 0)
@@ -272,7 +272,7 @@ def _saved_on_cpu(call: Call, numbers: int, batch: _Size) -> Tensor:
 
 def _saved_on_cuda(call: Call, numbers: int, batch: _Size) -> Tensor:
     accumulated = torch.float64 if call.input.dtype == torch.float64 else torch.float32
-    if not call.recompute or not numbers:
+    if not (call.recompute and call.cell.recomputable):
         return call.input.new_empty(_rows(call), numbers * call.hidden_size(), dtype=accumulated)
     steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // torch.sym_max(1, batch))
     return call.input.new_empty((_times(call) + steps - 1) // steps, batch, call.hidden_size(), dtype=accumulated)

@@ -50,6 +50,7 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     input_dropout: float = 0.0
     locked_dropout: bool = False
     weight_dropout: float = 0.0
+    layer_norm: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -167,11 +168,11 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
         if not vectors:
             return
         for names in self._all_weights:  # of a layer and direction
-            for vector in vectors:
+            for vector, size in vectors.items():
                 name = names[0].replace("weight_ih", vector)
                 like: Any = self._flat_weights[0]
                 units = getattr(self, names[0]).size(0) // cells.named(self._cell).gates
-                self.register_parameter(name, Parameter(like.new_empty(units)))
+                self.register_parameter(name, Parameter(like.new_empty(size * units)))
                 names.append(name)
         self._flat_weights_names = [name for names in self._all_weights for name in names]
         for name in self._flat_weights_names:  # parameters() lists them in the order of the kernels, as for other cells
@@ -180,6 +181,7 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        """As torch.nn's. Initial states begin as zeros, and a layer normalization with gain 1 and bias 0."""
         if self._sizes_differ():
             reset(self)
         else:
@@ -187,6 +189,9 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
         for name in self._initial_states():
             if name in self._parameters:
                 torch.nn.init.zeros_(getattr(self, name))
+        for name, parameter in self.named_parameters():
+            if "_norm_" in name:
+                torch.nn.init.constant_(parameter, name.startswith("weight"))
 
     def flatten_parameters(self) -> None:
         """Lay the weights out as cuDNN has them, where torch has the cell."""

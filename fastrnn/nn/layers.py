@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from fastrnn.functional import gru_name, lstm_name
 from fastrnn.init import forget_bias_
 from fastrnn.nn.base import Layer
 from fastrnn.nn.calls import LayerCall
@@ -48,6 +49,10 @@ class RNN(Layer):
             variational dropout, Gal and Ghahramani, 2016. At the same seed, other masks than torch's.
         weight_dropout: in training, the probability of zeroing an element of every ``weight_hh``, with one mask for all
             steps of a call: DropConnect, as in AWD-LSTM, Merity et al., 2018. What is kept is divided by 1 - p.
+        layer_norm: layer normalization inside the cell, of W_ih x and of W_hh h, each over all gates: Ba et al., 2016,
+            equation :func:`fastrnn.reference.layer_norm_rnn`. Adds the gains ``weight_norm_ih_l{k}`` and
+            ``weight_norm_hh_l{k}``, as long as the biases and 1 at first. With ``recompute`` the backward pass runs the
+            whole layer again.
 
     Call:
         ``output, h_n = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
@@ -82,7 +87,11 @@ class RNN(Layer):
         forward: LayerCall[Tensor]  # type: ignore[assignment]
 
     _twin = torch.nn.RNN
-    _cells: ClassVar[dict[str, dict[str, Any]]] = {f"rnn_{name}": {"nonlinearity": name} for name in RNN_MODES}
+    _cells: ClassVar[dict[str, dict[str, Any]]] = {
+        prefix + name: {"nonlinearity": name} | chosen
+        for prefix, chosen in (("rnn_", {}), ("layer_norm_rnn_", {"layer_norm": True}))
+        for name in RNN_MODES
+    }
     nonlinearity: str
 
     def __init__(
@@ -109,6 +118,7 @@ class RNN(Layer):
         )
         self.nonlinearity = nonlinearity
         self._set_options(**options)
+        self._add_vectors()
         self._add_initial_states()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -124,20 +134,22 @@ class RNN(Layer):
 
     @property
     def _cell(self) -> str:
-        return "rnn_" + self.nonlinearity
+        return ("layer_norm_rnn_" if self.layer_norm else "rnn_") + self.nonlinearity
 
     def extra_repr(self) -> str:
         return super().extra_repr() + (", nonlinearity=sigmoid" if self.nonlinearity == "sigmoid" else "")
 
 
 class GRU(Layer):
-    """GRU layers. All but ``reset_after`` is as in :class:`RNN`, with 3 H rows in every weight and bias.
+    """GRU layers. All but ``reset_after`` is as in :class:`RNN`, with 3 H rows in every weight, bias and gain.
 
     Args:
         reset_after: True for torch's and cuDNN's form, n = tanh(W_in x + b_in + r * (W_hn h + b_hn)), equation
             :func:`fastrnn.reference.gru`. False, beyond torch, for that of Cho et al., 2014 and of most textbooks,
             n = tanh(W_in x + b_in + W_hn (r * h) + b_hn), equation :func:`fastrnn.reference.gru_reset_before`. The
-            parameters have the same names and shapes in both.
+            parameters have the same names and shapes in both. False with ``layer_norm`` raises ValueError.
+
+    With ``layer_norm`` the equation is :func:`fastrnn.reference.layer_norm_gru`.
     """
 
     if TYPE_CHECKING:
@@ -145,7 +157,11 @@ class GRU(Layer):
         forward: LayerCall[Tensor]  # type: ignore[assignment]
 
     _twin = torch.nn.GRU
-    _cells: ClassVar[dict[str, dict[str, Any]]] = {"gru": {}, "gru_reset_before": {"reset_after": False}}
+    _cells: ClassVar[dict[str, dict[str, Any]]] = {
+        "gru": {},
+        "gru_reset_before": {"reset_after": False},
+        "layer_norm_gru": {"layer_norm": True},
+    }
     _beyond_torch = (*Layer._beyond_torch, "reset_after")
     reset_after: bool = True
 
@@ -171,11 +187,12 @@ class GRU(Layer):
         )
         self.reset_after = checked("reset_after", reset_after)
         self._set_options(**options)
+        self._add_vectors()
         self._add_initial_states()
 
     @property
     def _cell(self) -> str:
-        return "gru" if self.reset_after else "gru_reset_before"
+        return gru_name(self.reset_after, self.layer_norm)
 
 
 class LSTM(Layer):
@@ -191,12 +208,15 @@ class LSTM(Layer):
             weight and bias has 3 H rows, in the order i, g, o. Equation :func:`fastrnn.reference.coupled_lstm`.
         forget_bias: beyond torch: what the biases of the forget gate, b_ih + b_hh, are at first, as by
             :func:`fastrnn.init.forget_bias_`. None: torch's random numbers.
+        layer_norm: as in :class:`RNN`, and the output reads c normalized, with ``weight_norm_c_l{k}`` and
+            ``bias_norm_c_l{k}`` (H). Equation :func:`fastrnn.reference.layer_norm_lstm`.
 
     Call:
         ``output, (h_n, c_n) = layer(input, (h_0, c_0))``, or without the pair, for zeros. h (L D, B, P), c (L D, B, H).
 
-    The equations, with their sources, are :func:`fastrnn.reference.lstm`. ``coupled`` together with ``peephole`` or
-    ``forget_bias``, and ``forget_bias`` without biases, raise ValueError.
+    The equations, with their sources, are :func:`fastrnn.reference.lstm`. More than one of ``peephole``, ``coupled``
+    and ``layer_norm``, ``layer_norm`` with ``proj_size``, ``coupled`` with ``forget_bias``, and ``forget_bias`` without
+    biases raise ValueError.
     """
 
     if TYPE_CHECKING:
@@ -208,6 +228,7 @@ class LSTM(Layer):
         "lstm": {},
         "peephole_lstm": {"peephole": True},
         "coupled_lstm": {"coupled": True},
+        "layer_norm_lstm": {"layer_norm": True},
     }
     _beyond_torch = (*Layer._beyond_torch, "peephole", "coupled", "forget_bias")
     peephole: bool = False
@@ -232,8 +253,10 @@ class LSTM(Layer):
         forget_bias: float | None = None,
         **options: Unpack[Options],
     ) -> None:
-        if peephole and coupled:
-            raise ValueError("Expected peephole or coupled, got both")
+        layer_norm = options.get("layer_norm", False)
+        lstm_name(peephole, coupled, layer_norm)
+        if layer_norm and proj_size:
+            raise ValueError(f"Expected layer_norm without a projection, got proj_size={proj_size}")
         if coupled and forget_bias is not None:
             raise ValueError("Expected forget_bias or coupled, got both: f = 1 - i; see fastrnn.init.forget_bias_")
         super().__init__(
@@ -268,7 +291,7 @@ class LSTM(Layer):
 
     @property
     def _cell(self) -> str:
-        return "peephole_lstm" if self.peephole else "coupled_lstm" if self.coupled else "lstm"
+        return lstm_name(self.peephole, self.coupled, self.layer_norm)
 
 
 def _check_nonlinearity(nonlinearity: Any) -> None:

@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
     input_dropout: float
     locked_dropout: bool
     weight_dropout: float
+    layer_norm: bool
 
 
 def boolean(name: str, value: Any) -> bool:
@@ -74,6 +75,7 @@ OPTIONS: dict[str, Option] = {
     "input_dropout": Option(rate, Changes.TRAINING),
     "locked_dropout": Option(locked, Changes.TRAINING),
     "weight_dropout": Option(rate, Changes.TRAINING),
+    "layer_norm": Option(boolean, Changes.PARAMETERS),
     "reset_after": Option(boolean, Changes.CELL),
     "peephole": Option(boolean, Changes.PARAMETERS),
     "coupled": Option(boolean, Changes.PARAMETERS),

@@ -14,13 +14,16 @@ import torch
 import fastrnn.nn
 from fastrnn import _C, reference
 from fastrnn._verify.rounding import RoundedProducts, to_bfloat16
-from tests.support.twins import CELLS, make, random
+from tests.support.twins import CELLS as ALL_CELLS
+from tests.support.twins import make, random
 
 pytestmark = pytest.mark.skipif(
     _C.instruction_set() != "avx512_bf16", reason="this processor, or FASTRNN_ISA, has no instructions for bfloat16"
 )
 
 # T, B, I, H: packed at use; by rows; by hidden units; odd sizes; a batch beyond one chunk of the backward pass
+# Layer normalization goes on in float32: there the operands are not rounded.
+CELLS = [cell for cell in ALL_CELLS if not cell.startswith("layer_norm")]
 SHAPES = [(1, 33, 19, 37), (5, 9, 16, 70), (6, 2, 131, 33), (7, 3, 1, 9), (3, 130, 8, 17), (20, 3, 31, 8)]
 
 

@@ -198,7 +198,9 @@ class TestParameters:
 
 class TestArguments:
     def test_both(self):
-        with pytest.raises(ValueError, match="Expected peephole or coupled, got both"):
+        with pytest.raises(
+            ValueError, match="Expected peephole, coupled, layer_norm or none of them, got peephole and coupled"
+        ):
             fastrnn.LSTM(3, 4, peephole=True, coupled=True)
 
     @pytest.mark.parametrize("value", [1, "yes", None, torch.tensor(True)], ids=repr)
@@ -334,6 +336,6 @@ class TestLayersLikeOthers:
 
 
 def test_the_table_has_them():
-    assert CELLS["peephole_lstm"].vectors == ("weight_ci", "weight_cf", "weight_co")
+    assert CELLS["peephole_lstm"].vectors == {"weight_ci": 1, "weight_cf": 1, "weight_co": 1}
     assert CELLS["coupled_lstm"].gates == 3
     assert all(CELLS[name].carries_c and CELLS[name].projectable for name in ("peephole_lstm", "coupled_lstm"))

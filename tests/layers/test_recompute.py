@@ -24,6 +24,8 @@ from tests.support.twins import CELLS, TORCH_CELLS, initial, make, random, resul
 pytestmark = pytest.mark.usefixtures("device")
 
 F32, F64 = torch.float32, torch.float64
+# A layer with layer normalization is run again as a whole, by torch.utils.checkpoint.
+PLAIN_CELLS = [cell for cell in CELLS if not cell.startswith("layer_norm")]
 
 # T, B, I, H. The backward pass goes in chunks of 256 rows, what is recomputed in whole chunks of 8 steps or more.
 SHAPES = [
@@ -137,7 +139,7 @@ def _kept(layer, x):
 
 @pytest.mark.cpu
 @pytest.mark.parametrize("batch", [1, 32, 300])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_what_is_kept(cell, batch):
     """Nothing; of an LSTM one c in eight steps instead of five numbers a step (four coupled, six with a projection)."""
     times, hidden = 40, 32
@@ -150,7 +152,7 @@ def test_what_is_kept(cell, batch):
 
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "batch_first": True}, {"packed": True}], ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_opcheck(cell, options):
     arguments = _arguments(cell, **options)
     if options.get("batch_first"):  # (B, T, I) with the batch of the states

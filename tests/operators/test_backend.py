@@ -137,7 +137,7 @@ def test_the_function_computes_what_the_layer_does(options, bias, proj_size):
 
 
 def test_peephole_and_coupled_exclude_each_other():
-    with pytest.raises(ValueError, match="peephole or coupled, got both"):
+    with pytest.raises(ValueError, match="got peephole and coupled"):
         functional.lstm(torch.randn(5, 2, 3), None, [], peephole=True, coupled=True)
 
 

@@ -32,6 +32,9 @@ OWN_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "gru_reset_before": ("GRU", {"reset_after": False}),
     "peephole_lstm": ("LSTM", {"peephole": True}),
     "coupled_lstm": ("LSTM", {"coupled": True}),
+    "layer_norm_rnn_tanh": ("RNN", {"layer_norm": True}),
+    "layer_norm_gru": ("GRU", {"layer_norm": True}),
+    "layer_norm_lstm": ("LSTM", {"layer_norm": True}),
 }
 CELLS = TORCH_CELLS | OWN_CELLS
 

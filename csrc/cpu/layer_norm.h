@@ -1,0 +1,86 @@
+// Sums over a row, which the cells with layer normalization (../cells/layer_norm.h) need between product and cell. So
+// threads own rows here, never units.
+#pragma once
+#include "sequence.h"
+
+namespace fastrnn::FASTRNN_TARGET {
+
+template <class T>
+FASTRNN_INLINE Vec<T> broadcast(T x) {
+  return typename Vec<T>::Register{} + x;
+}
+template <class T>
+FASTRNN_INLINE T sum_of_lanes(Vec<T> v) {
+  T sum = 0;
+  for (int i = 0; i < Vec<T>::lanes; ++i) sum += v.v[i];
+  return sum;
+}
+
+// Base: Sequence, or BackwardStates.
+template <class Cell, class T, class Base>
+struct Normalized : Base {
+  using S = Base;
+  using V = Vec<T>;
+  using Plain = typename Cell::Plain;
+  using S::p, S::hidden, S::width, S::cell_vectors;
+
+  static constexpr T epsilon = 1e-5;  // added to the variance, as torch.nn.LayerNorm does
+  static constexpr int in = Cell::input_gates, recurrent = Cell::recurrent_gates;
+  // Where the vectors of a cell begin, in slots of cell_vectors.
+  static constexpr int gain_ih = 0, gain_hh = in, gain_c = in + recurrent, bias_c = gain_c + 1;
+
+  using S::S;
+
+  // Calls visit(u, n) for each vector of units: its first unit, and how many there are from it on.
+  template <class Visit>
+  FASTRNN_INLINE void each_vector(Visit visit) const {
+    for (int64_t u = 0; u < hidden; u += V::lanes) visit(u, int(hidden - u));
+  }
+
+  // Replaces the numbers of `slots` slots of a row by (x - mean) / σ over all of them. Returns 1/σ.
+  FASTRNN_INLINE T normalize(T* row, int slots) const {
+    const T count = T(slots) * T(hidden);
+    V total{};
+    for (int k = 0; k < slots; ++k)
+      each_vector([&](int64_t u, int n) { total = total + V::load(row + k * width + u, n); });
+    const V mean = broadcast(sum_of_lanes(total) / count);
+    V squares{};
+    for (int k = 0; k < slots; ++k)
+      each_vector([&](int64_t u, int n) {
+        T* at = row + k * width + u;
+        (V::load(at) - mean).store(at);
+        const V difference = V::load(at, n);
+        squares = squares + difference * difference;
+      });
+    const T scale = T(1 / __builtin_sqrt(sum_of_lanes(squares) / count + epsilon));
+    for (int k = 0; k < slots; ++k)
+      each_vector([&](int64_t u, int) {
+        T* at = row + k * width + u;
+        (V::load(at) * broadcast(scale)).store(at);
+      });
+    return scale;
+  }
+
+  FASTRNN_INLINE V vector(int slot, int64_t u) const { return V::load(cell_vectors + slot * width + u); }
+};
+
+// The gradient of x through y = (x - mean x) / σ, from that of y: (dy - mean(dy) - y mean(dy y)) / σ, the means over
+// all numbers of the row. Collects the two sums in one pass, then gives dx in another.
+template <class T>
+struct NormGradient {
+  using V = Vec<T>;
+  V dy_sum{}, dy_y_sum{};
+
+  FASTRNN_INLINE void add(V dy, V y) { dy_sum = dy_sum + dy, dy_y_sum = dy_y_sum + dy * y; }
+
+  FASTRNN_INLINE void divide(T count, T one_over_deviation) {
+    dy_sum = broadcast(sum_of_lanes(dy_sum) / count), dy_y_sum = broadcast(sum_of_lanes(dy_y_sum) / count);
+    scale = broadcast(one_over_deviation);
+  }
+  FASTRNN_INLINE V dx(V dy, V y) const { return (dy - dy_sum - y * dy_y_sum) * scale; }
+
+ private:
+  V scale{};
+};
+
+}  // namespace fastrnn::FASTRNN_TARGET
