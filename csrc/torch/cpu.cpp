@@ -74,6 +74,7 @@ const Device device = {
       clear_beyond_ends(layer, gradients.input);
     },
     true,
+    true,
 };
 
 TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { register_device<device>(m); }

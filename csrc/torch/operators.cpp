@@ -10,9 +10,12 @@ using at::Tensor;
 
 namespace {
 
-void check_served(const Device& device, const Tensor& input) {
-  TORCH_CHECK(device.serves(input.scalar_type()), "Expected input of dtype ", device.dtypes, ", got ",
-              name_of(input.scalar_type()));
+void check_served(const Device& device, const Arguments& a) {
+  TORCH_CHECK(device.serves(a.input.scalar_type()), "Expected input of dtype ", device.dtypes, ", got ",
+              name_of(a.input.scalar_type()));
+  TORCH_CHECK_NOT_IMPLEMENTED(device.normalizes || !a.cell->normalized,
+                              "Expected a cell without layer normalization on ", a.input.device(), ", got ",
+                              a.cell->name, "; fastrnn.reference.layer runs it there");
 }
 
 Tensor contiguous(const Tensor& t) { return t.defined() ? t.contiguous() : t; }
@@ -23,7 +26,7 @@ Tensor rows_contiguous(const Tensor& t) { return t.defined() && t.numel() && t.s
 ForwardResults forward(const Device& device, const ForwardArguments& a) {
   NoThreadsInForkedChild guard;
   const Layer layer(a);
-  check_served(device, a.input);
+  check_served(device, a);
   Tensor output = layer.empty_output();
   Tensor hn = layer.empty({layer.directions, layer.batch, layer.output_size}), cn, saved;
   if (layer.cell.carries_c) cn = layer.empty({layer.directions, layer.batch, layer.hidden_size});
@@ -37,7 +40,7 @@ ForwardResults forward(const Device& device, const ForwardArguments& a) {
 std::vector<Tensor> backward(const Device& device, const BackwardArguments& a) {
   NoThreadsInForkedChild guard;
   const Layer layer(a);
-  check_served(device, a.input);
+  check_served(device, a);
   TORCH_CHECK(a.needs.size() == 3 + a.weights.size(), "Expected needs for input, h0, c0 and ", a.weights.size(),
               " weights, got ", a.needs.size());
   const Tensor blank = layer.empty_output();

@@ -26,6 +26,7 @@ struct Device {
                   const at::Tensor& saved);
   void (*backward)(const Layer& layer, const at::Tensor& output, const at::Tensor& saved, const Gradients& gradients);
   bool sums_by_group = false;  // whether backward takes `groups`
+  bool normalizes = false;     // whether there are loops for cells with layer normalization
 };
 
 // What schema.h says of the two operators.

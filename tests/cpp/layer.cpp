@@ -98,7 +98,7 @@ void run(const Sizes& sizes, const std::vector<int64_t>& lengths, const Passes<T
   p.y = packed<T>(a.make("y", rows * output), output);
   p.hn = a.make("hn", sizes.batch * output);
   if (cell.carries_c) p.cn = a.make("cn", sizes.batch * hidden);
-  if (sizes.recompute) {
+  if (sizes.recompute && cell.recomputable()) {
     const int64_t checkpoints = (sizes.times - 1) / least_steps_per_checkpoint + 1;
     p.recompute = true;
     if (cell.carries_c)
@@ -118,7 +118,8 @@ void run(const Sizes& sizes, const std::vector<int64_t>& lengths, const Passes<T
   p.dw_hh = a.make("dw_hh", gates * hidden * output);
   if (p.b_ih) p.db_ih = a.make("db_ih", input_gates * hidden), p.db_hh = a.make("db_hh", gates * hidden);
   if (p.w_hr) p.dw_hr = a.make("dw_hr", output * hidden);
-  for (int k = 0; k < cell.vectors; ++k) p.dvectors[k] = a.make("dvector" + std::to_string(k), hidden);
+  for (int k = 0; k < cell.vectors; ++k)
+    p.dvectors[k] = a.make("dvector" + std::to_string(k), cell.vector_size(k) * hidden);
   passes.backward(p);
   for (const char* name : {"y", "hn", "cn", "dx", "dh0", "dc0", "dw_ih", "dw_hh", "db_ih", "db_hh", "dw_hr"})
     a.write(name);

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from fastrnn import reference
+from fastrnn._core.cells import CELLS
 from tests.support.instruction_sets import sets_here
 
 HERE = Path(__file__).parent
@@ -102,7 +103,8 @@ def _operands(cell, lengths, inputs, hidden, projection, biases, states):
     shapes = {"x": (sum(lengths), inputs), "w_ih": (gates, inputs), "w_hh": (gates, output)}
     shapes |= {"b_ih": (gates,), "b_hh": (gates,)} if biases else {}
     shapes |= {"w_hr": (projection, hidden)} if projection else {}
-    shapes |= {f"vector{k}": (hidden,) for k in range(len(described.vectors))}
+    sizes = CELLS[cell].vectors.values()
+    shapes |= {f"vector{k}": (size * hidden,) for k, size in enumerate(sizes)}
     shapes |= {"h0": (batch, output), "c0": (batch, hidden)} if states else {}
     shapes |= {"dy": (sum(lengths), output), "dhn": (batch, output), "dcn": (batch, hidden)}
     if not described.carries_c:
@@ -136,7 +138,7 @@ def _expected(cell, lengths, hidden, reverse, operands):
 def test_layer(program, cell):
     cases = [(shape, options) for i, shape in enumerate(SHAPES) for options in (i % 4, (i + 1) % 4)]
     for n, ((lengths, inputs, hidden, projection), options) in enumerate(cases):
-        if projection and not reference.CELLS[cell].carries_c:
+        if projection and not CELLS[cell].projectable:
             continue
         reverse, recompute, biases, states = options & 1, options >> 1, options < 3, n % 3
         operands = _operands(cell, lengths, inputs, hidden, projection, biases, states)

@@ -15,7 +15,7 @@ from fastrnn._core import backend, gpu
 from fastrnn._verify import Case, all_cases, verify
 from fastrnn._verify.cases import Shape
 from tests.support import twins
-from tests.support.twins import CELLS, TORCH_CELLS, initial, make, random, results
+from tests.support.twins import PLAIN_CELLS, TORCH_CELLS, initial, make, random, results
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 F32 = torch.float32
@@ -36,7 +36,7 @@ def fail(*arguments, **options):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_the_kernels_serve_every_cell_and_dtype(cell, dtype, monkeypatch):
     layer = make(fastrnn.nn, cell, 5, 6, num_layers=2, bidirectional=True, dtype=dtype)
     monkeypatch.setattr(backend, "_torch_operator", fail)
@@ -63,7 +63,7 @@ def test_errors_are_as_verify_allows(case):
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_the_same_bits_twice(cell, dtype):
     layer = make(fastrnn.nn, cell, 129, 130, bidirectional=True, dtype=dtype)
     x, hx = random(20, 33, 129, dtype=dtype), initial(layer, 33, dtype)
@@ -71,7 +71,7 @@ def test_the_same_bits_twice(cell, dtype):
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_another_stream_is_waited_for_and_used(cell):
     layer = make(fastrnn.nn, cell, 17, 32, num_layers=2)
     x = random(9, 5, 17, dtype=F32)
@@ -97,7 +97,7 @@ def warmed_up(run):
 
 
 @pytest.mark.parametrize("dtype", [F32, torch.float16], ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_a_graph_of_inference(cell, dtype):
     layer = make(fastrnn.nn, cell, 17, 32, num_layers=2, bidirectional=True, dtype=dtype)
     x, other = (random(9, 5, 17, dtype=dtype, seed=seed) for seed in (1, 2))
@@ -113,7 +113,7 @@ def test_a_graph_of_inference(cell, dtype):
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_a_graph_of_a_training_step(cell, recompute):
     layer = make(fastrnn.nn, cell, 17, 32, recompute=recompute)
     x, other = (random(9, 5, 17, dtype=F32, seed=seed).requires_grad_() for seed in (1, 2))
@@ -137,7 +137,7 @@ def test_a_graph_of_a_training_step(cell, recompute):
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")  # torch says so once
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_the_host_never_waits(cell, dtype, packed):
     layer = make(fastrnn.nn, cell, 5, 16, num_layers=2, bidirectional=True, dtype=dtype)
     x = random(7, 4, 5, dtype=dtype).requires_grad_()
@@ -153,7 +153,7 @@ def test_the_host_never_waits(cell, dtype, packed):
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_a_device_that_is_not_the_current_one(cell, monkeypatch):
     expected = results(make(fastrnn.nn, cell, 5, 16), random(7, 4, 5, dtype=F32), None)
     monkeypatch.setattr(twins, "DEVICE", "cuda:1")
@@ -163,7 +163,7 @@ def test_a_device_that_is_not_the_current_one(cell, monkeypatch):
     torch.testing.assert_close({name: t.to("cuda:0") for name, t in found.items()}, expected)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_a_tensor_on_the_cpu_is_refused(cell):
     layer = make(fastrnn.nn, cell, 5, 16)
     x, hx = random(7, 4, 5, dtype=F32), initial(layer, 4, F32)
@@ -174,7 +174,7 @@ def test_a_tensor_on_the_cpu_is_refused(cell):
         assert "cuda:0" in str(caught.value)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_the_tf32_switch_is_obeyed(cell):
     layer = make(fastrnn.nn, cell, 256, 256, dtype=torch.float64)
     x = random(20, 64, 256)
@@ -190,7 +190,7 @@ def test_the_tf32_switch_is_obeyed(cell):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_autocast(cell, dtype):
     layer = make(fastrnn.nn, cell, 5, 16, num_layers=2)
     x, hx = random(6, 3, 5, dtype=F32), initial(layer, 3, F32)

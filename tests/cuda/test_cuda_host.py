@@ -9,7 +9,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from tests.cuda.operands import backward, forward, operands, run
-from tests.support.twins import CELLS
+from tests.support.twins import PLAIN_CELLS
 
 ROOT = Path(__file__).parents[2]
 CUDA = ROOT / "csrc" / "cuda"
@@ -39,7 +39,7 @@ TWO_OF_EACH = ("gru_reset_before", "lstm_projected")
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in TWO_OF_EACH])
+@pytest.mark.parametrize("cell", [cell for cell in PLAIN_CELLS if cell not in TWO_OF_EACH])
 def test_a_step_is_one_product_and_one_kernel(emulated, cell, batch_first):
     """No view, copy, clearing, handle, stream or attribute: the host must not be what a step waits for."""
     for step in _calls_of_a_step(emulated, cell, batch_first=batch_first):
@@ -100,7 +100,7 @@ def test_a_kernel_that_is_not_compiled_is_an_error(emulated, cell, float64):
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("options", [{}, {"packed": [3, 3, 2, 1]}, {"times": 30, "batch": 100}], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_shapes_are_those_that_python_tells_the_compiler(emulated, cell, dtype, options, recompute):
     given = operands(cell, bidirectional=True, **options).to(dtype)
     with FakeTensorMode(allow_non_fake_inputs=True):  # lengths are read, on the CPU

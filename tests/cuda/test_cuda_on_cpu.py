@@ -8,7 +8,7 @@ import torch
 
 from fastrnn._core import gpu
 from tests.cuda.operands import expected, operands, run
-from tests.support.twins import CELLS, random
+from tests.support.twins import PLAIN_CELLS, random
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,7 +34,7 @@ OPTIONS = [
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_as_the_reference(emulated, cell, options, recompute):
     given = operands(cell, **options)
     _assert_close(run(emulated, given, recompute), expected(given))
@@ -56,7 +56,7 @@ def test_projections_of_other_cells_that_carry_c(emulated, cell, packed, recompu
     ids=str,
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_narrower_numbers(emulated, cell, dtype, tolerance, options, recompute):
     given = operands(cell, bidirectional=True, **options).to(dtype)
     with gpu.tf32(False):
@@ -110,7 +110,7 @@ def test_any_layout_of_the_input(emulated, layout, batch_first, packed):
         _assert_close(run(emulated, given._replace(input=x, d_output=of_a_sum), recompute), wanted)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_tf32_for_matmul_is_not_for_layers(emulated, cell):
     """Each has a switch of its own. torch's handle of cuBLAS comes with that of its own products."""
     given = operands(cell, bidirectional=True).to(torch.float32)
@@ -130,7 +130,7 @@ def test_tf32_for_matmul_is_not_for_layers(emulated, cell):
 
 
 @pytest.mark.parametrize("packed", [None, list(range(600, 0, -20))], ids=["padded", "packed"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_recompute_over_several_checkpoints(emulated, cell, packed):
     """A checkpoint stands for 8 steps at least."""
     given = operands(cell, times=20, batch=300, bidirectional=True, packed=packed)
@@ -147,7 +147,7 @@ def test_recompute_over_several_checkpoints(emulated, cell, packed):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 @pytest.mark.usefixtures("small_chunks")
 def test_over_several_chunks(emulated, cell, options, recompute):
     given = operands(cell, **options)

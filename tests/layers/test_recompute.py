@@ -19,13 +19,11 @@ import fastrnn.nn
 from fastrnn import ops
 from fastrnn._core import backend
 from tests.operators.test_operators import _arguments
-from tests.support.twins import CELLS, TORCH_CELLS, initial, make, random, results
+from tests.support.twins import CELLS, PLAIN_CELLS, TORCH_CELLS, initial, make, random, results
 
 pytestmark = pytest.mark.usefixtures("device")
 
 F32, F64 = torch.float32, torch.float64
-# A layer with layer normalization is run again as a whole, by torch.utils.checkpoint.
-PLAIN_CELLS = [cell for cell in CELLS if not cell.startswith("layer_norm")]
 
 # T, B, I, H. The backward pass goes in chunks of 256 rows, what is recomputed in whole chunks of 8 steps or more.
 SHAPES = [

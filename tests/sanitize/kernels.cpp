@@ -133,6 +133,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
   const auto [times, batch, inputs, hidden] = shape;
   const int64_t input_gates = cell.input_gates, recurrent_gates = cell.gates_of_state(), saves = cell.saves;
   const bool has_c = cell.carries_c;
+  recompute &= saves == 0 || cell.recomputable();
   const int64_t width = (hidden + 15) / 16 * 16;
   std::vector<int64_t> active(times), before(times + 1, 0);
   for (int64_t t = 0; t < times; ++t) {
@@ -148,7 +149,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
     w_hh.insert(w_hh.end(), gated.begin(), gated.end());
   }
   const WeightFormat of_vectors = is_packed(kind.format) ? WeightFormat::same : kind.format;
-  const Bytes bias = stored(of_vectors, random_numbers(most_vectors * hidden, 4));
+  const Bytes bias = stored(of_vectors, random_numbers(4 * most_vectors * hidden, 4));
   const Numbers state = random_numbers(batch * hidden, 6);
   const std::vector<BFloat16> narrow_x = narrowed(x);
   std::vector<BFloat16> narrow_y(rows * 2 * hidden);
@@ -170,7 +171,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
          Numbers(recurrent_gates * hidden * hidden),
          Numbers(input_gates * hidden),
          Numbers(recurrent_gates * hidden),
-         Numbers(cell.vectors * hidden)};
+         Numbers(4 * cell.vectors * hidden)};
     Problem<float>& p = problems[d] = {};
     p.cell = &cell, p.reverse = d == 1, p.threads = threads;
     p.times = times, p.batch = batch, p.input_size = inputs, p.hidden_size = hidden;
@@ -178,7 +179,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
     p.w_ih = {w_ih.data(), kind.format}, p.w_hh = {w_hh.data(), kind.format};
     p.b_ih = p.b_hh = {bias.data(), of_vectors};
     for (int k = 0; k < cell.vectors; ++k)
-      p.vectors[k] = p.b_ih.from(k * hidden), p.dvectors[k] = f.dvectors.data() + k * hidden;
+      p.vectors[k] = p.b_ih.from(4 * k * hidden), p.dvectors[k] = f.dvectors.data() + 4 * k * hidden;
     p.h0 = state.data(), p.c0 = has_c ? state.data() : nullptr;
     auto rows_of = [&](auto* data, int64_t row) {
       return Rows<std::remove_pointer_t<decltype(data)>>{data, packed ? 0 : batch * row, packed ? row : 0, row};

@@ -16,7 +16,7 @@ def right_call(cell="lstm", *, lengths=None, times=3, batch=2, inputs=5, hidden=
     sizes = [(input_gates, inputs), (recurrent_gates, output)]
     sizes += [(input_gates,), (recurrent_gates,)] if biases else []
     sizes += [(output, hidden)] if projection else []
-    sizes += [(hidden,)] * len(described.get("vectors", ()))
+    sizes += [(size * hidden,) for size in described["vectors"].values()]
     rows = (times, batch, inputs) if lengths is None else (sum(lengths), inputs)
     batch = batch if lengths is None else lengths[0]
     return {

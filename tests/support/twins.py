@@ -37,6 +37,8 @@ OWN_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "layer_norm_lstm": ("LSTM", {"layer_norm": True}),
 }
 CELLS = TORCH_CELLS | OWN_CELLS
+# Without layer normalization, which has loops of its own on the CPU, and no kernel elsewhere.
+PLAIN_CELLS = {cell: made for cell, made in CELLS.items() if not cell.startswith("layer_norm")}
 
 
 def make(package: Any, cell: str, input_size: int, hidden_size: int, **options: Any) -> Any:
@@ -149,9 +151,11 @@ def assert_as_accurate(cell: str, dtype: torch.dtype, draws: list[tuple[Tensor, 
     """The error against the float64 reference is at most 1.5 times the peer's plus one unit in the last place.
 
     A tensor's error is that of its worst number, as a root mean square over all draws (input, initial state): in a
-    small layer the worst of all draws is one number's luck, ours or the peer's (docs/adr/0003).
+    small layer the worst of all draws is one number's luck, ours or the peer's (docs/adr/0003). Normalizing c magnifies
+    the error of sigmoid, which is 2.5 units in the last place beside torch's 1: there it is twice (docs/adr/0038).
     """
     exact_layer = copy.deepcopy(ours).double()
+    factor = 2.0 if cell == "layer_norm_lstm" else 1.5
     squares: dict[str, Tensor] = {}  # of our error, the peer's and the unit, added up
     for x, hx in draws:
         hx64 = tuple(s.double() for s in hx) if isinstance(hx, tuple) else hx.double()
@@ -171,6 +175,6 @@ def assert_as_accurate(cell: str, dtype: torch.dtype, draws: list[tuple[Tensor, 
     worse = {
         name: f"error {error:.2e}, the peer's {theirs_error:.2e}, ulp {ulp:.2e}"
         for name, (error, theirs_error, ulp) in errors.items()
-        if not error <= 1.5 * theirs_error + ulp
+        if not error <= factor * theirs_error + ulp
     }
     assert not worse, worse
