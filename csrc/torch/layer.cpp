@@ -184,7 +184,8 @@ void Layer::read_packed_weights(const Arguments& a) {
       vector(of.b_hh, cell.gates_of_state() * hidden_size, "bias_hh");
     }
     if (projected) matrix(of.w_hr, 1, output_size, hidden_size, 0, "packed weight_hr");
-    for (int k = 0; k < cell.vectors; ++k) vector(of.vectors[k], hidden_size, cell.vector_names[k]);
+    for (int k = 0; k < cell.vectors; ++k)
+      vector(of.vectors[k], cell.vector_size(k) * hidden_size, cell.vector_names[k]);
     if (learned_state) vector(of.h_0, output_size, "h_0");
     if (learned_state && cell.carries_c) vector(of.c_0, hidden_size, "c_0");
   }

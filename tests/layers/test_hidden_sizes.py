@@ -30,7 +30,9 @@ def chain_of(layer):
     for number, size in enumerate(layer.hidden_size):
         options = {name: getattr(layer, name) for name in ("bias", "batch_first", "bidirectional")}
         options |= {name: getattr(layer, name) for name in ("nonlinearity", "reset_after") if hasattr(layer, name)}
-        options |= {name: getattr(layer, name) for name in ("peephole", "coupled") if hasattr(layer, name)}
+        options |= {
+            name: getattr(layer, name) for name in ("peephole", "coupled", "layer_norm") if hasattr(layer, name)
+        }
         part = type(layer)(inputs, size, dtype=F64, **options)
         state = {name: value for name, value in layer.state_dict().items() if f"_l{number}" in name}
         part.load_state_dict({name.replace(f"_l{number}", "_l0"): value for name, value in state.items()})

@@ -98,7 +98,7 @@ def test_awkward_sizes_in_float32(cell, sizes):
     if cell == "lstm_projected" and hidden_size == 1:
         pytest.skip("a projection has fewer features than the state")
     if cell.startswith("layer_norm"):
-        # Few numbers normalized are ill-conditioned, and many steps of them chaotic: errors grow until they are the state.
+        # Few numbers normalized are ill-conditioned, and many steps chaotic: errors grow until they are the state.
         steps, input_size, hidden_size = min(steps, 12), max(input_size, 16), max(hidden_size, 16)
     ours = make(fastrnn.nn, cell, input_size, hidden_size)
     peer = make(torch.nn if cell in TORCH_CELLS else fastrnn.nn, cell, input_size, hidden_size)
