@@ -16,7 +16,7 @@ import fastrnn.nn
 from fastrnn import ops, reference
 from fastrnn.quantization import layout
 from tests.support.instruction_sets import sets_here
-from tests.support.twins import CELLS, initial, make, random
+from tests.support.twins import CELLS, PLAIN_CELLS, initial, make, random
 
 SIZES = [(1, 1, 3, 2), (2, 5, 17, 9), (5, 33, 16, 129), (40, 1, 1, 16), (9, 7, 64, 64), (1, 4, 70, 130)]
 
@@ -72,7 +72,7 @@ def _gru(cell, step, h, h_rounded, weights):
     return n + z * (h - n)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_int8_is_the_equations_with_rounded_numbers(cell):
     """A number just between two steps may fall on the other side, in float32: that is one step of one product."""
     for times, batch, inputs, hidden in SIZES:
@@ -90,7 +90,8 @@ def test_int8_is_the_equations_with_rounded_numbers(cell):
 @pytest.mark.parametrize("dtype", ["int8", "bfloat16"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_near_the_plain_layer(cell, dtype):
-    """Stacked, both directions, batch first, packed, without biases."""
+    """Stacked, both directions, batch first, packed, without biases. Normalizing scales the error up, too."""
+    bound = (0.02 if dtype == "int8" else 0.006) * (2 if cell.startswith("layer_norm") else 1)
     for options in ({"num_layers": 2, "bidirectional": True, "batch_first": True}, {"bias": False}):
         plain = make(fastrnn.nn, cell, 24, 40, **options).eval()
         layer = fastrnn.quantize(plain, dtype=dtype)
@@ -107,7 +108,7 @@ def test_near_the_plain_layer(cell, dtype):
             for a, b in zip(*both, strict=True):
                 assert a.shape == b.shape
                 rms = (a - b).square().mean().sqrt() / b.square().mean().sqrt()
-                assert rms < (0.02 if dtype == "int8" else 0.006), rms
+                assert rms < bound, rms
 
 
 def test_weights_are_a_quarter_and_rounded_to_the_nearest():
@@ -277,7 +278,7 @@ def test_export_and_operator():
 PROGRAM = """
 import hashlib, sys, torch
 import fastrnn, fastrnn.nn
-from tests.support.twins import CELLS, make, random
+from tests.support.twins import CELLS, PLAIN_CELLS, make, random
 
 for cell in CELLS:
     found = hashlib.sha256()
