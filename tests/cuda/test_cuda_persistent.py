@@ -8,7 +8,7 @@ import torch
 
 from fastrnn._core import gpu
 from tests.cuda.operands import operands, run
-from tests.support.twins import CELLS
+from tests.support.twins import PLAIN_CELLS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,7 +44,7 @@ def _check_persistent(emulated, monkeypatch, kernel, given):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in ("gru_reset_before", "lstm_projected")])
+@pytest.mark.parametrize("cell", [cell for cell in PLAIN_CELLS if cell not in ("gru_reset_before", "lstm_projected")])
 def test_persistent_kernels(emulated, monkeypatch, cell, options, kernel, dtype):
     """Weights on the chip for a whole sequence."""
     _check_persistent(emulated, monkeypatch, kernel, operands(cell, **options).to(dtype))
