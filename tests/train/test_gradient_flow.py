@@ -43,6 +43,13 @@ def flow_of(layer, input, judge=judged, hx=None):
     return gradient_flow(layer, input, loss=lambda model, batch, state: Step(judge(model(batch, hx)[0]), 1))
 
 
+def read(layer, c):
+    """What the output of a layer reads of c."""
+    if not layer.layer_norm:
+        return c
+    return torch.nn.functional.layer_norm(c, c.shape[-1:], layer.weight_norm_c_l0, layer.bias_norm_c_l0)
+
+
 def finite_differences(layers, input, judge, where, t, which=0, step=1e-6):
     """The norm of dLoss/d(state t of layers[where]): which = 0 for h, 1 for c. The layers are run a step at a time."""
 
@@ -56,10 +63,10 @@ def finite_differences(layers, input, judge, where, t, which=0, step=1e-6):
                     parts = list(state) if isinstance(state, tuple) else [state]
                     parts[which] = parts[which] + change
                     if which == 1:  # h_t = o tanh(c_t), and o = h_t / tanh(c_t)
-                        o = parts[0] / state[1].tanh()
+                        o = parts[0] / read(layer, state[1]).tanh()
                         if hasattr(layer, "weight_co_l0"):  # o sees c_t
                             o = torch.sigmoid(torch.logit(o) + layer.weight_co_l0 * change)
-                        parts[0] = o * parts[1].tanh()
+                        parts[0] = o * read(layer, parts[1]).tanh()
                     state = tuple(parts) if isinstance(state, tuple) else parts[0]
                     output = parts[0]
                 outputs.append(output)
