@@ -40,7 +40,7 @@ def fit(
 
 def center_of(low: float, high: float) -> float:
     """A number near the middle whose tanh is nearly a float32, and its derivative too where that counts."""
-    if low >= 3:  # there are so many numbers to one value that those of the values are looked through
+    if low >= 3:  # many inputs share one float32 value of tanh, so search the values
         around = nearest(mp.tanh((low + high) / 2))
         values = [around + i * 2.0**-24 for i in range(-3000, 3001)]
         tried = [nearest(mp.atanh(v)) for v in values if v < 1]

@@ -37,7 +37,7 @@ class Gates : protected Sequence<Cell, T> {
     w_hh_gated.pack(team);
   }
 
-  // Vectors of units in a panel of the recurrent product of so many rows.
+  // Vectors of units in a panel of the recurrent product, which depends on its rows.
   FASTRNN_INLINE int panel_units(int64_t count) const { return w_hh.units(count); }
 
   // Where products do not read rows as they are: calls round(place, t, b) for those of a chunk. Threads that own units

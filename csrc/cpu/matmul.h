@@ -42,9 +42,9 @@ struct Operands {
   int64_t a_offset = 0, a_step = 1, chain = block_depth;
 };
 
-// Tiles of so many rows do not fetch: they go through the weights as fast as these arrive, and the instruction takes
-// longer than it saves. Packed once, LSTM T1 B4 and B8 H500 83 to 79 and 158 to 150 us; LSTM T10 B8 H256 429 to 419
-// (AMD EPYC, Zen 5).
+// Tiles of at most this many rows do not prefetch: they wait for the weights anyway, and the instruction costs more
+// than it saves. Packed once, LSTM T1 B4 and B8 H500 83 to 79 and 158 to 150 us; LSTM T10 B8 H256 429 to 419 (AMD EPYC,
+// Zen 5).
 constexpr int waiting_rows = 4;
 
 // Nor does the only tile of a block, which could fetch a line of each row only: LSTM T10 B5 H512 1.24 to 1.18 ms.

@@ -23,8 +23,8 @@ struct Plan {
 // B32 H512 is 8 % slower.
 constexpr int64_t backward_rows_per_chunk = 256;
 
-// With sums for each group of rows, enough for a depth of 128 of each: their memory, groups times the weights', is
-// written once in so many rows.
+// With a sum for each group, a chunk has 128 rows of each: every chunk writes the sums once, groups times the weights'
+// memory.
 template <class T>
 int64_t backward_rows(const Problem<T>& p) {
   return larger(backward_rows_per_chunk, 128 * p.groups);

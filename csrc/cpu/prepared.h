@@ -1,5 +1,5 @@
-// Passes that are prepared once and run again and again, for a stream: scratch memory, bias rows and plan stay from one
-// run to the next. Between runs the problem may point to other rows of input and output.
+// Passes of a stream, prepared once and run many times. Scratch memory, bias rows and plan stay from run to run; the
+// problem's input and output may point elsewhere.
 #pragma once
 #include "kernel_table.h"
 #include "loops.h"

@@ -87,8 +87,7 @@ struct Problem {
   const T *dhn, *dcn;
   Rows<T> dx;
   bool add_to_dx;  // the other direction has already written its share
-  // Of weights: 0 for the sum over all rows of the batch, else so many sums, number v over the rows b with b % groups =
-  // v.
+  // Weight gradients: 0 sums over the whole batch. Otherwise one sum for each group; row b is in group b % groups.
   int64_t groups;
   T *dh0, *dc0, *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors], *dstart_h, *dstart_c;
 };
