@@ -19,7 +19,7 @@ from fastrnn.train.tasks.settings import setting
 class Settings(FitSettings):
     digits: int = setting(3, "Digits of a number.", least=1)
     decay: Mapping[str, Any] | str = setting("cosine", "One with a default.")
-    sizes: tuple[int, ...] = setting((3, 5), "Sizes.")
+    sizes: tuple[int, ...] = setting((3, 5), "Sizes.", least=1)
 
 
 def assigned(*texts: str, **start: Any) -> Settings:
@@ -63,6 +63,7 @@ def test_a_nested_key_changes_one_entry() -> None:
             f"cell must be one of {', '.join(CELLS)} (did you mean gru?)",
         ),
         ("sizes=[1, 2.5]", "sizes must be a list, each a whole number; got [1, 2.5]"),
+        ("sizes=[1, 0]", "sizes must be at least 1; got [1, 0]"),
         ("schedule=3", 'schedule must be a table such as {name = "decay", factor = 0.5} or a text or "none"; got 3'),
         ("hidden", "--set takes key=value, such as --set lr=0.01; got 'hidden'"),
         ("=3", "--set takes key=value"),

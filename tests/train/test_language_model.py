@@ -44,6 +44,8 @@ EVERY_KIND = [
     {"one_hot": True, "cell": "rnn_sigmoid", "layers": 1},
     {"locked_dropout": (0.1, 0.2, 0.3), "weight_drop": 0.5, "embedding_dropout": 0.1, "layers": 3},
     {"dropout": 0.5, "activation_penalty": 2.0, "temporal_penalty": 1.0},
+    {"hidden": [9, 6], "tied": True},
+    {"hidden": [4, 7, 9], "layers": 3, "cell": "gru", "one_hot": True},
 ]
 
 
@@ -214,6 +216,7 @@ class TestVectors:
         ({"one_hot": True, "vectors": torch.zeros(12, 3)}, "vectors= and one_hot=True exclude each other, got both"),
         ({"softmax": "adaptive"}, "Expected hidden to be at least 16 for an adaptive softmax with 2 cutoffs"),
         ({"cell": "elman"}, "Expected cell to be one of lstm"),
+        ({"hidden": [3, 4, 5]}, r"Expected a hidden size for each of 2 layer\(s\), got 3"),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(options, message):

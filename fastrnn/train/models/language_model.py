@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy, dropout
 
 from fastrnn.functional import linear_cross_entropy
 from fastrnn.nn.inputs import each
+from fastrnn.nn.sizes import checked_sizes
 from fastrnn.train.data.batch import Window
 from fastrnn.train.data.vocabulary import Vocabulary
 from fastrnn.train.loop.step import Step
@@ -29,7 +30,8 @@ from fastrnn.train.models.word_input import Embedding, given_vectors, identity_i
 class LanguageModel(Predictor, torch.nn.Module):
     """Predicts each token of a text from all previous tokens.
 
-    T steps, B texts in parallel, V tokens in the vocabulary, E = ``embedding``, H = ``hidden``.
+    T steps, B texts in parallel, V tokens in the vocabulary, E = ``embedding``, H = ``hidden``, of the last layer where
+    that is a list.
 
     Args:
         vocabulary: the tokens; a text is read after its ``bos``, or else ``eos``.
@@ -65,7 +67,7 @@ class LanguageModel(Predictor, torch.nn.Module):
         *,
         cell: str = CELLS[0],
         embedding: int = 200,
-        hidden: int = 200,
+        hidden: int | Sequence[int] = 200,
         layers: int = 2,
         dropout: float = 0.0,
         locked_dropout: float | tuple[float, float, float] = 0.0,
@@ -96,10 +98,12 @@ class LanguageModel(Predictor, torch.nn.Module):
         embedding = embedding if rows is None else rows.size(1)
         self.vocabulary = vocabulary
         rates = three_rates(locked_dropout)
+        of_layers: Any = checked_sizes(hidden, layers) or (hidden,)
+        first, last = of_layers[0], of_layers[-1]
         self._options = {
             "cell": cell,
             "embedding": embedding,
-            "hidden": hidden,
+            "hidden": hidden if isinstance(hidden, int) else list(hidden),
             "layers": layers,
             "dropout": dropout,
             "locked_dropout": list(rates),
@@ -115,15 +119,15 @@ class LanguageModel(Predictor, torch.nn.Module):
         }
         self.dropout, self.input_dropout, self.output_locked_dropout = dropout, 0.0 if one_hot else dropout, rates[2]
         self.activation_penalty, self.temporal_penalty = activation_penalty, temporal_penalty
-        inputs = gate_rows(cell, hidden) if one_hot else embedding
+        inputs = gate_rows(cell, first) if one_hot else embedding
         self.embedding = Embedding(len(vocabulary), inputs, embedding_dropout)
         # Dropout of the output is here and not in the layers, since the penalties need the output before and after it.
         locked_layers = (0.0 if one_hot else rates[0], rates[1], 0.0)
         self.recurrent = Recurrent(
             cell, inputs, hidden, layers, dropout=dropout, locked_dropout=locked_layers, weight_drop=weight_drop
         )
-        self.projection = Linear(hidden, embedding) if tied and hidden != embedding else torch.nn.Identity()
-        self.output = _output(embedding if tied else hidden, len(vocabulary), softmax, cutoffs)
+        self.projection = Linear(last, embedding) if tied and last != embedding else torch.nn.Identity()
+        self.output = _output(embedding if tied else last, len(vocabulary), softmax, cutoffs)
         self._initialise(init_uniform)
         if one_hot:
             identity_input(self.recurrent.layers)

@@ -6,6 +6,7 @@ Regularisation is that of Gal & Ghahramani, 2016 (locked dropout) and Merity et 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ class Recurrent(torch.nn.Module):
 
     Args:
         cell: one of ``CELLS``, such as "lstm", "gru" or "rnn_tanh".
+        hidden_size: H, or a list with the size of each layer. Then a state is a tuple with a tensor for each layer, for
+            LSTM a pair of such tuples, and H is the size of the last layer.
         dropout: probability of zeroing an element between layers in training, as in torch.nn.
         locked_dropout: the same with one mask for all steps of a sequence (Gal & Ghahramani, 2016): of the input,
             between the layers and of the output. Three numbers set them separately.
@@ -52,7 +55,7 @@ class Recurrent(torch.nn.Module):
         self,
         cell: str,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         *,
         bidirectional: bool = False,
@@ -87,7 +90,8 @@ class Recurrent(torch.nn.Module):
     @property
     def output_size(self) -> int:
         """D H: features of the output."""
-        return self.hidden_size * (2 if self.bidirectional else 1)
+        last = self.hidden_size if isinstance(self.hidden_size, int) else self.hidden_size[-1]
+        return last * (2 if self.bidirectional else 1)
 
     def forward(self, input: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         if lengths is None:

@@ -17,7 +17,6 @@ from fastrnn.train.tasks.task import Prepared
 class Settings(LanguageSettings):
     """Every character is a token, white space included."""
 
-    hidden: int = setting(256, "Hidden units of each layer.", least=1)
     embedding: int = setting(64, "Size of a character's embedding.", least=1)
     steps: int = setting(64, "Characters that gradients go back.", least=1)
     lr: float = setting(4e-3, "Initial learning rate.", least=0)

@@ -136,7 +136,8 @@ def checked(value: Any, hint: Any, limits: Mapping[str, Any]) -> Any:
     if (choices := limits.get("choices")) and value not in choices:
         near = get_close_matches(str(value), choices, n=1)
         raise ValueError(f"must be one of {', '.join(choices)}{f' (did you mean {near[0]}?)' if near else ''}")
-    if (least := limits.get("least")) is not None and not value >= least:  # so that NaN is not allowed either
+    least, each = limits.get("least"), value if isinstance(value, tuple) else (value,)
+    if least is not None and not all(one >= least for one in each):  # so that NaN is not allowed either
         raise ValueError(f"must be at least {least:g}")
     return value
 

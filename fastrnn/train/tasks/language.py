@@ -23,6 +23,9 @@ class LanguageSettings(FitSettings):
     data: str | None = setting(
         None, "A text, split into 90, 5 and 5 %; or a folder of three texts; by default Python's documentation."
     )
+    hidden: int | tuple[int, ...] = setting(  # type: ignore[assignment]  # wider than in other tasks
+        256, "Hidden units of each layer; a list has a number for each.", least=1
+    )
     dropout: float = setting(0.0, "Dropout before, between and after the layers.", least=0)
     embedding: int = setting(128, "Size of a token's embedding.", least=1)
     schedule: Mapping[str, Any] | str | None = setting(

@@ -22,7 +22,6 @@ TOKENIZERS = ("words", "subwords")  # characters have their own task
 class Settings(LanguageSettings):
     """Words are separated by white space, and a line is a sentence."""
 
-    hidden: int = setting(256, "Hidden units of each layer.", least=1)
     dropout: float = setting(0.4, "Dropout before, between and after the layers.", least=0)
     batch: int = setting(20, "Texts side by side.", least=1)
     epochs: int = setting(12, "Number of passes over the data.", least=1)
