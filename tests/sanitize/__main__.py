@@ -34,6 +34,7 @@ HOSTILE = [
     "tests/layers/test_bfloat16_products.py",
     "tests/quantization/test_freeze.py",
     "tests/layers/test_stream.py",
+    "tests/layers/test_stream_models.py",
     "tests/quantization/test_quantize.py",
     "tests/quantization/test_same_bits.py",
     "tests/word2vec/test_raw_calls.py",
