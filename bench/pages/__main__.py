@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.clients import tables
 from bench.pages import front_page, word2vec_table
-from bench.suites import busy_neighbour, linear_cross_entropy, training
+from bench.suites import busy_neighbour, features, linear_cross_entropy, training
 from fastrnn._bench.table import markdown as bench_markdown
 from fastrnn._markdown import insert
 from fastrnn._verify.table import markdown as verify_markdown
@@ -42,6 +43,9 @@ def blocks() -> dict[tuple[Path, str], str]:
         "verify": verify_markdown,
         "busy": busy_neighbour.markdown,
         "loss": linear_cross_entropy.markdown,
+        "features": features.markdown,
+        "recurrent-ppo": tables.recurrent_ppo,
+        "awd-lstm": tables.awd_lstm,
         "training": training.markdown,
         "word2vec": word2vec_table.markdown,
     }

@@ -1,0 +1,202 @@
+"""Who takes part in a row of bench/suites/features.py: the layer with an option, without it, and others.
+
+Every maker takes the name of a cell and a shape and returns the three as functions without arguments. A training step
+returns outputs and the gradient of the input, so that the first and the third can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import fastrnn
+from bench.suites.without_fastrnn import hidden, layer_norm_gru, layer_norm_lstm, locked, loop, with_dropped
+from fastrnn._bench.work import Shape
+
+Run = Callable[[], list[Tensor]]
+
+
+class Contenders(NamedTuple):
+    option: Run
+    plain: Run
+    other: Run
+
+
+def ours(cell: str, shape: Shape, **options: Any) -> Any:
+    """A layer of fastrnn with the same weights at every call."""
+    torch.manual_seed(0)
+    return getattr(fastrnn, cell)(shape.I, shape.H, **options)
+
+
+def theirs(cell: str, shape: Shape, suffix: str = "") -> Any:
+    """torch.nn's layer, or its cell with the suffix "Cell", with the weights of ours."""
+    made = getattr(nn, cell + suffix)(shape.I, shape.H)
+    weights = ours(cell, shape).state_dict()
+    made.load_state_dict({name.removesuffix("_l0") if suffix else name: value for name, value in weights.items()})
+    return made
+
+
+def input_of(shape: Shape) -> Tensor:
+    return torch.randn(shape.T, shape.B, shape.I, generator=torch.Generator().manual_seed(1))
+
+
+def training(forward: Callable[[Tensor], Iterable[Tensor]], x: Tensor, *modules: nn.Module) -> Run:
+    """Forward and backward, from random gradients of all outputs to those of input and weights."""
+    leaf = x.clone().requires_grad_()
+    weights = [weight for module in modules for weight in module.parameters()]
+    gradients: list[Tensor] = []
+
+    def run() -> list[Tensor]:
+        for tensor in (leaf, *weights):
+            tensor.grad = None
+        outputs = list(forward(leaf))
+        if not gradients:
+            generator = torch.Generator().manual_seed(2)
+            gradients.extend(torch.randn(output.shape, generator=generator) for output in outputs)
+        torch.autograd.backward(outputs, gradients)
+        assert leaf.grad is not None
+        return [*(output.detach() for output in outputs), leaf.grad]
+
+    return run
+
+
+def plain(cell: str, shape: Shape, **options: Any) -> Run:
+    layer = ours(cell, shape, **options)
+    return training(lambda x: layer(x)[:1], input_of(shape), layer)
+
+
+def lengths(cell: str, shape: Shape) -> Contenders:
+    """Lengths from 1 to T at random. torch.nn packs, computes and pads."""
+    layer, other, x = ours(cell, shape), theirs(cell, shape), input_of(shape)
+    ends = torch.randint(1, shape.T + 1, (shape.B,), generator=torch.Generator().manual_seed(3))
+    ends[0] = shape.T
+
+    def packed(x: Tensor) -> tuple[Tensor]:
+        output, _ = other(pack_padded_sequence(x, ends, enforce_sorted=False))
+        return (pad_packed_sequence(output)[0],)
+
+    option = training(lambda x: layer(x, lengths=ends)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(packed, x, other))
+
+
+def resets(cell: str, shape: Shape) -> Contenders:
+    """A twentieth of the steps begins anew. The loop multiplies the state by a mask before each step."""
+    layer, other, x = ours(cell, shape), theirs(cell, shape, "Cell"), input_of(shape)
+    begins = torch.rand(shape.T, shape.B, generator=torch.Generator().manual_seed(3)) < 0.05
+    keep = (~begins).float().unsqueeze(-1)
+
+    def steps(x: Tensor) -> tuple[Tensor]:
+        return (torch.stack([hidden(state) for state in loop(other, x, keep)]),)
+
+    option = training(lambda x: layer(x, resets=begins)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(steps, x, other))
+
+
+def every_state(cell: str, shape: Shape) -> Contenders:
+    """The LSTM's c after every step, beside h."""
+    layer, other, x = ours(cell, shape), theirs(cell, shape, "Cell"), input_of(shape)
+
+    def states(x: Tensor) -> tuple[Tensor, Tensor]:
+        found = layer(x, return_states=True)[2]
+        return found.h[0], found.c[0]
+
+    def steps(x: Tensor) -> list[Tensor]:
+        return [torch.stack(each) for each in zip(*loop(other, x), strict=True)]
+
+    return Contenders(training(states, x, layer), plain(cell, shape), training(steps, x, other))
+
+
+def learned_state(cell: str, shape: Shape) -> Contenders:
+    layer, other, x = ours(cell, shape, learn_initial_state=True), theirs(cell, shape), input_of(shape)
+    start = nn.ParameterList(torch.zeros(1, 1, shape.H) for _ in range(2 if cell == "LSTM" else 1))
+
+    def expanded(x: Tensor) -> tuple[Tensor]:
+        hx = tuple(state.expand(1, shape.B, -1).contiguous() for state in start)
+        return other(x, hx if cell == "LSTM" else hx[0])[:1]
+
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(expanded, x, other, start))
+
+
+def layer_norms(cell: str, shape: Shape) -> Contenders:
+    """The loop multiplies and normalizes the inputs of all steps at once."""
+    layer, other, x = (*(ours(cell, shape, layer_norm=True) for _ in range(2)), input_of(shape))
+    weights = {name.removesuffix("_l0"): weight for name, weight in other.named_parameters()}
+    loops = {"LSTM": layer_norm_lstm, "GRU": layer_norm_gru}
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(partial(loops[cell], weights), x, other))
+
+
+def weight_dropout(cell: str, shape: Shape) -> Contenders:
+    """Half of the recurrent weights. torch.nn's layer is called with weights that torch's dropout returned."""
+    layer, other, x = ours(cell, shape, weight_dropout=0.5), theirs(cell, shape), input_of(shape)
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(lambda x: with_dropped(other, 0.5, x)[:1], x, other))
+
+
+def locked_dropout(cell: str, shape: Shape) -> Contenders:
+    """Of the input."""
+    options = {"input_dropout": 0.4, "locked_dropout": True}
+    layer, other, x = ours(cell, shape, **options), theirs(cell, shape), input_of(shape)
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(lambda x: other(locked(x, 0.4))[:1], x, other))
+
+
+def awd_lstm(cell: str, shape: Shape) -> Contenders:
+    """Three layers with the dropouts of AWD-LSTM; in torch.nn three modules."""
+    options = {"weight_dropout": 0.5, "input_dropout": 0.4, "dropout": 0.25, "locked_dropout": True, "num_layers": 3}
+    layer, x = ours(cell, shape, **options), input_of(shape)
+    others = nn.ModuleList([theirs(cell, shape), *(theirs(cell, shape._replace(I=shape.H)) for _ in range(2))])
+
+    def modules(x: Tensor) -> tuple[Tensor]:
+        for rate, other in zip((0.4, 0.25, 0.25), others, strict=True):
+            x = with_dropped(other, 0.5, locked(x, rate))[0]
+        return (x,)
+
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape, num_layers=3), training(modules, x, others))
+
+
+def per_sample_gradients(cell: str, shape: Shape) -> Contenders:
+    """The gradient of the weights for every sample, beside that of the whole batch."""
+    layer, other, x = ours(cell, shape), theirs(cell, shape), input_of(shape)
+    weights = {name: weight.detach() for name, weight in layer.named_parameters()}
+
+    def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(layer, weights, (x,))[0].square().mean()
+
+    def samples() -> list[Tensor]:
+        each = vmap(grad(lambda weights, x: loss(weights, x.unsqueeze(1))), in_dims=(None, 1))(weights, x)
+        return list(each.values())
+
+    def one_by_one() -> list[Tensor]:
+        each = []
+        for sample in x.split(1, dim=1):
+            each.append(torch.autograd.grad(other(sample)[0].square().mean(), list(other.parameters())))
+        return [torch.stack(of_weight) for of_weight in zip(*each, strict=True)]
+
+    return Contenders(samples, lambda: list(grad(loss)(weights, x).values()), one_by_one)
+
+
+def stream(cell: str, shape: Shape) -> Contenders:
+    """A step that keeps the state, beside a layer that is called with a sequence of one step."""
+    layer, other, x = ours(cell, shape).eval(), theirs(cell, shape).eval(), input_of(shape)
+    steps, first = layer.stream(shape.B), x[0]
+    return Contenders(lambda: [steps(first)], one_step(layer, x), one_step(other, x))
+
+
+def one_step(layer: Any, x: Tensor) -> Run:
+    state = None
+
+    def run() -> list[Tensor]:
+        nonlocal state
+        y, state = layer(x, state)
+        return [y[0]]
+
+    return run

@@ -1,0 +1,151 @@
+"""What each option of a layer costs, and how much faster it is than what one does without fastrnn, in turns in one run.
+
+    python -m bench.suites.features --json bench/results/NAME.json [--only lengths,resets]
+
+A row of the table below names an option, who takes part (feature_contenders.py), and the goals. Times are medians over
+rounds, of training steps: forward, and backward to input and weights. The stream's is a step at inference. All is
+float32. Before they are timed, the layer with the option and the other way are compared, where they draw no masks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+
+from bench.suites import feature_contenders as contenders
+from bench.suites.feature_contenders import Contenders
+from bench.turns import heading, medians, turns
+from fastrnn import _markdown
+from fastrnn._bench.work import Shape
+from fastrnn._saving import write_text
+
+FIGURES = {  # what a goal may be about, of the milliseconds of the three
+    "cost": lambda ms: ms["option"] / ms["plain"],
+    "faster": lambda ms: ms["other"] / ms["option"],
+    "µs": lambda ms: 1e3 * ms["option"],
+}
+
+
+class Goal(NamedTuple):
+    """At least so many times as fast as the other way, or at most so many times the plain layer's time, or µs."""
+
+    figure: str
+    limit: float
+
+    def __str__(self) -> str:
+        return {"cost": "cost ≤ {:g}", "faster": "≥ {:g} × as fast", "µs": "≤ {:g} µs"}[self.figure].format(self.limit)
+
+    def is_met(self, milliseconds: dict[str, float]) -> bool:
+        found = FIGURES[self.figure](milliseconds)
+        return found >= self.limit if self.figure == "faster" else found <= self.limit
+
+
+class Row(NamedTuple):
+    option: str
+    make: Callable[[str, Shape], Contenders]
+    cell: str
+    shape: Shape
+    other: str  # what the third contender is
+    goals: Sequence[Goal] = ()
+    random: bool = False  # masks are drawn, so that results differ
+    inference: bool = False
+
+
+RAGGED, ROLLOUT, MIDDLE, TEXT = (
+    Shape(*sizes) for sizes in ((200, 32, 128, 256), (128, 32, 64, 256), (100, 32, 256, 256), (70, 20, 400, 400))
+)
+CHEAP = (Goal("cost", 1.1),)
+NORMED = (Goal("cost", 1.4), Goal("faster", 5))
+LOOP = "torch.nn, cell by cell"
+ROWS = (
+    Row("lengths", contenders.lengths, "LSTM", RAGGED, "torch.nn, packed", (Goal("faster", 5),)),
+    Row("lengths", contenders.lengths, "GRU", RAGGED, "torch.nn, packed", (Goal("faster", 5),)),
+    Row("resets", contenders.resets, "LSTM", ROLLOUT, LOOP, (*CHEAP, Goal("faster", 5))),
+    Row("resets", contenders.resets, "GRU", ROLLOUT, LOOP, (*CHEAP, Goal("faster", 5))),
+    Row("every state", contenders.every_state, "LSTM", MIDDLE, LOOP),
+    Row("learned initial state", contenders.learned_state, "LSTM", MIDDLE, "torch.nn, hx expanded"),
+    Row("layer norm", contenders.layer_norms, "LSTM", MIDDLE, "a loop in Python", NORMED),
+    Row("layer norm", contenders.layer_norms, "GRU", MIDDLE, "a loop in Python", NORMED),
+    Row("weight dropout", contenders.weight_dropout, "LSTM", TEXT, "torch.nn, dropped weights", CHEAP, random=True),
+    Row("locked dropout of the input", contenders.locked_dropout, "LSTM", TEXT, "torch.nn, a mask", CHEAP, random=True),
+    Row("AWD-LSTM's dropouts, 3 layers", contenders.awd_lstm, "LSTM", TEXT, "torch.nn, both", CHEAP, random=True),
+    Row("per-sample gradients", contenders.per_sample_gradients, "LSTM", Shape(50, 64, 64, 64), "torch.nn, one by one"),
+    Row("stream", contenders.stream, "LSTM", Shape(1, 1, 64, 64), "torch.nn, a step", (Goal("µs", 5),), inference=True),
+)
+
+
+def measure(row: Row, rounds: int, block: float) -> dict[str, Any]:
+    """The times of a row.
+
+    Raises:
+        AssertionError: the layer with the option and the other way differ.
+    """
+    with torch.inference_mode() if row.inference else nullcontext():
+        made = row.make(row.cell, row.shape)
+        if not row.random:
+            torch.testing.assert_close(made.option(), made.other(), rtol=1e-3, atol=1e-4)
+        times = turns(made._asdict(), rounds, block)
+    return {
+        "option": row.option,
+        "cell": row.cell,
+        "shape": list(row.shape),
+        "other": row.other,
+        "milliseconds": medians(times),
+        "least": {name: min(of_name) for name, of_name in times.items()},
+        "goals": [list(goal) for goal in row.goals],
+    }
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """A line for each row; a figure that misses its goal is bold."""
+    columns = ["option", "cell", "T", "B", "I", "H", "with it, ms", "plain, ms", "cost"]
+    columns += ["without fastrnn", "ms", "× as fast", "goal"]
+    lines = []
+    for row in found["rows"]:
+        ms, goals = row["milliseconds"], [Goal(*goal) for goal in row["goals"]]
+        missed = {goal.figure for goal in goals if not goal.is_met(ms)}
+        shown = {"µs": f"{ms['option']:.3g}"} | {name: f"{FIGURES[name](ms):.2f}" for name in ("cost", "faster")}
+        shown |= {name: f"**{shown[name]}**" for name in missed}
+        lines.append(
+            [
+                *(row["option"], row["cell"], *map(str, row["shape"])),
+                *(shown["µs"], f"{ms['plain']:.3g}", shown["cost"]),
+                *(row["other"], f"{ms['other']:.3g}", shown["faster"], ", ".join(map(str, goals))),
+            ]
+        )
+    about = f"{_markdown.about(found['machine'])} {found['threads']} threads. `{found['command']}`"
+    return f"{about}\n\n{_markdown.table(columns, lines, 'llrrrrrrrlrrl')}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="where to write the results")
+    parser.add_argument("--only", help="options to measure, with commas between them; by default all")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--block", type=float, default=0.1, help="seconds of a turn")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    names = list(dict.fromkeys(row.option for row in ROWS))
+    chosen = given.only.split(",") if given.only else names
+    if unknown := [name for name in chosen if name not in names]:
+        parser.error(f"--only takes {', '.join(names)}; got {', '.join(unknown)}")
+    torch.set_num_threads(given.threads)
+    found = heading("bench.suites.features") | {"threads": given.threads, "rows": []}
+    for row in ROWS:
+        if row.option not in chosen:
+            continue
+        found["rows"].append(measure(row, given.rounds, given.block))
+        figures = ", ".join(f"{name} {ms:.4g} ms" for name, ms in found["rows"][-1]["milliseconds"].items())
+        print(f"{row.option}, {row.cell}: {figures}", flush=True)
+        if given.json:
+            write_text(given.json, json.dumps(found, indent=1) + "\n")
+    print(markdown(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""What the options of bench/suites/features.py are without fastrnn: loops over steps of torch, and masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn.functional import dropout, layer_norm, linear
+
+
+def loop(cell: Any, x: Tensor, keep: Tensor | None = None) -> list[Any]:
+    """The states of a cell of torch.nn after every step, multiplied by ``keep`` (T, B, 1) before each."""
+    state, states = None, []
+    for t, step in enumerate(x):
+        if keep is not None and state is not None:
+            state = tuple(s * keep[t] for s in state) if isinstance(state, tuple) else state * keep[t]
+        state = cell(step, state)
+        states.append(state)
+    return states
+
+
+def hidden(state: Any) -> Tensor:
+    return state[0] if isinstance(state, tuple) else state
+
+
+def with_dropped(layer: Any, rate: float, x: Tensor) -> Any:
+    """A call of torch.nn's layer with dropout of weight_hh."""
+    return functional_call(layer, {"weight_hh_l0": dropout(layer.weight_hh_l0, rate)}, (x,))
+
+
+def locked(x: Tensor, rate: float) -> Tensor:
+    return x * dropout(x.new_ones(1, *x.shape[1:]), rate)
+
+
+def normalized(x: Tensor, gain: Tensor, bias: Tensor | None = None) -> Tensor:
+    return layer_norm(x, x.shape[-1:], gain, bias)
+
+
+def layer_norm_lstm(w: dict[str, Tensor], x: Tensor) -> tuple[Tensor]:
+    h = c = x.new_zeros(x.size(1), w["weight_hh"].size(1))
+    outputs = []
+    for step in normalized(linear(x, w["weight_ih"]), w["weight_norm_ih"], w["bias_ih"] + w["bias_hh"]):
+        i, f, g, o = (step + normalized(linear(h, w["weight_hh"]), w["weight_norm_hh"])).chunk(4, dim=1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * normalized(c, w["weight_norm_c"], w["bias_norm_c"]).tanh()
+        outputs.append(h)
+    return (torch.stack(outputs),)
+
+
+def layer_norm_gru(w: dict[str, Tensor], x: Tensor) -> tuple[Tensor]:
+    h = x.new_zeros(x.size(1), w["weight_hh"].size(1))
+    outputs = []
+    for step in normalized(linear(x, w["weight_ih"]), w["weight_norm_ih"], w["bias_ih"]):
+        x_r, x_z, x_n = step.chunk(3, dim=1)
+        products = normalized(linear(h, w["weight_hh"]), w["weight_norm_hh"], w["bias_hh"])
+        h_r, h_z, h_n = products.chunk(3, dim=1)
+        n = (x_n + (x_r + h_r).sigmoid() * h_n).tanh()
+        h = n + (x_z + h_z).sigmoid() * (h - n)
+        outputs.append(h)
+    return (torch.stack(outputs),)
