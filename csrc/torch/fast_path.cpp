@@ -69,10 +69,19 @@ std::optional<Plain> plain_call(Arguments options, py::handle input, py::handle 
   return plain ? std::optional(std::move(call)) : std::nullopt;
 }
 
+// Multiplications and additions, about.
+double work(const Plain& call) {
+  double weights = 0;
+  for (const Tensor& weight : call.weights) weights += weight.numel();
+  return 2 * weights * (call.input.numel() / std::max<int64_t>(1, call.input.size(-1)));
+}
+
 // None where the operands do not fit each other. `one_step`: input and states are those of a cell, one dimension less.
 std::optional<StackResults> run(Plain call, int64_t num_layers, bool one_step = false) {
-  py::gil_scoped_release release;
+  std::optional<py::gil_scoped_release> unlocked;
   std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
+  if (call.input.dim() == 0) return {};
+  if (work(call) > worth_the_lock) unlocked.emplace();
   if (!call.recorded) guard.emplace();
   try {
     for (OptionalTensor* state : {&call.h0, &call.c0})
@@ -108,6 +117,28 @@ py::object look_up(const py::object& dictionary, PyObject* key) {
   PyObject* value = PyDict_GetItemWithError(dictionary.ptr(), key);
   if (!value && PyErr_Occurred()) throw py::error_already_set();
   return py::reinterpret_borrow<py::object>(value);
+}
+
+// An attribute as `layer.name` finds it, where it is a plain value: of the object, else of its class. Null otherwise.
+py::object attribute(const py::object& dictionary, py::handle type, PyObject* name) {
+  if (py::object own = look_up(dictionary, name)) return own;
+  if (!PyType_Check(type.ptr())) return {};
+  PyObject* shared = _PyType_Lookup(reinterpret_cast<PyTypeObject*>(type.ptr()), name);
+  if (!shared || Py_TYPE(shared)->tp_descr_get) return {};
+  return py::reinterpret_borrow<py::object>(shared);
+}
+
+// Whether the layer has options that only the long way knows (fastrnn/nn/options.py), or a hidden size for each layer.
+bool beyond_fast_path(const py::dict& layer, py::handle type, bool training) {
+  static const std::array<PyObject*, 3> names = interned("learn_initial_state", "input_dropout", "weight_dropout");
+  static PyObject* const hidden_size = PyUnicode_InternFromString("hidden_size");
+  for (size_t i = 0; i < (training ? names.size() : 1); ++i) {
+    const py::object value = attribute(layer, type, names[i]);
+    if (value.ptr() != Py_False && !(value && PyFloat_CheckExact(value.ptr()) && PyFloat_AS_DOUBLE(value.ptr()) == 0))
+      return true;
+  }
+  const py::object size = look_up(layer, hidden_size);
+  return !size || !PyLong_Check(size.ptr());
 }
 
 // torch.nn computes with the list `_flat_weights`, and makes it anew where a name stands for another tensor than when
@@ -177,7 +208,7 @@ py::object flat_weights(py::dict layer) {
   return weights ? weights : py::none();
 }
 
-py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py::dict layer) {
+py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py::dict layer, py::handle type) {
   static const std::array<PyObject*, 8> names =
       interned("num_layers", "dropout", "proj_size", "bias", "bidirectional", "batch_first", "training", "recompute");
   std::array<py::object, 8> held;
@@ -193,6 +224,7 @@ py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py:
   const long projection = PyLong_Check(proj_size) ? PyLong_AsLongAndOverflow(proj_size, &overflow) : -1;
   if (layers < 1 || projection < 0 || !PyFloat_Check(dropout)) return py::none();
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
+  if (beyond_fast_path(layer, type, training == Py_True)) return py::none();
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
   std::optional<Plain> call = plain_call(options_of(cell), input, hx, weights);

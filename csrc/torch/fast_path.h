@@ -6,12 +6,17 @@
 
 namespace fastrnn {
 
+// Multiplications and additions of a call beyond which other Python threads run meanwhile, about 20 us: to let them
+// costs 0.3 us.
+constexpr double worth_the_lock = 1e6;
+
 // Reads the options of packed layers and cells, `_call` of fastrnn/quantization/layers.py. Returns the layers.
 int64_t read_packed_options(pybind11::handle options, Arguments& to);
 
 // What a layer returns, or None where the call is anything but plain: see fast_path.cpp. `layer` is the dictionary of a
-// torch.nn.RNNBase: read here, since passing every option from Python takes longer (docs/adr/0005).
-pybind11::object run_layer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::dict layer);
+// torch.nn.RNNBase of this `type`: read here, since passing every option from Python takes longer (docs/adr/0005).
+pybind11::object run_layer(std::string_view cell, pybind11::handle input, pybind11::handle hx, pybind11::dict layer,
+                           pybind11::handle type);
 
 // The weights of such a layer, or None where it is torch.nn.RNNBase's business which they are.
 pybind11::object flat_weights(pybind11::dict layer);

@@ -16,10 +16,6 @@ namespace py = pybind11;
 using namespace called;
 using at::Tensor;
 
-// Multiplications and additions of a step beyond which other Python threads run meanwhile, about 20 us: to let them
-// costs a part of a microsecond.
-constexpr double worth_the_lock = 1e6;
-
 py::object wrap(Tensor t) { return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(t))); }
 
 Tensor tensor_or_none(py::handle object) { return object.is_none() ? Tensor() : THPVariable_Unpack(object.ptr()); }

@@ -85,12 +85,11 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             setattr(self, name, checked(name, value))
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
-        if type(options) is not dict or options or self.learn_initial_state:  # torch.fx passes no dictionary
+        if type(options) is not dict or options:  # torch.fx passes no dictionary
             return self._run(input, hx, options)
         # Try the fast path first. It returns None for calls that it does not handle.
-        dropped = self.training and (self.weight_dropout or self.input_dropout)
-        if not (is_compiling() or dropped or self._sizes_differ()):
-            result = _C.run_layer(self._cell, input, hx, self.__dict__)
+        if not is_compiling():
+            result = _C.run_layer(self._cell, input, hx, self.__dict__, type(self))
             if result is not None:
                 return result
         return self._run(input, hx)

@@ -29,7 +29,7 @@ OPTIONS = [
 
 def direct(layer, input, hx=None):
     """What the short way returns; None where it leaves the call to the long one."""
-    return _C.run_layer(layer._cell, input, hx, vars(layer))
+    return _C.run_layer(layer._cell, input, hx, vars(layer), type(layer))
 
 
 def tensors(results):
@@ -183,7 +183,7 @@ def described(weights, num_layers):
     """As a layer's own dictionary would be."""
     names = [f"weight_{i}" for i in range(len(weights))]
     plain = {"bias": True, "bidirectional": False, "batch_first": False, "dropout": 0.0, "training": True}
-    plain["proj_size"] = 0
+    plain |= {"proj_size": 0, "hidden_size": H}
     return plain | {
         "num_layers": num_layers,
         "_parameters": dict(zip(names, weights, strict=True)),
@@ -198,25 +198,25 @@ def test_layers_of_other_sizes_are_refused():
     weights = [*fastrnn.GRU(I, H)._weights(), *fastrnn.GRU(H, H + 2)._weights(), *fastrnn.GRU(H + 2, H)._weights()]
     input = torch.randn(4, 3, I)
     with torch.no_grad():
-        assert _C.run_layer("gru", input, None, described(weights[:4], 1)) is not None
-        assert _C.run_layer("gru", input, None, described(weights, 3)) is None
-        assert _C.run_layer("gru", input, None, described(weights[:5], 2)) is None
-        assert _C.run_layer("gru", input, None, described([], 1)) is None
-        assert _C.run_layer("gru", input, None, described(weights[:4], 0)) is None
-        assert _C.run_layer("no cell", input, None, described(weights[:4], 1)) is None
+        assert _C.run_layer("gru", input, None, described(weights[:4], 1), fastrnn.GRU) is not None
+        assert _C.run_layer("gru", input, None, described(weights, 3), fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, described(weights[:5], 2), fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, described([], 1), fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, described(weights[:4], 0), fastrnn.GRU) is None
+        assert _C.run_layer("no cell", input, None, described(weights[:4], 1), fastrnn.GRU) is None
 
 
 def test_odd_dictionaries_are_refused():
     whole, input = described(fastrnn.GRU(I, H)._weights(), 1), torch.randn(4, 3, I)
     with torch.no_grad():
         for name in whole:
-            assert _C.run_layer("gru", input, None, {k: v for k, v in whole.items() if k != name}) is None
+            assert _C.run_layer("gru", input, None, {k: v for k, v in whole.items() if k != name}, fastrnn.GRU) is None
         for name in whole:
-            assert _C.run_layer("gru", input, None, whole | {name: object()}) is None
-        assert _C.run_layer("gru", input, None, whole | {"num_layers": 10**30}) is None
-        assert _C.run_layer("gru", input, None, whole | {"_flat_weights_names": ["no such name"]}) is None
-        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5}) is None
-        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5, "training": False}) is not None
+            assert _C.run_layer("gru", input, None, whole | {name: object()}, fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, whole | {"num_layers": 10**30}, fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, whole | {"_flat_weights_names": ["no such name"]}, fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5}, fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5, "training": False}, fastrnn.GRU) is not None
 
 
 def in_place(layer, other):
@@ -321,3 +321,31 @@ def test_the_way_through_the_weights_changes_nothing(cell):
         first, second, third = (layer(input)[0] for _ in range(3))
     assert torch.equal(first, second)
     assert torch.equal(first, third)
+
+
+def test_options_that_only_the_long_way_knows_are_left_to_it():
+    """An option counts as ``layer.name`` finds it: of the layer, or of its class."""
+
+    class Learns(fastrnn.GRU):
+        learn_initial_state = True
+
+    class Drops(fastrnn.GRU):
+        weight_dropout = 0.5
+
+    class Computed(fastrnn.GRU):
+        weight_dropout = property(lambda self: 0.5)
+
+    whole, input = described(fastrnn.GRU(I, H)._weights(), 1), torch.randn(4, 3, I)
+    training, inference = whole | {"training": True}, whole | {"training": False}
+    with torch.no_grad():
+        assert _C.run_layer("gru", input, None, training, fastrnn.GRU) is not None
+        assert _C.run_layer("gru", input, None, inference, Learns) is None
+        assert _C.run_layer("gru", input, None, inference | {"learn_initial_state": True}, fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, inference | {"hidden_size": (H,)}, fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, inference, None) is None
+        for cls in (Drops, Computed):
+            assert _C.run_layer("gru", input, None, training, cls) is None
+            assert _C.run_layer("gru", input, None, inference, cls) is not None
+        for name in ("weight_dropout", "input_dropout"):
+            assert _C.run_layer("gru", input, None, training | {name: 0.5}, fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, training | {"weight_dropout": 0.0}, Drops) is not None
