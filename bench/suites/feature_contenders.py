@@ -85,17 +85,23 @@ def lengths(cell: str, shape: Shape) -> Contenders:
     return Contenders(option, plain(cell, shape), training(packed, x, other))
 
 
-def resets(cell: str, shape: Shape) -> Contenders:
-    """A twentieth of the steps begins anew. The loop multiplies the state by a mask before each step."""
-    layer, other, x = ours(cell, shape), theirs(cell, shape, "Cell"), input_of(shape)
+def resets(cell: str, shape: Shape, suffix: str = "") -> Contenders:
+    """A twentieth of the steps begins anew. A loop over steps multiplies the state by a mask before each."""
+    layer, other, x = ours(cell, shape), theirs(cell, shape, suffix), input_of(shape)
     begins = torch.rand(shape.T, shape.B, generator=torch.Generator().manual_seed(3)) < 0.05
     keep = (~begins).float().unsqueeze(-1)
 
     def steps(x: Tensor) -> tuple[Tensor]:
-        return (torch.stack([hidden(state) for state in loop(other, x, keep)]),)
+        call = other if suffix else lambda step, state: other(step.unsqueeze(0), state)[1]
+        return (torch.stack([hidden(state) for state in loop(call, x, keep)]).view(shape.T, shape.B, -1),)
 
     option = training(lambda x: layer(x, resets=begins)[:1], x, layer)
     return Contenders(option, plain(cell, shape), training(steps, x, other))
+
+
+def resets_by_cell(cell: str, shape: Shape) -> Contenders:
+    """The loop is one of torch.nn's cell, not of its layer."""
+    return resets(cell, shape, "Cell")
 
 
 def every_state(cell: str, shape: Shape) -> Contenders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,8 +11,8 @@ from torch.func import functional_call
 from torch.nn.functional import dropout, layer_norm, linear
 
 
-def loop(cell: Any, x: Tensor, keep: Tensor | None = None) -> list[Any]:
-    """The states of a cell of torch.nn after every step, multiplied by ``keep`` (T, B, 1) before each."""
+def loop(cell: Callable[[Tensor, Any], Any], x: Tensor, keep: Tensor | None = None) -> list[Any]:
+    """The states of a cell after every step, multiplied by ``keep`` (T, B, 1) before each."""
     state, states = None, []
     for t, step in enumerate(x):
         if keep is not None and state is not None:

@@ -37,8 +37,8 @@ def test_a_contender_that_differs_is_an_error() -> None:
         made = features.contenders.resets(cell, shape)
         return made._replace(other=made.plain)
 
-    row = features.Row("resets", wrong, "GRU", Shape(40, 3, 5, 6), "")
-    with pytest.raises(AssertionError, match="not close"):
+    row = features.Row("resets", wrong, "GRU", Shape(40, 3, 5, 6), "a loop")
+    with pytest.raises(ArithmeticError, match="resets, GRU: differs from a loop, relative error"):
         features.measure(row, rounds=1, block=0.0)
 
 
