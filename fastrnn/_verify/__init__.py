@@ -16,6 +16,10 @@ the reference in float32 with the operands of its products rounded to TF32. On a
 same holds for bfloat16: its products sum in float32, but their operands are rounded, and where that turns units of a
 ReLU on or off, which ones is luck, torch's and ours.
 
+Layer normalization divides by a deviation, which may be small where few numbers are normalized: what was rounded before
+is magnified, in fastrnn and in torch, each by its luck. There an error may also be twice what the float64 reference is
+off by if every operation's result is moved at random by up to one unit of the layer's dtype.
+
 For cells that torch lacks (the sigmoid RNN, the GRU that resets before the product) the torch column is the reference
 in the layer's dtype.
 """
