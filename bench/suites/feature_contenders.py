@@ -16,7 +16,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fastrnn
-from bench.suites.without_fastrnn import hidden, layer_norm_gru, layer_norm_lstm, locked, loop, with_dropped
+from bench.suites.without_fastrnn import hidden, layer_norm_gru, layer_norm_lstm, locked, loop, times, with_dropped
 from fastrnn._bench.work import Shape
 
 Run = Callable[[], list[Tensor]]
@@ -93,7 +93,8 @@ def resets(cell: str, shape: Shape, suffix: str = "") -> Contenders:
 
     def steps(x: Tensor) -> tuple[Tensor]:
         call = other if suffix else lambda step, state: other(step.unsqueeze(0), state)[1]
-        return (torch.stack([hidden(state) for state in loop(call, x, keep)]).view(shape.T, shape.B, -1),)
+        states = loop(call, x, lambda t, state: times(keep[t], state))
+        return (torch.stack([hidden(state) for state in states]).view(shape.T, shape.B, -1),)
 
     option = training(lambda x: layer(x, resets=begins)[:1], x, layer)
     return Contenders(option, plain(cell, shape), training(steps, x, other))

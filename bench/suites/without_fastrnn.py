@@ -11,15 +11,20 @@ from torch.func import functional_call
 from torch.nn.functional import dropout, layer_norm, linear
 
 
-def loop(cell: Callable[[Tensor, Any], Any], x: Tensor, keep: Tensor | None = None) -> list[Any]:
-    """The states of a cell after every step, multiplied by ``keep`` (T, B, 1) before each."""
+def loop(cell: Callable[[Tensor, Any], Any], x: Tensor, before: Callable[[int, Any], Any] | None = None) -> list[Any]:
+    """The states of a cell after every step. ``before`` is given t and the state, and returns what step t reads."""
     state, states = None, []
     for t, step in enumerate(x):
-        if keep is not None and state is not None:
-            state = tuple(s * keep[t] for s in state) if isinstance(state, tuple) else state * keep[t]
+        if before is not None and state is not None:
+            state = before(t, state)
         state = cell(step, state)
         states.append(state)
     return states
+
+
+def times(mask: Tensor, state: Any) -> Any:
+    """A state, h or (h, c), times a mask."""
+    return tuple(mask * part for part in state) if isinstance(state, tuple) else mask * state
 
 
 def hidden(state: Any) -> Tensor:
