@@ -9,16 +9,19 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastrnn import cells as cells
     from fastrnn import functional, init, ops
     from fastrnn import nn as nn
     from fastrnn import reference as reference
     from fastrnn import word2vec as word2vec
+    from fastrnn._cell.declaration import Cell
     from fastrnn._core.extension import _C as _C
     from fastrnn._detach import detach
     from fastrnn._environment import info
     from fastrnn._tbptt import tbptt
     from fastrnn.conversion import convert, converted, to_torch
     from fastrnn.nn import GRU, LSTM, RNN, GRUCell, LinearCrossEntropyLoss, LSTMCell, RNNCell
+    from fastrnn.nn.user_cells import layer
     from fastrnn.quantization import dequantize, freeze, quantize
     from fastrnn.streaming import stream
 
@@ -31,10 +34,12 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Cell",
     "GRUCell",
     "LSTMCell",
     "LinearCrossEntropyLoss",
     "RNNCell",
+    "cells",
     "convert",
     "converted",
     "dequantize",
@@ -43,6 +48,7 @@ __all__ = [
     "functional",
     "info",
     "init",
+    "layer",
     "ops",
     "quantize",
     "stream",
@@ -52,11 +58,13 @@ __all__ = [
 
 # Where each name is. It is imported when it is first asked for: fastrnn.word2vec does without torch, which takes a
 # second and 190 MiB. No function has its module's name, for an import of the module would put that in its place.
-_MODULES = ("functional", "init", "nn", "ops", "reference", "word2vec")
+_MODULES = ("cells", "functional", "init", "nn", "ops", "reference", "word2vec")
 _HOMES = {
     **dict.fromkeys(("GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "LinearCrossEntropyLoss", "RNNCell"), "fastrnn.nn"),
     **dict.fromkeys(("convert", "converted", "to_torch"), "fastrnn.conversion"),
     **dict.fromkeys(("dequantize", "freeze", "quantize"), "fastrnn.quantization"),
+    "Cell": "fastrnn._cell.declaration",
+    "layer": "fastrnn.nn.user_cells",
     "stream": "fastrnn.streaming",
     "detach": "fastrnn._detach",
     "info": "fastrnn._environment",

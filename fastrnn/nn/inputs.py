@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence
 
-from fastrnn._core.call import State, States
+from fastrnn._core.call import State
 from fastrnn._core.options import refuse_lengths
 from fastrnn._core.tracing import recorded_call
 from fastrnn.nn.nested import Padded
@@ -108,5 +108,5 @@ class AnyInput:
         if isinstance(options.resets, Tensor) and options.resets.dim() == 1:
             options = options._replace(resets=options.resets.unsqueeze(1))
         output, hidden, *states = self._sequence(input.unsqueeze(1), hx, None, False, options)
-        states = [States(*(each(lambda every: every.squeeze(-2), kind) for kind in found)) for found in states]
+        states = [type(found)(*(each(lambda every: every.squeeze(-2), kind) for kind in found)) for found in states]
         return output.squeeze(1), each(lambda state: state.squeeze(1), hidden), *states

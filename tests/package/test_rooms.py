@@ -9,7 +9,7 @@ import fastrnn
 
 PACKAGE = Path(fastrnn.__file__).parent
 PUBLIC = {"cli", "conversion", "functional", "init", "losses", "nn", "ops", "quantization", "reference", "train"}
-PUBLIC |= {"streaming", "word2vec"}
+PUBLIC |= {"cells", "streaming", "word2vec"}
 
 # Each room imports only from rooms before it.
 ORDER = [
@@ -21,6 +21,7 @@ ORDER = [
         "_markdown",
         "reference",
         "_core",
+        "_cell",
         "_environment",
         "_inside",
         "_detach",
@@ -30,7 +31,8 @@ ORDER = [
         "ops",
         "functional",
     ),
-    *("_unconverted", "nn", "conversion", "quantization", "streaming", "word2vec", "train", "_verify", "_bench"),
+    *("_unconverted", "nn", "cells", "conversion", "quantization", "streaming", "word2vec", "train", "_verify"),
+    "_bench",
     *("cli", "__main__"),
 ]
 LOOKS_BACK = {
