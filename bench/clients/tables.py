@@ -7,11 +7,7 @@ from typing import Any
 
 from fastrnn import _markdown
 
-LEARNERS = (
-    "torch.nn",
-    "converted",
-    "converted, resets=",
-)  # of recurrent_ppo.py
+LEARNERS = ("torch.nn", "converted", "converted, resets=", "torch.nn, last bit changed")  # of recurrent_ppo.py
 MODELS = ("torch.nn", "converted", "fastrnn's options")  # of awd_lstm.py
 LAST, PARTS = 100, 6  # episodes whose returns are averaged; pieces of the curve
 

@@ -1,17 +1,16 @@
 """bench/suites/features.py and the clients' tables: every row can be measured, and goals are read from the figures."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from bench.clients import tables
 from bench.suites import features
 from bench.turns import turns
 from fastrnn._bench.work import Shape
 
+SAME = (600, 600, 24, 30)
 MACHINE = {
     "processor": "P",
     "cores": 2,
@@ -74,9 +73,7 @@ def test_the_table_of_a_client_has_medians_and_curves() -> None:
         of = {"update": [seconds, seconds, 9.0], "rollout": [0.5, 0.5, 0.5]}
         return {"name": name, "seconds": of, "returns": returns, "same actions": same, "steps": 600}
 
-    learners = [
-        learner(name, s, n) for name, s, n in zip(tables.LEARNERS, (2.0, 1.0, 0.5), (600, 600, 24), strict=True)
-    ]
+    learners = [learner(name, s, n) for name, s, n in zip(tables.LEARNERS, (2.0, 1.0, 0.5, 2.0), SAME, strict=True)]
     sizes = {"envs": 8, "steps": 4, "batch": 2, "hidden": 3, "threads": 2}
     text = tables.recurrent_ppo(
         {"machine": MACHINE, "command": "run", **sizes, "runs": [{"seed": 0, "contenders": learners}]}
@@ -85,13 +82,29 @@ def test_the_table_of_a_client_has_medians_and_curves() -> None:
     assert "| torch.nn | 6 | 16 | 26 | 36 | 46 | 56 | 30 |" in text
 
 
-def test_the_clients_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policies_choose_the_same_actions() -> None:
     pytest.importorskip("sb3_contrib", reason="sb3-contrib is not installed, whose policy this changes")
     from bench.clients import recurrent_ppo
 
-    torch.manual_seed(0)
     found = recurrent_ppo.learn(0, 128, envs=2, steps=32, batch=32, hidden=8)
-    first, converted, resets = found["contenders"]
-    assert first["same actions"] == first["steps"] == converted["steps"] == resets["steps"] == 128
-    assert converted["same actions"] > 64  # the first update at least
-    assert resets["same actions"] > 64
+    first, *others = found["contenders"]
+    assert first["same actions"] == first["steps"] == 128
+    assert all(other["steps"] == 128 and other["same actions"] > 64 for other in others)  # beyond the first update
+
+
+@pytest.mark.filterwarnings("default")  # those of fastai's packages
+def test_language_models_have_the_same_loss() -> None:
+    pytest.importorskip("fastai", reason="fastai is not installed, whose AWD-LSTM this takes apart")
+    from bench.clients import awd_lstm
+
+    sizes = {"words": 30, "embedding": 6, "hidden": 9, "layers": 3, "steps": 5, "batch": 4}
+    data = awd_lstm.windows(sizes, count=3)
+    first, *others = (awd_lstm.losses(name, sizes, data) for name in tables.MODELS)
+    assert first["loss"] != first["loss without dropout"]
+    for other in others:
+        assert other == pytest.approx(first, rel=1e-5)
+    rates = dict.fromkeys(awd_lstm.DROPOUTS, 0.5)
+    for name in tables.MODELS:
+        step = awd_lstm.trainer(awd_lstm.model_of(name, sizes, rates), data)
+        assert step().isfinite()
+        assert step().isfinite()
