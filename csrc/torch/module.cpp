@@ -12,6 +12,7 @@
 #include "../cpu/waiting.h"
 #include "cpu.h"
 #include "fast_path.h"
+#include "program.h"
 #include "stack.h"
 #include "stream_python.h"
 
@@ -110,6 +111,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("run_step", fastrnn::run_step, "one step of a cell likewise");
   m.def("infer_packed", fastrnn::infer_packed, "infer of a layer with packed weights");
   m.def("infer_packed_step", fastrnn::infer_packed_step, "infer_step of a cell with packed weights");
+  fastrnn::add_program(m);
   fastrnn::add_stream(m);
   m.def("activation_float", [](const std::string& name, const Numbers<float>& x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);

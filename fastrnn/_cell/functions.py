@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from fastrnn._cell.errors import at_this_line
 from fastrnn._cell.graph import Graph, Node
 
-# x**8 by three multiplications is within 3.5 units in the last place, more would not be within 4.
-MOST_POWER = 8
+MOST_POWER = 8  # a step is no place for polynomials of high degree: x**8 overflows float32 from x = 65536 on
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 
 
