@@ -29,32 +29,38 @@ def rnn(activation: Callable, x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, 
     return activation(linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh))
 
 
-def gru(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias) -> Tensor:
+def gru(
+    x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias, dropped: Tensor | None = None
+) -> Tensor:
     """The GRU as torch and cuDNN compute it: the reset gate ``r`` acts after the recurrent product.
 
     Gates in the order r, z, n. Textbooks write h' = (1 - z) h + z n: the same family of functions with z and 1 - z
-    exchanged, that is with the weights and bias of z negated.
+    exchanged, that is with the weights and bias of z negated. ``dropped`` is h as w_hh reads it, with recurrent
+    dropout; what z keeps is h itself.
     """
     x_r, x_z, x_n = linear(x, w_ih, b_ih).chunk(3, dim=1)
-    h_r, h_z, h_n = linear(h, w_hh, b_hh).chunk(3, dim=1)
+    h_r, h_z, h_n = linear(h if dropped is None else dropped, w_hh, b_hh).chunk(3, dim=1)
     r = sigmoid(x_r + h_r)
     z = sigmoid(x_z + h_z)
     n = tanh(x_n + r * h_n)
     return (1 - z) * n + z * h
 
 
-def gru_reset_before(x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias) -> Tensor:
+def gru_reset_before(
+    x: Tensor, h: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Bias, b_hh: Bias, dropped: Tensor | None = None
+) -> Tensor:
     """The GRU of K. Cho et al., 2014, arXiv:1406.1078: the reset gate acts on the state, before the product.
 
     The paper has no biases; its gate z keeps the old state, as here. The weights have the shapes and the order of
-    :func:`gru`, yet the two cells are different functions of them.
+    :func:`gru`, yet the two cells are different functions of them. ``dropped`` as there.
     """
+    read = h if dropped is None else dropped
     w_hr, w_hz, w_hn = w_hh.chunk(3)
     b_hr, b_hz, b_hn = (None, None, None) if b_hh is None else b_hh.chunk(3)
     x_r, x_z, x_n = linear(x, w_ih, b_ih).chunk(3, dim=1)
-    r = sigmoid(x_r + linear(h, w_hr, b_hr))
-    z = sigmoid(x_z + linear(h, w_hz, b_hz))
-    n = tanh(x_n + linear(r * h, w_hn, b_hn))
+    r = sigmoid(x_r + linear(read, w_hr, b_hr))
+    z = sigmoid(x_z + linear(read, w_hz, b_hz))
+    n = tanh(x_n + linear(r * read, w_hn, b_hn))
     return (1 - z) * n + z * h
 
 
@@ -142,10 +148,12 @@ def layer_norm_gru(
     b_hh: Bias,
     w_norm_ih: Tensor,
     w_norm_hh: Tensor,
+    dropped: Tensor | None = None,
 ) -> Tensor:
     """:func:`gru` with both products normalized, each over its three gates, as in :func:`layer_norm_rnn`."""
     x_r, x_z, x_n = _normalized(linear(x, w_ih), w_norm_ih, b_ih).chunk(3, dim=1)
-    h_r, h_z, h_n = _normalized(linear(h, w_hh), w_norm_hh, b_hh).chunk(3, dim=1)
+    read = h if dropped is None else dropped
+    h_r, h_z, h_n = _normalized(linear(read, w_hh), w_norm_hh, b_hh).chunk(3, dim=1)
     r = sigmoid(x_r + h_r)
     z = sigmoid(x_z + h_z)
     n = tanh(x_n + r * h_n)
@@ -205,11 +213,20 @@ CELLS = {
 }
 
 
-def step(cell: str, x: Tensor, h: Tensor, c: Tensor | None, w: Sequence) -> tuple[Tensor, Tensor | None]:
-    """One step of any cell: ``w`` is w_ih, w_hh, b_ih, b_hh, of a projected LSTM w_hr, and the cell's own vectors."""
+def step(
+    cell: str, x: Tensor, h: Tensor, c: Tensor | None, w: Sequence, dropped: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """One step of any cell: ``w`` is w_ih, w_hh, b_ih, b_hh, of a projected LSTM w_hr, and the cell's own vectors.
+
+    ``dropped``: h as w_hh reads it, with recurrent dropout.
+    """
     kind = _named(cell)
     projection = ("w_hr",) if len(w) > 4 + len(kind.vectors) else ()
     weights = dict(zip(("w_ih", "w_hh", "b_ih", "b_hh", *projection, *kind.vectors), w, strict=True))
+    if dropped is not None and kind.keeps and not kind.carries_c:
+        weights["dropped"] = dropped
+    elif dropped is not None:
+        h = dropped  # which nothing but w_hh reads
     return kind.step(x, h, c, **weights) if kind.carries_c else (kind.step(x, h, **weights), None)
 
 
@@ -229,6 +246,9 @@ def layer(
     resets: Tensor | None = None,
     every_state: bool = False,
     learned_state: bool = False,
+    recurrent_mask: Tensor | None = None,
+    zoneout_h: Tensor | None = None,
+    zoneout_c: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer, all its directions, over a whole sequence.
 
@@ -251,6 +271,11 @@ def layer(
             is split between t - 1 and t: the step after the split begins with the learned initial state, or zeros.
         every_state: follow the features of the output by c after every step, D H more, where the cell carries c.
         learned_state: h_0 and c_0 are weights, and take the place of zeros.
+        recurrent_mask: None, or (D, B, P): what h_(t-1) is multiplied by before w_hh, and nowhere else: Y. Gal and
+            Z. Ghahramani, 2016, arXiv:1512.05287. Of packed input there may be more rows than B.
+        zoneout_h: None, or m of h_t = m h_(t-1) + (1 - m) (h of the cell), from 0 to 1, shaped as the output with D P
+            features: D. Krueger et al., 2017, arXiv:1606.01305.
+        zoneout_c: likewise of c, with D H features. h of the cell is a function of c of the cell.
 
     Returns:
         output of the shape of the input, with D P features; h_n (D, B, P); c_n (D, B, H), of shape (0,) unless LSTM.
@@ -264,10 +289,14 @@ def layer(
         steps = (input.transpose(0, 1) if batch_first else input).unbind()
         alive = None if lengths is None else [lengths.to(input.device) > t for t in range(len(steps))]
         splits = None if resets is None else (resets.t() if batch_first else resets).unbind()
+        zones = [
+            None if z is None else (z.transpose(0, 1) if batch_first else z).unbind() for z in (zoneout_h, zoneout_c)
+        ]
     else:
         sizes = batch_sizes.tolist()
         steps, alive = input.split(sizes), None
         splits = None if resets is None else resets.split(sizes)
+        zones = [None if z is None else z.split(sizes) for z in (zoneout_h, zoneout_c)]
     batch = steps[0].size(0)
     outputs, cs, h_n, c_n = [], [], [], []
     weights = [w.to(input.dtype) for w in weights]
@@ -281,7 +310,11 @@ def layer(
         if kind.carries_c:
             start_c = start[1] if learned else input.new_zeros(w_ih.size(0) // kind.gates)
             c = start_c.expand(batch, -1) if c0 is None else c0[d]
-        h_t, c_t, h, c = _direction(cell, steps, h, c, w, d == 1, _Edges(alive, splits, start_h, start_c))
+        masks = _Masks(
+            None if recurrent_mask is None else recurrent_mask[d],
+            *[zone and [m.chunk(directions, 1)[d] for m in zone] for zone in zones],
+        )
+        h_t, c_t, h, c = _direction(cell, steps, h, c, w, d == 1, _Edges(alive, splits, start_h, start_c), masks)
         outputs.append(h_t)
         cs.append(c_t)
         h_n.append(h)
@@ -329,8 +362,28 @@ class _Edges(NamedTuple):
         return torch.cat([split, split.new_zeros(rows - len(split))])
 
 
+class _Masks(NamedTuple):
+    """Recurrent dropout and zoneout of one direction."""
+
+    recurrent: Tensor | None  # (B, P)
+    zone_h: Sequence[Tensor] | None  # of each time
+    zone_c: Sequence[Tensor] | None
+
+
+def _zoneout(zone: Sequence[Tensor] | None, t: int, before: Any, now: Any) -> Any:
+    """The state after step t, of that before and of the cell's."""
+    return now if zone is None else zone[t] * before + (1 - zone[t]) * now
+
+
 def _direction(
-    cell: str, steps: Sequence[Tensor], h: Tensor, c: Tensor | None, w: Sequence, reverse: bool, edges: _Edges
+    cell: str,
+    steps: Sequence[Tensor],
+    h: Tensor,
+    c: Tensor | None,
+    w: Sequence,
+    reverse: bool,
+    edges: _Edges,
+    masks: _Masks,
 ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensor | None]:
     """The loop over time: h and c after every step, and the last of every row.
 
@@ -348,7 +401,10 @@ def _direction(
         alive = None if edges.alive is None else edges.alive[t]
         if alive is not None:
             x = _where(alive, x, 0)  # whatever is there, infinity too
-        output[t], c_t = step(cell, x, before, c_before, w)
+        dropped = None if masks.recurrent is None else before * masks.recurrent[:n]
+        output[t], c_t = step(cell, x, before, c_before, w, dropped)
+        output[t] = _zoneout(masks.zone_h, t, before, output[t])
+        c_t = _zoneout(masks.zone_c, t, c_before, c_t)
         if alive is None:
             h = torch.cat([output[t], h[n:]])
             c = None if c is None or c_t is None else torch.cat([c_t, c[n:]])

@@ -23,13 +23,14 @@ class Backward : BackwardStates<Cell, T> {
         w_hh_gated(plan, Cell::gated ? p.w_hh.from(S::gated_weights) : Weights<T>{}, 1, hidden, output, S::gated_slots,
                    width),
         w_hr(plan, p.w_hr, 1, output, hidden, S::first_slot, width), dgates(chunk_rows() * gates_width),
-        dh(p.batch * output_width), dc(Cell::carries_c ? p.batch * width : 0),
-        dgated(Cell::gated ? p.batch * width : 0), doutput(p.w_hr ? chunk_rows() * output_width : 0),
-        dunprojected(p.w_hr ? p.batch * width : 0), rounded_dgates(chunk_rows(), Cell::slots * width),
-        rounded_doutput(p.w_hr ? p.batch : 0, output), left_rows(plan.threads, chunk_rows()),
-        result_rows(plan.threads, chunk_rows()), x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()),
-        saved_rows(plan.threads, chunk_rows()), gradients(*this), left_h(p.dstart_h ? p.batch * output_width : 0),
-        left_c(p.dstart_c ? p.batch * width : 0) {
+        dh(p.batch * output_width), dmasked(p.recurrent_mask ? p.batch * output_width : 0),
+        dc(Cell::carries_c ? p.batch * width : 0), dgated(Cell::gated ? p.batch * width : 0),
+        doutput(p.w_hr ? chunk_rows() * output_width : 0), dunprojected(p.w_hr ? p.batch * width : 0),
+        rounded_dgates(chunk_rows(), Cell::slots * width), rounded_doutput(p.w_hr ? p.batch : 0, output),
+        left_rows(plan.threads, chunk_rows()), result_rows(plan.threads, chunk_rows()),
+        x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()), saved_rows(plan.threads, chunk_rows()),
+        masked_h(p.recurrent_mask && p.dw_hh ? chunk_rows() * output_width : 0), gradients(*this),
+        left_h(p.dstart_h ? p.batch * output_width : 0), left_c(p.dstart_c ? p.batch * width : 0) {
     left_h.clear(p.dstart_h ? p.batch * output_width : 0);
     left_c.clear(p.dstart_c ? p.batch * width : 0);
   }
@@ -84,14 +85,14 @@ class Backward : BackwardStates<Cell, T> {
 
   // What the forward pass left of a row, or would have left.
   FASTRNN_INLINE const T* saved(int64_t t, int64_t b) const {
-    if (Cell::saves == 0) return nullptr;
+    if (!S::saved_slots) return nullptr;
     return recomputed ? recomputed->row(t, b) : this->saved_at(t, b);
   }
   FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
     if (recomputed) return recomputed->previous_c(t, b);
     if (this->begins_anew(t, b)) return this->start_c;
     if (!this->has_previous(t, b)) return this->initial_c(b);
-    return this->saved_at(this->previous(t), b) + (Cell::saves - 1) * width;
+    return this->saved_at(this->previous(t), b) + this->slot_of_c * width;
   }
 
   // dh arrives as dL/dh_t from the steps after t, without dy_t; it leaves as the same for t - 1.
@@ -103,7 +104,10 @@ class Backward : BackwardStates<Cell, T> {
     const Range mine = units(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
       const int64_t place = row_in_chunk(times, t, rows.begin + i);
-      apply_cell(mine, t, rows.begin + i, place);
+      if (this->zones)
+        apply_cell<true>(mine, t, rows.begin + i, place);
+      else
+        apply_cell<false>(mine, t, rows.begin + i, place);
       if (Cell::carries_c && this->begins_anew(t, rows.begin + i)) this->leave(dc, left_c, width, rows.begin + i, mine);
       da[i] = rounded_dgates(place, dgates + place * gates_width);
     }
@@ -117,25 +121,42 @@ class Backward : BackwardStates<Cell, T> {
       this->sync_units(team);
     }
     const bool first = this->previous(t) < 0 || this->previous(t) >= p.times;
-    if (first && !p.dh0 && !p.dstart_h) return;  // dL/dh_0 is not wanted
-    for (int64_t i = 0; i < rows.size(); ++i) result[i] = dh + (rows.begin + i) * output_width;
+    if (first && !p.dh0 && !p.dstart_h) return;        // dL/dh_0 is not wanted
+    T* const dread = p.recurrent_mask ? dmasked : dh;  // of h as W_hh reads it
+    for (int64_t i = 0; i < rows.size(); ++i) result[i] = dread + (rows.begin + i) * output_width;
     const T* const* init = result;
-    if (p.w_hr) init = this->zero_rows;
+    if (p.recurrent_mask) init = this->zero_rows;
     w_hh.times(team, outputs(team), rows.size(), from_end, {da, init, result});
+    for (int64_t b = rows.begin; p.recurrent_mask && b < rows.end; ++b) add_masked(b, outputs(team));
     for (int64_t b = rows.begin; p.resets && b < rows.end; ++b)
       if (this->begins_anew(t, b)) this->leave(dh, left_h, output_width, b, outputs(team));
   }
 
-  // Through the projection h = W_hr m: dm = (dy + dh) · W_hr.
+  // dL/dh_{t-1} through the mask of recurrent dropout.
+  void add_masked(int64_t b, Range mine) {
+    const T *mask = this->mask(b), *from = dmasked + b * output_width;
+    T* to = dh + b * output_width;
+    for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
+      (V::load(to + u) + V::load(mask + u, int(output - u)) * V::load(from + u)).store(to + u);
+  }
+
+  // Through the projection h = W_hr m: dm = (dy + dh) · W_hr. What zoneout has kept of h_{t-1} stays in dh.
   void unproject(Team& team, Range times, int64_t t, Range rows) {
     const Range mine = outputs(team);
     const Factor<T>** sum = left_rows.of(team);
     T** dm = result_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
       const T* dy = p.dy.data ? at(p.dy, t, rows.begin + i) : zeros;
+      const T* kept_h = this->kept(p.zoneout_h, t, rows.begin + i);
       T* row = doutput + row_in_chunk(times, t, rows.begin + i) * output_width;
+      T* dh_row = dh + (rows.begin + i) * output_width;
       for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes) {
-        V both = V::load(dy + u, int(output - u)) + V::load(dh + (rows.begin + i) * output_width + u);
+        V both = V::load(dy + u, int(output - u)) + V::load(dh_row + u), kept{};
+        if (kept_h) {
+          const V m = V::load(kept_h + u, int(output - u));
+          kept = m * both, both = (1 - m) * both;
+        }
+        kept.store(dh_row + u);
         both.store(row + u);
         rounded_doutput.store(rows.begin + i, u, both, int(output - u));
       }
@@ -145,13 +166,16 @@ class Backward : BackwardStates<Cell, T> {
     w_hr.times(team, units(team), rows.size(), reverses_sweep(t, rows.size()), {sum, this->zero_rows, dm});
   }
 
-  // `place`: of the row in the chunk.
+  // `place`: of the row in the chunk. With zoneout or without.
+  template <bool zones>
   void apply_cell(Range units, int64_t t, int64_t b, int64_t place) {
     T* da_row = dgates + place * gates_width;
     const T* dy = p.dy.data ? at(p.dy, t, b) : zeros;
     const T* devery_c = p.devery_c.data ? at(p.devery_c, t, b) : nullptr;
     const T* saved_row = saved(t, b);
-    const T* h_row = at(p.y, t, b);
+    const T* kept_h = zones && !p.w_hr ? this->kept(p.zoneout_h, t, b) : nullptr;
+    const T* kept_c = zones && Cell::carries_c ? this->kept(p.zoneout_c, t, b) : nullptr;
+    const T* h_row = kept_h ? saved_row : at(p.y, t, b);  // of the cell, where it saves nothing else
     const T* h_prev_row = Cell::reads_h ? this->previous_h(t, b) : nullptr;
     const T* c_prev_row = Cell::carries_c ? previous_c(t, b) : nullptr;
     for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
@@ -160,12 +184,23 @@ class Backward : BackwardStates<Cell, T> {
       this->load_vectors(u, w);
       for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved_row + k * width + u);
       V dh_value = p.w_hr ? V::load(dunprojected + b * width + u) : V::load(dy + u, n) + V::load(dh + b * width + u);
+      V dh_kept{}, dc_kept{};
       V h = Cell::saves ? V{} : V::load(h_row + u, n);
       V h_prev = Cell::reads_h ? V::load(h_prev_row + u, n) : V{};
       V c_prev = Cell::carries_c ? V::load(c_prev_row + u, n) : V{};
       if (Cell::carries_c) dc_value = V::load(dc + b * width + u);
       if (Cell::carries_c && devery_c) dc_value = dc_value + V::load(devery_c + u, n);
+      if (kept_h) {
+        const V m = V::load(kept_h + u, n);
+        dh_kept = m * dh_value, dh_value = (1 - m) * dh_value;
+      }
+      if (kept_c) {
+        const V m = V::load(kept_c + u, n);
+        dc_kept = m * dc_value, dc_value = (1 - m) * dc_value;
+      }
       Cell::backward(save, w, h, h_prev, c_prev, dh_value, dc_value, da, da + Cell::slots, dh_prev);
+      if (kept_h) dh_prev = dh_prev + dh_kept;
+      if (kept_c) dc_value = dc_value + dc_kept;
       for (int k = 0; k < S::row_slots; ++k) da[k].store(da_row + k * width + u);
       for (int k = 0; k < Cell::slots; ++k) rounded_dgates.store(place, k * width + u, da[k], n);
       if (Cell::carries_c) dc_value.store(dc + b * width + u);
@@ -175,15 +210,15 @@ class Backward : BackwardStates<Cell, T> {
 
   void apply_gate(Range units, int64_t t, int64_t b, int64_t place) {
     T* da_row = dgates + place * gates_width;
-    const T *saved_row = saved(t, b), *h_prev_row = this->previous_h(t, b);
+    const T *saved_row = saved(t, b), *h_prev_row = this->previous_h(t, b), *mask = this->mask(b);
     for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
       V save[Cell::saves + 1], da[Cell::slots];
       for (int k = 0; k < Cell::saves; ++k) save[k] = V::load(saved_row + k * width + u);
       for (int k : Cell::recurrent_slots) da[k] = V::load(da_row + k * width + u);
-      V dh_prev = V::load(dh + b * width + u);
+      V dh_prev = V::load(dh + b * width + u), dgated_value = V::load(dgated + b * width + u);
+      if (mask) dgated_value = dgated_value * V::load(mask + u, int(hidden - u));
       if constexpr (Cell::gated)
-        Cell::gate_backward(save, V::load(h_prev_row + u, int(hidden - u)), V::load(dgated + b * width + u), da,
-                            dh_prev);
+        Cell::gate_backward(save, V::load(h_prev_row + u, int(hidden - u)), dgated_value, da, dh_prev);
       // Not the gated slot: other threads may still be reading it, for their units of the second product.
       for (int k : Cell::recurrent_slots) {
         da[k].store(da_row + k * width + u);
@@ -199,9 +234,11 @@ class Backward : BackwardStates<Cell, T> {
     const Factor<T>** da = left_rows.of(team);
     T** dx = result_rows.of(team);
     int64_t count = 0;
+    const Range to_mask = team.share(p.before[times.end] - p.before[times.begin]);  // read after a barrier
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
+        if (masked_h) h[count] = masked(h[count], b, count, to_mask.begin <= count && count < to_mask.end);
         if (Cell::saves) kept[count] = saved(t, b) + (Cell::saves - 1 + bool(p.w_hr)) * width;
         da[count] = rounded_dgates(count, dgates + count * gates_width), dx[count] = at(p.dx, t, b);
       }
@@ -215,13 +252,22 @@ class Backward : BackwardStates<Cell, T> {
     gradients.add(team, {count, dgates, doutput, x, h, kept}, times, first);
   }
 
+  // h_{t-1} of a row of the chunk as W_hh read it, of which one thread makes the numbers.
+  const T* masked(const T* h, int64_t b, int64_t place, bool fill) const {
+    T* const to = masked_h + place * output_width;
+    for (int64_t u = 0; fill && u < output; u += V::lanes)
+      (V::load(h + u, int(output - u)) * V::load(this->mask(b) + u, int(output - u))).store(to + u);
+    return to;
+  }
+
   Recompute<Cell, T>* recomputed = nullptr;  // where the forward pass saved nothing
   ColumnWeights<T> w_ih, w_hh, w_hh_gated, w_hr;
-  Buffer<T> dgates, dh, dc, dgated, doutput, dunprojected;
-  RoundedRows<T> rounded_dgates, rounded_doutput;
+  Buffer<T> dgates, dh, dmasked, dc, dgated, doutput, dunprojected;
+  FactorRows<T> rounded_dgates, rounded_doutput;
   RowPointers<const Factor<T>*> left_rows;  // operands of the product at hand
   RowPointers<T*> result_rows;
   RowPointers<const T*> x_rows, h_rows, saved_rows;  // of a chunk
+  Buffer<T> masked_h;                                // of a chunk
   WeightGradients<Cell, T> gradients;
   Buffer<T> left_h, left_c;  // of every row what it left to the learned initial state where it began anew
 };

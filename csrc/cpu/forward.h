@@ -26,11 +26,13 @@ class Forward : Gates<Cell, T> {
       : G(problem, rows_per_chunk), w_hr(plan, plan.recurrent, p.w_hr, output, hidden, G::first_slot, width, p.batch),
         gates(chunk_rows() * gates_width), c(Cell::carries_c ? p.batch * width : 0),
         gated(Cell::gated ? p.batch * width : 0), unprojected(p.w_hr ? p.batch * width : 0),
-        rounded_h(3 * p.batch + 1, output), wide_h(p.narrow_y.data ? 2 * p.batch * output_width : 0),
-        rounded_unprojected(p.w_hr ? p.batch : 0, hidden), left_rows(plan.threads, chunk_rows()),
-        previous_rows(plan.threads, p.batch), gate_rows(plan.threads, chunk_rows()), gated_rows(plan.threads, p.batch),
-        output_rows(plan.threads, p.batch), every_c_rows(plan.threads, p.every_c.data ? p.batch : 0) {
-    round_initial_h();
+        factors_of_h(p.recurrent_mask ? 4 * p.batch : 3 * p.batch + 1, output, p.recurrent_mask),
+        wide_h(p.narrow_y.data ? 2 * p.batch * output_width : 0), rounded_unprojected(p.w_hr ? p.batch : 0, hidden),
+        left_rows(plan.threads, chunk_rows()), previous_rows(plan.threads, p.batch),
+        mask_rows(plan.threads, p.recurrent_mask ? p.batch : 0), gate_rows(plan.threads, chunk_rows()),
+        gated_rows(plan.threads, p.batch), output_rows(plan.threads, p.batch),
+        every_c_rows(plan.threads, p.every_c.data ? p.batch : 0) {
+    fill_initial_factors();
   }
 
   void run() {
@@ -42,7 +44,7 @@ class Forward : Gates<Cell, T> {
   // Once more, on as many threads or fewer. Of the problem nothing has changed but numbers, and where x and y lie.
   void run_again(int threads) {
     plan.from_end = !plan.from_end;
-    round_initial_h();
+    fill_initial_factors();
     parallel(int(smaller(plan.threads, threads)), [this](Team& team) { run(team); }, plan.tolerable_delay);
   }
 
@@ -55,9 +57,11 @@ class Forward : Gates<Cell, T> {
 
  private:
   // Before threads start: a barrier would take longer.
-  void round_initial_h() const {
-    for (int64_t b = 0; rounds_factors<T> && b < p.batch; ++b) rounded_h.round(2 * p.batch + b, this->initial_h(b));
-    rounded_h.round(3 * p.batch, this->start_h);
+  void fill_initial_factors() const {
+    if (!factors_of_h.is_copy()) return;
+    for (int64_t b = 0; b < p.batch; ++b) factors_of_h.fill(2 * p.batch + b, this->initial_h(b), this->mask(b));
+    for (int64_t b = 0; b < (p.recurrent_mask ? p.batch : 1); ++b)
+      factors_of_h.fill(place_of_start(b), this->start_h, this->mask(b));
   }
 
   void run(Team& team) {
@@ -115,13 +119,15 @@ class Forward : Gates<Cell, T> {
     return gates + this->place(times, t, b) * gates_width;
   }
 
-  // Of h in rounded_h. Two times are enough: h_{t-1} is read while h_t is written. After them come the initial states,
-  // and what rows begin anew with.
+  // Of h in factors_of_h. Two times are enough: h_{t-1} is read while h_t is written. After them come the initial
+  // states, and what rows begin anew with, which is one row where there are no masks.
   FASTRNN_INLINE int64_t place_of_h(int64_t t, int64_t b) const { return t % 2 * p.batch + b; }
+  FASTRNN_INLINE int64_t place_of_start(int64_t b) const { return 3 * p.batch + (p.recurrent_mask ? b : 0); }
   FASTRNN_INLINE const Factor<T>* previous_factors(int64_t t, int64_t b, const T* h) const {
-    if constexpr (!rounds_factors<T>) return h;
-    if (this->begins_anew(t, b)) return rounded_h(3 * p.batch, h);
-    return rounded_h(this->has_previous(t, b) ? place_of_h(this->previous(t), b) : 2 * p.batch + b, h);
+    if constexpr (!rounds_factors<T>)
+      if (!p.recurrent_mask) return h;
+    if (this->begins_anew(t, b)) return factors_of_h(place_of_start(b), h);
+    return factors_of_h(this->has_previous(t, b) ? place_of_h(this->previous(t), b) : 2 * p.batch + b, h);
   }
 
   // h_t lies in the output. Where that is bfloat16, it stays in float32 as long as it is a state.
@@ -136,8 +142,8 @@ class Forward : Gates<Cell, T> {
   void output_h(int64_t t, Range rows, Range vectors) const {
     if (narrow_output())
       for (int64_t b = rows.begin; b < rows.end; ++b)
-        rounded_h.copy_to(at(p.narrow_y, t, b), place_of_h(t, b), vectors.begin * V::lanes,
-                          smaller(output, vectors.end * V::lanes));
+        factors_of_h.copy_to(at(p.narrow_y, t, b), place_of_h(t, b), vectors.begin * V::lanes,
+                             smaller(output, vectors.end * V::lanes));
   }
 
   // gates = bias + x · W_ihᵀ, for every row of the chunk.
@@ -164,20 +170,25 @@ class Forward : Gates<Cell, T> {
       h_rows[i] = p.w_hr ? unprojected + b * width : row_of_h(t, b);
     }
     for (int64_t i = 0; p.every_c.data && i < rows.size(); ++i) c_rows[i] = at(p.every_c, t, rows.begin + i);
+    const T** masks = p.recurrent_mask ? mask_rows.of(team) : nullptr;
+    for (int64_t i = 0; masks && i < rows.size(); ++i) masks[i] = this->mask(rows.begin + i);
     Factor<T>** g = gated_rows.of(team);
     for (int64_t i = 0; Cell::gated && i < rows.size(); ++i) g[i] = gated + (rows.begin + i) * width;
     this->begin_anew(t, rows, units, c);
-    const typename G::CellRows now = {a,
+    const typename G::CellRows now = {t,
+                                      rows.begin,
+                                      a,
                                       h_prev,
+                                      masks,
                                       Cell::carries_c ? c + rows.begin * width : nullptr,
                                       h_rows,
                                       p.every_c.data ? c_rows : nullptr,
                                       p.saved.data ? this->saved_at(t, rows.begin) : nullptr,
                                       p.saved.row,
-                                      p.w_hr ? &rounded_unprojected : &rounded_h,
+                                      p.w_hr ? &rounded_unprojected : &factors_of_h,
                                       p.w_hr ? rows.begin : place_of_h(t, rows.begin)};
     const bool from_end = reverses_sweep(t, rows.size());
-    this->recurrent_product(team, units, rows.size(), from_end, h, h_prev, a, g, [&](Range vectors) {
+    this->recurrent_product(team, units, rows.size(), from_end, h, h_prev, masks, a, g, [&](Range vectors) {
       this->apply_cell(vectors, rows.size(), now);
       if (!p.w_hr) output_h(t, rows, vectors);
     });
@@ -195,12 +206,23 @@ class Forward : Gates<Cell, T> {
     this->sync_units(team);
     w_hr.times(team, this->my_vectors(team, this->output_vectors), rows.size(), true, from_end,
                {m, this->zero_rows, h, 0, 1, projection_chain}, [&](Range vectors) {
-                 for (int64_t i = 0; rounds_factors<T> && i < rows.size(); ++i)
-                   for (int64_t u = vectors.begin * V::lanes; u < vectors.end * V::lanes; u += V::lanes)
-                     rounded_h.store(place_of_h(t, rows.begin + i), u, V::load(h[i] + u, int(output - u)),
-                                     int(output - u));
+                 if (factors_of_h.is_copy() || p.zoneout_h.data) finish_h(t, rows, vectors, h);
                  output_h(t, rows, vectors);
                });
+  }
+
+  // Of a projected h: zoneout, and the factors of the next step.
+  void finish_h(int64_t t, Range rows, Range vectors, T* const* h) const {
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      const int64_t b = rows.begin + i;
+      const T *h_prev = previous_h(t, b), *kept_h = this->kept(p.zoneout_h, t, b), *mask = this->mask(b);
+      for (int64_t u = vectors.begin * V::lanes; u < vectors.end * V::lanes; u += V::lanes) {
+        const int n = int(output - u);
+        V value = V::load(h[i] + u, n);
+        if (kept_h) value = blend(V::load(kept_h + u, n), V::load(h_prev + u, n), value), value.store(h[i] + u, n);
+        factors_of_h.store(place_of_h(t, b), u, mask ? value * V::load(mask + u, n) : value, n);
+      }
+    }
   }
 
   FASTRNN_INLINE bool enters_segment(int64_t t) const {
@@ -237,11 +259,11 @@ class Forward : Gates<Cell, T> {
   Buffer<T> gates, c;
   Buffer<Factor<T>> gated;
   Buffer<T> unprojected;
-  RoundedRows<T> rounded_h;
+  MaskedRows<T> factors_of_h;
   Buffer<T> wide_h;
-  RoundedRows<T> rounded_unprojected;
+  MaskedRows<T> rounded_unprojected;
   RowPointers<const Factor<T>*> left_rows;  // what a product multiplies by the weights
-  RowPointers<const T*> previous_rows;
+  RowPointers<const T*> previous_rows, mask_rows;
   RowPointers<T*> gate_rows;
   RowPointers<Factor<T>*> gated_rows;
   RowPointers<T*> output_rows, every_c_rows;

@@ -40,19 +40,17 @@ class Gates : protected Sequence<Cell, T> {
   // Vectors of units in a panel of the recurrent product, which depends on its rows.
   FASTRNN_INLINE int panel_units(int64_t count) const { return w_hh.units(count); }
 
-  // Where products do not read rows as they are: calls round(place, t, b) for those of a chunk. Threads that own units
+  // Where products do not read rows as they are: calls fill(place, t, b) for those of a chunk. Threads that own units
   // share the work.
-  template <class Round>
-  void each_of_chunk(Team& team, Range times, Range rows, Round round) const {
-    if constexpr (rounds_factors<T>) {
-      const int64_t count = times.size() * rows.size();
-      const Range mine = plan.by_rows ? Range{0, count} : team.share(count);
-      for (int64_t i = mine.begin; i < mine.end; ++i) {
-        const int64_t t = times.begin + i / rows.size(), b = rows.begin + i % rows.size();
-        if (b < p.active[t]) round(this->place(times, t, b), t, b);
-      }
-      this->sync_units(team);
+  template <class Fill>
+  void each_of_chunk(Team& team, Range times, Range rows, Fill fill) const {
+    const int64_t count = times.size() * rows.size();
+    const Range mine = plan.by_rows ? Range{0, count} : team.share(count);
+    for (int64_t i = mine.begin; i < mine.end; ++i) {
+      const int64_t t = times.begin + i / rows.size(), b = rows.begin + i % rows.size();
+      if (b < p.active[t]) fill(this->place(times, t, b), t, b);
     }
+    this->sync_units(team);
   }
   void round_input(Team& team, Range times, Range rows) const {
     if (!rounds_input) return;
@@ -60,7 +58,7 @@ class Gates : protected Sequence<Cell, T> {
       if (p.narrow_x.data)
         rounded_x.copy_from(place, at(p.narrow_x, t, b));
       else
-        rounded_x.round(place, at(p.x, t, b));
+        rounded_x.fill(place, at(p.x, t, b));
     });
   }
   FASTRNN_INLINE const Factor<T>* input_row(Range times, int64_t t, int64_t b) const {
@@ -75,12 +73,14 @@ class Gates : protected Sequence<Cell, T> {
   }
 
   // gates += h_{t-1} · W_hhᵀ, each panel followed by then(vectors). `gated`: room for the rows of the second product.
+  // `masks`: what h, but not h_prev, is multiplied by already; null without recurrent dropout.
   template <class Then>
   void recurrent_product(Team& team, Range units, int64_t count, bool from_end, const Factor<T>* const* h,
-                         const T* const* h_prev, T* const* gates, Factor<T>* const* gated, Then then) {
+                         const T* const* h_prev, const T* const* masks, T* const* gates, Factor<T>* const* gated,
+                         Then then) {
     if constexpr (Cell::gated) {
       w_hh.times(team, units, count, false, from_end, {h, gates, gates},
-                 [&](Range vectors) { apply_gate(vectors, count, gates, h_prev, gated); });
+                 [&](Range vectors) { apply_gate(vectors, count, gates, h_prev, masks, gated); });
       this->sync_units(team);
       w_hh_gated.times(team, this->my_vectors(team, vectors), count, false, from_end, {gated, gates, gates}, then);
     } else {
@@ -88,21 +88,36 @@ class Gates : protected Sequence<Cell, T> {
     }
   }
 
-  // Rows of one time. Row i of c and saved lies i steps on, of rounded_h i rows after `place`. h, every_c, saved and
-  // rounded_h are null where they are not wanted, and saved may be the gates themselves.
+  // Rows of one time t, from row `first` of the batch on. Row i of c and saved lies i steps on, of factors i rows after
+  // `place`. h, every_c, saved and factors are null where they are not wanted, masks as above, and saved may be the
+  // gates themselves.
   struct CellRows {
+    int64_t t, first;
     T* const* gates;
-    const T* const* h_prev;
+    const T *const *h_prev, *const *masks;
     T* c;
     T *const *h, *const *every_c;
     T* saved;
     int64_t saved_step;
-    const RoundedRows<T>* rounded_h = nullptr;
+    const MaskedRows<T>* factors = nullptr;
     int64_t place = 0;
   };
 
   void apply_cell(Range units, int64_t count, const CellRows& rows) {
+    if (rows.masks || this->zones)
+      apply_cell<true>(units, count, rows);
+    else
+      apply_cell<false>(units, count, rows);
+  }
+
+  // With recurrent dropout or zoneout, or with neither.
+  template <bool regularized>
+  void apply_cell(Range units, int64_t count, const CellRows& rows) {
     for (int64_t i = 0; i < count; ++i) {
+      const T* mask = regularized && rows.masks ? rows.masks[i] : nullptr;
+      // Of a projected h the loop itself keeps some, and makes the factors.
+      const T* kept_h = regularized && !p.w_hr ? this->kept(p.zoneout_h, rows.t, rows.first + i) : nullptr;
+      const T* kept_c = regularized && Cell::carries_c ? this->kept(p.zoneout_c, rows.t, rows.first + i) : nullptr;
       T* c_row = Cell::carries_c ? rows.c + i * width : nullptr;
       T* h_row = rows.h ? rows.h[i] : nullptr;
       T* every_c_row = rows.every_c ? rows.every_c[i] : nullptr;
@@ -114,14 +129,22 @@ class Gates : protected Sequence<Cell, T> {
         for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(rows.gates[i] + k * width + u);
         V h_prev = Cell::reads_h ? V::load(rows.h_prev[i] + u, n) : V{};
         if (Cell::carries_c) state = V::load(c_row + u);
+        const V state_before = state;
         Cell::forward(a, w, h_prev, state, h, save);
+        const V h_of_cell = h;
+        if (kept_c) state = blend(V::load(kept_c + u, n), state_before, state);
+        if (kept_h) h = blend(V::load(kept_h + u, n), V::load(rows.h_prev[i] + u, n), h);
         if (h_row) h.store(h_row + u, n);
-        if (rounds_factors<T> && rows.rounded_h) rows.rounded_h->store(rows.place + i, u, h, n);
+        if (rounds_factors<T> || regularized)
+          if (rows.factors) rows.factors->store(rows.place + i, u, mask && !p.w_hr ? h * V::load(mask + u, n) : h, n);
         if (Cell::carries_c) state.store(c_row + u);
         if (Cell::carries_c && every_c_row) state.store(every_c_row + u, n);
         if (saved_row) {
+          // What the second product of a gated cell multiplied.
+          if (Cell::gated && mask) save[Cell::saves - 1] = save[Cell::saves - 1] * V::load(mask + u, n);
           for (int k = 0; k < Cell::saves; ++k) save[k].store(saved_row + k * width + u);
-          if (p.w_hr) h.store(saved_row + Cell::saves * width + u);
+          if (p.w_hr || (!Cell::saves && kept_h)) h_of_cell.store(saved_row + Cell::saves * width + u);
+          if (kept_c) state.store(saved_row + this->slot_of_c * width + u);
         }
       }
       if (saved_row) clear_padding(saved_row, S::saved_row / width, units);
@@ -151,15 +174,18 @@ class Gates : protected Sequence<Cell, T> {
           V::load(bias + u).store(rows[i] + u);
   }
 
-  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows,
+  void apply_gate(Range units, int64_t rows, T* const* gate_rows, const T* const* h_prev_rows, const T* const* masks,
                   Factor<T>* const* gated_rows) {
     for (int64_t i = 0; i < rows; ++i)
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes) {
         V a[Cell::slots];
         int n = int(hidden - u);
         for (int k = 0; k < Cell::slots; ++k) a[k] = V::load(gate_rows[i] + k * width + u);
-        if constexpr (Cell::gated)
-          Factors<T>::store(gated_rows[i], u, Cell::gate(a, V::load(h_prev_rows[i] + u, n)), n);
+        if constexpr (Cell::gated) {
+          V gated = Cell::gate(a, V::load(h_prev_rows[i] + u, n));
+          if (masks) gated = gated * V::load(masks[i] + u, n);
+          Factors<T>::store(gated_rows[i], u, gated, n);
+        }
         for (int k = 0; k < Cell::slots; ++k) a[k].store(gate_rows[i] + k * width + u);
       }
   }
@@ -177,7 +203,7 @@ class Gates : protected Sequence<Cell, T> {
   ForwardWeights<T, Cell::input_gates> w_ih;
   ForwardWeights<T, Cell::recurrent_gates> w_hh;
   ForwardWeights<T, 1> w_hh_gated;
-  RoundedRows<T> rounded_x;
+  FactorRows<T> rounded_x;
   Buffer<T> bias;
   RowPointers<const T*> bias_rows;
 };

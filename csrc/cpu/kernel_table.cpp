@@ -47,8 +47,9 @@ const Kernels& kernels() {
   return chosen;
 }
 
-int64_t saved_width(const CellDescription& cell, int64_t hidden_size, bool projected, int64_t number_size) {
-  return cell.saves ? (cell.saves + projected) * padded(hidden_size, number_size) : 0;
+int64_t saved_width(const CellDescription& cell, int64_t hidden_size, const Saves& saves, int64_t number_size) {
+  const int64_t slots = cell.saves ? cell.saves + saves.projected + saves.zoneout_c : saves.zoneout_h;
+  return slots * padded(hidden_size, number_size);
 }
 
 int64_t checkpoint_width(const CellDescription& cell, int64_t hidden_size, int64_t number_size) {

@@ -35,8 +35,13 @@ struct Kernels {
 // Those of instruction_set(), which throws where there are none.
 const Kernels& kernels();
 
+// What a layer saves of a row beside what its cell does: with a projection, and with zoneout of h or of c.
+struct Saves {
+  bool projected = false, zoneout_h = false, zoneout_c = false;
+};
+
 // Numbers per row in Problem::saved. The same for every instruction set.
-int64_t saved_width(const CellDescription& cell, int64_t hidden_size, bool projected, int64_t number_size);
+int64_t saved_width(const CellDescription& cell, int64_t hidden_size, const Saves& saves, int64_t number_size);
 
 // Numbers per row in Problem::checkpoints, likewise.
 int64_t checkpoint_width(const CellDescription& cell, int64_t hidden_size, int64_t number_size);

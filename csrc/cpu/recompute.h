@@ -21,8 +21,9 @@ class Recompute : Gates<Cell, T> {
   explicit Recompute(const Problem<T>& problem)
       : G(problem, steps_per_checkpoint(problem.batch) * problem.batch), saved(chunk_rows() * row_width),
         c(Cell::carries_c ? p.batch * width : 0), gated(Cell::gated ? chunk_rows() * width : 0),
-        rounded_h(chunk_rows(), G::output), x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()),
-        previous_rows(plan.threads, chunk_rows()), gate_rows(plan.threads, chunk_rows()),
+        factors_of_h(chunk_rows(), G::output, p.recurrent_mask), x_rows(plan.threads, chunk_rows()),
+        h_rows(plan.threads, chunk_rows()), previous_rows(plan.threads, chunk_rows()),
+        mask_rows(plan.threads, p.recurrent_mask ? chunk_rows() : 0), gate_rows(plan.threads, chunk_rows()),
         gated_rows(plan.threads, chunk_rows()) {}
 
   using G::pack;
@@ -42,8 +43,7 @@ class Recompute : Gates<Cell, T> {
     if (this->begins_anew(t, b)) return this->start_c;
     if (!this->has_previous(t, b)) return this->initial_c(b);
     const int64_t before = this->previous(t), segment = t / plan.times_per_chunk;
-    return before / plan.times_per_chunk == segment ? row(before, b) + (Cell::saves - 1) * width
-                                                    : checkpoint(segment, b);
+    return before / plan.times_per_chunk == segment ? row(before, b) + this->slot_of_c * width : checkpoint(segment, b);
   }
 
  private:
@@ -53,13 +53,14 @@ class Recompute : Gates<Cell, T> {
 
   // Shared out as the steps are, so that no thread needs what another has found but in a gated cell.
   void fill(Team& team, Range segment, Range rows) {
-    this->each_of_chunk(team, segment, rows, [this](int64_t place, int64_t t, int64_t b) {
-      rounded_h.round(place, this->previous_h(t, b));
-    });
+    if (factors_of_h.is_copy())
+      this->each_of_chunk(team, segment, rows, [this](int64_t place, int64_t t, int64_t b) {
+        factors_of_h.fill(place, this->previous_h(t, b), this->mask(b));
+      });
     this->round_input(team, segment, rows);
     const Range units = this->my_vectors(team, vectors);
     const Factor<T>**x = x_rows.of(team), **h = h_rows.of(team);
-    const T** h_prev = previous_rows.of(team);
+    const T **h_prev = previous_rows.of(team), **masks = p.recurrent_mask ? mask_rows.of(team) : nullptr;
     T** gates = gate_rows.of(team);
     Factor<T>** g = gated_rows.of(team);
     int64_t count = 0;
@@ -67,7 +68,8 @@ class Recompute : Gates<Cell, T> {
       Range now = this->active_rows(rows, t);
       for (int64_t b = now.begin; b < now.end; ++b, ++count) {
         x[count] = this->input_row(segment, t, b), h_prev[count] = this->previous_h(t, b), gates[count] = row(t, b);
-        h[count] = rounded_h(this->place(segment, t, b), h_prev[count]);
+        h[count] = factors_of_h(this->place(segment, t, b), h_prev[count]);
+        if (masks) masks[count] = this->mask(b);
         if (Cell::gated) g[count] = gated + (gates[count] - saved) / row_width * width;
       }
     });
@@ -75,15 +77,16 @@ class Recompute : Gates<Cell, T> {
       for (int64_t u = units.begin * V::lanes; u < units.end * V::lanes; u += V::lanes)
         V::load(checkpoint(segment.begin / plan.times_per_chunk, b) + u).store(c + b * width + u);
     this->input_product(team, units, count, x, gates);
-    this->recurrent_product(team, units, count, false, h, h_prev, gates, g, [&](Range vectors) {
+    this->recurrent_product(team, units, count, false, h, h_prev, masks, gates, g, [&](Range vectors) {
       int64_t first = 0;
       each_time(segment, [&](int64_t t) {
         Range now = this->active_rows(rows, t);
         if (now.size() <= 0) return;
         this->begin_anew(t, now, vectors, c);
-        this->apply_cell(vectors, now.size(),
-                         {gates + first, h_prev + first, Cell::carries_c ? c + now.begin * width : nullptr, nullptr,
-                          nullptr, gates[first], row_width});
+        this->apply_cell(
+            vectors, now.size(),
+            {t, now.begin, gates + first, h_prev + first, masks ? masks + first : nullptr,
+             Cell::carries_c ? c + now.begin * width : nullptr, nullptr, nullptr, gates[first], row_width});
         first += now.size();
       });
     });
@@ -97,9 +100,9 @@ class Recompute : Gates<Cell, T> {
 
   Buffer<T> saved, c;
   Buffer<Factor<T>> gated;
-  RoundedRows<T> rounded_h;
+  MaskedRows<T> factors_of_h;
   RowPointers<const Factor<T>*> x_rows, h_rows;
-  RowPointers<const T*> previous_rows;
+  RowPointers<const T*> previous_rows, mask_rows;
   RowPointers<T*> gate_rows;
   RowPointers<Factor<T>*> gated_rows;
 };

@@ -67,7 +67,14 @@ struct Sequence {
   static constexpr int row_slots = Cell::slots + row_sums<Cell>();
   // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.
   const int64_t gates_width = row_slots * width + (row_slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
-  const int64_t saved_row = (Cell::saves + (p.projection_size > 0)) * width;
+  // Of a row: what the cell saves, m of h = W_hr m, and where zoneout makes c_t another than what the cell saves, that
+  // too. A cell that saves nothing goes backward from its h, which zoneout replaces: then that is saved.
+  const int64_t saved_slots = Cell::saves
+                                  ? Cell::saves + (p.projection_size > 0) + (Cell::carries_c && p.zoneout_c.data)
+                                  : bool(p.zoneout_h.data);
+  const int64_t saved_row = saved_slots * width;
+  const bool zones = p.zoneout_h.data || p.zoneout_c.data;
+  const int64_t slot_of_c = Cell::carries_c && p.zoneout_c.data ? saved_slots - 1 : Cell::saves - 1;
   const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
   Buffer<T> zeros{longest};
   Buffer<T> cell_vectors{vector_slots<Cell>() * width};  // widened, padded with zeros
@@ -142,6 +149,15 @@ struct Sequence {
     if (begins_anew(t, b)) return start_h;
     return has_previous(t, b) ? at(p.y, previous(t), b) : initial_h(b);
   }
+  // What h_{t-1} of row b is multiplied by before W_hh, or null.
+  FASTRNN_INLINE const T* mask(int64_t b) const {
+    return p.recurrent_mask ? p.recurrent_mask + row(b) * output : nullptr;
+  }
+  // A row of zoneout at time t, or null.
+  FASTRNN_INLINE const T* kept(const Rows<const T>& zoneout, int64_t t, int64_t b) const {
+    return zoneout.data ? at(zoneout, t, b) : nullptr;
+  }
+
   // In c (batch, width): row by row what the steps at t begin with, where that is not what is there.
   FASTRNN_INLINE void begin_anew(int64_t t, Range rows, Range units, T* c) const {
     if (!Cell::carries_c || !p.resets) return;
@@ -173,6 +189,12 @@ struct Sequence {
   FASTRNN_INLINE int64_t place(Range times, int64_t t, int64_t b) const { return (t - times.begin) * p.batch + b; }
   FASTRNN_INLINE int64_t chunk_rows() const { return plan.times_per_chunk * p.batch; }
 };
+
+// Zoneout: m of the old and 1 - m of the new state. Exactly one of them where m is 0 or 1.
+template <class V>
+FASTRNN_INLINE V blend(V m, V before, V now) {
+  return m * before + (1 - m) * now;
+}
 
 // Columns [v, v + n) (in vectors) of a matrix that has `columns` of them, at b with `step` numbers from row to row.
 template <class T>

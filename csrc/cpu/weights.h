@@ -2,7 +2,7 @@
 // forward (GateWeights), A · W on the way back (ColumnWeights). Both are cut into panels of columns; a panel is packed
 // so that the product reads it as one stream.
 #pragma once
-#include "rounded_rows.h"
+#include "factor_rows.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 

@@ -69,6 +69,12 @@ struct Problem {
   Weights<T> start_h, start_c;
   const T *h0, *c0;  // (batch, output_size), (batch, hidden_size), null where none is given
 
+  // Recurrent dropout: h_{t-1} is multiplied by it before W_hh, (batch, output_size). Null: by nothing.
+  const T* recurrent_mask;
+  // Zoneout: how much of h_{t-1} and of c_{t-1} a step keeps, from 0 to 1, where y and every_c have the new ones.
+  // Without data: nothing.
+  Rows<const T> zoneout_h, zoneout_c;
+
   Rows<const T> x;
   Rows<T> y;
   // Or, instead of x and y, rows of bfloat16: at inference, of kernels that multiply it (Kernels::rows_of_bfloat16).

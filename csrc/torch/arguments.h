@@ -28,6 +28,9 @@ struct Arguments {
   // Of padded input: steps of each row of the batch, int64 on the CPU, in any order; and where a row begins anew, bool
   // shaped as the input without its features.
   OptionalTensor lengths, resets;
+  // Recurrent dropout: what h_{t-1} is multiplied by before W_hh, (directions, batch, output_size). Zoneout: how much
+  // of h_{t-1} and c_{t-1} a step keeps, shaped as the output with the features of h and of c. In the input's dtype.
+  OptionalTensor recurrent_mask, zoneout_h, zoneout_c;
   // In each direction as torch.nn orders them: w_ih, w_hh, b_ih, b_hh with `biases`, w_hr with `projected`,
   // the cell's own vectors, with `learned_state` h_0 and, where the cell carries c, c_0.
   c10::SmallVector<at::Tensor, 4> weights;

@@ -9,6 +9,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <array>
 
 #include "cpu.h"
 #include "plain.h"
@@ -66,10 +67,15 @@ void check_no_tangent(const OptionalTensor& t) {
 
 OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
-// The tensors of a call that were given, in the schema's order. Only these have an edge to ask.
-variable_list given_tensors(const Arguments& a) {
+// The tensors of a call that may be missing: the states, and what has no gradient.
+std::array<OptionalTensor*, 8> optional_tensors(Arguments& a) {
+  return {&a.batch_sizes, &a.h0, &a.c0, &a.lengths, &a.resets, &a.recurrent_mask, &a.zoneout_h, &a.zoneout_c};
+}
+
+// The tensors of a call that were given, in one order here and below. Only these have an edge to ask.
+variable_list given_tensors(Arguments& a) {
   variable_list given{a.input};
-  for (const OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0, &a.lengths, &a.resets})
+  for (const OptionalTensor* t : optional_tensors(a))
     if (*t) given.push_back(**t);
   given.insert(given.end(), a.weights.begin(), a.weights.end());
   return given;
@@ -82,8 +88,7 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
     a.save = true;
     auto [output, hn, cn, saved] = run_forward(a, given);
     variable_list kept{std::move(a.input), protected_from_changes(output), saved};
-    for (OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0, &a.lengths, &a.resets})
-      kept.push_back(*t ? std::move(**t) : Tensor());
+    for (OptionalTensor* t : optional_tensors(a)) kept.push_back(*t ? std::move(**t) : Tensor());
     kept.insert(kept.end(), std::make_move_iterator(a.weights.begin()), std::make_move_iterator(a.weights.end()));
     ctx->save_for_backward(std::move(kept));
     ctx->saved_data["cell"] = a.cell->name;
@@ -108,7 +113,7 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
     BackwardArguments a(cell_named(ctx->saved_data["cell"].toStringView()));
     a.input = std::move(kept[0]), a.output = std::move(kept[1]), a.saved = std::move(kept[2]);
     size_t place = 3;
-    for (OptionalTensor* t : {&a.batch_sizes, &a.h0, &a.c0, &a.lengths, &a.resets}) *t = if_defined(kept[place++]);
+    for (OptionalTensor* t : optional_tensors(a)) *t = if_defined(kept[place++]);
     a.weights.append(std::make_move_iterator(kept.begin() + place), std::make_move_iterator(kept.end()));
     const c10::List<bool> chosen = ctx->saved_data["options"].toBoolList();
     for (size_t i = 0; i < chosen.size(); ++i) a.*options[i] = chosen.get(i);
@@ -120,11 +125,13 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
       a.needs.push_back(is_given && ctx->needs_input_grad(gradient_of.size()));
       if (is_given) gradient_of.push_back(a.needs.size() - 1);
     };
-    auto constant = [&](const OptionalTensor& t) {
-      if (t) gradient_of.push_back(none);
-    };
-    variable(true), constant(a.batch_sizes), variable(a.h0.has_value()), variable(a.c0.has_value());
-    constant(a.lengths), constant(a.resets);
+    variable(true);
+    for (const OptionalTensor* t : optional_tensors(a)) {
+      if (t == &a.h0 || t == &a.c0)
+        variable(t->has_value());
+      else if (*t)
+        gradient_of.push_back(none);
+    }
     for (size_t i = 0; i < a.weights.size(); ++i) variable(true);
 
     std::vector<Tensor> grads = plain ? fastrnn::backward(cpu::device, a) : backward_by_dispatcher(a);

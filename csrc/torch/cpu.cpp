@@ -14,7 +14,8 @@ using at::Tensor;
 namespace {
 
 int64_t saved_row(const Layer& layer) {
-  return saved_width(layer.cell, layer.hidden_size, layer.projected, c10::elementSize(layer.dtype));
+  const Saves saves{layer.projected, layer.zoneout_h.defined(), layer.zoneout_c.defined()};
+  return saved_width(layer.cell, layer.hidden_size, saves, c10::elementSize(layer.dtype));
 }
 
 std::vector<int64_t> saved_sizes(const Layer& layer) {
@@ -73,6 +74,7 @@ const Device device = {
         run_backward<float>(layer, output, saved, gradients, float_passes(layer));
       clear_beyond_ends(layer, gradients.input);
     },
+    true,
     true,
     true,
 };

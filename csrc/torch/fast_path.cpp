@@ -130,9 +130,11 @@ py::object attribute(const py::object& dictionary, py::handle type, PyObject* na
 
 // Whether the layer has options that only the long way knows (fastrnn/nn/options.py), or a hidden size for each layer.
 bool beyond_fast_path(const py::dict& layer, py::handle type, bool training) {
-  static const std::array<PyObject*, 3> names = interned("learn_initial_state", "input_dropout", "weight_dropout");
+  constexpr size_t at_inference = 3;  // so many of them count there
+  static const std::array<PyObject*, 6> names =
+      interned("learn_initial_state", "zoneout_h", "zoneout_c", "input_dropout", "weight_dropout", "recurrent_dropout");
   static PyObject* const hidden_size = PyUnicode_InternFromString("hidden_size");
-  for (size_t i = 0; i < (training ? names.size() : 1); ++i) {
+  for (size_t i = 0; i < (training ? names.size() : at_inference); ++i) {
     const py::object value = attribute(layer, type, names[i]);
     if (value.ptr() != Py_False && !(value && PyFloat_CheckExact(value.ptr()) && PyFloat_AS_DOUBLE(value.ptr()) == 0))
       return true;

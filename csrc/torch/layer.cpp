@@ -101,6 +101,7 @@ Layer::Layer(const Arguments& a, bool widens_input)
     TORCH_CHECK(cell.carries_c, "Expected no c0, got one: ", cell.name, " has no state c");
     c0 = state(*a.c0, hidden_size, "c0");
   }
+  read_masks(a);
 }
 
 // On the CPU not through the dispatcher: it takes 0.3 us, as long as a step of a small layer.
@@ -251,6 +252,25 @@ void Layer::read_resets(const Tensor& given) {
       any |= resets[t * batch + b] = from[t * step + place * row];
     }
   if (!any) resets.clear();
+}
+
+void Layer::read_masks(const Arguments& a) {
+  TORCH_CHECK(!a.zoneout_c || cell.carries_c, "Expected no zoneout_c, got one: ", cell.name, " has no state c");
+  if (a.recurrent_mask) {
+    // While packed input is traced, how many rows the batch has is not known, and there are masks for more.
+    const int64_t given = packed && a.recurrent_mask->dim() == 3 ? a.recurrent_mask->size(1) : batch;
+    const std::vector<int64_t> sizes = {directions, std::max(batch, given), output_size};
+    recurrent_mask = operand(*a.recurrent_mask, dtype, sizes, "recurrent_mask").contiguous();
+  }
+  auto of_rows = [&](const OptionalTensor& mask, int64_t features, const char* name) {
+    if (!mask) return Tensor();
+    std::vector<int64_t> sizes = input.sizes().vec();
+    sizes.back() = directions * features;
+    const Tensor t = operand(*mask, dtype, sizes, name);
+    return t.numel() && t.stride(-1) != 1 ? t.contiguous() : t;
+  };
+  zoneout_h = of_rows(a.zoneout_h, output_size, "zoneout_h");
+  zoneout_c = of_rows(a.zoneout_c, hidden_size, "zoneout_c");
 }
 
 void clear_beyond_ends(const Layer& layer, const Tensor& t) {

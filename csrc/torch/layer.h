@@ -43,6 +43,7 @@ struct Layer {
   at::Device device;
   at::Tensor input;
   OptionalTensor h0, c0;
+  at::Tensor recurrent_mask, zoneout_h, zoneout_c;  // see Arguments; undefined where there is none
   DirectionWeights weights[2];
   std::vector<int64_t> active, before;  // as in sequence/problem.h; of no step where there are no rows
   std::vector<int64_t> row_of;          // likewise, empty where rows are in the tensors' order
@@ -66,6 +67,8 @@ struct Layer {
     if (learned_state && cell.carries_c) visit(of.c_0, {hidden_size}, "c_0");
   }
 
+  bool regularized() const { return recurrent_mask.defined() || zoneout_h.defined() || zoneout_c.defined(); }
+
   // Of the output, and of its gradient.
   int64_t output_features() const { return directions * (output_size + (every_c ? hidden_size : 0)); }
   // Rows for which forward leaves something for backward: a number that follows from shapes alone.
@@ -87,6 +90,7 @@ struct Layer {
   void read_batch_sizes(const at::Tensor& batch_sizes);
   void read_lengths(const at::Tensor& lengths);
   void read_resets(const at::Tensor& resets);
+  void read_masks(const Arguments& arguments);
 };
 
 // Zeros in the rows of a tensor, shaped as the layer's input or output, that are beyond the ends of `lengths`.

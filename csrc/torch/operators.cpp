@@ -16,6 +16,11 @@ void check_served(const Device& device, const Arguments& a) {
   TORCH_CHECK_NOT_IMPLEMENTED(device.normalizes || !a.cell->normalized,
                               "Expected a cell without layer normalization on ", a.input.device(), ", got ",
                               a.cell->name, "; fastrnn.reference.layer runs it there");
+  const bool regularized = a.recurrent_mask || a.zoneout_h || a.zoneout_c;
+  TORCH_CHECK_NOT_IMPLEMENTED(!regularized || (device.regularizes && !a.cell->normalized),
+                              "Expected recurrent_mask, zoneout_h and zoneout_c on the cpu with a cell without layer ",
+                              "normalization, got ", a.cell->name, " on ", a.input.device(),
+                              "; fastrnn.reference.layer runs it");
 }
 
 Tensor contiguous(const Tensor& t) { return t.defined() ? t.contiguous() : t; }

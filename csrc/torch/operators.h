@@ -27,6 +27,7 @@ struct Device {
   void (*backward)(const Layer& layer, const at::Tensor& output, const at::Tensor& saved, const Gradients& gradients);
   bool sums_by_group = false;  // whether backward takes `groups`
   bool normalizes = false;     // whether there are loops for cells with layer normalization
+  bool regularizes = false;    // whether there are masks in the loops for other cells
 };
 
 // What schema.h says of the two operators.

@@ -57,6 +57,10 @@ Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, c
   p.start_h = weight(w.h_0), p.start_c = weight(w.c_0);
   if (layer.h0) p.h0 = pointer<T>(*layer.h0, d * layer.batch * layer.output_size);
   if (layer.c0) p.c0 = pointer<T>(*layer.c0, d * layer.batch * layer.hidden_size);
+  if (layer.recurrent_mask.defined())
+    p.recurrent_mask = pointer<T>(layer.recurrent_mask, d * layer.recurrent_mask.stride(0));
+  p.zoneout_h = rows_of<const T>(layer, layer.zoneout_h, d * layer.output_size);
+  p.zoneout_c = rows_of<const T>(layer, layer.zoneout_c, d * layer.hidden_size);
   if (layer.input_dtype == layer.dtype)
     p.x = rows_of<const T>(layer, layer.input);
   else

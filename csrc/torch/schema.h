@@ -11,9 +11,9 @@ struct ForwardArguments : Arguments {
   static constexpr const char* schema =
       "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
       "bool bidirectional, bool batch_first, bool save, bool recompute=False, bool projected=False, Tensor? "
-      "lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False) -> "
-      "(Tensor, Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 16;
+      "lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False, Tensor? "
+      "recurrent_mask=None, Tensor? zoneout_h=None, Tensor? zoneout_c=None) -> (Tensor, Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 19;
   bool save = false;
 
   explicit ForwardArguments(Arguments of) : Arguments(std::move(of)) {}
@@ -22,11 +22,12 @@ struct ForwardArguments : Arguments {
     reader.take_cell(*this);
     reader.take_operands(*this);
     reader.take(biases, bidirectional, batch_first, save, recompute, projected, lengths, resets, every_state,
-                learned_state);
+                learned_state, recurrent_mask, zoneout_h, zoneout_c);
   }
   void copy_to(torch::jit::Stack& stack) const {
     torch::jit::push(stack, cell->name, input, batch_sizes, h0, c0, weight_vector(), biases, bidirectional, batch_first,
-                     save, recompute, projected, lengths, resets, every_state, learned_state);
+                     save, recompute, projected, lengths, resets, every_state, learned_state, recurrent_mask, zoneout_h,
+                     zoneout_c);
   }
 };
 
@@ -37,8 +38,9 @@ struct BackwardArguments : Arguments {
       "backward(str cell, Tensor? d_output, Tensor? d_hn, Tensor? d_cn, Tensor input, Tensor? batch_sizes, Tensor? h0, "
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
       "bool[] needs, bool recompute=False, bool projected=False, int groups=0, Tensor? lengths=None, Tensor? "
-      "resets=None, bool every_state=False, bool learned_state=False) -> Tensor[]";
-  static constexpr size_t count = 22;
+      "resets=None, bool every_state=False, bool learned_state=False, Tensor? recurrent_mask=None, Tensor? "
+      "zoneout_h=None, Tensor? zoneout_c=None) -> Tensor[]";
+  static constexpr size_t count = 25;
   OptionalTensor d_output, d_hn, d_cn;
   at::Tensor output, saved;
   std::vector<bool> needs;
@@ -51,12 +53,12 @@ struct BackwardArguments : Arguments {
     reader.take(d_output, d_hn, d_cn);
     reader.take_operands(*this);
     reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected, groups, lengths, resets,
-                every_state, learned_state);
+                every_state, learned_state, recurrent_mask, zoneout_h, zoneout_c);
   }
   void copy_to(torch::jit::Stack& stack) const {
     torch::jit::push(stack, cell->name, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weight_vector(), output,
                      saved, biases, bidirectional, batch_first, needs, recompute, projected, groups, lengths, resets,
-                     every_state, learned_state);
+                     every_state, learned_state, recurrent_mask, zoneout_h, zoneout_c);
   }
 };
 

@@ -35,7 +35,7 @@ def with_states_given(call: Call) -> Call:
 
 def possible(call: Call) -> bool:
     """Whether lengths can be packed: they are all that the call asks for, their numbers are known, and one is not 0."""
-    if call.lengths is None or call.resets is not None or call.every_state:
+    if call.lengths is None or call.resets is not None or call.every_state or call.is_regularized():
         return False
     traced = torch.compiler.is_compiling() or exports_to_onnx() or torch._C._are_functorch_transforms_active()
     return not traced and not call.lengths.is_meta and bool(call.lengths.any())

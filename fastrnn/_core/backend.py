@@ -139,7 +139,7 @@ def _casts(call: Call) -> bool:
 def _layer(call: Call) -> Layer | None:
     """What runs one layer, or None where torch's operator runs them all."""
     if not _left_to_torch(call):
-        if kernels_serve(call.input) and not (call.cell.normalized and call.input.is_cuda):
+        if kernels_serve(call.input) and not (call.cell.normalized and (call.input.is_cuda or call.is_regularized())):
             # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
             known = not call.has_options() or _kernels_know_options(call)
             return autograd.layer if call.weights[0].numel() and known else operators.run_reference
@@ -152,7 +152,7 @@ def _compiled_for_inference(call: Call) -> bool:
     """Whether a graph on the CPU is traced in which nothing is differentiated. All layers are then one operator."""
     if not torch.compiler.is_compiling() or not call.input.is_cpu or drops_between(call):
         return False
-    if call.every_state:
+    if call.every_state or call.is_regularized():
         return False
     return not torch.is_grad_enabled() or not call.requires_grad()
 

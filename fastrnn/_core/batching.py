@@ -23,7 +23,11 @@ from fastrnn._core.operators import Backward
 
 Dims = Sequence[int | None]  # each tensor's axis of entries, if it has one
 
-_NAMES = ("batch_sizes", "lengths", "resets", "input", "h0", "c0", "weights")  # of constants() and tensors()
+# Of constants() and tensors().
+_NAMES = (
+    *("batch_sizes", "lengths", "resets", "recurrent_mask", "zoneout_h", "zoneout_c"),
+    *("input", "h0", "c0", "weights"),
+)
 _WEIGHTS = CONSTANTS + 3  # place of the first weight among those
 _SAVED = 4  # place of `saved` behind d_output, d_hn, d_cn, output
 _BESIDES = 5  # place of the constants behind those
@@ -118,8 +122,8 @@ def _one_by_one(apply: Callable, size: int, dims: Dims, options: tuple, *operand
 
 
 def _axes(batch: int) -> tuple[int, ...]:
-    """The axes of the batch in lengths, resets, input, h0 and c0."""
-    return 0, batch, batch, 1, 1
+    """The axes of the batch in lengths, resets, recurrent_mask, zoneout_h, zoneout_c, input, h0 and c0."""
+    return 0, batch, 1, batch, batch, batch, 1, 1
 
 
 def _own_order(constants: Dims) -> bool:

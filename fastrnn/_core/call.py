@@ -43,6 +43,9 @@ class Call(NamedTuple):
     batch_sizes: Tensor | None = None  # int64 (T,) on the CPU: rows that are still active at each step
     lengths: Tensor | None = None  # of padded input: int64 (B,) on the CPU, steps of each row, in any order
     resets: Tensor | None = None  # bool, shaped as the input without features: rows that begin anew before a step
+    recurrent_mask: Tensor | None = None  # (D, B, P), of one layer: h_{t-1} is multiplied by it before W_hh
+    zoneout_h: Tensor | None = None  # shaped as the output with D P features: how much of h_{t-1} a step keeps
+    zoneout_c: Tensor | None = None  # likewise with D H, of c_{t-1}
     biases: bool = True
     projected: bool = False
     bidirectional: bool = False
@@ -57,6 +60,8 @@ class Call(NamedTuple):
     input_dropout: float = 0.0  # of the input of the first layer
     locked_dropout: bool = False  # both with one mask for all steps of a sequence
     weight_dropout: float = 0.0  # of every w_hh, with one mask for all steps
+    recurrent_dropout: float = 0.0  # of h_{t-1} as w_hh reads it, with one mask for all steps
+    zoneout_rates: tuple[float, float] = (0.0, 0.0)  # of h and of c: how likely, or at inference how much, it is kept
 
     def weight_names(self) -> tuple[str, ...]:
         """The weights of one direction, in their order."""
@@ -93,11 +98,16 @@ class Call(NamedTuple):
 
     def constants(self) -> tuple[Tensor | None, ...]:
         """The tensors that never have a gradient."""
-        return self.batch_sizes, self.lengths, self.resets
+        return self.batch_sizes, self.lengths, self.resets, self.recurrent_mask, self.zoneout_h, self.zoneout_c
 
     def has_options(self) -> bool:
         """Whether the call asks for what torch's operators lack."""
-        return self.lengths is not None or self.resets is not None or self.every_state or self.learned_state
+        options = self.lengths is not None or self.resets is not None or self.every_state or self.learned_state
+        return options or self.is_regularized()
+
+    def is_regularized(self) -> bool:
+        """Whether there is recurrent dropout or zoneout in its steps."""
+        return self.zoneout_rates != (0.0, 0.0) or (self.training and self.recurrent_dropout > 0)
 
     def with_tensors(self, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> Call:
         """The same call of other tensors. (``_replace`` takes twice as long.)"""
@@ -110,21 +120,20 @@ class Call(NamedTuple):
     def bare(self) -> Call:
         """The same call without its tensors. :meth:`filled` gives them back."""
         bare: Any = self.with_tensors(None, None, None, ())  # type: ignore[arg-type]
-        return bare._replace(batch_sizes=None, lengths=None, resets=None)
+        return bare._replace(**dict.fromkeys(_CONSTANTS))
 
     def filled(self, constants: Sequence[Tensor | None], tensors: Sequence[Any]) -> Call:
         """The same call with these :meth:`constants` and :meth:`tensors`."""
         input, h0, c0, *weights = tensors
-        batch_sizes, lengths, resets = constants
-        return self.with_tensors(input, h0, c0, weights)._replace(
-            batch_sizes=batch_sizes, lengths=lengths, resets=resets
-        )
+        named: Any = zip(_CONSTANTS, constants, strict=True)
+        return self.with_tensors(input, h0, c0, weights)._replace(**dict(named))
 
     def requires_grad(self) -> bool:
         return any(t is not None and t.requires_grad for t in self.tensors())
 
 
-CONSTANTS = 3  # the number of Call.constants()
+_CONSTANTS = ("batch_sizes", "lengths", "resets", "recurrent_mask", "zoneout_h", "zoneout_c")
+CONSTANTS = len(_CONSTANTS)  # the number of Call.constants()
 _OPTIONS, _OF_STACK = Call._fields.index("batch_sizes"), Call._fields.index("num_layers")
 
 # What runs a call of one layer.

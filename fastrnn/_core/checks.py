@@ -81,7 +81,9 @@ def check_lengths(call: Call) -> None:
 def check_devices(call: Call, *others: Tensor | None) -> None:
     """Check that no operand is elsewhere than the input."""
     device = call.input.device
-    for name, tensor in (*_named(call), *zip(("d_output", "d_hn", "d_cn", "output", "saved"), others, strict=False)):
+    names = ("resets", "recurrent_mask", "zoneout_h", "zoneout_c", "d_output", "d_hn", "d_cn", "output", "saved")
+    masks = call.resets, call.recurrent_mask, call.zoneout_h, call.zoneout_c
+    for name, tensor in (*_named(call), *zip(names, (*masks, *others), strict=False)):
         if tensor is not None and tensor.device != device:
             _refuse_device(name, tensor, device)
 

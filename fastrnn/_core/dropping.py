@@ -1,4 +1,5 @@
-"""Dropout around the layers of a call, in training: of the recurrent weights, of the input and between layers.
+"""Dropout around the layers of a call, in training: of the recurrent weights, of the input and between layers. (Inside
+the steps: regularized.py.)
 
 Weight dropout is DropConnect on every W_hh, one mask for all steps of a call: S. Merity et al., 2018, Regularizing and
 optimizing LSTM language models. Locked (variational) dropout has one mask for all steps of a sequence: Y. Gal and

@@ -59,6 +59,9 @@ def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]
         call.resets,
         call.every_state,
         call.learned_state,
+        call.recurrent_mask,
+        call.zoneout_h,
+        call.zoneout_c,
     )
 
 
@@ -92,6 +95,9 @@ def run_backward(call: Call, given: Backward) -> list[Tensor]:
         call.resets,
         call.every_state,
         call.learned_state,
+        call.recurrent_mask,
+        call.zoneout_h,
+        call.zoneout_c,
     )
 
 
@@ -174,6 +180,9 @@ def run_reference(call: Call) -> Results:
         resets=call.resets,
         every_state=call.every_state,
         learned_state=call.learned_state,
+        recurrent_mask=call.recurrent_mask,
+        zoneout_h=call.zoneout_h,
+        zoneout_c=call.zoneout_c,
     )
 
 
@@ -256,7 +265,8 @@ def _output_shapes(call: Call, output_size: _Size, hidden_size: _Size) -> tuple[
 
 
 def _saved_shape(call: Call, batch: _Size) -> Tensor:
-    numbers = call.cell.saves + call.projected if call.cell.saves else 0  # of a unit in a row
+    zoned_h, zoned_c = call.zoneout_h is not None, call.zoneout_c is not None
+    numbers = call.cell.saves + call.projected + zoned_c if call.cell.saves else zoned_h  # of a unit in a row
     saved = (_saved_on_cuda if call.input.is_cuda else _saved_on_cpu)(call, numbers, batch)
     return saved.new_empty(call.directions(), *saved.shape)
 

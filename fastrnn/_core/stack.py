@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fastrnn._core.call import Call, Layer, States
 from fastrnn._core.dropping import between_layers, drops_between
+from fastrnn._core.regularized import with_masks
 
 Stacked = tuple[Tensor, Tensor, Tensor, States | None]
 
@@ -23,7 +24,7 @@ def stack(layer: Layer, call: Call) -> Stacked:
         ``every_state`` all states, else None.
     """
     if call.num_layers == 1 and not call.every_state:
-        return *layer(call), None
+        return *layer(with_masks(call, call)), None
     directions = call.directions()
     per_layer = directions * call.weights_per_direction()
     # torch draws a mask in the order (T, B, H). So that the same seed gives the same mask here, layers below a dropout
@@ -40,7 +41,8 @@ def stack(layer: Layer, call: Call) -> Stacked:
         rows = slice(i * directions, (i + 1) * directions)
         weights = call.weights[i * per_layer : (i + 1) * per_layer]
         options = call if top else below
-        output, h, c = layer(options.of_layer(output, _rows(call.h0, rows), _rows(call.c0, rows), weights))
+        one = options.of_layer(output, _rows(call.h0, rows), _rows(call.c0, rows), weights)
+        output, h, c = layer(with_masks(one, call))
         if call.every_state:
             width = directions * h.size(-1)
             in_order = output.transpose(0, 1) if time_first and not top else output

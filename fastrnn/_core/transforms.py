@@ -144,6 +144,9 @@ def _of_each_group(
             batch_sizes=None if call.batch_sizes is None else call.batch_sizes // count,
             lengths=rows(call.lengths, 0, group),
             resets=rows(call.resets, batch, group),
+            recurrent_mask=rows(call.recurrent_mask, 1, group),
+            zoneout_h=rows(call.zoneout_h, batch, group),
+            zoneout_c=rows(call.zoneout_c, batch, group),
         )
         found.append(second_derivative(alone, given[:3], needs, [*of_rows, *of_weights]))
     whole: list[Tensor | None] = [

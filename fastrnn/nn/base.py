@@ -50,6 +50,9 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     input_dropout: float = 0.0
     locked_dropout: bool = False
     weight_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    zoneout_h: float = 0.0
+    zoneout_c: float = 0.0
     layer_norm: bool = False
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -80,6 +83,11 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             TypeError, ValueError: there is no such option, or not of this value.
         """
         for name, value in options.items():
+            if name == "zoneout_c":
+                raise ValueError(
+                    f"Expected zoneout_c with LSTM only, got zoneout_c={value!r}; the state of {type(self).__name__} "
+                    "is h alone: use zoneout_h"
+                )
             if name not in Options.__annotations__:
                 raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}")
             setattr(self, name, checked(name, value))
@@ -120,6 +128,8 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             input_dropout=self.input_dropout,
             locked_dropout=self.locked_dropout,
             weight_dropout=self.weight_dropout,
+            recurrent_dropout=self.recurrent_dropout,
+            zoneout_rates=(self.zoneout_h, self.zoneout_c),
             training=self.training,
             bidirectional=self.bidirectional,
             batch_first=batch_first,

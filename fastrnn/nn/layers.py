@@ -49,6 +49,11 @@ class RNN(Layer):
             variational dropout, Gal and Ghahramani, 2016. At the same seed, other masks than torch's.
         weight_dropout: in training, the probability of zeroing an element of every ``weight_hh``, with one mask for all
             steps of a call: DropConnect, as in AWD-LSTM, Merity et al., 2018. What is kept is divided by 1 - p.
+        recurrent_dropout: in training, the probability of zeroing a feature of h_(t-1) as W_hh reads it, in each row
+            the same features at all steps: Gal and Ghahramani, 2016. What is kept is divided by 1 - p. What a GRU's
+            gate z keeps of h_(t-1) is not dropped. With ``layer_norm``, this and zoneout run as a loop in torch.
+        zoneout_h: in training, the probability that a unit keeps its h_(t-1), drawn at each step; in eval mode that
+            share of h_(t-1) is blended in: h_t = m * h_(t-1) + (1 - m) * (h of the cell), Krueger et al., 2017.
         layer_norm: layer normalization inside the cell, of W_ih x and of W_hh h, each over all gates: Ba et al., 2016,
             equation :func:`fastrnn.reference.layer_norm_rnn`. Adds the gains ``weight_norm_ih_l{k}`` and
             ``weight_norm_hh_l{k}``, as long as the biases and 1 at first. With ``recompute`` the backward pass runs the
@@ -206,6 +211,7 @@ class LSTM(Layer):
             :func:`fastrnn.reference.peephole_lstm`.
         coupled: beyond torch: one gate for input and forgetting, f = 1 - i, as in Greff et al., 2017 (CIFG). Then every
             weight and bias has 3 H rows, in the order i, g, o. Equation :func:`fastrnn.reference.coupled_lstm`.
+        zoneout_c: beyond torch: as ``zoneout_h``, of c. The cell's h is computed from its own c, before it is blended.
         forget_bias: beyond torch: what the biases of the forget gate, b_ih + b_hh, are at first, as by
             :func:`fastrnn.init.forget_bias_`. None: torch's random numbers.
         layer_norm: as in :class:`RNN`, and the output reads c normalized, with ``weight_norm_c_l{k}`` and
@@ -230,7 +236,7 @@ class LSTM(Layer):
         "coupled_lstm": {"coupled": True},
         "layer_norm_lstm": {"layer_norm": True},
     }
-    _beyond_torch = (*Layer._beyond_torch, "peephole", "coupled", "forget_bias")
+    _beyond_torch = (*Layer._beyond_torch, "zoneout_c", "peephole", "coupled", "forget_bias")
     peephole: bool = False
     coupled: bool = False
     forget_bias: float | None = None
@@ -251,6 +257,7 @@ class LSTM(Layer):
         peephole: bool = False,
         coupled: bool = False,
         forget_bias: float | None = None,
+        zoneout_c: float = 0.0,
         **options: Unpack[Options],
     ) -> None:
         layer_norm = options.get("layer_norm", False)
@@ -276,6 +283,7 @@ class LSTM(Layer):
         self.peephole = checked("peephole", peephole)
         self.coupled = checked("coupled", coupled)
         self._set_options(**options)
+        self.zoneout_c = checked("zoneout_c", zoneout_c)
         self._add_vectors()
         self.forget_bias = checked("forget_bias", forget_bias)
         self._set_forget_bias()

@@ -33,6 +33,8 @@ class Options(TypedDict, total=False):
     input_dropout: float
     locked_dropout: bool
     weight_dropout: float
+    recurrent_dropout: float
+    zoneout_h: float
     layer_norm: bool
 
 
@@ -75,6 +77,9 @@ OPTIONS: dict[str, Option] = {
     "input_dropout": Option(rate, Changes.TRAINING),
     "locked_dropout": Option(locked, Changes.TRAINING),
     "weight_dropout": Option(rate, Changes.TRAINING),
+    "recurrent_dropout": Option(rate, Changes.TRAINING),
+    "zoneout_h": Option(rate, Changes.CELL),
+    "zoneout_c": Option(rate, Changes.CELL),
     "layer_norm": Option(boolean, Changes.PARAMETERS),
     "reset_after": Option(boolean, Changes.CELL),
     "peephole": Option(boolean, Changes.PARAMETERS),

@@ -264,6 +264,12 @@ class PackedLayer(AnyInput, PackedModule):
     _learned = 0  # how many of the weights are learned initial states
 
     def __init__(self, plain: Any, numbers: str, name: str = "") -> None:
+        if plain.zoneout_h or plain.zoneout_c:
+            raise ValueError(
+                f"Expected layers without zoneout to pack, got {name or 'one'} with zoneout_h={plain.zoneout_h} and "
+                f"zoneout_c={plain.zoneout_c}: at inference it blends the old state into the new, which packed layers "
+                "do not. Keep that layer plain: see skip of fastrnn.quantize"
+            )
         super().__init__(plain, numbers, name)
         self._learned = len(plain._initial_states())
 

@@ -79,12 +79,12 @@ void run(const Sizes& sizes, const std::vector<int64_t>& lengths, const Passes<T
     for (const int64_t length : lengths) active[t] += t < length;
     before[t + 1] = before[t] + active[t];
   }
-  const int64_t rows = before[sizes.times], hidden = sizes.hidden_size;
-  const int64_t output = sizes.projection_size ? sizes.projection_size : hidden;
-  const int64_t saved = saved_width(cell, hidden, sizes.projection_size != 0, sizeof(T));
   Arrays<T> a;
   a.read_all();
-
+  const int64_t rows = before[sizes.times], hidden = sizes.hidden_size;
+  const int64_t output = sizes.projection_size ? sizes.projection_size : hidden;
+  const Saves saves{sizes.projection_size != 0, a.find("zone_h") != nullptr, a.find("zone_c") != nullptr};
+  const int64_t saved = saved_width(cell, hidden, saves, sizeof(T));
   Problem<T> p{};
   p.cell = &cell, p.reverse = sizes.reverse, p.threads = int(sizes.threads);
   p.times = sizes.times, p.batch = sizes.batch, p.input_size = sizes.input_size, p.hidden_size = hidden;
@@ -94,6 +94,8 @@ void run(const Sizes& sizes, const std::vector<int64_t>& lengths, const Passes<T
   p.b_ih.data = a.find("b_ih"), p.b_hh.data = a.find("b_hh");
   for (int k = 0; k < cell.vectors; ++k) p.vectors[k].data = a.find("vector" + std::to_string(k));
   p.h0 = a.find("h0"), p.c0 = a.find("c0");
+  p.recurrent_mask = a.find("mask");
+  p.zoneout_h = packed<const T>(a.find("zone_h"), output), p.zoneout_c = packed<const T>(a.find("zone_c"), hidden);
   p.x = packed<const T>(a.find("x"), sizes.input_size);
   p.y = packed<T>(a.make("y", rows * output), output);
   p.hn = a.make("hn", sizes.batch * output);

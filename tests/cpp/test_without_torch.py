@@ -91,7 +91,7 @@ def _run(program, isa, cell, dtype, threads, reverse, recompute, lengths, sizes,
     return found
 
 
-def _operands(cell, lengths, inputs, hidden, projection, biases, states):
+def _operands(cell, lengths, inputs, hidden, projection, biases, states, regularized):
     """What a layer is given, and the gradients that come back to it, as leaves in float64."""
     generator = torch.Generator().manual_seed(len(lengths) * hidden)
 
@@ -106,10 +106,13 @@ def _operands(cell, lengths, inputs, hidden, projection, biases, states):
     sizes = CELLS[cell].vectors.values()
     shapes |= {f"vector{k}": (size * hidden,) for k, size in enumerate(sizes)}
     shapes |= {"h0": (batch, output), "c0": (batch, hidden)} if states else {}
+    shapes |= {"mask": (batch, output), "zone_h": (sum(lengths), output)} if regularized else {}
+    shapes |= {"zone_c": (sum(lengths), hidden)} if regularized else {}
     shapes |= {"dy": (sum(lengths), output), "dhn": (batch, output), "dcn": (batch, hidden)}
     if not described.carries_c:
-        shapes = {name: shape for name, shape in shapes.items() if name not in ("c0", "dcn")}
-    return {name: numbers(*shape).requires_grad_(not name.startswith("d")) for name, shape in shapes.items()}
+        shapes = {name: shape for name, shape in shapes.items() if name not in ("c0", "dcn", "zone_c")}
+    constants = ("d", "mask", "zone")
+    return {name: numbers(*shape).requires_grad_(not name.startswith(constants)) for name, shape in shapes.items()}
 
 
 def _expected(cell, lengths, hidden, reverse, operands):
@@ -123,9 +126,15 @@ def _expected(cell, lengths, hidden, reverse, operands):
     if reference.CELLS[cell].carries_c:
         c = operands.get("c0", torch.zeros(len(lengths), hidden, dtype=torch.float64))
     y = [zeros] * len(steps)
+    zones = [operands[name].split(active) if name in operands else None for name in ("zone_h", "zone_c")]
     for t in reversed(range(len(steps))) if reverse else range(len(steps)):
         n = active[t]
-        y[t], new_c = reference.step(cell, steps[t], h[:n], None if c is None else c[:n], weights)
+        dropped = h[:n] * operands["mask"][:n] if "mask" in operands else None
+        y[t], new_c = reference.step(cell, steps[t], h[:n], None if c is None else c[:n], weights, dropped)
+        if zones[0]:
+            y[t] = zones[0][t] * h[:n] + (1 - zones[0][t]) * y[t]
+        if zones[1]:
+            new_c = zones[1][t] * c[:n] + (1 - zones[1][t]) * new_c
         h, c = torch.cat([y[t], h[n:]]), None if c is None else torch.cat([new_c, c[n:]])
     found = {"y": torch.cat(y), "hn": h} | ({} if c is None else {"cn": c})
     leaves = {name: t for name, t in operands.items() if t.requires_grad}
@@ -141,7 +150,8 @@ def test_layer(program, cell):
         if projection and not CELLS[cell].projectable:
             continue
         reverse, recompute, biases, states = options & 1, options >> 1, options < 3, n % 3
-        operands = _operands(cell, lengths, inputs, hidden, projection, biases, states)
+        regularized = n // 2 % 2 and not CELLS[cell].normalized
+        operands = _operands(cell, lengths, inputs, hidden, projection, biases, states, regularized)
         expected = _expected(cell, lengths, hidden, reverse, operands)
         sizes, threads = (inputs, hidden, projection), 1 + n % 3
         for isa, (dtype, tolerance) in itertools.product(SETS, TOLERANCES.items()):

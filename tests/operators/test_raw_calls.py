@@ -14,13 +14,24 @@ from hypothesis import strategies as st
 
 import fastrnn
 from fastrnn import _C
-from tests.support.raw_calls import CELLS, backward, backward_call, forward, infer, resized, right_call, views
+from tests.support.raw_calls import (
+    CELLS,
+    backward,
+    backward_call,
+    forward,
+    infer,
+    resized,
+    right_call,
+    views,
+    with_masks,
+)
 from tests.support.twins import random
 
 # The tests draw from a random.Random that hypothesis steers. Tensors are not drawn themselves: hypothesis would
 # print them, and torch crashes when it prints a tensor whose storage was freed.
 NUMBERS = [0, 1, -1, 2, 3, 1 << 31, 1 << 62, (1 << 63) - 1, -(1 << 63)]
-OPTIONAL = ("batch_sizes", "h0", "c0", "d_output", "d_hn", "d_cn")
+MASKS = ("recurrent_mask", "zoneout_h", "zoneout_c")
+OPTIONAL = ("batch_sizes", "h0", "c0", "d_output", "d_hn", "d_cn", *MASKS)
 
 
 def _one_in(n, draw):
@@ -67,6 +78,11 @@ def _any_call(draw):
         directions=draw.choice([1, 2]),
         dtype=draw.choice([torch.float32, torch.float64]),
     )
+
+
+def _maybe_masked(draw):
+    call = _any_call(draw)
+    return with_masks(call) if draw.choice([False, True]) and not CELLS[call["cell"]]["normalized"] else call
 
 
 def _other(draw, name, value, call):
@@ -118,13 +134,13 @@ def _right_or_an_error(run, call, **options):
 @given(st.randoms(use_true_random=False))
 def test_forward_with_anything(draw):
     save, recompute = draw.choice([False, True]), draw.choice([False, True])
-    _right_or_an_error(forward, _near(draw, _any_call(draw)), save=save, recompute=recompute)
+    _right_or_an_error(forward, _near(draw, _maybe_masked(draw)), save=save, recompute=recompute)
 
 
 @settings(max_examples=150)
 @given(st.randoms(use_true_random=False))
 def test_backward_with_anything(draw):
-    call = backward_call(_any_call(draw), draw.choice([False, True]))
+    call = backward_call(_maybe_masked(draw), draw.choice([False, True]))
     _right_or_an_error(backward, _near(draw, call))
 
 
@@ -143,7 +159,7 @@ def _gradients(call):
 
 @given(st.randoms(use_true_random=False))
 def test_gradients_with_anything(draw):
-    _right_or_an_error(_gradients, _near(draw, _any_call(draw)))
+    _right_or_an_error(_gradients, _near(draw, _maybe_masked(draw)))
 
 
 @settings(max_examples=150)

@@ -1,9 +1,10 @@
 // The layers' kernels by themselves, without torch and Python, for ThreadSanitizer: see tests/sanitize/__main__.py.
 //
 // Every cell goes forward and backward in float32, with all that changes who waits for whom: by rows and by units, few
-// rows, both directions at once, packed sequences, recomputing, several chunks of time. So it does in bfloat16 where
-// the processor multiplies it, whose rows are rounded by one thread and read by others; and forward with weights that
-// are packed once and for all. Teams of two and three threads must find the numbers of one thread to the last bit.
+// rows, both directions at once, packed sequences, recomputing, several chunks of time, recurrent dropout and zoneout.
+// So it does in bfloat16 where the processor multiplies it, whose rows are rounded by one thread and read by others;
+// and forward with weights that are packed once and for all. Teams of two and three threads must find the numbers of
+// one thread to the last bit.
 #include <omp.h>
 #include <string.h>
 
@@ -129,12 +130,13 @@ Bytes matrix(WeightFormat format, int64_t gates, int64_t outputs, int64_t depth,
 
 // Everything that both directions of a layer compute, one after the other.
 Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, bool packed, bool recompute,
-            bool together, int threads) {
+            bool together, bool regularized, int threads) {
   const auto [times, batch, inputs, hidden] = shape;
   const int64_t input_gates = cell.input_gates, recurrent_gates = cell.gates_of_state(), saves = cell.saves;
   const bool has_c = cell.carries_c;
   recompute &= saves == 0 || cell.recomputable();
   const int64_t width = (hidden + 15) / 16 * 16;
+  const int64_t slots = saves ? saves + (regularized && has_c) : regularized;
   std::vector<int64_t> active(times), before(times + 1, 0);
   for (int64_t t = 0; t < times; ++t) {
     active[t] = packed ? batch - t * (batch - 1) / times : batch;
@@ -150,7 +152,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
   }
   const WeightFormat of_vectors = is_packed(kind.format) ? WeightFormat::same : kind.format;
   const Bytes bias = stored(of_vectors, random_numbers(4 * most_vectors * hidden, 4));
-  const Numbers state = random_numbers(batch * hidden, 6);
+  const Numbers state = random_numbers(batch * hidden, 6), masks = random_numbers(rows * 2 * hidden, 8);
   const std::vector<BFloat16> narrow_x = narrowed(x);
   std::vector<BFloat16> narrow_y(rows * 2 * hidden);
   Numbers y(rows * 2 * hidden), dx(rows * inputs);
@@ -161,7 +163,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
   Problem<float> problems[2];
   for (int d = 0; d < 2; ++d) {
     Direction& f = found[d];
-    f = {Numbers(rows * saves * width),
+    f = {Numbers(rows * slots * width),
          Numbers(checkpoints),
          Numbers(state.size()),
          Numbers(state.size()),
@@ -192,8 +194,13 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
     if (!kind.trains()) {
     } else if (recompute)
       p.recompute = true, p.checkpoints = has_c ? f.checkpoints.data() : nullptr;
-    else if (saves)
-      p.saved = {f.saved.data(), 0, saves * width, saves * width};
+    else if (slots)
+      p.saved = {f.saved.data(), 0, slots * width, slots * width};
+    if (regularized) {
+      p.recurrent_mask = masks.data();
+      p.zoneout_h = rows_of(masks.data() + d * hidden, 2 * hidden);
+      if (has_c) p.zoneout_c = p.zoneout_h;
+    }
     p.hn = f.hn.data(), p.cn = has_c ? f.cn.data() : nullptr;
     p.dhn = state.data(), p.dcn = has_c ? state.data() : nullptr;
     p.dh0 = f.dh0.data(), p.dc0 = has_c ? f.dc0.data() : nullptr;
@@ -234,16 +241,17 @@ int compare(const Kind& kind) {
   int runs = 0, different = 0;
   for (const CellDescription* cell : all_cells())
     for (const Shape& shape : shapes)
-      for (int options = 0; options < 8; ++options) {
-        const bool packed = options & 1, together = options & 2, recompute = options & 4;
-        if (recompute && !kind.trains()) continue;
-        const Numbers alone = run(*cell, shape, kind, packed, recompute, together, 1);
+      for (int options = 0; options < 16; ++options) {
+        const bool packed = options & 1, together = options & 2, recompute = options & 4, regularized = options & 8;
+        if ((recompute || regularized) && !kind.trains()) continue;
+        if (regularized && (cell->normalized || packed || together)) continue;
+        const Numbers alone = run(*cell, shape, kind, packed, recompute, together, regularized, 1);
         // Teams that stay together, and teams that a barrier dissolves: the others go on beside the first, with
         // nothing.
         const int never = dissolve_teams_at;
         for (const auto& [threads, dissolved] : {std::pair{2, never}, {3, never}, {2, 1}, {3, 2}}) {
           dissolve_teams_at = dissolved;
-          const Numbers team = run(*cell, shape, kind, packed, recompute, together, threads);
+          const Numbers team = run(*cell, shape, kind, packed, recompute, together, regularized, threads);
           dissolve_teams_at = never;
           ++runs;
           if (memcmp(team.data(), alone.data(), alone.size() * sizeof(float))) {

@@ -33,6 +33,19 @@ def right_call(cell="lstm", *, lengths=None, times=3, batch=2, inputs=5, hidden=
     }
 
 
+def with_masks(call):
+    """The call with recurrent dropout and with zoneout of all that the cell has."""
+    directions, batch, output = call["h0"].shape
+
+    def mask(*sizes):
+        return random(*sizes, dtype=call["input"].dtype).sigmoid()
+
+    rows = call["input"].shape[:-1]
+    zoneout_c = None if call["c0"] is None else mask(*rows, directions * call["c0"].size(2))
+    zoneout_h = mask(*rows, directions * output)
+    return call | {"recurrent_mask": mask(directions, batch, output), "zoneout_h": zoneout_h, "zoneout_c": zoneout_c}
+
+
 def forward(call, save=False, recompute=False):
     return ops.forward(**call, save=save, recompute=recompute)
 

@@ -81,7 +81,8 @@ def by_reference(
     resets: Tensor | None = None,
     return_states: bool = False,
 ) -> Any:
-    """What a fastrnn layer would return, from the plain-torch reference; without dropout, for batched tensors."""
+    """What a fastrnn layer would return, from the plain-torch reference; without dropout around its steps, for batched
+    tensors."""
     initial = [getattr(layer, name) for name in layer._initial_states()]
     call = call_of(
         layer._cell,
@@ -97,6 +98,9 @@ def by_reference(
         projected=layer.proj_size > 0,
         bidirectional=layer.bidirectional,
         batch_first=layer.batch_first,
+        training=layer.training,
+        recurrent_dropout=layer.recurrent_dropout,
+        zoneout_rates=(layer.zoneout_h, layer.zoneout_c),
     )
     output, h, c, states = stack(run_reference, call)
     return (output, state_of(call, h, c)) if states is None else (output, state_of(call, h, c), states)
