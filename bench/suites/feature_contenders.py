@@ -13,10 +13,20 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.functional import dropout
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fastrnn
-from bench.suites.without_fastrnn import hidden, layer_norm_gru, layer_norm_lstm, locked, loop, times, with_dropped
+from bench.suites.without_fastrnn import (
+    hidden,
+    layer_norm_gru,
+    layer_norm_lstm,
+    locked,
+    loop,
+    times,
+    with_dropped,
+    zoned,
+)
 from fastrnn._bench.work import Shape
 
 Run = Callable[[], list[Tensor]]
@@ -153,6 +163,30 @@ def locked_dropout(cell: str, shape: Shape) -> Contenders:
     layer, other, x = ours(cell, shape, **options), theirs(cell, shape), input_of(shape)
     option = training(lambda x: layer(x)[:1], x, layer)
     return Contenders(option, plain(cell, shape), training(lambda x: other(locked(x, 0.4))[:1], x, other))
+
+
+def recurrent_dropout(cell: str, shape: Shape) -> Contenders:
+    """Half of h as the recurrent matrix reads it, with one mask for all steps."""
+    layer, other, x = ours(cell, shape, recurrent_dropout=0.5), theirs(cell, shape, "Cell"), input_of(shape)
+
+    def steps(x: Tensor) -> tuple[Tensor]:
+        mask = dropout(x.new_ones(shape.B, shape.H), 0.5)
+        states = loop(other, x, lambda t, state: (mask * state[0], state[1]))
+        return (torch.stack([hidden(state) for state in states]),)
+
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(steps, x, other))
+
+
+def zoneout(cell: str, shape: Shape) -> Contenders:
+    """A tenth of h and of c is kept at each step."""
+    layer, other, x = ours(cell, shape, zoneout_h=0.1, zoneout_c=0.1), theirs(cell, shape, "Cell"), input_of(shape)
+
+    def steps(x: Tensor) -> tuple[Tensor]:
+        return (torch.stack([hidden(state) for state in loop(zoned(other, 0.1), x)]),)
+
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape), training(steps, x, other))
 
 
 def awd_lstm(cell: str, shape: Shape) -> Contenders:

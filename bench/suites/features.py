@@ -75,6 +75,8 @@ ROWS = (
     Row("layer norm", contenders.layer_norms, "GRU", MIDDLE, "a loop in Python", NORMED),
     Row("weight dropout", contenders.weight_dropout, "LSTM", TEXT, "torch.nn, dropped weights", CHEAP, random=True),
     Row("locked dropout of the input", contenders.locked_dropout, "LSTM", TEXT, "torch.nn, a mask", CHEAP, random=True),
+    Row("recurrent dropout", contenders.recurrent_dropout, "LSTM", MIDDLE, LOOP, random=True),
+    Row("zoneout", contenders.zoneout, "LSTM", MIDDLE, LOOP, random=True),
     Row("AWD-LSTM's dropouts, 3 layers", contenders.awd_lstm, "LSTM", TEXT, "torch.nn, both", CHEAP, random=True),
     Row("per-sample gradients", contenders.per_sample_gradients, "LSTM", Shape(50, 64, 64, 64), "torch.nn, one by one"),
     Row("stream", contenders.stream, "LSTM", Shape(1, 1, 64, 64), "torch.nn, a step", (Goal("µs", 5),), inference=True),

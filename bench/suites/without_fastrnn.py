@@ -27,6 +27,17 @@ def times(mask: Tensor, state: Any) -> Any:
     return tuple(mask * part for part in state) if isinstance(state, tuple) else mask * state
 
 
+def zoned(cell: Callable[[Tensor, Any], Any], rate: float) -> Callable[[Tensor, Any], Any]:
+    """An LSTM's cell each number of whose state keeps its old value with this probability."""
+
+    def step(x: Tensor, state: Any) -> Any:
+        new = cell(x, state)
+        old = state or [torch.zeros_like(part) for part in new]
+        return tuple(torch.where(torch.rand_like(n) < rate, o, n) for o, n in zip(old, new, strict=True))
+
+    return step
+
+
 def hidden(state: Any) -> Tensor:
     return state[0] if isinstance(state, tuple) else state
 
