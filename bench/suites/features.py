@@ -59,7 +59,12 @@ class Row(NamedTuple):
 
 RAGGED = Shape(200, 32, 128, 256)
 ROLLOUT, LARGE_ROLLOUT = Shape(128, 8, 64, 64), Shape(128, 32, 64, 256)
-SMALL, MIDDLE, TEXT = Shape(35, 20, 200, 200), Shape(100, 32, 256, 256), Shape(70, 20, 400, 400)
+SINGLE, SMALL, MIDDLE, TEXT = (
+    Shape(100, 1, 128, 128),
+    Shape(35, 20, 200, 200),
+    Shape(100, 32, 256, 256),
+    Shape(70, 20, 400, 400),
+)
 CHEAP = (Goal("cost", 1.1),)
 NORMED = (Goal("cost", 1.4), Goal("faster", 5))
 STEPS, LOOP = "torch.nn, a call for each step", "torch.nn, a cell for each step"
@@ -74,6 +79,8 @@ ROWS = (
     Row("resets", contenders.resets_by_cell, "GRU", LARGE_ROLLOUT, LOOP, (*CHEAP, Goal("faster", 5))),
     Row("every state", contenders.every_state, "LSTM", MIDDLE, LOOP),
     Row("learned initial state", contenders.learned_state, "LSTM", MIDDLE, "torch.nn, hx expanded"),
+    Row("layer norm", contenders.layer_norms, "LSTM", SINGLE, "a loop in Python", NORMED),
+    Row("layer norm", contenders.layer_norms, "GRU", SINGLE, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "LSTM", SMALL, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "GRU", SMALL, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "LSTM", MIDDLE, "a loop in Python", NORMED),
