@@ -20,8 +20,9 @@ from fastrnn._verify.table import markdown as verify_markdown
 ROOT = Path(__file__).parents[2]
 README, BENCHMARKS, PICTURE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "speed.png"
 RESULTS = {
-    "verify": "2026-11-23-xeon-2.8ghz-verify.json",
-    "bench": "2026-11-23-xeon-2.8ghz-cpu-ruler.json",
+    "verify": "2026-11-26-amd-epyc-zen5-verify.json",
+    "bench": "2026-11-26-amd-epyc-zen5-cpu.json",
+    "bench-ice-lake": "2026-11-23-xeon-2.8ghz-cpu-ruler.json",
     "bench-stacked": "2026-11-23-xeon-2.8ghz-stacked.json",
     "bench-bidirectional": "2026-11-23-xeon-2.8ghz-bidirectional.json",
     "few": "2026-11-26-amd-epyc-zen5-few.json",
