@@ -34,6 +34,36 @@ class Program:
     def run_float(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
     def run_double(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
 
+class CellKernel:
+    def __init__(
+        self,
+        inference: Program,
+        forward: Program,
+        backward: Program,
+        recurrent_gates: int,
+        input_slots: list[int],
+        gates: int,
+        states: int,
+        vectors: int,
+        per_step: int,
+        saves: int,
+        reads_h: bool,
+        reads_y: bool,
+        stored: list[int],
+    ) -> None: ...
+    def forward(
+        self, operands: tuple[Any, ...], training: bool, keep: list[bool], ragged: bool
+    ) -> tuple[list[Tensor], list[Tensor | None], Tensor]: ...
+    def backward(
+        self,
+        operands: tuple[Any, ...],
+        every: list[Tensor | None],
+        saved: Tensor,
+        d_every: list[Tensor | None],
+        d_last: list[Tensor | None],
+        ragged: bool,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]: ...
+
 class Stream:
     state: Any
     def __init__(self, stages: list[tuple[Any, ...]], batch_size: int, single: bool, watched: list[Tensor]) -> None: ...

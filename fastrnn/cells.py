@@ -1,7 +1,6 @@
 """Cells that were published, each in a few lines, as :class:`fastrnn.Cell`. ``fastrnn.layer(SLSTM)(128, 256)``.
 
-To take as they are, or to copy and change. What is built in (RNN, GRU, LSTM and their options) runs on kernels; for
-these a loop in Python runs, until there are kernels for users' cells.
+To take as they are, or to copy and change. What is built in (RNN, GRU, LSTM and their options) is faster.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ __all__ = ["CIFG", "LTC", "MGU", "SLSTM", "CfC", "IndRNN", "LiGRU", "Peephole"]
 class Peephole(Cell):
     """The LSTM whose gates see its state: F. A. Gers and J. Schmidhuber, 2000, Recurrent nets that time and count.
 
-    ``fastrnn.LSTM(..., peephole=True)`` computes the same, on kernels.
+    ``fastrnn.LSTM(..., peephole=True)`` computes the same, faster.
     """
 
     gates = "i f g o"
@@ -34,7 +33,7 @@ class Peephole(Cell):
 class CIFG(Cell):
     """The LSTM with one gate for input and forgetting, f = 1 - i: K. Greff et al., 2017, arXiv:1503.04069.
 
-    ``fastrnn.LSTM(..., coupled=True)`` computes the same, on kernels.
+    ``fastrnn.LSTM(..., coupled=True)`` computes the same, faster.
     """
 
     gates = "i g o"

@@ -3,8 +3,8 @@
 // Between instructions numbers lie in temporaries of a block, which the first-level cache holds. So an instruction
 // costs what its function costs, and a load and a store.
 #pragma once
+#include "../cells/program.h"
 #include "functions.h"
-#include "interpreter_table.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -201,8 +201,5 @@ void run_program(const Program& program, const T* const* in, T* const* out, int6
     }
   }
 }
-
-extern const Interpreter interpreter;
-const Interpreter interpreter = {run_program<float>, run_program<double>};
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -3,5 +3,5 @@
 #define FASTRNN_TARGET avx2
 #define FASTRNN_VECTOR_BYTES 32
 #define FASTRNN_REGISTERS 16
-#include "interpreter.h"
+#include "interpreter_kernels.h"
 #endif

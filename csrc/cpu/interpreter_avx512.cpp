@@ -3,5 +3,5 @@
 #define FASTRNN_TARGET avx512
 #define FASTRNN_VECTOR_BYTES 64
 #define FASTRNN_REGISTERS 32
-#include "interpreter.h"
+#include "interpreter_kernels.h"
 #endif

@@ -1,13 +1,20 @@
-// The interpreter of cells' programs (interpreter.h), compiled for each instruction set.
+// What runs users' cells (interpreter.h, cell_loop.h), compiled for each instruction set.
 #pragma once
-#include "../cells/program.h"
+#include "../cells/cell_loop.h"
 
 namespace fastrnn {
 
+template <class T>
+struct CellPasses {
+  // Rows of n numbers in and out; temporaries · block_numbers numbers of scratch.
+  void (*run)(const Program&, const T* const* in, T* const* out, int64_t n, T* scratch);
+  void (*forward)(const CellLoop<T>&);
+  void (*backward)(const CellLoop<T>&);
+};
+
 struct Interpreter {
-  // Rows of n numbers in and out, none of which overlap but whole; temporaries · block_numbers numbers of scratch.
-  void (*of_float)(const Program&, const float* const* in, float* const* out, int64_t n, float* scratch);
-  void (*of_double)(const Program&, const double* const* in, double* const* out, int64_t n, double* scratch);
+  CellPasses<float> of_float;
+  CellPasses<double> of_double;
 };
 
 // That of instruction_set().

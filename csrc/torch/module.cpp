@@ -15,6 +15,7 @@
 #include "program.h"
 #include "stack.h"
 #include "stream_python.h"
+#include "user_cells.h"
 
 namespace py = pybind11;
 
@@ -112,6 +113,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("infer_packed", fastrnn::infer_packed, "infer of a layer with packed weights");
   m.def("infer_packed_step", fastrnn::infer_packed_step, "infer_step of a cell with packed weights");
   fastrnn::add_program(m);
+  fastrnn::add_user_cells(m);
   fastrnn::add_stream(m);
   m.def("activation_float", [](const std::string& name, const Numbers<float>& x) {
     return activation<float>(name, x, fastrnn::kernels().activation_float);

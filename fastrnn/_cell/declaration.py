@@ -48,7 +48,8 @@ class Declaration(NamedTuple):
 
     @property
     def gates(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys((*self.input_gates, *self.recurrent_gates)))
+        """Those of W_hh first, so that its product is one matrix in a row of all gates."""
+        return tuple(dict.fromkeys((*self.recurrent_gates, *self.input_gates)))
 
     def inputs(self) -> dict[str, Node]:
         """The node of each of the step's arguments."""

@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fastrnn
 from fastrnn import cells
+from fastrnn._cell import kernels
 
 F64 = torch.float64
 CELLS = [getattr(cells, name) for name in cells.__all__]
@@ -33,6 +34,16 @@ class GRU(fastrnn.Cell):
     def step(r, z, n, q, h):
         z = sigmoid(z)
         return (1 - z) * tanh(n + sigmoid(r) * q) + z * h
+
+
+@pytest.fixture(params=["kernels", "eager"])
+def path(request, monkeypatch):
+    """What runs the layers of a test; that it did is checked at the end."""
+    runs, ran, serve, run = request.param == "kernels", [], kernels.serve, kernels.layer
+    monkeypatch.setattr(kernels, "serve", lambda *given: runs and serve(*given))
+    monkeypatch.setattr(kernels, "layer", lambda *given: ran.append(1) or run(*given))
+    yield
+    assert bool(ran) == runs
 
 
 def random(*shape, seed=0, dtype=F64):
@@ -128,7 +139,7 @@ def assert_by_hand(layer, x, states=None, **options):
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: c.__name__)
-def test_as_by_hand(cell):
+def test_as_by_hand(cell, path):
     for hidden, biases in ((1, True), (7, False), (40, True)):
         layer = of(cell, 3, hidden, num_layers=2, bidirectional=True, bias=biases)
         x = random(6, 3, 3)
@@ -137,7 +148,7 @@ def test_as_by_hand(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: c.__name__)
-def test_ragged_rows_and_resets(cell):
+def test_ragged_rows_and_resets(cell, path):
     layer = of(cell, 3, 5, num_layers=2, bidirectional=True)
     x, lengths = random(7, 5, 3), torch.tensor([3, 7, 0, 1, 7])
     resets = torch.rand(7, 5, generator=torch.Generator().manual_seed(0)) < 0.3
@@ -150,7 +161,7 @@ def test_ragged_rows_and_resets(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda c: c.__name__)
-def test_packed_as_lengths(cell):
+def test_packed_as_lengths(cell, path):
     layer = of(cell, 3, 5, num_layers=2, bidirectional=True)
     x, lengths, given = random(7, 4, 3), torch.tensor([3, 7, 1, 7]), numbers(cell, 7, 4)
     expected, final, states = layer(x, as_given(states_of(layer, 4)), lengths=lengths, return_states=True, **given)
@@ -199,7 +210,7 @@ def test_slstm_as_published():
     torch.testing.assert_close([h_n[0], c_n[0] * m_n[0].exp(), n_n[0] * m_n[0].exp()], [h, c, n])
 
 
-def test_layouts_and_every_state():
+def test_layouts_and_every_state(path):
     layer = of(LSTM, 3, 5, num_layers=2, bidirectional=True)
     x, hx, resets = random(6, 4, 3), states_of(layer, 4), random(6, 4) > 1
     output, final, states = layer(x, tuple(hx), resets=resets, return_states=True)
@@ -244,7 +255,7 @@ def test_dropout_between_layers():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_in_and_out(dtype):
+def test_half_in_and_out(dtype, path):
     layer = of(cells.SLSTM, 3, 6, num_layers=2, dtype=torch.float32).to(dtype)
     wide = copy.deepcopy(layer).float()
     x = random(20, 4, 3, dtype=torch.float32).to(dtype)
@@ -270,7 +281,7 @@ def test_parameters_and_first_values():
     ltc = of(cells.LTC, 3, 100)
     assert not ltc.log_tau_l0.any()
     assert -1 <= ltc.target_l0.min() < -0.5 < 0.5 < ltc.target_l0.max() <= 1
-    assert repr(of(cells.MGU, 3, 5, num_layers=2, bias=False)) == "MGU(3, 5, num_layers=2, bias=False, runs=eager loop)"
+    assert repr(of(cells.MGU, 3, 5, num_layers=2, bias=False)) == "MGU(3, 5, num_layers=2, bias=False)"
 
 
 def test_copies():
@@ -301,7 +312,7 @@ def test_parametrized():
 
 
 @pytest.mark.parametrize("cell", [cells.SLSTM, cells.LTC, cells.Peephole], ids=lambda c: c.__name__)
-def test_second_derivatives(cell):
+def test_second_derivatives(cell, path):
     layer = of(cell, 2, 2, bidirectional=True)
     given = numbers(cell, 3, 2)
     inputs = [random(3, 2, 2).requires_grad_(), *(each.requires_grad_() for each in given.values())]

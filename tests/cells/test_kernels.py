@@ -1,0 +1,177 @@
+"""The loop of users' cells on the CPU's kernels: the eager loop's numbers, and the same bits for any threads."""
+
+import itertools
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import fastrnn
+from fastrnn import _C, cells
+from fastrnn._cell import eager, kernels
+from tests.cells.test_layers import F64, GRU, LSTM, as_given, numbers, of, random, states_of
+from tests.support.instruction_sets import printed
+
+ROOT = Path(__file__).parents[2]
+
+
+def compared(cell, hidden, shape, dtype=F64, **options):
+    """All that a layer computes and its gradients, by the kernels and by the eager loop in float64."""
+    found = []
+    for kind in (dtype, F64):
+        layer = of(cell, 3, hidden, dtype=dtype, **options).to(kind)
+        x = random(*shape, 3, dtype=dtype).to(kind).requires_grad_()
+        hx = [state.to(dtype).to(kind).requires_grad_() for state in states_of(layer, shape[1])]
+        given = {name: n.to(dtype).to(kind).requires_grad_() for name, n in numbers(cell, *shape).items()}
+        if kind == F64 and len(found) == 1:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(kernels, "serve", lambda *_: False)
+                output, final, states = layer(x, as_given(hx), return_states=True, **given)
+        else:
+            output, final, states = layer(x, as_given(hx), return_states=True, **given)
+        finals = list(final) if isinstance(final, tuple) else [final]
+        results = [output, *finals, *states]
+        loss = sum((r * random(*r.shape, seed=k, dtype=dtype).to(kind)).sum() for k, r in enumerate(results))
+        wanted = [x, *hx, *given.values(), *layer.parameters()]
+        found.append([*results, *torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True)])
+    return found
+
+
+@pytest.mark.parametrize(
+    "cell", [LSTM, GRU, *(getattr(cells, name) for name in cells.__all__)], ids=lambda c: c.__name__
+)
+def test_as_eager(cell):
+    """H 1 to 40 and more than a block, a row, few and many, one step and several."""
+    sizes = [(1, (4, 3)), (2, (1, 1)), (17, (5, 2)), (40, (3, 9)), (31, (30, 1)), (300, (2, 2))]
+    for hidden, shape in sizes:
+        for found, expected in zip(*compared(cell, hidden, shape, bidirectional=True), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    for found, expected in zip(*compared(cell, 24, (20, 5), torch.float32, num_layers=2), strict=True):
+        torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * max(1, expected.abs().max().item()))
+
+
+def of_kernel(cell, reverse, sizes=None):
+    """Results of the loop alone, forward and backward: torch's products, whose bits may differ, are not among them."""
+    kernel = kernels.Kernel(cell.declaration)
+    declared, hidden = cell.declaration, 21
+    shape = (12, 17) if sizes is None else (int(sizes.sum()),)
+    weights = of(cell, 3, hidden, dtype=torch.float32)._weights()[0][0]
+    given = eager.Steps(random(*shape, 3, dtype=torch.float32), (), sizes)
+    rows = kernels._rows(given)
+    gates = random(*shape, weights.w_ih.size(0), seed=8, dtype=torch.float32)
+    tensors = [gates, weights.w_hh, weights.b_hh, *weights.vectors]
+    tensors += [torch.full((*shape, 1), 0.3) for _ in declared.per_step] + [None] * len(declared.states)
+    call = kernels._Call(kernel, rows, given, reverse, (True,) * len(declared.states))
+    with torch.no_grad():
+        results, (saved, *every) = call.forward(tensors, training=True)
+        d = [random(*r.shape, seed=k, dtype=torch.float32) for k, r in enumerate(results)]
+        states = len(declared.states)
+        back = kernel.compiled.backward(call.operands(tensors), every, saved, d[:states], d[states:], False)
+    return [*results, saved, *back[:4], *back[4]]
+
+
+@pytest.mark.parametrize("cell", [cells.SLSTM, cells.LTC, cells.MGU, cells.Peephole], ids=lambda c: c.__name__)
+def test_the_same_bits_for_any_threads(cell):
+    before = torch.get_num_threads()
+    sizes = torch.tensor([17, 17, 9, 9, 8, 2, 1])
+    try:
+        for reverse, packed in itertools.product((False, True), (None, sizes)):
+            found = []
+            for threads in (1, 2, 8):
+                torch.set_num_threads(threads)
+                found.append(of_kernel(cell, reverse, packed))
+            for other in found[1:]:
+                assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("isa", ["generic", "avx2"])
+def test_instruction_sets(isa):
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    program = """
+from fastrnn import _C, cells
+from tests.cells.test_kernels import test_as_eager
+for cell in (cells.SLSTM, cells.LTC, cells.MGU):
+    test_as_eager(cell)
+print(_C.instruction_set())
+"""
+    assert isa in printed(program, isa, PYTHONPATH=paths)
+
+
+def test_infinite_and_nan_states():
+    """A row that is not finite leaves its neighbours alone."""
+    layer, x = of(cells.SLSTM, 3, 5), random(6, 4, 3)
+    expected = layer(x)[0]
+    x[2, 1] = torch.nan
+    output = layer(x)[0]
+    assert torch.isnan(output[2:, 1]).all()
+    assert torch.equal(output[:, [0, 2, 3]], expected[:, [0, 2, 3]])
+    assert torch.equal(output[:2, 1], expected[:2, 1])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.* is deprecated:DeprecationWarning")  # torch's, of forward mode
+def test_where_the_eager_loop_runs(monkeypatch):
+    """Tracers, transforms and forward mode never reach the kernels, and give the same."""
+    layer, x = of(LSTM, 3, 5), random(4, 2, 3)
+    expected = layer(x)[0]
+    reached = []
+    run = kernels.layer
+    monkeypatch.setattr(kernels, "layer", lambda *given: reached.append(1) or run(*given))
+    each = torch.func.vmap(lambda row: layer(row)[0], in_dims=1, out_dims=1)(x)
+    torch.testing.assert_close(each, expected)
+    _, tangent = torch.func.jvp(lambda x: layer(x)[0], (x,), (torch.ones_like(x),))
+    step = 1e-6
+    difference = (layer(x + step)[0] - layer(x - step)[0]) / (2 * step)
+    torch.testing.assert_close(tangent, difference, rtol=1e-6, atol=1e-8)
+    assert len(reached) == 2  # the two of the difference
+    with torch.device("meta"):
+        assert fastrnn.layer(LSTM)(3, 5)(torch.empty(4, 2, 3))[0].shape == (4, 2, 5)
+
+
+def test_nothing_is_saved_without_gradients():
+    layer, x = of(cells.SLSTM, 3, 5), random(4, 2, 3)
+    with torch.no_grad():
+        assert not layer(x)[0].requires_grad
+    for parameter in layer.parameters():
+        parameter.requires_grad_(False)
+    assert not layer(x)[0].requires_grad
+    output = layer(x.requires_grad_())[0]
+    output.sum().backward()
+    assert x.grad.abs().sum() > 0
+    output, final = layer(x)
+    output.data.add_(0)
+    output.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        final[0].sum().backward()
+
+
+def test_operands_are_checked():
+    kernel = kernels.Kernel(LSTM.declaration)
+    gates, w_hh = torch.zeros(6, 20), torch.zeros(20, 5)
+    first, active = torch.tensor([0, 2, 4]), torch.tensor([2, 2, 2])
+    begin = [torch.zeros(5), torch.zeros(5)]
+    good = [False, 2, first, active, None, gates, w_hh, None, [], [], begin, [None, None]]
+    last, every, _ = kernel.compiled.forward(tuple(good), False, [True, False], False)
+    assert last[1].shape == (2, 5)
+    assert every[1] is None
+    for place, wrong in (
+        (1, 0), (1, 1), (2, torch.tensor([0, 2, 5])), (2, torch.tensor([0, -2, 4])), (2, first.int()),
+        (3, torch.tensor([1, 2, 2])), (3, active[:2]), (4, torch.zeros(5, dtype=torch.bool)), (4, torch.zeros(6)),
+        (5, gates[:, ::2]), (5, torch.zeros(6, 21)), (5, torch.zeros(6, 0)), (6, None),
+        (6, w_hh.double()), (6, w_hh[:, :4]), (7, torch.zeros(5)), (8, [torch.zeros(5)]),
+        (9, [torch.zeros(6)]), (10, begin[:1]),
+        (11, [torch.zeros(1, 5), None]),
+    ):  # fmt: skip
+        bad = list(good)
+        bad[place] = wrong
+        with pytest.raises((RuntimeError, ValueError), match=r"Expected"):
+            kernel.compiled.forward(tuple(bad), False, [True, False], False)
+    with pytest.raises(RuntimeError, match="Expected what was saved of size"):
+        kernel.compiled.backward(
+            tuple(good), [gates[:, :5].contiguous()] * 2, torch.zeros(6, 1), [None] * 2, [None] * 2, False
+        )
+    code = kernel.programs
+    with pytest.raises(ValueError, match="a program of"):
+        _C.CellKernel(*(_C.Program(*code.forward),) * 3, 4, [0, 1, 2, 3], 4, 2, 0, 0, 4, False, False, [1])
