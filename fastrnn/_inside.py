@@ -32,6 +32,11 @@ def cell_of(module: Any) -> str:
     return f"{name}_{module.nonlinearity}" if hasattr(module, "nonlinearity") else name
 
 
+def heads_of(module: Any) -> int:
+    """How many heads a layer has; a cell has one, and so does every module of torch.nn."""
+    return module.heads if "heads" in getattr(module, "_beyond_torch", ()) else 1
+
+
 def _of(module: torch.nn.Module, kinds: Any, what: str) -> list[tuple[str, Any]]:
     found = [(name, each) for name, each in module.named_modules() if isinstance(each, kinds)]
     if not found:

@@ -96,8 +96,8 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
 
     Raises:
         ValueError: torch.nn lacks a module's cell, as with ``nonlinearity="sigmoid"``, ``reset_after=False``,
-            ``peephole`` or ``coupled``, its dropout, such as ``weight_dropout``, its zoneout, or its learned initial
-            state. The message names all of them, and nothing has been changed.
+            ``peephole`` or ``coupled``, its dropout, such as ``weight_dropout``, its zoneout, its learned initial state or
+            its heads. The message names all of them, and nothing has been changed.
         TypeError: ``model`` is not a module.
     """
     changes, skipped, alone = [], {}, []
@@ -203,6 +203,8 @@ def _own_dropout(module: Any) -> list[str]:
 
 def _torch_has(module: Any) -> bool:
     """Whether torch.nn computes what this module does."""
+    if getattr(module, "heads", 1) != 1:
+        return False
     if any(getattr(module, option, False) for option in ("learn_initial_state", "zoneout_h", "zoneout_c")):
         return False
     try:

@@ -35,6 +35,7 @@ class _Options(TypedDict, total=False):
     lengths: Tensor | None
     resets: Tensor | None
     learned_state: bool
+    heads: int
 
 
 class _OfRNN(_Options, total=False):
@@ -90,6 +91,7 @@ def rnn(
     resets: Tensor | None = None,
     return_states: bool = False,
     learned_state: bool = False,
+    heads: int = 1,
 ) -> Any:
     """Elman RNN over a sequence: h_t = f(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh).
 
@@ -110,14 +112,16 @@ def rnn(
         lengths, resets, return_states: as a call of :class:`fastrnn.RNN` takes them. return_states adds a third result.
         learned_state: each direction's weights end with h_0 (H), and an LSTM's with h_0 (P) and c_0 (H): the state to
             begin with where hx is None, and after resets.
+        heads: n: h is cut into n heads, and every W_hh, of H / n columns, multiplies each head by the rows of its units
+            alone (:func:`fastrnn.reference.block_diagonal`).
 
     Returns:
         output, of the shape of input with D H features; h_n (L D, B, H). Both in the dtype of the input: float32,
         float64, bfloat16 or float16 (the last two accumulate in float32).
 
     Raises:
-        ValueError: unknown nonlinearity, input and weights of different dtypes, or lengths or resets of a wrong type,
-            dtype, size or range.
+        ValueError: unknown nonlinearity, input and weights of different dtypes, heads that do not divide H, lengths or
+            resets of a wrong type, dtype, size or range.
         RuntimeError: sizes, devices or states that do not fit, or an empty sequence.
 
     The equation is that of :func:`fastrnn.reference.rnn`.
@@ -139,6 +143,7 @@ def rnn(
         resets=resets,
         every_state=return_states,
         learned_state=learned_state,
+        heads=heads,
     )
     return sequence(call)
 
@@ -180,6 +185,7 @@ def gru(
     resets: Tensor | None = None,
     return_states: bool = False,
     learned_state: bool = False,
+    heads: int = 1,
 ) -> Any:
     """GRU over a sequence. Arguments, results and errors as :func:`rnn`, with 3 H rows in every weight and bias.
 
@@ -204,6 +210,7 @@ def gru(
         resets=resets,
         every_state=return_states,
         learned_state=learned_state,
+        heads=heads,
     )
     return sequence(call)
 
@@ -246,6 +253,7 @@ def lstm(
     resets: Tensor | None = None,
     return_states: bool = False,
     learned_state: bool = False,
+    heads: int = 1,
 ) -> Any:
     """LSTM over a sequence. Arguments, results and errors as :func:`rnn`, with 4 H rows in every weight and bias.
 
@@ -278,6 +286,7 @@ def lstm(
         resets=resets,
         every_state=return_states,
         learned_state=learned_state,
+        heads=heads,
     )
     return sequence(call)
 

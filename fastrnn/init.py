@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fastrnn import reference
-from fastrnn._inside import cell_of, layers_and_cells
+from fastrnn._inside import cell_of, heads_of, layers_and_cells
 
 __all__ = ["chrono_", "forget_bias_", "identity_", "orthogonal_"]
 
@@ -24,13 +24,14 @@ Module = TypeVar("Module", bound=torch.nn.Module)
 def orthogonal_(module: Module, gain: float = 1.0, generator: torch.Generator | None = None) -> Module:
     """Every gate's W_hh becomes a random orthogonal matrix, times ``gain``: all its singular values are ``gain``.
 
-    Saxe, McClelland and Ganguli, 2014, arXiv:1312.6120. Of a projected LSTM the columns are orthonormal.
+    Saxe, McClelland and Ganguli, 2014, arXiv:1312.6120. Of a projected LSTM the columns are orthonormal. With several
+    heads the matrix of each is orthogonal.
     """
     for _, layer in layers_and_cells(module):
         for weight in _named(layer, "weight_hh"):
-            for gate in weight.chunk(reference.CELLS[cell_of(layer)].gates):
-                exact = gate.new_empty(gate.shape, dtype=torch.promote_types(gate.dtype, torch.float32))
-                gate.copy_(torch.nn.init.orthogonal_(exact, gain, generator))
+            for block in weight.chunk(reference.CELLS[cell_of(layer)].gates * heads_of(layer)):
+                exact = block.new_empty(block.shape, dtype=torch.promote_types(block.dtype, torch.float32))
+                block.copy_(torch.nn.init.orthogonal_(exact, gain, generator))
     return module
 
 
@@ -45,7 +46,8 @@ def identity_(module: Module, scale: float = 1.0) -> Module:
     """
     for _, layer in _suiting(module, lambda cell: cell.gates == 1, "identity_ is for RNN layers and cells"):
         for weight in _named(layer, "weight_hh"):
-            torch.nn.init.eye_(weight).mul_(scale)
+            for block in weight.chunk(heads_of(layer)):
+                torch.nn.init.eye_(block).mul_(scale)
         for bias in _named(layer, "bias"):
             bias.zero_()
     return module

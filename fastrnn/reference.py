@@ -213,6 +213,29 @@ CELLS = {
 }
 
 
+def block_diagonal(w_hh: Tensor, heads: int, gates: int = 1) -> Tensor:
+    """The recurrent weights of several heads as those of one: M. Beck et al., 2024, arXiv:2405.04517, section 2.2.
+
+    Units and state are cut into n heads, and a head's units read the state of that head alone.
+
+    Args:
+        w_hh: (G H, P / n), gate by gate, and in each the rows of one head after the other.
+        heads: n, which divides H and P.
+
+    Returns:
+        (G H, P): every gate's matrix (H, P) has n blocks (H / n, P / n) on its diagonal, and zeros elsewhere.
+
+    Raises:
+        ValueError: n is less than 1 or does not divide H.
+    """
+    if heads == 1:
+        return w_hh
+    if heads < 1 or w_hh.size(0) % (gates * heads):
+        raise ValueError(f"Expected heads that divide the hidden size {w_hh.size(0) // gates}, got {heads}")
+    blocks = w_hh.unflatten(0, (gates, heads, -1)).movedim(1, -1)  # (G, H / n, P / n, n)
+    return torch.diag_embed(blocks).permute(0, 3, 1, 4, 2).flatten(0, 2).flatten(1)
+
+
 def step(
     cell: str, x: Tensor, h: Tensor, c: Tensor | None, w: Sequence, dropped: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
@@ -249,6 +272,7 @@ def layer(
     recurrent_mask: Tensor | None = None,
     zoneout_h: Tensor | None = None,
     zoneout_c: Tensor | None = None,
+    heads: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer, all its directions, over a whole sequence.
 
@@ -276,12 +300,13 @@ def layer(
         zoneout_h: None, or m of h_t = m h_(t-1) + (1 - m) (h of the cell), from 0 to 1, shaped as the output with D P
             features: D. Krueger et al., 2017, arXiv:1606.01305.
         zoneout_c: likewise of c, with D H features. h of the cell is a function of c of the cell.
+        heads: n; with more than one, w_hh is (G H, P / n): :func:`block_diagonal` has its blocks on the diagonal.
 
     Returns:
         output of the shape of the input, with D P features; h_n (D, B, P); c_n (D, B, H), of shape (0,) unless LSTM.
 
     Raises:
-        ValueError: no cell has this name, or there are too few or too many weights.
+        ValueError: no cell has this name, there are too few or too many weights, or w_hh does not divide into heads.
     """
     kind = _named(cell)
     directions = 2 if bidirectional else 1
@@ -303,6 +328,7 @@ def layer(
     learned = (1 + kind.carries_c) * learned_state
     for d, given in enumerate(_of_each_direction(kind, weights, directions, biases, projected, learned)):
         (w_ih, w_hh, *others), start = given[: len(given) - learned], given[len(given) - learned :]
+        w_hh = block_diagonal(w_hh, heads, kind.gates)
         w = [w_ih, w_hh, *(others if biases else [None, None, *others])]
         start_h = start[0] if learned else input.new_zeros(w_hh.size(1))
         h = start_h.expand(batch, -1) if h0 is None else h0[d]

@@ -19,9 +19,9 @@ class Backward : BackwardStates<Cell, T> {
   explicit Backward(const Problem<T>& problem)
       : S(problem, backward_rows(problem)), w_ih(plan, p.dx.data ? p.w_ih : Weights<T>{}, Cell::input_gates, hidden,
                                                  p.input_size, Cell::input_slots, width, true),
-        w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width),
+        w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, output, Cell::recurrent_slots, width, false, p.heads),
         w_hh_gated(plan, Cell::gated ? p.w_hh.from(S::gated_weights) : Weights<T>{}, 1, hidden, output, S::gated_slots,
-                   width),
+                   width, false, p.heads),
         w_hr(plan, p.w_hr, 1, output, hidden, S::first_slot, width), dgates(chunk_rows() * gates_width),
         dh(p.batch * output_width), dmasked(p.recurrent_mask ? p.batch * output_width : 0),
         dc(Cell::carries_c ? p.batch * width : 0), dgated(Cell::gated ? p.batch * width : 0),

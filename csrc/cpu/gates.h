@@ -20,9 +20,9 @@ class Gates : protected Sequence<Cell, T> {
   Gates(const Problem<T>& problem, int64_t rows_per_chunk)
       : S(problem, rows_per_chunk),
         w_ih(plan, plan.input, p.w_ih, hidden, p.input_size, Cell::input_slots, width, chunk_rows()),
-        w_hh(plan, plan.recurrent, p.w_hh, hidden, output, Cell::recurrent_slots, width, chunk_rows()),
+        w_hh(plan, plan.recurrent, p.w_hh, hidden, output, Cell::recurrent_slots, width, chunk_rows(), p.heads),
         w_hh_gated(plan, plan.recurrent, Cell::gated ? gated_part(p.w_hh) : Weights<T>{}, hidden, output, gated_slots,
-                   width, chunk_rows()),
+                   width, chunk_rows(), p.heads),
         rounded_x(rounds_input ? chunk_rows() : 0, p.input_size), bias(gates_width), bias_rows(1, chunk_rows()) {
     bias.clear(gates_width);
     bias_rows.fill(bias);
@@ -155,7 +155,7 @@ class Gates : protected Sequence<Cell, T> {
   // The second product's: a matrix of its own if it is packed.
   Weights<T> gated_part(const Weights<T>& w_hh) const {
     if (!is_packed(w_hh.format)) return w_hh.from(S::gated_weights);
-    const int64_t first = packed_sizes(w_hh.format, Cell::recurrent_gates, hidden, output).matrix;
+    const int64_t first = packed_sizes(w_hh.format, Cell::recurrent_gates, hidden, output, p.heads).matrix;
     return {static_cast<const char*>(w_hh.data) + first, w_hh.format};
   }
 

@@ -25,7 +25,8 @@ constexpr int most_outputs = 8;
 struct PackedPanel {
   const char* b[most_outputs];  // where each begins in memory
   int64_t step;                 // bytes from one group of the depth to the next
-  int64_t depth;
+  int64_t first;                // the group of a row of A that they begin with
+  int64_t depth;                // numbers of it from there on
   int gates, outputs;
   const int64_t* columns;  // of each gate in a row of C
   int tail;                // lanes of the last vector that exist in C

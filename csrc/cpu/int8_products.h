@@ -161,7 +161,7 @@ void multiply_int8(const PackedPanel& panel, int64_t top, const Int8Rows& rows, 
   constexpr int64_t gate_bytes = block_outputs * group_bytes;
   Ints sum[M][N][gates] = {};
   const char *a[M], *b[N];
-  for (int i = 0; i < M; ++i) a[i] = rows.numbers + (top + i) * rows.row_bytes;
+  for (int i = 0; i < M; ++i) a[i] = rows.numbers + (top + i) * rows.row_bytes + panel.first * bytes_of_group;
   for (int j = 0; j < N; ++j) b[j] = panel.b[j];
   const int64_t groups = (panel.depth + 3) / 4, step = panel.step;
   for (int64_t k = 0; k < groups; ++k) {

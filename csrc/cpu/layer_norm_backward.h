@@ -21,7 +21,7 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
   explicit LayerNormBackward(const Problem<T>& problem)
       : S(problem, backward_rows(problem)),
         w_ih(plan, p.dx.data ? p.w_ih : Weights<T>{}, in, hidden, p.input_size, Cell::input_slots, width, true),
-        w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, hidden, Cell::recurrent_slots, width),
+        w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, hidden, Cell::recurrent_slots, width, false, p.heads),
         drows(chunk_rows() * gates_width), dh(p.batch * width), dc(Cell::carries_c ? p.batch * width : 0),
         left_rows(plan.threads, chunk_rows()), result_rows(plan.threads, chunk_rows()),
         x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()), gradients(*this),

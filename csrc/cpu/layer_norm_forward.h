@@ -20,7 +20,7 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
   explicit LayerNormForward(const Problem<T>& problem)
       : S(problem, rows_per_chunk),
         w_ih(plan, plan.input, p.w_ih, hidden, p.input_size, Cell::input_slots, width, chunk_rows()),
-        w_hh(plan, plan.recurrent, p.w_hh, hidden, hidden, Cell::recurrent_slots, width, p.batch),
+        w_hh(plan, plan.recurrent, p.w_hh, hidden, hidden, Cell::recurrent_slots, width, p.batch, p.heads),
         products(chunk_rows() * row_width), c(Cell::carries_c ? p.batch * width : 0), bias(Plain::slots * width),
         zero_row(row_width), zero_products(1, chunk_rows()), left_rows(plan.threads, chunk_rows()),
         product_rows(plan.threads, chunk_rows()) {

@@ -43,7 +43,7 @@ void multiply_packed(const PackedPanel& panel, const Operands<float>& rows, cons
   constexpr int group = Format::group;
   Floats sum[M][N][gates] = {};
   const Factor<float>* a[M];
-  for (int i = 0; i < M; ++i) a[i] = rows.a[tile.top + i];
+  for (int i = 0; i < M; ++i) a[i] = rows.a[tile.top + i] + rows.a_offset;
   const char *b[N], *fetch = tile.fetch;
   for (int j = 0; j < N; ++j) b[j] = panel.b[j] + tile.first * panel.step;
   const int64_t step = panel.step, fetch_step = tile.fetch_step;
@@ -101,10 +101,10 @@ class PackedWeights {
   static constexpr int many = max_vectors / gates, few = 2 * many;
 
  public:
-  // `rows`: the most that are multiplied at a time.
+  // `rows`: the most that are multiplied at a time. With several heads each gate's matrix is block diagonal.
   PackedWeights(const Plan& plan, const Weights<float>& weight, int64_t outputs, int64_t depth, const int* slots,
-                int64_t width, int64_t rows)
-      : plan(plan), weight(weight), sizes(packed_sizes(weight.format, gates, outputs, depth)), outputs(outputs),
+                int64_t width, int64_t rows, int64_t heads)
+      : plan(plan), weight(weight), sizes(packed_sizes(weight.format, gates, outputs, depth, heads)), outputs(outputs),
         depth(depth), width(width), slots(slots), vectors(divide_up(outputs, V::lanes)),
         most_rows(weight.format == WeightFormat::packed_int8 && weight ? rows : 0),
         row_bytes(most_rows ? int8_products().row_bytes(depth) : 0), numbers(plan.threads * most_rows * row_bytes),
@@ -123,7 +123,7 @@ class PackedWeights {
       if (weight.format == WeightFormat::packed_int8) rounded = round(team, count, rows.a);
     sweep(team, plan.by_rows, vectors, mine, units(count), from_end, [&](int64_t v, int n) {
       for (const int64_t end = v + n; v < end; v += n) {
-        for (n = few; v + n > end;) n /= 2;
+        for (n = few; v + n > end || !one_window(v, n);) n /= 2;
         product(v, n, count, exact, rows, rounded);
         then(Range{v, v + n});
       }
@@ -139,12 +139,19 @@ class PackedWeights {
     return to;
   }
 
+  // Whether n vectors of outputs are multiplied by the same groups.
+  FASTRNN_INLINE bool one_window(int64_t v, int64_t n) const {
+    return sizes.first_group(v * V::lanes) == sizes.first_group((v + n - 1) * V::lanes);
+  }
+
   void product(int64_t v, int n, int64_t count, bool exact, const Operands<float>& rows,
                const Int8Rows& rounded) const {
     int64_t columns[gates];
     for (int g = 0; g < gates; ++g) columns[g] = slots[g] * width + v * V::lanes;
     const int tail = exact ? int(smaller(V::lanes, outputs - (v + n - 1) * V::lanes)) : V::lanes;
-    PackedPanel panel{{}, sizes.group, depth, gates, n, columns, tail};
+    const int64_t first = sizes.first_group(v * V::lanes);
+    const int64_t numbers = smaller(sizes.groups * sizes.numbers, depth - first * sizes.numbers);
+    PackedPanel panel{{}, sizes.group, first, numbers, gates, n, columns, tail};
     for (int j = 0; j < n; ++j) {
       const int64_t output = (v + j) * V::lanes;
       panel.b[j] = static_cast<const char*>(weight.data) + output / block_outputs * sizes.block +
@@ -157,27 +164,39 @@ class PackedWeights {
     tiles<WholeGroups>(n, panel, count, rows);
   }
 
+  // Calls run(first, groups) for each chain of a panel's groups.
+  template <class Run>
+  FASTRNN_INLINE void chains(const PackedPanel& panel, int64_t longest, Run run) const {
+    const int64_t groups = sizes.groups, parts = divide_up(groups, longest);
+    if (sizes.heads.count == 1) {
+      for (int64_t d = 0; d < parts; ++d) run(groups * d / parts, groups * (d + 1) / parts - groups * d / parts);
+    } else {
+      each_chain(sizes.heads, sizes.numbers, {panel.first, panel.first + groups}, longest,
+                 [&](Range chain) { run(chain.begin - panel.first, chain.size()); });
+    }
+  }
+
   // As product() of matmul.h.
   template <class Format>
   void tiles(int n, const PackedPanel& panel, int64_t count, const Operands<float>& rows) const {
     PackedTile tile;
-    const int64_t groups = sizes.groups, blocks = divide_up(count, block_rows);
-    const int64_t chains = divide_up(groups, rows.chain / Format::group);
+    const Operands<float> operands{rows.a, rows.init, rows.c, panel.first * Format::group};
+    const int64_t blocks = divide_up(count, block_rows);
     for (int64_t i = 0; i < blocks; ++i) {
       const int64_t block = count * i / blocks, height = count * (i + 1) / blocks - block;
       const int64_t tiles = divide_up(height, tile_rows(n * gates));
-      for (int64_t d = 0; d < chains; ++d) {
-        tile.first = groups * d / chains, tile.groups = groups * (d + 1) / chains - tile.first;
-        tile.fetch = panel.b[0] + (tile.first + tile.groups) * panel.step;
+      chains(panel, rows.chain / Format::group, [&](int64_t first, int64_t groups) {
+        tile.first = first, tile.groups = groups;
+        tile.fetch = panel.b[0] + (first + groups) * panel.step;
         tile.fetch_step = fetches(tiles) ? divide_up(panel.step, tiles) : 0;
         for (int64_t t = 0; t < tiles; ++t) {
           tile.top = block + height * t / tiles;
           tile.rows = int(block + height * (t + 1) / tiles - tile.top);
           run_tile<gates, few>(n, tile.rows,
-                               [&]<int N, int M>() { multiply_packed<Format, gates, N, M>(panel, rows, tile); });
-          tile.fetch += tile.groups * tile.fetch_step;
+                               [&]<int N, int M>() { multiply_packed<Format, gates, N, M>(panel, operands, tile); });
+          tile.fetch += groups * tile.fetch_step;
         }
-      }
+      });
     }
   }
 
@@ -197,9 +216,9 @@ template <class T, int gates>
 class ForwardWeights {
  public:
   ForwardWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
-                 const int* slots, int64_t width, int64_t rows)
-      : plain(plan, packing, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width),
-        kept(plan, {weight.data, weight.format}, outputs, depth, slots, width, rows),
+                 const int* slots, int64_t width, int64_t rows, int64_t heads = 1)
+      : plain(plan, packing, is_packed(weight.format) ? Weights<T>{} : weight, outputs, depth, slots, width, heads),
+        kept(plan, {weight.data, weight.format}, outputs, depth, slots, width, rows, heads),
         is_kept(is_packed(weight.format)) {}
 
   void pack(const Team& team) { plain.pack(team); }

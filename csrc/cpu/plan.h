@@ -63,7 +63,7 @@ template <class Cell, class T>
 Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   int64_t output = p.projection_size ? p.projection_size : p.hidden_size;
   int64_t rows = p.before[p.times];
-  int64_t recurrent_weights = (Cell::recurrent_gates + Cell::gated) * p.hidden_size * output;
+  int64_t recurrent_weights = (Cell::recurrent_gates + Cell::gated) * p.hidden_size * output / p.heads;
   int64_t weights = recurrent_weights + Cell::input_gates * p.hidden_size * p.input_size;
   Plan plan;
 
@@ -106,7 +106,7 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
 template <class Cell, class T>
 bool side_by_side(const Problem<T>& p) {
   int64_t gates = Cell::recurrent_gates + Cell::gated;
-  int64_t weights = p.hidden_size * (gates * p.hidden_size + Cell::input_gates * p.input_size);
+  int64_t weights = p.hidden_size * (gates * p.hidden_size / p.heads + Cell::input_gates * p.input_size);
   return p.threads > 1 && p.batch < 8 * p.threads && weights * int64_t(sizeof(T)) <= (1 << 20) &&
          2.0 * p.before[p.times] * weights > 1e5;
 }

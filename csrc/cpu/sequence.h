@@ -62,7 +62,7 @@ struct Sequence {
   const int64_t width = padded<T>(hidden);  // of a slot
   const int64_t vectors = divide_up(hidden, lanes), output_vectors = divide_up(output, lanes);
   const int64_t output_width = padded<T>(output);
-  const int64_t gated_weights = Cell::recurrent_gates * hidden * output;  // where they begin in weight_hh
+  const int64_t gated_weights = Cell::recurrent_gates * hidden * output / p.heads;  // where they begin in weight_hh
   // Slots of a row of gates: the pre-activations, and going backward what the row adds to the gradients of the vectors.
   static constexpr int row_slots = Cell::slots + row_sums<Cell>();
   // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.

@@ -28,7 +28,9 @@ class WeightGradients {
         left_columns(s.plan.threads, left_width), result_rows(s.plan.threads, left_width),
         places(s.plan.threads, s.chunk_rows()), chunk_depth(factors_in<T>(s.chunk_rows())),
         right_panels(chunk_depth * larger(padded<T>(p.input_size), larger(s.width, s.output_width))),
-        left_blocks(s.plan.threads * chunk_depth * left_width) {
+        left_blocks(s.plan.threads * chunk_depth * left_width),
+        head_width(padded<T>(larger(s.hidden, s.output) / p.heads)),
+        head_panels(p.heads > 1 ? s.plan.threads * chunk_depth * head_width : 0) {
     zero_rows.fill(s.zeros);
     sums.clear(groups() * s.gates_width);
     errors.clear(groups() * s.gates_width);
@@ -39,22 +41,25 @@ class WeightGradients {
     const int64_t* place = places.of(team);
     for (int64_t v = 0; v < groups(); ++v) {
       const int64_t count = find_rows(places.of(team), times, v);
-      auto gradient = [&](const T* left, int64_t leading, int64_t units, int gates, const int* slots,
-                          const T* const* right, int64_t columns, T* dw, int64_t size) {
-        if (dw)
-          add_product(team, left, leading, units, gates, slots, right, place, count, columns, dw + v * size, first);
+      auto gradient = [&](Product of, int64_t size) {
+        if (!of.dw) return;
+        of.dw += v * size;
+        add_product(team, of, place, count, first);
       };
-      const int64_t hidden = s.hidden, output = s.output, leading = s.gates_width;
-      const int64_t of_hh = s.gated_weights + (Cell::gated ? hidden * hidden : 0);
-      gradient(rows.dgates, leading, hidden, Cell::input_gates, Cell::input_slots, rows.x, p.input_size, p.dw_ih,
+      const int64_t hidden = s.hidden, output = s.output, leading = s.gates_width, heads = p.heads;
+      const int64_t of_hh = s.gated_weights + (Cell::gated ? hidden * hidden / heads : 0);
+      gradient({rows.dgates, leading, hidden, Cell::input_gates, Cell::input_slots, rows.x, p.input_size, 1, p.dw_ih},
                Cell::input_gates * hidden * p.input_size);
-      gradient(rows.dgates, leading, hidden, Cell::recurrent_gates, Cell::recurrent_slots, rows.h, output, p.dw_hh,
+      gradient({rows.dgates, leading, hidden, Cell::recurrent_gates, Cell::recurrent_slots, rows.h, output / heads,
+                heads, p.dw_hh},
                of_hh);
       if constexpr (Cell::gated)
-        gradient(rows.dgates, leading, hidden, 1, s.gated_slots, rows.kept, hidden,
-                 p.dw_hh ? p.dw_hh + s.gated_weights : nullptr, of_hh);
+        gradient({rows.dgates, leading, hidden, 1, s.gated_slots, rows.kept, hidden / heads, heads,
+                  p.dw_hh ? p.dw_hh + s.gated_weights : nullptr},
+                 of_hh);
       if (p.w_hr)
-        gradient(rows.doutput, s.output_width, output, 1, s.first_slot, rows.kept, hidden, p.dw_hr, output * hidden);
+        gradient({rows.doutput, s.output_width, output, 1, s.first_slot, rows.kept, hidden, 1, p.dw_hr},
+                 output * hidden);
       if (p.db_ih || p.db_hh || wants_vectors())
         add_sums(team.share(s.vectors), rows.dgates, place, count, v * s.gates_width);
     }
@@ -97,42 +102,76 @@ class WeightGradients {
     return false;
   }
 
-  // dw (+)= leftᵀ · right over the rows at these places. dw holds the gates' units × columns one after the other. The
-  // right side is packed once for all, the left side by blocks of this thread's units.
-  void add_product(Team& team, const T* left, int64_t leading, int64_t units, int gates, const int* slots,
-                   const T* const* right, const int64_t* place, int64_t rows, int64_t columns, T* dw, bool first) {
+  // dw (+)= leftᵀ · right over rows of a chunk. dw holds the gates' units × columns one after the other; units of a
+  // head are multiplied by the columns of that head.
+  struct Product {
+    const T* left;
+    int64_t leading, units;
+    int gates;
+    const int* slots;
+    const T* const* right;
+    int64_t columns, heads;  // columns of each head
+    T* dw;
+  };
+
+  // The right side is packed once for all. Of several heads each thread packs what its own units are multiplied by.
+  void add_product(Team& team, const Product& of, const int64_t* place, int64_t rows, bool first) {
+    const Range own = team.share(of.units);
     if (!rows) {  // of this group, which may come later
-      const Range own = team.share(units);
-      for (int64_t g = 0; first && g < gates; ++g)
-        for (int64_t i = own.begin * columns; i < own.end * columns; ++i) dw[g * s.hidden * columns + i] = 0;
+      for (int64_t g = 0; first && g < of.gates; ++g)
+        for (int64_t i = own.begin * of.columns; i < own.end * of.columns; ++i)
+          of.dw[g * s.hidden * of.columns + i] = 0;
       return;
     }
-    int64_t column_vectors = divide_up(columns, V::lanes);
-    const int64_t depth = factors_in<T>(rows);
+    if (of.heads == 1) {
+      team.sync();  // all are done with what is in right_panels
+      pack_right(of, 0, panels_to_pack(team, true, column_vectors(of), max_vectors), place, rows, right_panels);
+      team.sync();
+      return add_units(team, of, team.share(of.units), place, rows, right_panels, first);
+    }
+    const int64_t of_head = of.units / of.heads;
+    Factor<T>* const panels = head_panels + team.rank * chunk_depth * head_width;
+    for (int64_t unit = own.begin; unit < own.end;) {
+      const int64_t head = unit / of_head, end = smaller(own.end, (head + 1) * of_head);
+      pack_right(of, head * of.columns, {0, column_vectors(of)}, place, rows, panels);
+      add_units(team, of, {unit, end}, place, rows, panels, first);
+      unit = end;
+    }
+  }
+
+  static int64_t column_vectors(const Product& of) { return divide_up(of.columns, V::lanes); }
+  static int panel_vectors(const Product& of, int64_t v) { return int(smaller(max_vectors, column_vectors(of) - v)); }
+
+  // These vectors of the columns from `column` on.
+  void pack_right(const Product& of, int64_t column, Range vectors, const int64_t* place, int64_t rows,
+                  Factor<T>* panels) const {
+    for (int64_t v = vectors.begin; v < vectors.end; v += max_vectors)
+      pack_columns<T>([=, &of](int64_t k) { return of.right[place[k]] + column + v * V::lanes; },
+                      of.columns - v * V::lanes, rows, panels + v * factors_in<T>(rows) * V::lanes,
+                      panel_vectors(of, v) * V::lanes);
+  }
+
+  // By blocks of units, which are packed too.
+  void add_units(Team& team, const Product& of, Range own, const int64_t* place, int64_t rows, const Factor<T>* panels,
+                 bool first) {
+    const int64_t depth = factors_in<T>(rows), columns = of.columns;
     Factor<T>* left_block = left_blocks + team.rank * chunk_depth * left_width;
-    auto panel_vectors = [=](int64_t v) { return int(smaller(max_vectors, column_vectors - v)); };
     const Factor<T>** a = left_columns.of(team);
     T** result = result_rows.of(team);
     const int64_t chain = smaller(longest_chain, larger(p.batch, divide_up(p.before[p.times], 4)) / groups());
-    team.sync();  // all are done with what is in right_panels
-    Range mine = panels_to_pack(team, true, column_vectors, max_vectors);
-    for (int64_t v = mine.begin; v < mine.end; v += max_vectors)
-      pack_columns<T>([=](int64_t k) { return right[place[k]] + v * V::lanes; }, columns - v * V::lanes, rows,
-                      right_panels + v * depth * V::lanes, panel_vectors(v) * V::lanes);
-    team.sync();
     for (int64_t i = 0; i < left_width; ++i) a[i] = left_block + i;
-    const Range own = team.share(units);
-    for (int g = 0; g < gates; ++g)
+    for (int g = 0; g < of.gates; ++g)
       for (int64_t unit = own.begin; unit < own.end; unit += left_width) {
         int64_t height = smaller(left_width, own.end - unit);
-        const T* from = left + slots[g] * s.width + unit;
+        const T* from = of.left + of.slots[g] * s.width + unit;
+        const int64_t leading = of.leading;
         pack_columns<T>([=](int64_t k) { return from + place[k] * leading; }, height, rows, left_block, left_width);
-        for (int64_t i = 0; i < height; ++i) result[i] = dw + (g * s.hidden + unit + i) * columns;
+        for (int64_t i = 0; i < height; ++i) result[i] = of.dw + (g * s.hidden + unit + i) * columns;
         const T* const* init = result;
         if (first) init = zero_rows;
-        for (int64_t v = 0; v < column_vectors; v += max_vectors) {
-          int n = panel_vectors(v);
-          product(column_panel<T>(right_panels + v * depth * V::lanes, n * V::lanes, columns, v, n), height, depth,
+        for (int64_t v = 0; v < column_vectors(of); v += max_vectors) {
+          int n = panel_vectors(of, v);
+          product(column_panel<T>(panels + v * depth * V::lanes, n * V::lanes, columns, v, n), height, depth,
                   {a, init, result, 0, left_width, chain});
         }
       }
@@ -167,6 +206,8 @@ class WeightGradients {
   RowPointers<int64_t> places;
   const int64_t chunk_depth;  // in factors
   Buffer<Factor<T>> right_panels, left_blocks;
+  const int64_t head_width;
+  Buffer<Factor<T>> head_panels;  // of each thread: columns of the head at hand
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

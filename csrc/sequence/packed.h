@@ -9,9 +9,13 @@
 // Outputs are padded to 16 and the depth to g, with zeros. So 64 bytes hold g numbers of each of 16 outputs of a gate:
 // what one instruction multiplies by g numbers of a row (a multiply-add, vdpbf16ps, vpdpbusd).
 //
+// With several heads (heads.h) a block has the groups of its outputs' heads alone, and an output has zeros in those of
+// other heads. Each block has as many as the one that needs most; where a row would end before them they begin earlier.
+//
 // Of int8, each block ends with the scales of its rows, [gate][16] float32 (a weight is its number times the scale of
 // its row), and the sums of the numbers of each row, [gate][16] int32.
 #pragma once
+#include "heads.h"
 #include "problem.h"
 
 namespace fastrnn {
@@ -30,18 +34,35 @@ constexpr int64_t deepest_int8 = 65536;
 }
 
 struct PackedSizes {
-  int64_t groups;  // of a row
+  int64_t groups;  // of a row in a block: all of them with one head
   int64_t group;   // bytes from one group of a row to the next: all gates of 16 outputs
   int64_t block;   // bytes of a block
   int64_t matrix;  // bytes of all
+  Heads heads;
+  int64_t numbers, last_first;  // of a group; the last that a block's groups may begin with
+
+  // The groups that a block of outputs, from `output` on, is multiplied by begin with this one.
+  [[gnu::always_inline]] constexpr int64_t first_group(int64_t output) const {
+    if (heads.count == 1) return 0;
+    const int64_t first = heads.begin(output / block_outputs * block_outputs) / numbers;
+    return first < last_first ? first : last_first;
+  }
 };
 
 [[gnu::always_inline]] constexpr PackedSizes packed_sizes(WeightFormat format, int64_t gates, int64_t outputs,
-                                                          int64_t depth) {
-  const int64_t numbers = group_size(format), groups = (depth + numbers - 1) / numbers;
+                                                          int64_t depth, int64_t heads = 1) {
+  const int64_t numbers = group_size(format), all = (depth + numbers - 1) / numbers;
+  const Heads of{heads, outputs / heads, depth / heads};
+  int64_t groups = heads == 1 ? all : 0;
+  for (int64_t first = 0; heads > 1 && first < outputs; first += block_outputs) {
+    const int64_t last = first + block_outputs < outputs ? first + block_outputs - 1 : outputs - 1;
+    const int64_t of_block = (of.end(last) + numbers - 1) / numbers - of.begin(first) / numbers;
+    groups = groups < of_block ? of_block : groups;
+  }
   const int64_t group = gates * block_outputs * group_bytes;
   const int64_t block = group * (groups + (format == WeightFormat::packed_int8 ? 2 : 0));
-  return {groups, group, block, block * ((outputs + block_outputs - 1) / block_outputs)};
+  const int64_t matrix = block * ((outputs + block_outputs - 1) / block_outputs);
+  return {groups, group, block, matrix, of, numbers, all - groups};
 }
 
 }  // namespace fastrnn

@@ -51,6 +51,7 @@ struct Problem {
 
   int64_t times, batch, input_size, hidden_size;
   int64_t projection_size;  // 0: no projection
+  int64_t heads = 1;        // blocks on the diagonal of each gate's part of w_hh (heads.h)
   // A row's numbers have the same bits in any batch and in any division of a sequence into parts: weights are packed
   // whatever the sizes, which is slow for few rows.
   bool same_bits;
@@ -62,7 +63,8 @@ struct Problem {
   // (times, batch): whether row b begins anew between t - 1 and t, with start_h and start_c. Null: nowhere.
   const uint8_t* resets;
 
-  // Weights as torch lays them out: gates stacked along the first dimension. Biases and w_hr may be null.
+  // Weights as torch lays them out: gates stacked along the first dimension. w_hh has output_size / heads columns.
+  // Biases and w_hr may be null.
   Weights<T> w_ih, w_hh, b_ih, b_hh, w_hr;
   Weights<T> vectors[most_vectors];  // the cell's own, (hidden_size)
   // What rows begin with where no state is given, and after resets: (output_size), (hidden_size), null for zeros.

@@ -39,6 +39,7 @@ struct Arguments {
   bool recompute = false;      // save next to nothing, and let the backward pass compute it again
   bool every_state = false;    // where the cell carries c, c after every step follows h in the output
   bool learned_state = false;  // rows begin with h_0 and c_0 where none is given, and after resets
+  int64_t heads = 1;           // of h: w_hh has output_size / heads columns, of the head that a unit belongs to
   // Of matrices that are packed once and for all, from which the sizes cannot be read.
   WeightFormat format = WeightFormat::same;
   int64_t input_size = 0, hidden_size = 0, projection_size = 0;

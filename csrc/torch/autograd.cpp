@@ -95,6 +95,7 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
     c10::List<bool> chosen;
     for (bool Arguments::* option : options) chosen.push_back(a.*option);
     ctx->saved_data["options"] = std::move(chosen);
+    ctx->saved_data["heads"] = a.heads;
     ctx->set_materialize_grads(false);
     if (a.cell->carries_c)
       ctx->mark_non_differentiable({saved});
@@ -117,6 +118,7 @@ struct LayerFunction : torch::autograd::Function<LayerFunction> {
     a.weights.append(std::make_move_iterator(kept.begin() + place), std::make_move_iterator(kept.end()));
     const c10::List<bool> chosen = ctx->saved_data["options"].toBoolList();
     for (size_t i = 0; i < chosen.size(); ++i) a.*options[i] = chosen.get(i);
+    a.heads = ctx->saved_data["heads"].toInt();
     a.d_output = if_defined(d[0]), a.d_hn = if_defined(d[1]), a.d_cn = if_defined(d[2]);
 
     constexpr size_t none = -1;

@@ -196,12 +196,15 @@ PackedCall packed_call(py::handle input, py::handle hx, const py::dict& layer) {
 }  // namespace
 
 int64_t read_packed_options(py::handle options, Arguments& to) {
-  const auto [cell, numbers, input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first] =
-      options.cast<std::tuple<std::string, std::string, int64_t, int64_t, int64_t, int64_t, bool, bool, bool>>();
+  auto given = options.cast<py::tuple>();
+  if (given.size() == 9) given = given + py::make_tuple(1);  // of a layer that was pickled before there were heads
+  const auto [cell, numbers, input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first,
+              heads] =
+      given.cast<std::tuple<std::string, std::string, int64_t, int64_t, int64_t, int64_t, bool, bool, bool, int64_t>>();
   to.cell = &cell_named(cell), to.format = packed_format_named(numbers);
   to.input_size = input_size, to.hidden_size = hidden_size, to.projection_size = projection_size;
   to.projected = projection_size > 0, to.biases = biases;
-  to.bidirectional = bidirectional, to.batch_first = batch_first;
+  to.bidirectional = bidirectional, to.batch_first = batch_first, to.heads = heads;
   return num_layers;
 }
 
@@ -211,27 +214,31 @@ py::object flat_weights(py::dict layer) {
 }
 
 py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py::dict layer, py::handle type) {
-  static const std::array<PyObject*, 8> names =
-      interned("num_layers", "dropout", "proj_size", "bias", "bidirectional", "batch_first", "training", "recompute");
-  std::array<py::object, 8> held;
-  std::array<PyObject*, 8> values;
+  static const std::array<PyObject*, 9> names = interned("num_layers", "dropout", "proj_size", "bias", "bidirectional",
+                                                         "batch_first", "training", "recompute", "heads");
+  std::array<py::object, 9> held;
+  std::array<PyObject*, 9> values;
   for (size_t i = 0; i < names.size(); ++i) values[i] = (held[i] = look_up(layer, names[i])).ptr();
-  if (!values.back()) values.back() = Py_False;  // a layer that was made before there was this option
+  // Of layers that have the default, or were made before there was the option.
+  if (!values[7]) values[7] = Py_False;
+  const py::int_ one(1);
+  if (!values[8]) values[8] = one.ptr();
   if (std::find(values.begin(), values.end(), nullptr) != values.end()) return py::none();
-  const auto [num_layers, dropout, proj_size, bias, bidirectional, batch_first, training, recompute] = values;
+  const auto [num_layers, dropout, proj_size, bias, bidirectional, batch_first, training, recompute, heads] = values;
   for (PyObject* option : {bias, bidirectional, batch_first, training, recompute})
     if (!PyBool_Check(option)) return py::none();
   int overflow = 0;
   const long layers = PyLong_Check(num_layers) ? PyLong_AsLongAndOverflow(num_layers, &overflow) : 0;
   const long projection = PyLong_Check(proj_size) ? PyLong_AsLongAndOverflow(proj_size, &overflow) : -1;
-  if (layers < 1 || projection < 0 || !PyFloat_Check(dropout)) return py::none();
+  const long given_heads = PyLong_Check(heads) ? PyLong_AsLongAndOverflow(heads, &overflow) : 0;
+  if (layers < 1 || projection < 0 || given_heads < 1 || !PyFloat_Check(dropout)) return py::none();
   if (PyFloat_AS_DOUBLE(dropout) > 0 && training == Py_True) return py::none();
   if (beyond_fast_path(layer, type, training == Py_True)) return py::none();
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
   std::optional<Plain> call = plain_call(options_of(cell), input, hx, weights);
   if (!call) return py::none();
-  call->biases = bias == Py_True, call->projected = projection > 0;
+  call->biases = bias == Py_True, call->projected = projection > 0, call->heads = given_heads;
   call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
   call->recompute = call->recorded && recompute == Py_True;
   if (call->recompute && call->cell->normalized) return py::none();

@@ -64,8 +64,8 @@ static void ask_for_huge_pages(const Tensor& t) {
 Layer::Layer(const Arguments& a, bool widens_input)
     : cell(*a.cell), packed(a.batch_sizes.has_value()), batch_first(a.batch_first && !packed), projected(a.projected),
       recompute(a.recompute && cell.recomputable()), every_c(a.every_state && cell.carries_c),
-      learned_state(a.learned_state), directions(a.bidirectional ? 2 : 1), format(a.format), rounds_rows(a.rounds_rows),
-      input_dtype(a.input.scalar_type()), device(a.input.device()) {
+      learned_state(a.learned_state), heads(a.heads), directions(a.bidirectional ? 2 : 1), format(a.format),
+      rounds_rows(a.rounds_rows), input_dtype(a.input.scalar_type()), device(a.input.device()) {
   dtype = weight_dtype = widens_input && input_dtype == at::kBFloat16 ? at::kFloat : input_dtype;
   TORCH_CHECK(a.input.dim() == (packed ? 2 : 3), "Expected input to have ", packed ? 2 : 3, " dimensions, got ",
               a.input.dim(), ": ", a.input.sizes());
@@ -130,18 +130,23 @@ void Layer::read_weights(const Arguments& a) {
   const auto& given = a.weights;
   check_weight_count(a, 1);
   TORCH_CHECK(!projected || cell.projectable(), "Expected no projection for ", cell.name);
+  TORCH_CHECK_VALUE(heads > 0, "Expected heads of at least 1, got ", heads);
   if (is_packed(format)) return read_packed_weights(a);
   TORCH_CHECK(given[0].dim() == 2 && given[1].dim() == 2, "Expected weight_ih and weight_hh to have 2 dimensions, got ",
               given[0].dim(), " and ", given[1].dim());
   TORCH_CHECK(given[0].size(0) % cell.input_gates == 0, "Expected weight_ih to have ", cell.input_gates,
               " rows for each hidden unit of ", cell.name, ", got size ", given[0].sizes());
-  input_size = given[0].size(1), hidden_size = given[0].size(0) / cell.input_gates, output_size = given[1].size(1);
+  input_size = given[0].size(1), hidden_size = given[0].size(0) / cell.input_gates;
+  TORCH_CHECK(!__builtin_mul_overflow(given[1].size(1), heads, &output_size), "Expected weight_hh of ", heads,
+              " heads to have fewer than 2^63 columns in all, got ", given[1].size(1), " for each");
   TORCH_CHECK(hidden_size > 0 && input_size > 0, "Expected sizes greater than zero, got weight_ih of size ",
               given[0].sizes());
   TORCH_CHECK(!projected || (output_size > 0 && output_size < hidden_size), "Expected a projection to 1 to ",
               hidden_size - 1, " features, fewer than the cell has, got weight_hh of size ", given[1].sizes());
+  check_heads();
   TORCH_CHECK(projected || output_size == hidden_size, "Expected weight_hh size ",
-              at::IntArrayRef{cell.gates_of_state() * hidden_size, hidden_size}, ", got ", given[1].sizes());
+              at::IntArrayRef{cell.gates_of_state() * hidden_size, hidden_size / heads},
+              heads > 1 ? " of " + std::to_string(heads) + " heads" : "", ", got ", given[1].sizes());
   const at::ScalarType stored = given[0].scalar_type();
   if (device.is_cpu() && dtype == at::kFloat && (stored == at::kBFloat16 || stored == at::kHalf)) weight_dtype = stored;
   TORCH_CHECK_VALUE(stored == weight_dtype, "Expected input of the weights' dtype ", name_of(stored), ", got ",
@@ -151,6 +156,12 @@ void Layer::read_weights(const Arguments& a) {
     each_weight(weights[d], a.biases, [&](Tensor& weight, at::IntArrayRef sizes, const char* name) {
       weight = operand(*next++, weight_dtype, sizes, name).contiguous();
     });
+}
+
+void Layer::check_heads() const {
+  TORCH_CHECK_VALUE(hidden_size % heads == 0 && output_size % heads == 0,
+                    "Expected heads that divide the features of the state, ", hidden_size, projected ? " and " : "",
+                    projected ? std::to_string(output_size) : "", ", got ", heads);
 }
 
 void Layer::read_packed_weights(const Arguments& a) {
@@ -168,23 +179,25 @@ void Layer::read_packed_weights(const Arguments& a) {
               "Expected at most ", deepest_int8, " features for int8 weights, got input_size ", input_size,
               " and hidden_size ", hidden_size);
   const Tensor* next = a.weights.begin();
-  auto matrix = [&](Tensor& weight, int64_t gates, int64_t outputs, int64_t depth, int64_t more, const char* name) {
-    const int64_t bytes = packed_sizes(format, gates, outputs, depth).matrix + more;
+  check_heads();
+  auto matrix = [&](Tensor& weight, int64_t gates, int64_t outputs, int64_t depth, const char* name, int64_t of = 1,
+                    int64_t more = 0) {
+    const int64_t bytes = packed_sizes(format, gates, outputs, depth, of).matrix + more;
     weight = operand(*next++, at::kByte, {bytes}, name).contiguous();
   };
   auto vector = [&](Tensor& weight, int64_t size, const char* name) {
     weight = operand(*next++, dtype, {size}, name).contiguous();
   };
-  const int64_t gated = cell.gated ? packed_sizes(format, 1, hidden_size, output_size).matrix : 0;
+  const int64_t gated = cell.gated ? packed_sizes(format, 1, hidden_size, output_size, heads).matrix : 0;
   for (int64_t d = 0; d < directions; ++d) {
     DirectionWeights& of = weights[d];
-    matrix(of.w_ih, cell.input_gates, hidden_size, input_size, 0, "packed weight_ih");
-    matrix(of.w_hh, cell.recurrent_gates, hidden_size, output_size, gated, "packed weight_hh");
+    matrix(of.w_ih, cell.input_gates, hidden_size, input_size, "packed weight_ih");
+    matrix(of.w_hh, cell.recurrent_gates, hidden_size, output_size, "packed weight_hh", heads, gated);
     if (a.biases) {
       vector(of.b_ih, cell.input_gates * hidden_size, "bias_ih");
       vector(of.b_hh, cell.gates_of_state() * hidden_size, "bias_hh");
     }
-    if (projected) matrix(of.w_hr, 1, output_size, hidden_size, 0, "packed weight_hr");
+    if (projected) matrix(of.w_hr, 1, output_size, hidden_size, "packed weight_hr");
     for (int k = 0; k < cell.vectors; ++k)
       vector(of.vectors[k], cell.vector_size(k) * hidden_size, cell.vector_names[k]);
     if (learned_state) vector(of.h_0, output_size, "h_0");

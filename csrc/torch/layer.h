@@ -31,6 +31,7 @@ struct Layer {
   const bool recompute;  // nothing is saved but checkpoints; of a recomputable cell
   const bool every_c;    // c after every step follows h in the output
   const bool learned_state;
+  const int64_t heads;  // that divide hidden_size and output_size
   const int64_t directions;
   int64_t times, batch, input_size, hidden_size, output_size;
   int64_t rows;         // at all times together, those beyond the ends of `lengths` left out
@@ -58,7 +59,7 @@ struct Layer {
   void each_weight(DirectionWeights& of, bool biases, Visit visit) const {
     const int64_t input_rows = cell.input_gates * hidden_size, state_rows = cell.gates_of_state() * hidden_size;
     visit(of.w_ih, {input_rows, input_size}, "weight_ih");
-    visit(of.w_hh, {state_rows, output_size}, "weight_hh");
+    visit(of.w_hh, {state_rows, output_size / heads}, "weight_hh");
     if (biases) visit(of.b_ih, {input_rows}, "bias_ih"), visit(of.b_hh, {state_rows}, "bias_hh");
     if (projected) visit(of.w_hr, {output_size, hidden_size}, "weight_hr");
     for (int k = 0; k < cell.vectors; ++k)
@@ -86,6 +87,7 @@ struct Layer {
  private:
   at::Tensor state(const at::Tensor& t, int64_t size, const char* name) const;
   void read_weights(const Arguments& arguments);
+  void check_heads() const;
   void read_packed_weights(const Arguments& arguments);
   void read_batch_sizes(const at::Tensor& batch_sizes);
   void read_lengths(const at::Tensor& lengths);

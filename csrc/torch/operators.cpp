@@ -21,6 +21,8 @@ void check_served(const Device& device, const Arguments& a) {
                               "Expected recurrent_mask, zoneout_h and zoneout_c on the cpu with a cell without layer ",
                               "normalization, got ", a.cell->name, " on ", a.input.device(),
                               "; fastrnn.reference.layer runs it");
+  TORCH_CHECK_NOT_IMPLEMENTED(device.cuts_heads || a.heads == 1, "Expected heads=1 on ", a.input.device(), ", got ",
+                              a.heads, "; fastrnn.reference.layer runs it there");
 }
 
 Tensor contiguous(const Tensor& t) { return t.defined() ? t.contiguous() : t; }

@@ -28,6 +28,7 @@ struct Device {
   bool sums_by_group = false;  // whether backward takes `groups`
   bool normalizes = false;     // whether there are loops for cells with layer normalization
   bool regularizes = false;    // whether there are masks in the loops for other cells
+  bool cuts_heads = false;     // whether there are products for several heads
 };
 
 // What schema.h says of the two operators.

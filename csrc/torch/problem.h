@@ -42,7 +42,7 @@ Problem<T> problem_of(const Layer& layer, int64_t d, const at::Tensor& output, c
   Problem<T> p{};
   p.cell = &layer.cell, p.reverse = d == 1;
   p.times = layer.steps, p.batch = layer.batch, p.input_size = layer.input_size, p.hidden_size = layer.hidden_size;
-  p.projection_size = layer.projected ? layer.output_size : 0;
+  p.projection_size = layer.projected ? layer.output_size : 0, p.heads = layer.heads;
   p.active = layer.active.data(), p.before = layer.before.data();
   p.row_of = layer.row_of.empty() ? nullptr : layer.row_of.data();
   p.resets = layer.resets.empty() ? nullptr : layer.resets.data();

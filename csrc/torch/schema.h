@@ -12,8 +12,9 @@ struct ForwardArguments : Arguments {
       "forward(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, bool biases, "
       "bool bidirectional, bool batch_first, bool save, bool recompute=False, bool projected=False, Tensor? "
       "lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False, Tensor? "
-      "recurrent_mask=None, Tensor? zoneout_h=None, Tensor? zoneout_c=None) -> (Tensor, Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 19;
+      "recurrent_mask=None, Tensor? zoneout_h=None, Tensor? zoneout_c=None, int heads=1) -> (Tensor, "
+      "Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 20;
   bool save = false;
 
   explicit ForwardArguments(Arguments of) : Arguments(std::move(of)) {}
@@ -22,12 +23,12 @@ struct ForwardArguments : Arguments {
     reader.take_cell(*this);
     reader.take_operands(*this);
     reader.take(biases, bidirectional, batch_first, save, recompute, projected, lengths, resets, every_state,
-                learned_state, recurrent_mask, zoneout_h, zoneout_c);
+                learned_state, recurrent_mask, zoneout_h, zoneout_c, heads);
   }
   void copy_to(torch::jit::Stack& stack) const {
     torch::jit::push(stack, cell->name, input, batch_sizes, h0, c0, weight_vector(), biases, bidirectional, batch_first,
                      save, recompute, projected, lengths, resets, every_state, learned_state, recurrent_mask, zoneout_h,
-                     zoneout_c);
+                     zoneout_c, heads);
   }
 };
 
@@ -39,8 +40,8 @@ struct BackwardArguments : Arguments {
       "Tensor? c0, Tensor[] weights, Tensor output, Tensor saved, bool biases, bool bidirectional, bool batch_first, "
       "bool[] needs, bool recompute=False, bool projected=False, int groups=0, Tensor? lengths=None, Tensor? "
       "resets=None, bool every_state=False, bool learned_state=False, Tensor? recurrent_mask=None, Tensor? "
-      "zoneout_h=None, Tensor? zoneout_c=None) -> Tensor[]";
-  static constexpr size_t count = 25;
+      "zoneout_h=None, Tensor? zoneout_c=None, int heads=1) -> Tensor[]";
+  static constexpr size_t count = 26;
   OptionalTensor d_output, d_hn, d_cn;
   at::Tensor output, saved;
   std::vector<bool> needs;
@@ -53,12 +54,12 @@ struct BackwardArguments : Arguments {
     reader.take(d_output, d_hn, d_cn);
     reader.take_operands(*this);
     reader.take(output, saved, biases, bidirectional, batch_first, needs, recompute, projected, groups, lengths, resets,
-                every_state, learned_state, recurrent_mask, zoneout_h, zoneout_c);
+                every_state, learned_state, recurrent_mask, zoneout_h, zoneout_c, heads);
   }
   void copy_to(torch::jit::Stack& stack) const {
     torch::jit::push(stack, cell->name, d_output, d_hn, d_cn, input, batch_sizes, h0, c0, weight_vector(), output,
                      saved, biases, bidirectional, batch_first, needs, recompute, projected, groups, lengths, resets,
-                     every_state, learned_state, recurrent_mask, zoneout_h, zoneout_c);
+                     every_state, learned_state, recurrent_mask, zoneout_h, zoneout_c, heads);
   }
 };
 
@@ -68,15 +69,15 @@ struct InferArguments : Arguments {
   static constexpr const char* schema =
       "infer(str cell, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] weights, int num_layers, "
       "bool biases, bool bidirectional, bool batch_first, bool projected=False, Tensor? lengths=None, Tensor? "
-      "resets=None, bool learned_state=False) -> (Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 14;
+      "resets=None, bool learned_state=False, int heads=1) -> (Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 15;
   int64_t num_layers;
 
   explicit InferArguments(torch::jit::Stack& stack) {
     Reader reader(stack, count);
     reader.take_cell(*this);
     reader.take_operands(*this);
-    reader.take(num_layers, biases, bidirectional, batch_first, projected, lengths, resets, learned_state);
+    reader.take(num_layers, biases, bidirectional, batch_first, projected, lengths, resets, learned_state, heads);
   }
 };
 
@@ -88,9 +89,9 @@ struct InferPackedArguments : Arguments {
       "infer_packed(str cell, str numbers, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] "
       "weights, "
       "int input_size, int hidden_size, int projection_size, int num_layers, bool biases, bool bidirectional, "
-      "bool batch_first, Tensor? lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False) "
-      "-> (Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 18;
+      "bool batch_first, Tensor? lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False, "
+      "int heads=1) -> (Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 19;
   int64_t num_layers;
 
   explicit InferPackedArguments(torch::jit::Stack& stack) {
@@ -99,7 +100,7 @@ struct InferPackedArguments : Arguments {
     reader.take_format(*this);
     reader.take_operands(*this);
     reader.take(input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first, lengths,
-                resets, every_state, learned_state);
+                resets, every_state, learned_state, heads);
     projected = projection_size != 0;
   }
 };

@@ -67,7 +67,7 @@ int RecurrentStage::threads() const {
 
 double RecurrentStage::One::work() const {
   return 2.0 * layer.batch * layer.hidden_size *
-         (layer.cell.input_gates * layer.input_size + layer.cell.gates_of_state() * layer.output_size);
+         (layer.cell.input_gates * layer.input_size + layer.cell.gates_of_state() * layer.output_size / layer.heads);
 }
 
 double RecurrentStage::work() const {

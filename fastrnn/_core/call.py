@@ -55,6 +55,7 @@ class Call(NamedTuple):
     groups: int = 0  # of the backward pass: weights' gradients (groups, ...), number v over the rows b % groups = v
     every_state: bool = False  # where the cell carries c, c after every step follows h in a layer's output: D P + D H
     learned_state: bool = False  # h_0 (P) and c_0 (H) are weights: where no state is given, and after resets
+    heads: int = 1  # of h: w_hh (G H, P / heads) is block diagonal for each gate
     num_layers: int = 1
     dropout: float = 0.0  # between layers
     input_dropout: float = 0.0  # of the input of the first layer
@@ -82,11 +83,11 @@ class Call(NamedTuple):
 
     def hidden_size(self) -> int:
         """H, as a number of columns: a number of rows would have to be divided, which guards a symbolic size."""
-        return self.weights[self.weight_names().index("w_hr") if self.projected else 1].size(1)
+        return self.weights[self.weight_names().index("w_hr")].size(1) if self.projected else self.output_size()
 
     def output_size(self) -> int:
         """P: features of h."""
-        return self.weights[1].size(1)
+        return self.weights[1].size(1) * self.heads
 
     def batch_axis(self) -> int:
         """The axis of input and output that the batch entries lie along."""
@@ -103,7 +104,7 @@ class Call(NamedTuple):
     def has_options(self) -> bool:
         """Whether the call asks for what torch's operators lack."""
         options = self.lengths is not None or self.resets is not None or self.every_state or self.learned_state
-        return options or self.is_regularized()
+        return options or self.heads != 1 or self.is_regularized()
 
     def is_regularized(self) -> bool:
         """Whether there is recurrent dropout or zoneout in its steps."""

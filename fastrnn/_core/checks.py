@@ -35,6 +35,8 @@ def check_sequence(call: Call) -> None:
             f"Expected input of the weights' dtype {weights[0].dtype}, got {input.dtype}; convert input or layer"
         )
     _check_input(call, shape)
+    if call.heads != 1:
+        _check_heads(call)
     if call.batch_sizes is None:
         steps, batch = (shape[1], shape[0]) if call.batch_first else (shape[0], shape[1])
         if steps == 0:
@@ -120,6 +122,19 @@ def _check_input(call: Call, shape: torch.Size) -> None:
         if tensor is not None and (tensor.dtype != dtype or not (on_cpu and tensor.is_cpu)):
             _check_kinds(call)
             break
+
+
+def _check_heads(call: Call) -> None:
+    heads, w_ih, w_hh = call.heads, call.weights[0].shape, call.weights[1].shape
+    if heads < 1:
+        raise ValueError(f"Expected heads of at least 1, got {heads}")
+    gates, hidden = call.cell.gates, w_ih[0] // call.cell.gates
+    sizes = f"{hidden} and {call.output_size()}" if call.projected else f"{hidden}"
+    if hidden % heads:
+        raise ValueError(f"Expected heads that divide the features of the state, {sizes}, got {heads}")
+    if w_hh[0] != gates * hidden or not (call.projected or w_hh[1] * heads == hidden):
+        columns = w_hh[1] if call.projected else hidden // heads
+        raise RuntimeError(f"Expected weight_hh size {[gates * hidden, columns]} of {heads} heads, got {list(w_hh)}")
 
 
 def _check_state(state: Tensor, expected: tuple[int, ...], name: str) -> None:

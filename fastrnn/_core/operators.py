@@ -62,6 +62,7 @@ def run_forward(call: Call, save: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]
         call.recurrent_mask,
         call.zoneout_h,
         call.zoneout_c,
+        call.heads,
     )
 
 
@@ -98,6 +99,7 @@ def run_backward(call: Call, given: Backward) -> list[Tensor]:
         call.recurrent_mask,
         call.zoneout_h,
         call.zoneout_c,
+        call.heads,
     )
 
 
@@ -126,6 +128,7 @@ def run_infer(call: Call) -> Results:
         call.lengths,
         call.resets,
         call.learned_state,
+        call.heads,
     )
 
 
@@ -159,6 +162,7 @@ def run_infer_packed(call: Call, packed: Packed) -> Results:
         call.resets,
         call.every_state,
         call.learned_state,
+        call.heads,
     )
 
 
@@ -183,6 +187,7 @@ def run_reference(call: Call) -> Results:
         recurrent_mask=call.recurrent_mask,
         zoneout_h=call.zoneout_h,
         zoneout_c=call.zoneout_c,
+        heads=call.heads,
     )
 
 

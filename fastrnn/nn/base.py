@@ -54,6 +54,7 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
     zoneout_h: float = 0.0
     zoneout_c: float = 0.0
     layer_norm: bool = False
+    heads: int = 1
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -121,6 +122,7 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             resets=options.resets,
             every_state=options.return_states,
             learned_state=bool(learned),
+            heads=self.heads,
             num_layers=self.num_layers,
             biases=self.bias,
             projected=self.proj_size > 0,
@@ -171,6 +173,28 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
             return ()
         return ("h_0", "c_0") if cells.named(self._cell).carries_c else ("h_0",)
 
+    def _cut_into_heads(self) -> None:
+        """Leave every W_hh the columns of one head.
+
+        Raises:
+            ValueError: the heads do not divide the features of the state.
+        """
+        if self.heads == 1:
+            return
+        sizes = (
+            self.hidden_size if self._sizes_differ() else (self.hidden_size, *[self.proj_size] * bool(self.proj_size))
+        )
+        for size in sizes:  # type: ignore[union-attr]
+            if size % self.heads:
+                name = "proj_size" if size == self.proj_size else "hidden_size"
+                raise ValueError(f"Expected heads that divide {name}={size}, got heads={self.heads}")
+        for name in self._flat_weights_names:
+            if name.startswith("weight_hh"):
+                whole = getattr(self, name)
+                setattr(self, name, Parameter(whole.new_empty(whole.size(0), whole.size(1) // self.heads)))
+        self._init_flat_weights()
+        self.reset_parameters()
+
     def _add_vectors(self) -> None:
         """Make the cell's own parameters, beside torch's in name, order and initialisation."""
         vectors = cells.named(self._cell).vectors
@@ -204,7 +228,7 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
 
     def flatten_parameters(self) -> None:
         """Lay the weights out as cuDNN has them, where torch has the cell."""
-        if self._cell in TORCH_CELLS and not self._sizes_differ():
+        if self._cell in TORCH_CELLS and not self._sizes_differ() and self.heads == 1:
             super().flatten_parameters()
 
     def extra_repr(self) -> str:

@@ -58,6 +58,10 @@ class RNN(Layer):
             equation :func:`fastrnn.reference.layer_norm_rnn`. Adds the gains ``weight_norm_ih_l{k}`` and
             ``weight_norm_hh_l{k}``, as long as the biases and 1 at first. With ``recompute`` the backward pass runs the
             whole layer again.
+        heads: n: h is cut into n heads, and every unit reads its own head of h_(t-1) alone: ``weight_hh_l{k}`` is
+            (H, H / n), and has n blocks on the diagonal of W_hh, which is zero elsewhere
+            (:func:`fastrnn.reference.block_diagonal`), as in the sLSTM of Beck et al., 2024. Every head reads all of x.
+            n divides H, and of an LSTM P.
 
     Call:
         ``output, h_n = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
@@ -123,6 +127,7 @@ class RNN(Layer):
         )
         self.nonlinearity = nonlinearity
         self._set_options(**options)
+        self._cut_into_heads()
         self._add_vectors()
         self._add_initial_states()
 
@@ -192,6 +197,7 @@ class GRU(Layer):
         )
         self.reset_after = checked("reset_after", reset_after)
         self._set_options(**options)
+        self._cut_into_heads()
         self._add_vectors()
         self._add_initial_states()
 
@@ -284,6 +290,7 @@ class LSTM(Layer):
         self.coupled = checked("coupled", coupled)
         self._set_options(**options)
         self.zoneout_c = checked("zoneout_c", zoneout_c)
+        self._cut_into_heads()
         self._add_vectors()
         self.forget_bias = checked("forget_bias", forget_bias)
         self._set_forget_bias()

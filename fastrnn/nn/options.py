@@ -36,11 +36,20 @@ class Options(TypedDict, total=False):
     recurrent_dropout: float
     zoneout_h: float
     layer_norm: bool
+    heads: int
 
 
 def boolean(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"Expected {name} to be a bool, got {type(value).__name__}")
+    return value
+
+
+def count(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"Expected {name} to be an int, got {type(value).__name__}")
+    if value < 1:
+        raise ValueError(f"Expected {name} of at least 1, got {value}")
     return value
 
 
@@ -81,6 +90,7 @@ OPTIONS: dict[str, Option] = {
     "zoneout_h": Option(rate, Changes.CELL),
     "zoneout_c": Option(rate, Changes.CELL),
     "layer_norm": Option(boolean, Changes.PARAMETERS),
+    "heads": Option(count, Changes.PARAMETERS),
     "reset_after": Option(boolean, Changes.CELL),
     "peephole": Option(boolean, Changes.PARAMETERS),
     "coupled": Option(boolean, Changes.PARAMETERS),

@@ -36,7 +36,8 @@ class Matrix(NamedTuple):
     name: str
     parts: tuple[int, ...]  # gates; of a gated cell's weight_hh the last is a matrix of its own
     outputs: int
-    depth: int
+    depth: int  # columns, of weight_hh those of one head
+    heads: int = 1
 
     def rows(self) -> int:
         return sum(self.parts) * self.outputs
@@ -44,13 +45,14 @@ class Matrix(NamedTuple):
     def pack(self, rows: Tensor, scale: Tensor | None) -> Tensor:
         sizes = [gates * self.outputs for gates in self.parts]
         scales = [None] * len(sizes) if scale is None else scale.split(sizes)
-        return torch.cat([layout.packed(*part) for part in zip(rows.split(sizes), scales, self.parts, strict=True)])
+        parts = zip(rows.split(sizes), scales, self.parts, strict=True)
+        return torch.cat([layout.packed(*part, self.heads) for part in parts])
 
     def unpack(self, data: Tensor, numbers: str) -> tuple[Tensor, Tensor | None]:
-        sizes = [layout.packed_bytes(numbers, gates, self.outputs, self.depth) for gates in self.parts]
+        of = self.outputs, self.depth, self.heads
+        sizes = [layout.packed_bytes(numbers, gates, *of) for gates in self.parts]
         found = [
-            layout.rows_of(part, numbers, gates, self.outputs, self.depth)
-            for part, gates in zip(data.split(sizes), self.parts, strict=True)
+            layout.rows_of(part, numbers, gates, *of) for part, gates in zip(data.split(sizes), self.parts, strict=True)
         ]
         rows = torch.cat([rows for rows, _ in found])
         return rows, torch.cat([s for _, s in found if s is not None]) if numbers == "int8" else None
@@ -252,7 +254,7 @@ class PackedLayer(AnyInput, PackedModule):
     Input and states may be float32, bfloat16 or float16; the results have the input's dtype.
     """
 
-    _attributes = ("num_layers", "batch_first", "dropout", "bidirectional", "proj_size")
+    _attributes = ("num_layers", "batch_first", "dropout", "bidirectional", "proj_size", "heads")
     input_size: int
     hidden_size: int
     num_layers: int
@@ -262,6 +264,7 @@ class PackedLayer(AnyInput, PackedModule):
     bidirectional: bool
     proj_size: int
     _learned = 0  # how many of the weights are learned initial states
+    heads: int = 1  # also of layers that were pickled before there were any
 
     def __init__(self, plain: Any, numbers: str, name: str = "") -> None:
         if plain.zoneout_h or plain.zoneout_c:
@@ -312,6 +315,7 @@ class PackedLayer(AnyInput, PackedModule):
             every_state=options.return_states,
             projected=self.proj_size > 0,
             learned_state=bool(self._learned) and learned,
+            heads=self.heads,
             num_layers=self.num_layers,
             biases=self.bias,
             bidirectional=self.bidirectional,
@@ -338,14 +342,14 @@ class PackedLayer(AnyInput, PackedModule):
         for layer in range(self.num_layers):
             inputs = outputs * (2 if self.bidirectional else 1) if layer else self.input_size
             for suffix in ("", "_reverse") if self.bidirectional else ("",):
-                found += _matrices(cell, f"_l{layer}{suffix}", inputs, self.hidden_size, outputs)
+                found += _matrices(cell, f"_l{layer}{suffix}", inputs, self.hidden_size, outputs, self.heads)
                 if self.proj_size:
                     found.append(Matrix(f"weight_hr_l{layer}{suffix}", (1,), outputs, self.hidden_size))
         return found
 
     def _describe_call(self) -> tuple:
         sizes = self.input_size, self.hidden_size, self.proj_size, self.num_layers
-        return (self._cell, self.numbers, *sizes, self.bias, self.bidirectional, self.batch_first)
+        return (self._cell, self.numbers, *sizes, self.bias, self.bidirectional, self.batch_first, self.heads)
 
     def plain(self) -> Any:
         options = self._options | ({"proj_size": self.proj_size} if self.proj_size else {})
@@ -399,15 +403,15 @@ class PackedCell(PackedModule):
         return _matrices(cell, "", self.input_size, self.hidden_size, self.hidden_size)
 
     def _describe_call(self) -> tuple:
-        return (self._cell, self.numbers, self.input_size, self.hidden_size, 0, 1, self.bias, False, False)
+        return (self._cell, self.numbers, self.input_size, self.hidden_size, 0, 1, self.bias, False, False, 1)
 
     def plain(self) -> Any:
         return self._filled(self._plain(self.input_size, self.hidden_size, bias=self.bias, **self._options))
 
 
-def _matrices(cell: cells.Cell, suffix: str, inputs: int, hidden: int, outputs: int) -> list[Matrix]:
+def _matrices(cell: cells.Cell, suffix: str, inputs: int, hidden: int, outputs: int, heads: int = 1) -> list[Matrix]:
     recurrent = (cell.gates - 1, 1) if cell.gated else (cell.gates,)
     return [
         Matrix(f"weight_ih{suffix}", (cell.gates,), hidden, inputs),
-        Matrix(f"weight_hh{suffix}", recurrent, hidden, outputs),
+        Matrix(f"weight_hh{suffix}", recurrent, hidden, outputs // heads, heads),
     ]

@@ -73,7 +73,7 @@ Numbers random_numbers(int64_t n, unsigned seed) {
 }
 
 struct Shape {
-  int64_t times, batch, inputs, hidden;
+  int64_t times, batch, inputs, hidden, heads = 1;
 };
 
 // What weights are stored as, whether input and output are bfloat16 (at inference only), and the kernels for it.
@@ -120,10 +120,10 @@ Bytes stored(WeightFormat format, const Numbers& numbers, int64_t block = 0, int
   return bytes;
 }
 
-// A matrix of `gates` blocks of rows, each (outputs, depth).
-Bytes matrix(WeightFormat format, int64_t gates, int64_t outputs, int64_t depth, unsigned seed) {
-  if (!is_packed(format)) return stored(format, random_numbers(gates * outputs * depth, seed));
-  const PackedSizes sizes = packed_sizes(format, gates, outputs, depth);
+// A matrix of `gates` blocks of rows, each (outputs, depth), of several heads block diagonal.
+Bytes matrix(WeightFormat format, int64_t gates, int64_t outputs, int64_t depth, unsigned seed, int64_t heads = 1) {
+  if (!is_packed(format)) return stored(format, random_numbers(gates * outputs * depth / heads, seed));
+  const PackedSizes sizes = packed_sizes(format, gates, outputs, depth, heads);
   const int64_t size = format == WeightFormat::packed_bfloat16 ? 2 : 4;
   return stored(format, random_numbers(sizes.matrix / size, seed), sizes.block, sizes.group);
 }
@@ -131,7 +131,7 @@ Bytes matrix(WeightFormat format, int64_t gates, int64_t outputs, int64_t depth,
 // Everything that both directions of a layer compute, one after the other.
 Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, bool packed, bool recompute,
             bool together, bool regularized, int threads) {
-  const auto [times, batch, inputs, hidden] = shape;
+  const auto [times, batch, inputs, hidden, heads] = shape;
   const int64_t input_gates = cell.input_gates, recurrent_gates = cell.gates_of_state(), saves = cell.saves;
   const bool has_c = cell.carries_c;
   recompute &= saves == 0 || cell.recomputable();
@@ -145,9 +145,10 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
   const int64_t rows = before[times];
   const Numbers x = random_numbers(rows * inputs, 1), dy = random_numbers(rows * 2 * hidden, 2);
   const Bytes w_ih = matrix(kind.format, input_gates, hidden, inputs, 3);
-  Bytes w_hh = matrix(kind.format, is_packed(kind.format) ? cell.recurrent_gates : recurrent_gates, hidden, hidden, 5);
+  const int64_t first_gates = is_packed(kind.format) ? cell.recurrent_gates : recurrent_gates;
+  Bytes w_hh = matrix(kind.format, first_gates, hidden, hidden, 5, heads);
   if (is_packed(kind.format) && cell.gated) {
-    const Bytes gated = matrix(kind.format, 1, hidden, hidden, 7);
+    const Bytes gated = matrix(kind.format, 1, hidden, hidden, 7, heads);
     w_hh.insert(w_hh.end(), gated.begin(), gated.end());
   }
   const WeightFormat of_vectors = is_packed(kind.format) ? WeightFormat::same : kind.format;
@@ -170,13 +171,13 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
          Numbers(state.size()),
          Numbers(state.size()),
          Numbers(input_gates * hidden * inputs),
-         Numbers(recurrent_gates * hidden * hidden),
+         Numbers(recurrent_gates * hidden * hidden / heads),
          Numbers(input_gates * hidden),
          Numbers(recurrent_gates * hidden),
          Numbers(4 * cell.vectors * hidden)};
     Problem<float>& p = problems[d] = {};
     p.cell = &cell, p.reverse = d == 1, p.threads = threads;
-    p.times = times, p.batch = batch, p.input_size = inputs, p.hidden_size = hidden;
+    p.times = times, p.batch = batch, p.input_size = inputs, p.hidden_size = hidden, p.heads = heads;
     p.active = active.data(), p.before = before.data();
     p.w_ih = {w_ih.data(), kind.format}, p.w_hh = {w_hh.data(), kind.format};
     p.b_ih = p.b_hh = {bias.data(), of_vectors};
@@ -234,8 +235,9 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
 
 // A step wide enough for threads by units, a batch large enough for threads by rows, one step; a few rows, whose
 // weights are read where they lie, for one step and for several; of odd sizes, which whole pairs of bfloat16 do not
-// fill.
-constexpr Shape shapes[] = {{9, 3, 20, 120}, {40, 16, 9, 40}, {1, 8, 64, 160}, {1, 4, 64, 160}, {3, 2, 33, 121}};
+// fill. And several heads: of half a vector, and such that vectors and pairs belong to two.
+constexpr Shape shapes[] = {{9, 3, 20, 120}, {40, 16, 9, 40},    {1, 8, 64, 160},    {1, 4, 64, 160},
+                            {3, 2, 33, 121}, {40, 16, 9, 40, 5}, {9, 3, 20, 121, 11}};
 
 int compare(const Kind& kind) {
   int runs = 0, different = 0;

@@ -93,6 +93,7 @@ def by_reference(
         resets=resets,
         every_state=return_states,
         learned_state=bool(initial),
+        heads=layer.heads,
         num_layers=layer.num_layers,
         biases=layer.bias,
         projected=layer.proj_size > 0,
