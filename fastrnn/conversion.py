@@ -96,8 +96,8 @@ def to_torch(model: torch.nn.Module) -> torch.nn.Module:
 
     Raises:
         ValueError: torch.nn lacks a module's cell, as with ``nonlinearity="sigmoid"``, ``reset_after=False``,
-            ``peephole`` or ``coupled``, its dropout, such as ``weight_dropout``, its zoneout, its learned initial state or
-            its heads. The message names all of them, and nothing has been changed.
+            ``peephole`` or ``coupled``, its dropout, such as ``weight_dropout``, its zoneout, its learned initial state
+            or its heads. The message names all of them, and nothing has been changed.
         TypeError: ``model`` is not a module.
     """
     changes, skipped, alone = [], {}, []

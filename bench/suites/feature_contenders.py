@@ -150,6 +150,19 @@ def layer_norms(cell: str, shape: Shape) -> Contenders:
     return Contenders(option, plain(cell, shape), training(partial(loops[cell], weights), x, other))
 
 
+def heads(cell: str, shape: Shape) -> Contenders:
+    """Heads of 64 units. torch.nn's layer is called with block-diagonal matrices, made of the blocks at each call."""
+    layer, other, x = ours(cell, shape, heads=max(2, shape.H // 64)), theirs(cell, shape), input_of(shape)
+    gates = layer.weight_ih_l0.size(0) // shape.H
+
+    def whole(x: Tensor) -> tuple[Tensor]:
+        blocks = [torch.block_diag(*gate.chunk(layer.heads)) for gate in layer.weight_hh_l0.chunk(gates)]
+        weights = {**dict(layer.named_parameters()), "weight_hh_l0": torch.cat(blocks)}
+        return functional_call(other, weights, x)[:1]
+
+    return Contenders(training(lambda x: layer(x)[:1], x, layer), plain(cell, shape), training(whole, x, layer))
+
+
 def weight_dropout(cell: str, shape: Shape) -> Contenders:
     """Half of the recurrent weights. torch.nn's layer is called with weights that torch's dropout returned."""
     layer, other, x = ours(cell, shape, weight_dropout=0.5), theirs(cell, shape), input_of(shape)

@@ -67,6 +67,7 @@ SINGLE, SMALL, MIDDLE, TEXT = (
 )
 CHEAP = (Goal("cost", 1.1),)
 NORMED = (Goal("cost", 1.4), Goal("faster", 5))
+WIDE, BLOCKS = Shape(128, 32, 64, 512), "torch.nn, whole matrices"
 STEPS, LOOP = "torch.nn, a call for each step", "torch.nn, a cell for each step"
 ROWS = (
     Row("lengths", contenders.lengths, "LSTM", RAGGED, "torch.nn, packed", (Goal("faster", 5),)),
@@ -85,6 +86,9 @@ ROWS = (
     Row("layer norm", contenders.layer_norms, "GRU", SMALL, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "LSTM", MIDDLE, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "GRU", MIDDLE, "a loop in Python", NORMED),
+    Row("heads", contenders.heads, "LSTM", WIDE, BLOCKS, (Goal("cost", 0.4),)),
+    Row("heads", contenders.heads, "GRU", WIDE, BLOCKS, (Goal("cost", 0.4),)),
+    Row("heads", contenders.heads, "LSTM", WIDE._replace(I=512), BLOCKS),
     Row("weight dropout", contenders.weight_dropout, "LSTM", TEXT, "torch.nn, dropped weights", CHEAP, random=True),
     Row("locked dropout of the input", contenders.locked_dropout, "LSTM", TEXT, "torch.nn, a mask", CHEAP, random=True),
     Row("recurrent dropout", contenders.recurrent_dropout, "LSTM", MIDDLE, LOOP, random=True),

@@ -52,7 +52,7 @@ class GateWeights {
   static constexpr int units = max_vectors / gates;  // vectors of them in a panel
 
   GateWeights(const Plan& plan, Packing packing, const Weights<T>& weight, int64_t outputs, int64_t depth,
-              const int* slots, int64_t width, int64_t heads)
+              const int* slots, int64_t width, int64_t heads = 1)
       : plan(plan), packing(packing), weight(weight), diagonal(heads, outputs, depth), outputs(outputs), width(width),
         slots(slots), vectors(divide_up(outputs, V::lanes)), panel_depth(diagonal.longest_window(units)),
         packed(weight ? packed_vectors() * gates * panel_depth * V::lanes : 0),

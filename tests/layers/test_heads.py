@@ -51,9 +51,9 @@ def whole(layer):
     return one
 
 
-def assert_equals_the_whole(layer, x, hx, tolerance, **called):
+def assert_equals_the_whole(layer, x, hx, tolerance, call=None, **called):
     one = whole(layer)
-    found, expected = results(layer, x, hx, **called), results(one, x, hx, **called)
+    found, expected = results(layer, x, hx, call=call, **called), results(one, x, hx, call=call, **called)
     gates = cells.named(layer._cell).gates
     for name, gradient in expected.items():
         if name.startswith("d_weight_hh"):
@@ -103,6 +103,25 @@ def test_any_combination_of_options(data, cell, times, batch, heads, units, laye
     hx = initial(layer, batch, F64) if data.draw(st.booleans(), label="hx") else None
     x = random(*sizes, 3)
     assert_same(results(layer, x, hx, **called), results(layer, x, hx, call=by_reference, **called))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("shape", [(9, 6, 5, 64, 4), (12, 9, 3, 60, 3), (1, 2, 4, 30, 6)], ids=str)
+@pytest.mark.parametrize("cell", ["rnn_relu", "gru_reset_before", "lstm_projected"])
+def test_recurrent_dropout_and_zoneout(cell, shape, recompute):
+    """The masks are of the state, and those of the same seed are the same."""
+    times, batch, inputs, hidden, heads = shape
+    hidden *= 1 + (cell == "lstm_projected")
+    options = {"recurrent_dropout": 0.4, "zoneout_h": 0.2, "recompute": recompute, "dtype": F64}
+    layer = make(fastrnn.nn, cell, inputs, hidden, heads=heads, bidirectional=True, **options)
+
+    def seeded(layer, x, hx, **called):
+        torch.manual_seed(5)
+        return layer(x, hx, **called)
+
+    x, hx = random(times, batch, inputs), initial(layer, batch, F64)
+    assert_equals_the_whole(layer, x, hx, 1e-12, call=seeded, return_states=True)
+    assert_equals_the_whole(layer.eval(), x, hx, 1e-12)
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3, 6])

@@ -12,8 +12,8 @@ from fastrnn import _C
 from tests.support.instruction_sets import SETS, printed
 from tests.support.twins import make, random
 
-# Prints what is wrong. Sizes: heads of whole vectors, of odd numbers of units that vectors straddle, of one unit each; so
-# deep that sums go in several chains. T, B: threads own units, or rows; few rows. Cells: several vectors a panel, a
+# Prints what is wrong. Sizes: heads of whole vectors, of odd numbers of units that vectors straddle, of one unit each;
+# so deep that sums go in several chains. T, B: threads own units, or rows; few rows. Cells: several vectors a panel, a
 # second product, a projection, loops of their own.
 PROGRAM = """
 import json, torch
