@@ -61,8 +61,9 @@ class CellKernel:
         saved: Tensor,
         d_every: list[Tensor | None],
         d_last: list[Tensor | None],
+        needed: list[bool],
         ragged: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor, list[Tensor]]: ...
+    ) -> tuple[list[Tensor | None], Tensor, list[Tensor]]: ...
 
 class Stream:
     state: Any

@@ -1,7 +1,6 @@
 // What the time loop of a cell that comes when the program runs is asked to do: one direction of one layer. No tensor.
 //
-// The product of the input is done before, and what sums over time (gradients of weights and vectors) after: this is
-// the loop alone, W_hh · h and the cell's programs. N rows: those of all times, one after the other.
+// N rows: those of all times, one after the other.
 #pragma once
 #include "program.h"
 
@@ -13,7 +12,7 @@ template <class T>
 struct CellLoop {
   // The gates of a row of N: first the R recurrent ones in the order of W_hh, then those of the input alone.
   int gates, recurrent_gates, input_gates, states, vectors, per_step, saves;
-  int input_slots[most_gates];  // the gate that each gate of `a` goes to
+  int input_slots[most_gates];  // which of the gates of a row each of W_ih is
   // Of the backward program (fastrnn/_cell/programs.py): what it reads beside what is saved.
   bool reads_h, reads_y;
   int stored_states, stored[most_states];
@@ -26,8 +25,10 @@ struct CellLoop {
   const int64_t *first, *active;
   const uint8_t* resets;  // (N): whether a row begins anew before this step. Null: nowhere.
 
-  const T* a;            // (N, input_gates · hidden): W_ih x + b
-  const T *w_hh, *bias;  // (recurrent_gates · hidden, hidden); what other recurrent gates begin with, per gate
+  int64_t input_size;
+  const T* x;            // (N, input_size)
+  const T *w_ih, *b_ih;  // (input_gates · hidden, input_size); biases may be null
+  const T *w_hh, *b_hh;  // (recurrent_gates · hidden, hidden)
   const T* vector[most_numbers];
   const T* numbers[most_numbers];  // per step, (N)
   const T* begin[most_states];     // (hidden): what rows begin with, where no state is given and after resets
@@ -36,12 +37,13 @@ struct CellLoop {
   T* saved;                        // (N, saves · hidden), null at inference
   T* last[most_states];            // (batch, hidden)
 
-  // Backward only. Null: none given.
+  // Backward only. Null: none given, or not wanted.
   const T *d_every[most_states], *d_last[most_states];
-  T* d_gates;                 // (N, gates · hidden)
-  T* d_vectors;               // (N, vectors · hidden)
-  T* d_numbers;               // (N, per_step)
-  T* h_before;                // (N, hidden): what W_hh multiplied
+  T* d_gates;    // (N, gates · hidden), scratch
+  T* d_vectors;  // (N, vectors · hidden), scratch
+  T* d_numbers;  // (N, per_step)
+  T* d_x;        // (N, input_size)
+  T *d_w_ih, *d_w_hh, *d_b_ih, *d_b_hh, *d_vector[most_numbers];
   T* d_initial[most_states];  // (batch, hidden)
 };
 

@@ -41,13 +41,15 @@ py::list given(const std::vector<Tensor>& tensors) {
 struct Operands {
   bool reverse;
   int64_t batch;
-  Tensor first, active, resets, a, w_hh, bias;
+  Tensor first, active, resets, x, w_ih, b_ih, w_hh, b_hh;
   std::vector<Tensor> vectors, numbers, begin, initial;
 
   explicit Operands(const py::tuple& of)
       : reverse(of[0].cast<bool>()), batch(of[1].cast<int64_t>()), first(taken(of[2])), active(taken(of[3])),
-        resets(taken(of[4])), a(taken(of[5])), w_hh(taken(of[6])), bias(taken(of[7])), vectors(all(of[8])),
-        numbers(all(of[9])), begin(all(of[10])), initial(all(of[11])) {}
+        resets(taken(of[4])), x(taken(of[5])), w_ih(taken(of[6])), b_ih(taken(of[7])), w_hh(taken(of[8])),
+        b_hh(taken(of[9])), vectors(all(of[10])), numbers(all(of[11])), begin(all(of[12])), initial(all(of[13])) {
+    TORCH_CHECK(x.defined() && w_ih.defined() && x.dim() == 2 && w_ih.dim() == 2, "Expected x (N, I) and weight_ih");
+  }
 };
 
 // One cell: its programs, and how its rows lie.
@@ -74,15 +76,15 @@ class CellKernel {
 
   py::tuple run_forward(const py::tuple& operands, bool training, const std::vector<bool>& keep, bool ragged) const {
     const Operands call(operands);
-    return call.a.scalar_type() == at::kDouble ? forward_in<double>(call, training, keep, ragged)
+    return call.x.scalar_type() == at::kDouble ? forward_in<double>(call, training, keep, ragged)
                                                : forward_in<float>(call, training, keep, ragged);
   }
   py::tuple run_backward(const py::tuple& operands, const py::list& every, const Tensor& saved, const py::list& d_every,
-                         const py::list& d_last, bool ragged) const {
+                         const py::list& d_last, const std::vector<bool>& needed, bool ragged) const {
     const Operands call(operands);
-    return call.a.scalar_type() == at::kDouble
-               ? backward_in<double>(call, all(every), saved, all(d_every), all(d_last), ragged)
-               : backward_in<float>(call, all(every), saved, all(d_every), all(d_last), ragged);
+    return call.x.scalar_type() == at::kDouble
+               ? backward_in<double>(call, all(every), saved, all(d_every), all(d_last), needed, ragged)
+               : backward_in<float>(call, all(every), saved, all(d_every), all(d_last), needed, ragged);
   }
 
  private:
@@ -118,8 +120,7 @@ class CellKernel {
                     call.active.scalar_type() == at::kLong,
                 "Expected the first row and the number of rows of each time as int64");
     p.first = call.first.data_ptr<int64_t>(), p.active = call.active.data_ptr<int64_t>();
-    TORCH_CHECK(call.a.dim() == 2 && call.a.size(1) % p.input_gates == 0, "Expected gates (N, G H)");
-    rows = call.a.size(0), p.hidden = call.a.size(1) / p.input_gates;
+    rows = call.x.size(0), p.input_size = call.x.size(1), p.hidden = call.w_ih.size(0) / p.input_gates;
     TORCH_CHECK(p.hidden > 0 && call.batch > 0, "Expected at least one unit and one row");
     p.batch = call.batch;
     for (int64_t t = 0; t < p.times; ++t)
@@ -131,9 +132,11 @@ class CellKernel {
                   "Expected resets for each row");
       p.resets = static_cast<const uint8_t*>(call.resets.data_ptr());
     }
-    p.a = data<T>(call.a, call.a.sizes(), "gates");
+    p.x = data<T>(call.x, {rows, p.input_size}, "x");
+    p.w_ih = data<T>(call.w_ih, {p.input_gates * p.hidden, p.input_size}, "weight_ih");
+    p.b_ih = data<T>(call.b_ih, {p.input_gates * p.hidden}, "bias_ih");
     p.w_hh = data<T>(call.w_hh, {recurrent_gates * p.hidden, p.hidden}, "weight_hh");
-    p.bias = data<T>(call.bias, {recurrent_gates * p.hidden}, "bias_hh");
+    p.b_hh = data<T>(call.b_hh, {recurrent_gates * p.hidden}, "bias_hh");
     TORCH_CHECK(int(call.vectors.size()) == vectors && int(call.numbers.size()) == per_step &&
                     int(call.begin.size()) == states && int(call.initial.size()) == states,
                 "Expected as many vectors, numbers per step and states as the cell has");
@@ -157,12 +160,12 @@ class CellKernel {
     for (int k = 0; k < states; ++k) {
       if (keep[k])
         every[k] =
-            ragged ? at::zeros({rows, p.hidden}, call.a.options()) : at::empty({rows, p.hidden}, call.a.options());
-      last[k] = at::empty({p.batch, p.hidden}, call.a.options());
+            ragged ? at::zeros({rows, p.hidden}, call.x.options()) : at::empty({rows, p.hidden}, call.x.options());
+      last[k] = at::empty({p.batch, p.hidden}, call.x.options());
       p.every[k] = keep[k] ? every[k].data_ptr<T>() : nullptr;
       p.last[k] = last[k].data_ptr<T>();
     }
-    Tensor saved = at::empty({training ? rows : 0, saves * p.hidden}, call.a.options());
+    Tensor saved = at::empty({training ? rows : 0, saves * p.hidden}, call.x.options());
     p.saved = training ? saved.data_ptr<T>() : nullptr;
     {
       py::gil_scoped_release release;
@@ -171,15 +174,16 @@ class CellKernel {
     return py::make_tuple(given(last), given(every), given(saved));
   }
 
-  // Gradients of the gates, of what W_hh multiplied (which is no gradient), of vectors and numbers per step row by row,
-  // and of initial states.
+  // The gradients of x, weight_ih, bias_ih, weight_hh, bias_hh and each vector, where they are needed, of the numbers
+  // per step (N, per_step) and of the initial states.
   template <class T>
   py::tuple backward_in(const Operands& call, const std::vector<Tensor>& every, const Tensor& saved,
-                        const std::vector<Tensor>& d_every, const std::vector<Tensor>& d_last, bool ragged) const {
+                        const std::vector<Tensor>& d_every, const std::vector<Tensor>& d_last,
+                        const std::vector<bool>& needed, bool ragged) const {
     int64_t rows;
     CellLoop<T> p = described<T>(call, rows);
     const auto made = [&](at::IntArrayRef sizes) {
-      return ragged ? at::zeros(sizes, call.a.options()) : at::empty(sizes, call.a.options());
+      return ragged ? at::zeros(sizes, call.x.options()) : at::empty(sizes, call.x.options());
     };
     TORCH_CHECK(int(every.size()) == states && int(d_every.size()) == states && int(d_last.size()) == states,
                 "Expected as many states as the cell has");
@@ -193,18 +197,28 @@ class CellKernel {
     p.saved = data<T>(saved, {rows, saves * p.hidden}, "what was saved");
     std::vector<Tensor> d_initial(states);
     for (int k = 0; k < states; ++k) {
-      d_initial[k] = at::empty({p.batch, p.hidden}, call.a.options());
+      d_initial[k] = at::empty({p.batch, p.hidden}, call.x.options());
       p.d_initial[k] = d_initial[k].data_ptr<T>();
     }
-    const Tensor d_gates = made({rows, gates * p.hidden}), h = made({recurrent_gates ? rows : 0, p.hidden});
-    const Tensor d_vectors = made({rows, vectors * p.hidden}), d_numbers = made({rows, per_step});
-    p.d_gates = d_gates.data_ptr<T>(), p.h_before = recurrent_gates ? h.data_ptr<T>() : nullptr;
-    p.d_vectors = d_vectors.data_ptr<T>(), p.d_numbers = d_numbers.data_ptr<T>();
+    const Tensor d_gates = at::empty({rows, gates * p.hidden}, call.x.options());
+    const Tensor d_vectors = at::empty({rows, vectors * p.hidden}, call.x.options());
+    const Tensor d_numbers = made({rows, per_step});
+    p.d_gates = d_gates.data_ptr<T>(), p.d_vectors = d_vectors.data_ptr<T>(), p.d_numbers = d_numbers.data_ptr<T>();
+    TORCH_CHECK(int(needed.size()) == 5 + vectors, "Expected whether each of ", 5 + vectors, " gradients is needed");
+    std::vector<Tensor> found(needed.size());
+    const auto wanted = [&](size_t i, const Tensor& of, bool zeros = false) -> T* {
+      if (!needed[i] || !of.defined()) return nullptr;
+      found[i] = zeros ? at::zeros(of.sizes(), of.options()) : at::empty(of.sizes(), of.options());
+      return found[i].template data_ptr<T>();
+    };
+    p.d_x = wanted(0, call.x, ragged), p.d_w_ih = wanted(1, call.w_ih), p.d_b_ih = wanted(2, call.b_ih);
+    p.d_w_hh = wanted(3, call.w_hh), p.d_b_hh = wanted(4, call.b_hh);
+    for (int k = 0; k < vectors; ++k) p.d_vector[k] = wanted(5 + k, call.vectors[k]);
     {
       py::gil_scoped_release release;
       passes<T>().backward(p);
     }
-    return py::make_tuple(given(d_gates), given(h), given(d_vectors), given(d_numbers), given(d_initial));
+    return py::make_tuple(given(found), given(d_numbers), given(d_initial));
   }
 
   template <class T>
@@ -231,10 +245,11 @@ void add_user_cells(py::module_& m) {
            py::arg("input_slots"), py::arg("gates"), py::arg("states"), py::arg("vectors"), py::arg("per_step"),
            py::arg("saves"), py::arg("reads_h"), py::arg("reads_y"), py::arg("stored"))
       .def("forward", &CellKernel::run_forward)
-      .def("backward", [](const CellKernel& kernel, const py::tuple& operands, const py::list& every,
-                          const py::object& saved, const py::list& d_every, const py::list& d_last, bool ragged) {
-        return kernel.run_backward(operands, every, taken(saved), d_every, d_last, ragged);
-      });
+      .def("backward",
+           [](const CellKernel& kernel, const py::tuple& operands, const py::list& every, const py::object& saved,
+              const py::list& d_every, const py::list& d_last, const std::vector<bool>& needed, bool ragged) {
+             return kernel.run_backward(operands, every, taken(saved), d_every, d_last, needed, ragged);
+           });
 }
 
 }  // namespace fastrnn

@@ -61,47 +61,30 @@ def layer(
     every, last = [], []
     for d, w in enumerate(weights):
         states = [None if state is None else state[d] for state in initial]
-        after_steps, final = _direction(cell, given, states, w, reverse=d == 1)
+        after_steps, final = direction(cell, given, states, w, reverse=d == 1)
         every.append(after_steps)
         last.append(final)
     return [torch.cat(of, -1) for of in zip(*every, strict=True)], [torch.stack(of) for of in zip(*last, strict=True)]
 
 
-def _direction(
+def direction(
     cell: Declaration, given: Steps, initial: Sequence[Tensor | None], w: Weights, reverse: bool
-) -> tuple[list[Tensor], States]:
-    x, numbers = given.input, given.per_step
-    if given.lengths is not None:
-        alive = _alive(x.size(0), given.lengths, x.device)
-        x = torch.where(alive, x, 0)  # whatever is there, infinity too
-        numbers = tuple(torch.where(alive, each, 1) for each in numbers)  # a step may divide by it
-    gates = linear(x, w.w_ih, w.b_ih)
-    return loop(cell, given, gates, numbers, w.w_hh, w.b_hh, w.vectors, initial, reverse)
-
-
-def loop(
-    cell: Declaration,
-    given: Steps,
-    gates: Tensor,
-    numbers: Sequence[Tensor],
-    w_hh: Tensor | None,
-    b_hh: Tensor | None,
-    vectors: Sequence[Tensor],
-    initial: Sequence[Tensor | None],
-    reverse: bool,
 ) -> tuple[list[Tensor], States]:
     """The loop over time of one direction: of each state its values after every step, and the last ones.
 
     A step shorter than the batch moves the first rows on and leaves the others' state alone: forwards rows drop out as
     their sequences end and keep their last state; backwards they come in, with their initial state. Both are the same
     line. In padded input the rows that have ended are computed, and not used.
-
-    Args:
-        gates: W_ih x + b_ih, (T, B, G H) or packed.
-        numbers: those per step, (T, B, 1) or packed.
     """
-    alive = None if given.lengths is None else _alive(gates.size(0), given.lengths, gates.device)
+    x, numbers = given.input, given.per_step
+    alive = None
+    if given.lengths is not None:
+        times = torch.arange(x.size(0), device=x.device)
+        alive = (times.unsqueeze(1) < given.lengths.to(x.device)).unsqueeze(2)
+        x = torch.where(alive, x, 0)  # whatever is there, infinity too
+        numbers = tuple(torch.where(alive, each, 1) for each in numbers)  # a step may divide by it
     sizes = None if given.batch_sizes is None else given.batch_sizes.tolist()
+    gates = linear(x, w.w_ih, w.b_ih)
     products = _of_steps(gates, sizes)
     numbers_of = [_of_steps(each, sizes) for each in numbers]
     batch, hidden = products[0].size(0), gates.size(-1) // len(cell.input_gates)
@@ -109,7 +92,7 @@ def loop(
     states = tuple(
         first.expand(batch, hidden) if state is None else state for state, first in zip(initial, begin, strict=True)
     )
-    of_vectors = dict(zip(cell.vectors, vectors, strict=True))
+    vectors = dict(zip(cell.vectors, w.vectors, strict=True))
     after: list[States] = [()] * len(products)
     for t in reversed(range(len(products))) if reverse else range(len(products)):
         n = products[t].size(0)
@@ -118,7 +101,7 @@ def loop(
         if anew is not None:
             before = tuple(torch.where(anew, first, state) for first, state in zip(begin, before, strict=True))
         per_step = {name: of[t] for name, of in zip(cell.per_step, numbers_of, strict=True)}
-        new = _step(cell, products[t], before, w_hh, b_hh, per_step | of_vectors)
+        new = _step(cell, products[t], before, w, per_step | vectors)
         if alive is None:
             states = tuple(
                 torch.cat([state, old[n:]]) if n < batch else state for state, old in zip(new, states, strict=True)
@@ -131,18 +114,11 @@ def loop(
     return [join(of) for of in zip(*after, strict=True)], states
 
 
-def _step(
-    cell: Declaration,
-    product: Tensor,
-    before: States,
-    w_hh: Tensor | None,
-    b_hh: Tensor | None,
-    others: dict[str, Tensor],
-) -> States:
+def _step(cell: Declaration, product: Tensor, before: States, w: Weights, others: dict[str, Tensor]) -> States:
     """One step: ``product`` (B, G H) is W_ih x + b_ih, ``others`` vectors and numbers per step."""
     gates = dict(zip(cell.input_gates, product.chunk(len(cell.input_gates), 1), strict=True))
-    if w_hh is not None:
-        recurrent = linear(before[0], w_hh, b_hh).chunk(len(cell.recurrent_gates), 1)
+    if w.w_hh is not None:
+        recurrent = linear(before[0], w.w_hh, w.b_hh).chunk(len(cell.recurrent_gates), 1)
         for name, part in zip(cell.recurrent_gates, recurrent, strict=True):
             gates[name] = gates[name] + part if name in gates else part
     values = gates | dict(zip(cell.states, before, strict=True)) | others
@@ -150,11 +126,6 @@ def _step(
     new = tuple(new) if isinstance(new, (tuple, list)) else (new,)
     # A state made of vectors alone has the shape of one row.
     return tuple(state.expand_as(before[0]) for state in new)
-
-
-def _alive(times: int, lengths: Tensor, device: torch.device) -> Tensor:
-    """Of padded input, which rows have not ended at each time: (T, B, 1)."""
-    return (torch.arange(times, device=device).unsqueeze(1) < lengths.to(device)).unsqueeze(2)
 
 
 def _of_steps(rows: Tensor, sizes: list[int] | None) -> Sequence[Tensor]:

@@ -1,7 +1,6 @@
 """A layer of a user's cell on the CPU's kernels: the loop over time in C++, its step by the interpreter.
 
-The products that need no order in time are torch's: of the input before the loop, and those of weight gradients after
-it. The derivative of the backward pass goes through the eager loop, by autograd.
+The derivative of the backward pass goes through the eager loop, by autograd.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from fastrnn._cell import eager
 from fastrnn._cell.declaration import Declaration
@@ -108,14 +106,12 @@ def layer(
 
 
 def _in_order(given: eager.Steps, initial: Sequence[Tensor | None], order: Tensor) -> Any:
-    """The rows with the longest first, and zeros beyond their ends."""
+    """The rows with the longest first. What is beyond their ends is not read."""
     lengths: Any = given.lengths
-    alive = (torch.arange(given.input.size(0)).unsqueeze(1) < lengths[order]).unsqueeze(2)
-    x = torch.where(alive, given.input.index_select(1, order), 0)
-    numbers = tuple(torch.where(alive, each.index_select(1, order), 1) for each in given.per_step)
     resets = None if given.resets is None else given.resets.index_select(1, order)
+    numbers = tuple(each.index_select(1, order) for each in given.per_step)
     states = [state if state is None else state.index_select(1, order) for state in initial]
-    return eager.Steps(x, numbers, None, lengths[order], resets), states
+    return eager.Steps(given.input.index_select(1, order), numbers, None, lengths[order], resets), states
 
 
 def _rows(given: eager.Steps) -> Rows:
@@ -140,7 +136,7 @@ def _direction(
     keep: Sequence[bool],
 ) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
     """States after every step, (N, H), empty where they are not kept, and the last ones, (B, H)."""
-    tensors = [linear(given.input, w.w_ih, w.b_ih), w.w_hh, w.b_hh, *w.vectors, *given.per_step, *initial]
+    tensors = [given.input, w.w_ih, w.b_ih, w.w_hh, w.b_hh, *w.vectors, *given.per_step, *initial]
     training = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
     call = _Call(kernel, rows, given, reverse, tuple(keep))
     results = _Loop.apply(call, *tensors) if training else call.forward(tensors, training=False)[0]
@@ -159,22 +155,20 @@ class _Call(NamedTuple):
 
     def operands(self, tensors: Sequence[Tensor | None]) -> tuple[Any, ...]:
         """As csrc/torch/user_cells.cpp takes them."""
-        cell = self.kernel.cell
-        gates, w_hh, b_hh, vectors, numbers, initial = split(cell, tensors)
-        hidden = gates.size(-1) // len(cell.input_gates)
+        input, w, numbers, initial = split(self.kernel.cell, tensors)
         resets = self.given.resets
+        hidden = w.w_ih.size(0) // len(self.kernel.cell.input_gates)
         return (
             self.reverse,
             self.rows.batch,
             self.rows.first,
             self.rows.active,
             None if resets is None else resets.reshape(-1).contiguous(),
-            gates.reshape(-1, gates.size(-1)).contiguous(),
-            None if w_hh is None else w_hh.contiguous(),
-            None if b_hh is None else b_hh.contiguous(),
-            [v.contiguous() for v in vectors],
+            input.reshape(-1, input.size(-1)).contiguous(),
+            *(each if each is None else each.contiguous() for each in (w.w_ih, w.b_ih, w.w_hh, w.b_hh)),
+            [v.contiguous() for v in w.vectors],
             [n.reshape(-1).contiguous() for n in numbers],
-            [gates.new_full((hidden,), value) for value in cell.states.values()],
+            [input.new_full((hidden,), value) for value in self.kernel.cell.states.values()],
             [state if state is None else state.contiguous() for state in initial],
         )
 
@@ -187,10 +181,11 @@ class _Call(NamedTuple):
         return (*shown, *last), (saved, *every)
 
 
-def split(cell: Declaration, tensors: Sequence[Any]) -> tuple[Any, Any, Any, Any, Any, Any]:
-    """gates, w_hh, b_hh, vectors, numbers per step, initial states."""
-    v, n = 3 + len(cell.vectors), 3 + len(cell.vectors) + len(cell.per_step)
-    return tensors[0], tensors[1], tensors[2], tensors[3:v], tensors[v:n], tensors[n:]
+def split(cell: Declaration, tensors: Sequence[Any]) -> tuple[Tensor, eager.Weights, Any, Any]:
+    """Input, weights, numbers per step and initial states, from the differentiable operands of the loop."""
+    input, w_ih, b_ih, w_hh, b_hh, *others = tensors
+    v, n = len(cell.vectors), len(cell.vectors) + len(cell.per_step)
+    return input, eager.Weights(w_ih, w_hh, b_ih, b_hh, tuple(others[:v])), others[v:n], others[n:]
 
 
 class _Loop(torch.autograd.Function):
@@ -214,44 +209,24 @@ class _Loop(torch.autograd.Function):
             for d, kept in zip(gradients[: len(every)], call.keep, strict=True)
         ]
         d_last = [None if d is None else d.contiguous() for d in gradients[len(every) :]]
-        found = call.kernel.compiled.backward(call.operands(tensors), every, saved, d_every, d_last, call.rows.ragged)
-        return None, *_of_operands(call, tensors, found, ctx.needs_input_grad[1:])
-
-
-def _of_operands(call: _Call, tensors: Sequence[Any], found: Any, needed: Sequence[bool]) -> list[Any]:
-    """The gradients of the loop's operands: what is left are sums over rows, and the product of W_hh."""
-    cell = call.kernel.cell
-    d_gates, h, d_vectors, d_numbers, d_initial = found
-    by_gate = d_gates.unflatten(1, (len(cell.gates), -1))
-    recurrent = by_gate[:, : len(cell.recurrent_gates)].flatten(1)
-    result: list[Any] = [None] * len(tensors)
-    if needed[0]:
-        slots = call.kernel.input_slots
-        of_input = d_gates if slots == list(range(len(cell.gates))) else by_gate[:, slots]
-        result[0] = of_input.reshape(tensors[0].shape)
-    if tensors[1] is not None and needed[1]:
-        result[1] = recurrent.t() @ h
-    if tensors[2] is not None and needed[2]:
-        result[2] = recurrent.sum(0)
-    at = 3
-    sums = d_vectors.sum(0) if any(needed[at : at + len(cell.vectors)]) else None
-    for k in range(len(cell.vectors)):
-        if sums is not None:
-            result[at + k] = sums.unflatten(0, (len(cell.vectors), -1))[k]
-    at += len(cell.vectors)
-    for k in range(len(cell.per_step)):
-        result[at + k] = d_numbers[:, k].reshape(tensors[at + k].shape)
-    at += len(cell.per_step)
-    for k, d in enumerate(d_initial):
-        result[at + k] = None if tensors[at + k] is None else d
-    return result
+        cell, needed = call.kernel.cell, ctx.needs_input_grad[1:]
+        first = 5 + len(cell.vectors)
+        found, d_numbers, d_initial = call.kernel.compiled.backward(
+            call.operands(tensors), every, saved, d_every, d_last, list(needed[:first]), call.rows.ragged
+        )
+        if found[0] is not None:
+            found[0] = found[0].view(tensors[0].shape)
+        of_numbers = [d_numbers[:, k].reshape(tensors[first + k].shape) for k in range(len(cell.per_step))]
+        of_states = [d if need else None for d, need in zip(d_initial, needed[first + len(of_numbers) :], strict=True)]
+        return None, *found, *of_numbers, *of_states
 
 
 def _differentiable(call: _Call, tensors: Sequence[Any], gradients: Sequence[Any]) -> list[Any]:
     """The same gradients by autograd through the eager loop, so that they can be differentiated again."""
     leaves = [t if t is None or not t.requires_grad else t.view_as(t) for t in tensors]
-    gates, w_hh, b_hh, vectors, numbers, initial = split(call.kernel.cell, leaves)
-    every, last = eager.loop(call.kernel.cell, call.given, gates, numbers, w_hh, b_hh, vectors, initial, call.reverse)
+    input, w, numbers, initial = split(call.kernel.cell, leaves)
+    given = call.given._replace(input=input, per_step=tuple(numbers))
+    every, last = eager.direction(call.kernel.cell, given, initial, w, call.reverse)
     every = [state if call.given.batch_sizes is not None else state.flatten(0, 1) for state in every]
     pairs = [(r, d) for r, d in zip((*every, *last), gradients, strict=True) if d is not None and r.requires_grad]
     wanted = [t for t in leaves if t is not None and t.requires_grad]

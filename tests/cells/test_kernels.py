@@ -51,24 +51,20 @@ def test_as_eager(cell):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * max(1, expected.abs().max().item()))
 
 
-def of_kernel(cell, reverse, sizes=None):
-    """Results of the loop alone, forward and backward: torch's products, whose bits may differ, are not among them."""
-    kernel = kernels.Kernel(cell.declaration)
-    declared, hidden = cell.declaration, 21
+def everything(cell, reverse, sizes):
+    """All that a direction computes, forward and backward."""
+    layer = of(cell, 3, 21, dtype=torch.float32, bidirectional=True)
     shape = (12, 17) if sizes is None else (int(sizes.sum()),)
-    weights = of(cell, 3, hidden, dtype=torch.float32)._weights()[0][0]
-    given = eager.Steps(random(*shape, 3, dtype=torch.float32), (), sizes)
-    rows = kernels._rows(given)
-    gates = random(*shape, weights.w_ih.size(0), seed=8, dtype=torch.float32)
-    tensors = [gates, weights.w_hh, weights.b_hh, *weights.vectors]
-    tensors += [torch.full((*shape, 1), 0.3) for _ in declared.per_step] + [None] * len(declared.states)
-    call = kernels._Call(kernel, rows, given, reverse, (True,) * len(declared.states))
-    with torch.no_grad():
-        results, (saved, *every) = call.forward(tensors, training=True)
-        d = [random(*r.shape, seed=k, dtype=torch.float32) for k, r in enumerate(results)]
-        states = len(declared.states)
-        back = kernel.compiled.backward(call.operands(tensors), every, saved, d[:states], d[states:], False)
-    return [*results, saved, *back[:4], *back[4]]
+    x = random(*shape, 3, dtype=torch.float32).requires_grad_()
+    numbers = [random(*shape, 1, seed=5, dtype=torch.float32).abs().requires_grad_() for _ in cell.declaration.per_step]
+    weights, given = layer._weights()[0][reverse], eager.Steps(x, tuple(numbers), sizes)
+    states = len(cell.declaration.states)
+    call = [layer._kernel, given, kernels._rows(given), [None] * states, weights, reverse, [True] * states]
+    every, last = kernels._direction(*call)
+    results = [*every, *last]
+    loss = sum((r * random(*r.shape, seed=k, dtype=torch.float32)).sum() for k, r in enumerate(results))
+    wanted = [x, *numbers, *(t for t in weights.tensors() if t is not None)]
+    return [*results, *torch.autograd.grad(loss, wanted)]
 
 
 @pytest.mark.parametrize("cell", [cells.SLSTM, cells.LTC, cells.MGU, cells.Peephole], ids=lambda c: c.__name__)
@@ -80,7 +76,7 @@ def test_the_same_bits_for_any_threads(cell):
             found = []
             for threads in (1, 2, 8):
                 torch.set_num_threads(threads)
-                found.append(of_kernel(cell, reverse, packed))
+                found.append(everything(cell, reverse, packed))
             for other in found[1:]:
                 assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     finally:
@@ -149,29 +145,29 @@ def test_nothing_is_saved_without_gradients():
 
 def test_operands_are_checked():
     kernel = kernels.Kernel(LSTM.declaration)
-    gates, w_hh = torch.zeros(6, 20), torch.zeros(20, 5)
+    x, w_ih, w_hh, b = torch.zeros(6, 3), torch.zeros(20, 3), torch.zeros(20, 5), torch.zeros(20)
     first, active = torch.tensor([0, 2, 4]), torch.tensor([2, 2, 2])
     begin = [torch.zeros(5), torch.zeros(5)]
-    good = [False, 2, first, active, None, gates, w_hh, None, [], [], begin, [None, None]]
+    good = [False, 2, first, active, None, x, w_ih, b, w_hh, None, [], [], begin, [None, None]]
     last, every, _ = kernel.compiled.forward(tuple(good), False, [True, False], False)
     assert last[1].shape == (2, 5)
     assert every[1] is None
     for place, wrong in (
         (1, 0), (1, 1), (2, torch.tensor([0, 2, 5])), (2, torch.tensor([0, -2, 4])), (2, first.int()),
         (3, torch.tensor([1, 2, 2])), (3, active[:2]), (4, torch.zeros(5, dtype=torch.bool)), (4, torch.zeros(6)),
-        (5, gates[:, ::2]), (5, torch.zeros(6, 21)), (5, torch.zeros(6, 0)), (6, None),
-        (6, w_hh.double()), (6, w_hh[:, :4]), (7, torch.zeros(5)), (8, [torch.zeros(5)]),
-        (9, [torch.zeros(6)]), (10, begin[:1]),
-        (11, [torch.zeros(1, 5), None]),
+        (5, x[:, ::2]), (5, torch.zeros(6, 4)), (5, None), (5, x[0]), (6, None), (6, w_ih.double()), (6, w_ih[:2]),
+        (7, torch.zeros(5)), (8, None), (8, w_hh[:, :4]), (8, w_hh.double()), (9, torch.zeros(5)),
+        (10, [torch.zeros(5)]), (11, [torch.zeros(6)]), (12, begin[:1]), (13, [torch.zeros(1, 5), None]),
     ):  # fmt: skip
         bad = list(good)
         bad[place] = wrong
         with pytest.raises((RuntimeError, ValueError), match=r"Expected"):
             kernel.compiled.forward(tuple(bad), False, [True, False], False)
+    every, none = [torch.zeros(6, 5)] * 2, [None] * 2
     with pytest.raises(RuntimeError, match="Expected what was saved of size"):
-        kernel.compiled.backward(
-            tuple(good), [gates[:, :5].contiguous()] * 2, torch.zeros(6, 1), [None] * 2, [None] * 2, False
-        )
+        kernel.compiled.backward(tuple(good), every, torch.zeros(6, 1), none, none, [True] * 5, False)
+    with pytest.raises(RuntimeError, match="whether each of 5 gradients is needed"):
+        kernel.compiled.backward(tuple(good), every, torch.zeros(6, 20), none, none, [True] * 4, False)
     code = kernel.programs
     with pytest.raises(ValueError, match="a program of"):
         _C.CellKernel(*(_C.Program(*code.forward),) * 3, 4, [0, 1, 2, 3], 4, 2, 0, 0, 4, False, False, [1])
