@@ -30,6 +30,7 @@ RESULTS = {
     "busy": "2026-11-26-amd-epyc-zen5-busy.json",
     "loss": "2026-11-26-amd-epyc-zen5-linear-cross-entropy.json",
     "features": "2026-11-26-amd-epyc-zen5-features.json",
+    "recurrent-ppo": "2026-11-26-amd-epyc-zen5-recurrent-ppo.json",
     "awd-lstm": "2026-11-26-amd-epyc-zen5-awd-lstm.json",
     "training": "2026-11-26-amd-epyc-zen5-training.json",
     "word2vec": "2026-11-23-amd-epyc-word2vec.json",
