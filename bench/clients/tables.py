@@ -64,4 +64,5 @@ def awd_lstm(found: dict[str, Any]) -> str:
 
 
 def about(found: dict[str, Any]) -> str:
-    return f"{_markdown.about(found['machine'])} {found['threads']} threads. `{found['command']}`:"
+    note = f" {found['note']}" if "note" in found else ""  # by hand, of what a reader should know
+    return f"{_markdown.about(found['machine'])} {found['threads']} threads. `{found['command']}`.{note} Sizes:"
