@@ -111,13 +111,6 @@ def test_operations_are_counted():
     assert count(3) == of_input + of_state // 3
 
 
-def call_with_heads(heads=2, cell="gru", **sizes):
-    call = right_call(cell, hidden=6, **sizes)
-    weights = list(call["weights"])
-    weights[1] = weights[1][:, : weights[1].size(1) // heads].contiguous()
-    return call | {"weights": weights, "heads": heads}
-
-
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -131,7 +124,7 @@ def call_with_heads(heads=2, cell="gru", **sizes):
     ids=str,
 )
 def test_operators_called_with_wrong_heads(wrong, message):
-    call = call_with_heads()
+    call = right_call("gru", hidden=6, heads=2)
     forward(call)
     with pytest.raises((ValueError, RuntimeError), match=message):
         forward(call | wrong)

@@ -65,6 +65,7 @@ def _other_tensor(draw, t):
 
 def _any_call(draw):
     cell, hidden = draw.choice(list(CELLS)), draw.choice([1, 2, 5, 16, 33])
+    heads = draw.choice([1, 1, hidden, {16: 2, 33: 3}.get(hidden, 1)])
     lengths = sorted((draw.randint(1, 9) for _ in range(draw.randint(1, 6))), reverse=True)
     return right_call(
         cell,
@@ -73,9 +74,10 @@ def _any_call(draw):
         batch=draw.randint(0, 9),
         inputs=draw.choice([1, 3, 16]),
         hidden=hidden,
-        projection=draw.choice([0, hidden // 2]) if CELLS[cell]["projectable"] else 0,
+        projection=draw.choice([0, hidden // 2]) if CELLS[cell]["projectable"] and heads == 1 else 0,
         biases=draw.choice([False, True]),
         directions=draw.choice([1, 2]),
+        heads=heads,
         dtype=draw.choice([torch.float32, torch.float64]),
     )
 
@@ -102,6 +104,8 @@ def _other(draw, name, value, call):
             case "more":
                 return [*value, *draw.choices([*value, *tensors], k=draw.randint(1, 9))]
         return draw.sample(value, len(value))
+    if name == "heads":
+        return draw.choice([*NUMBERS, 5, 33])
     if isinstance(value, bool):
         return not value
     if name == "batch_sizes" and value is not None and draw.choice([False, True]):

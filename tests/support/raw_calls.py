@@ -9,11 +9,11 @@ CELLS = _C.cells()
 
 
 def right_call(cell="lstm", *, lengths=None, times=3, batch=2, inputs=5, hidden=6, projection=0, biases=True,
-               directions=1, dtype=torch.float32):  # fmt: skip
+               directions=1, heads=1, dtype=torch.float32):  # fmt: skip
     """The arguments of forward, all but ``save`` and ``recompute``."""
     described, output = CELLS[cell], projection or hidden
     input_gates, recurrent_gates = described["input_gates"] * hidden, described["recurrent_gates"] * hidden
-    sizes = [(input_gates, inputs), (recurrent_gates, output)]
+    sizes = [(input_gates, inputs), (recurrent_gates, output // heads)]
     sizes += [(input_gates,), (recurrent_gates,)] if biases else []
     sizes += [(output, hidden)] if projection else []
     sizes += [(size * hidden,) for size in described["vectors"].values()]
@@ -30,6 +30,7 @@ def right_call(cell="lstm", *, lengths=None, times=3, batch=2, inputs=5, hidden=
         "bidirectional": directions == 2,
         "batch_first": False,
         "projected": projection > 0,
+        "heads": heads,
     }
 
 
