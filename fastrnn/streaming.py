@@ -236,7 +236,7 @@ def _recurrent(name: str, layer: Any, dtype: str | None) -> Stage:
         )
     weights, learned = packed._weights(), packed._learned
     h_0, c_0 = (*weights[len(weights) - learned :], None, None)[:2]
-    described = ("recurrent", packed._call, weights[: len(weights) - learned], h_0, c_0)
+    described = ("recurrent", packed._call, weights[: len(weights) - learned], h_0, c_0, *packed._zoneout)
     return Stage(described, [*layer.parameters(), *layer.buffers()], True)
 
 

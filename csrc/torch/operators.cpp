@@ -17,10 +17,9 @@ void check_served(const Device& device, const Arguments& a) {
                               "Expected a cell without layer normalization on ", a.input.device(), ", got ",
                               a.cell->name, "; fastrnn.reference.layer runs it there");
   const bool regularized = a.recurrent_mask || a.zoneout_h || a.zoneout_c;
-  TORCH_CHECK_NOT_IMPLEMENTED(!regularized || (device.regularizes && !a.cell->normalized),
-                              "Expected recurrent_mask, zoneout_h and zoneout_c on the cpu with a cell without layer ",
-                              "normalization, got ", a.cell->name, " on ", a.input.device(),
-                              "; fastrnn.reference.layer runs it");
+  TORCH_CHECK_NOT_IMPLEMENTED(!regularized || device.regularizes,
+                              "Expected recurrent_mask, zoneout_h and zoneout_c on the cpu, got them on ",
+                              a.input.device(), "; fastrnn.reference.layer runs it there");
   TORCH_CHECK_NOT_IMPLEMENTED(device.cuts_heads || a.heads == 1, "Expected heads=1 on ", a.input.device(), ", got ",
                               a.heads, "; fastrnn.reference.layer runs it there");
 }

@@ -82,16 +82,16 @@ struct InferArguments : Arguments {
 };
 
 // The same with matrices that are packed once and for all as `numbers`, each one tensor of bytes (sequence/packed.h).
-// Biases and the cell's vectors are float32; input and states may be float32, bfloat16 or float16. `every_state` is of
-// one layer.
+// Biases, the cell's vectors and zoneout are float32; input and states may be float32, bfloat16 or float16.
+// `every_state` is of one layer; zoneout is the same in all.
 struct InferPackedArguments : Arguments {
   static constexpr const char* schema =
       "infer_packed(str cell, str numbers, Tensor input, Tensor? batch_sizes, Tensor? h0, Tensor? c0, Tensor[] "
       "weights, "
       "int input_size, int hidden_size, int projection_size, int num_layers, bool biases, bool bidirectional, "
       "bool batch_first, Tensor? lengths=None, Tensor? resets=None, bool every_state=False, bool learned_state=False, "
-      "int heads=1) -> (Tensor, Tensor, Tensor)";
-  static constexpr size_t count = 19;
+      "int heads=1, Tensor? zoneout_h=None, Tensor? zoneout_c=None) -> (Tensor, Tensor, Tensor)";
+  static constexpr size_t count = 21;
   int64_t num_layers;
 
   explicit InferPackedArguments(torch::jit::Stack& stack) {
@@ -100,7 +100,7 @@ struct InferPackedArguments : Arguments {
     reader.take_format(*this);
     reader.take_operands(*this);
     reader.take(input_size, hidden_size, projection_size, num_layers, biases, bidirectional, batch_first, lengths,
-                resets, every_state, learned_state, heads);
+                resets, every_state, learned_state, heads, zoneout_h, zoneout_c);
     projected = projection_size != 0;
   }
 };

@@ -1,6 +1,7 @@
 #include "stream_python.h"
 
 #include <ATen/EmptyTensor.h>
+#include <ATen/ops/full.h>
 #include <pybind11/stl.h>
 #include <torch/csrc/autograd/python_variable.h>
 
@@ -27,6 +28,11 @@ std::unique_ptr<Stage> stage_of(const py::tuple& of, int64_t batch) {
     Arguments call;
     const int64_t num_layers = read_packed_options(of[1], call);
     for (py::handle weight : of[2].cast<py::list>()) call.weights.push_back(THPVariable_Unpack(weight.ptr()));
+    auto blended = [&](double share, int64_t features) {
+      return share > 0 ? OptionalTensor(at::full({1, batch, features}, share, at::kFloat)) : std::nullopt;
+    };
+    call.zoneout_h = blended(of[5].cast<double>(), call.projected ? call.projection_size : call.hidden_size);
+    call.zoneout_c = blended(of[6].cast<double>(), call.hidden_size);
     return std::make_unique<RecurrentStage>(std::move(call), num_layers, batch, tensor_or_none(of[3]),
                                             tensor_or_none(of[4]));
   }

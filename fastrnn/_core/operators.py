@@ -163,6 +163,8 @@ def run_infer_packed(call: Call, packed: Packed) -> Results:
         call.every_state,
         call.learned_state,
         call.heads,
+        call.zoneout_h,
+        call.zoneout_c,
     )
 
 

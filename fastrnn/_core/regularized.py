@@ -10,6 +10,7 @@ The masks are operands of the operators like any other, without a gradient; so t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -49,4 +50,19 @@ def _of_zoneout(call: Call, p: float, training: bool, features: Any) -> Tensor |
     input, sizes = call.input, (*call.input.shape[:-1], call.directions() * features)
     if training:
         return kept(sizes, 1 - p, input.device).to(input.dtype)
-    return input.new_full((), p).expand(sizes)
+    return _constant(p, sizes, input.device, input.dtype)
+
+
+def blended(call: Call, rates: tuple[float, float], output_size: int, hidden_size: int) -> Call:
+    """The call, at inference, of packed weights, which say no sizes: zoneout in float32 whatever the input's dtype."""
+    input, directions = call.input, call.directions()
+    h, c = (
+        _constant(p, (*input.shape[:-1], directions * size), input.device, torch.float32) if p else None
+        for p, size in zip(rates, (output_size, hidden_size), strict=True)
+    )
+    return call._replace(zoneout_h=h, zoneout_c=c)
+
+
+def _constant(p: float, sizes: Sequence[Any], device: torch.device, dtype: torch.dtype) -> Tensor:
+    """The same row everywhere: the memory of one."""
+    return torch.full(tuple(sizes[-1:]), p, device=device, dtype=dtype).expand(*sizes)

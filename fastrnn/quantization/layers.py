@@ -19,6 +19,7 @@ from fastrnn._core.call import Call, Results, cell_and_states, state_of, with_in
 from fastrnn._core.extension import _C
 from fastrnn._core.operators import Packed as Sizes
 from fastrnn._core.options import checked
+from fastrnn._core.regularized import blended
 from fastrnn._core.stack import stack
 from fastrnn._core.tracing import NotScriptable
 from fastrnn.nn.inputs import AnyInput, CallOptions, each
@@ -265,19 +266,22 @@ class PackedLayer(AnyInput, PackedModule):
     proj_size: int
     _learned = 0  # how many of the weights are learned initial states
     heads: int = 1  # also of layers that were pickled before there were any
+    _zoneout = (0.0, 0.0)  # how much of h and of c a step keeps
 
     def __init__(self, plain: Any, numbers: str, name: str = "") -> None:
-        if plain.zoneout_h or plain.zoneout_c:
+        zoneout = plain.zoneout_h, plain.zoneout_c
+        if plain.layer_norm and any(zoneout):
             raise ValueError(
-                f"Expected layers without zoneout to pack, got {name or 'one'} with zoneout_h={plain.zoneout_h} and "
-                f"zoneout_c={plain.zoneout_c}: at inference it blends the old state into the new, which packed layers "
-                "do not. Keep that layer plain: see skip of fastrnn.quantize"
+                f"Expected zoneout without layer_norm to pack, got both{f' in {name}' if name else ''}: zoneout_h="
+                f"{plain.zoneout_h}, zoneout_c={plain.zoneout_c}. Keep that layer plain: see skip of fastrnn.quantize"
             )
         super().__init__(plain, numbers, name)
         self._learned = len(plain._initial_states())
+        self._zoneout = zoneout
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
-        if type(options) is not dict or options or self._learned:  # torch.fx passes no dictionary
+        # torch.fx passes no dictionary.
+        if type(options) is not dict or options or self._learned or any(self._zoneout):
             return self._run(input, hx, options)
         if not is_compiling():
             result = _C.infer_packed(input, hx, self.__dict__)
@@ -324,12 +328,18 @@ class PackedLayer(AnyInput, PackedModule):
         if call.lengths is not None or call.resets is not None:
             call = checked(call)
         sizes = Sizes(self.numbers, self.input_size, self.hidden_size, self.proj_size)
+
+        def run(of: Call, sizes: Sizes) -> Results:
+            if any(self._zoneout):
+                of = blended(of, self._zoneout, self.proj_size or self.hidden_size, self.hidden_size)
+            return operators.run_infer_packed(of, sizes)
+
         if not call.every_state:
-            output, h_n, c_n = operators.run_infer_packed(call, sizes)
+            output, h_n, c_n = run(call, sizes)
             return output, state_of(call, h_n, c_n)
 
         def one_layer(of: Call) -> Results:
-            return operators.run_infer_packed(of, sizes._replace(input_size=of.input.size(-1)))
+            return run(of, sizes._replace(input_size=of.input.size(-1)))
 
         output, h_n, c_n, states = stack(one_layer, call)
         return output, state_of(call, h_n, c_n), states

@@ -40,7 +40,7 @@ def computed(layer, *given, seed=3, **options):
 
 
 def flat(found):
-    return torch.utils._pytree.tree_leaves(found)
+    return [t for t in torch.utils._pytree.tree_leaves(found) if t is not None]
 
 
 RATES = st.sampled_from([0.0, 0.25, 1.0])
@@ -217,7 +217,7 @@ class TestMasks:
         assert drawn[0].recurrent_mask is None
         assert drawn[0].zoneout_h.unique().tolist() == [pytest.approx(0.1)]
         assert drawn[0].zoneout_c.unique().tolist() == [pytest.approx(0.3)]
-        assert drawn[0].zoneout_c.untyped_storage().nbytes() == 4
+        assert drawn[0].zoneout_c.untyped_storage().nbytes() == 8 * 4  # of one row
 
     def test_the_seed_decides(self):
         layer, x = layer_of("lstm", 8, (0.5, 0.1, 0.3), num_layers=2, dtype=F64), random(5, 4, 3)
@@ -266,7 +266,7 @@ def test_masks_that_change_nothing(cell):
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("cell", ["rnn_sigmoid", "gru", "gru_reset_before", "lstm_projected", "peephole_lstm"])
 def test_derivatives(cell, training):
-    layer = layer_of(cell, 4, (0.25, 0.3, 0.2), 2, learn_initial_state=True, dtype=F64).train(training)
+    layer = layer_of(cell, 2, (0.5, 0.3, 0.2), 2, learn_initial_state=True, dtype=F64).train(training)
     names = [name for name, _ in layer.named_parameters()]
     resets = torch.tensor([[False, False], [True, False], [False, True]])
 
@@ -409,7 +409,7 @@ class TestTransforms:
 @pytest.mark.parametrize("arrange", ["padded", "packed"])
 @pytest.mark.parametrize("training", [False, True])
 def test_compiled_as_one_graph(arrange, training):
-    layer = layer_of("lstm", 8, (0.5, 0.25, 0.25), num_layers=2, bidirectional=True).train(training)
+    layer = layer_of("lstm", 8, (0.5, 0.25, 0.25), num_layers=2).train(training)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled, graphs = torch.compile(layer, fullgraph=True, backend=counter, dynamic=True), []
     for steps, batch in ((6, 4), (7, 5), (9, 2)):
@@ -493,7 +493,7 @@ def test_masks_of_other_cells():
         operators.run_forward(call_of("gru", x, None, gru._weights(), zoneout_c=torch.zeros(3, 2, 6)), False)
     normalized = make(fastrnn, "layer_norm_gru", 5, 6)
     call = call_of(normalized._cell, x, None, normalized._weights(), recurrent_mask=torch.zeros(1, 2, 6))
-    with pytest.raises(NotImplementedError, match="with a cell without layer normalization, got layer_norm_gru on cpu"):
+    with pytest.raises(NotImplementedError, match="with a cell without layer normalization, got layer_norm_gru"):
         operators.run_forward(call, False)
     lstm = make(fastrnn, "lstm", 5, 6)
     call = call_of("lstm", x, None, lstm._weights(), zoneout_c=torch.zeros(3, 2, 6))
@@ -534,9 +534,45 @@ class TestOptions:
             setattr(model["b"], name, 0.0)
         assert type(fastrnn.to_torch(model["b"])) is torch.nn.GRU
 
-    @pytest.mark.parametrize("pack", [fastrnn.freeze, fastrnn.quantize, lambda layer: layer.stream(2)])
-    def test_what_packs_weights(self, pack):
-        layer = fastrnn.GRU(3, 4, zoneout_h=0.1).eval()
-        with pytest.raises(ValueError, match=r"Expected layers without zoneout .* zoneout_h=0.1 and zoneout_c=0.0"):
-            pack(layer)
-        pack(fastrnn.GRU(3, 4, recurrent_dropout=0.1).eval())
+
+class TestPacked:
+    """Zoneout at inference, with weights that are packed once and for all."""
+
+    @pytest.mark.parametrize("dtype", [F32, torch.bfloat16, torch.float16])
+    @pytest.mark.parametrize("numbers", ["float32", "bfloat16", "int8"])
+    @pytest.mark.parametrize("cell", PLAIN_CELLS)
+    def test_frozen_and_quantized_layers(self, cell, numbers, dtype):
+        layer = layer_of(cell, 24, (0.5, 0.1, 0.3), num_layers=2, bidirectional=True).eval()
+        packed = fastrnn.freeze(layer) if numbers == "float32" else fastrnn.quantize(layer, dtype=numbers)
+        x, lengths = random(9, 8, 3, dtype=dtype), torch.arange(8) + 2
+        tolerance = {"float32": 1e-6, "bfloat16": 0.05, "int8": 0.1}[numbers] + (0.01 if dtype != F32 else 0)
+        with torch.no_grad():
+            for options in ({}, {"lengths": lengths, "return_states": True}):
+                found, expected = flat(packed(x, **options)), flat(layer(x.float(), **options))
+                assert [t.shape for t in found] == [t.shape for t in expected]
+                for a, b in zip(found, expected, strict=True):
+                    torch.testing.assert_close(a.float(), b, rtol=0, atol=tolerance)
+        assert fastrnn.dequantize(packed).zoneout_h == 0.1
+
+    @pytest.mark.parametrize("numbers", ["float32", "bfloat16", "int8"])
+    @pytest.mark.parametrize("cell", PLAIN_CELLS)
+    def test_streams_have_the_bits_of_the_sequence(self, cell, numbers):
+        layer = layer_of(cell, 24, (0.5, 0.1, 0.3), num_layers=2).eval()
+        packed = fastrnn.freeze(layer) if numbers == "float32" else fastrnn.quantize(layer, dtype=numbers)
+        x = random(9, 4, 3, dtype=F32)
+        with torch.no_grad():
+            expected, stream = packed(x)[0], packed.stream(4)
+            assert all(torch.equal(stream(step), y) for step, y in zip(x, expected, strict=True))
+            again = copy.deepcopy(stream)
+            assert torch.equal(again(x[0]), stream(x[0]))
+
+    def test_compiled(self):
+        packed, x = fastrnn.freeze(layer_of("gru", 8, (0, 0.1)).eval()), random(5, 2, 3, dtype=F32)
+        with torch.no_grad():
+            torch.testing.assert_close(torch.compile(packed, fullgraph=True, backend="aot_eager")(x), packed(x))
+
+    def test_not_with_layer_normalization(self):
+        layer = layer_of("layer_norm_gru", 4, (0, 0.1)).eval()
+        for pack in (fastrnn.freeze, fastrnn.quantize, lambda layer: layer.stream(2)):
+            with pytest.raises(ValueError, match=r"Expected zoneout without layer_norm .*: zoneout_h=0.1"):
+                pack(layer)
