@@ -174,7 +174,10 @@ struct Sequence {
   FASTRNN_INLINE Range my_vectors(const Team& team, int64_t n) const {
     return plan.by_rows ? Range{0, n} : team.share(n);
   }
-  FASTRNN_INLINE Range active_rows(Range rows, int64_t t) const { return {rows.begin, smaller(rows.end, p.active[t])}; }
+  // Those of the rows that are active at time t: of no size where all have ended.
+  FASTRNN_INLINE Range active_rows(Range rows, int64_t t) const {
+    return {rows.begin, larger(rows.begin, smaller(rows.end, p.active[t]))};
+  }
   FASTRNN_INLINE void sync_units(Team& team) const {
     if (!plan.by_rows) team.sync();
   }
