@@ -19,6 +19,8 @@ class Layer(NamedTuple):
     """A layer's sizes, and who runs it: "torch", or what FASTRNN_CUDA_KERNEL says, such as "cluster:4".
 
     dtype: float64, float32, tf32 (float32 with TF32 allowed), bfloat16 or float16.
+    options: with resets, every state and a learned initial state, which torch.nn lacks: "torch" is the plain-torch
+        reference then.
     """
 
     kernel: str
@@ -28,9 +30,11 @@ class Layer(NamedTuple):
     B: int
     I: int
     H: int
+    options: bool = False
 
     def __str__(self) -> str:
-        return f"{self.kernel} {self.cell} {self.dtype} {self.T}x{self.B}x{self.I}x{self.H}"
+        sizes = f"{self.T}x{self.B}x{self.I}x{self.H}"
+        return f"{self.kernel} {self.cell} {self.dtype} {sizes}{' with options' if self.options else ''}"
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -39,13 +43,20 @@ class Layer(NamedTuple):
     def make(self, device: str, **options: Any) -> Any:
         """Returns torch.nn's module or fastrnn's, with the same weights."""
         torch.manual_seed(7)
-        package = torch.nn if self.kernel == "torch" else fastrnn
+        package = torch.nn if self.kernel == "torch" and not self.options else fastrnn
+        if self.options:
+            options["learn_initial_state"] = True
         module = getattr(package, self.cell)(self.I, self.H, dtype=torch.float64, **options)
         return module.to(device, self.torch_dtype)
 
     def input(self, device: str) -> Tensor:
         torch.manual_seed(8)
         return torch.randn(self.T, self.B, self.I, dtype=torch.float64).to(device, self.torch_dtype)
+
+    def resets(self, device: str) -> Tensor:
+        """Returns where rows begin anew: at a third of their steps."""
+        torch.manual_seed(10)
+        return (torch.rand(self.T, self.B) < 1 / 3).to(device)
 
     @contextmanager
     def kernel_asked_for(self, device: str) -> Iterator[None]:

@@ -31,28 +31,34 @@ LAYERS: tuple[Callable[..., Any], ...] = (
 DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
 
 
-def run(make: Callable[..., Any], layer: Layer, recompute: bool, packed: bool, device: str) -> None:
-    module = make(layer.I, layer.H, bidirectional=True, recompute=recompute, device=device, dtype=layer.torch_dtype)
+INPUTS = ("padded", "packed", "with options")
+
+
+def run(make: Callable[..., Any], layer: Layer, recompute: bool, given: str, device: str) -> None:
+    kind = {"bidirectional": True, "recompute": recompute, "learn_initial_state": given == "with options"}
+    module = make(layer.I, layer.H, **kind, device=device, dtype=layer.torch_dtype)
     x = layer.input(device).requires_grad_()
-    input = pack_padded_sequence(x, [3, 3, 2, 1, 1]) if packed else x
+    input = pack_padded_sequence(x, [3, 3, 2, 1, 1]) if given == "packed" else x
+    options = {"resets": layer.resets(device), "return_states": True} if given == "with options" else {}
     with layer.kernel_asked_for(device):
-        output, _ = module(input)
-        (output.data if packed else output).sum().backward()
+        output, _, *states = module(input, **options)
+        every_c = [after.c.sum() for after in states if after.c is not None]
+        sum(every_c, (output.data if given == "packed" else output).sum()).backward()
         with torch.no_grad():
-            module(input)
+            module(input, **options)
 
 
 def main(kernels: list[str], device: str = "cuda") -> None:
     for kernel in kernels or KERNELS:
         if kernel == "step":
-            for make, dtype, recompute, packed in itertools.product(LAYERS, DTYPES, (False, True), (False, True)):
-                run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 9), recompute, packed, device)
+            for make, dtype, recompute, given in itertools.product(LAYERS, DTYPES, (False, True), INPUTS):
+                run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 9), recompute, given, device)
             continue
         for make, dtype in itertools.product((LAYERS[0], LAYERS[3], LAYERS[5]), DTYPES[2:]):
             layer = Layer(kernel, make.__name__, dtype, 3, 9, 7, 40)
             if not all(layer.team(device, backward) != [] for backward in (False, True)):
                 raise SystemExit(f"no team for {layer}")
-            run(make, layer, False, False, device)
+            run(make, layer, False, "padded", device)
     if device == "cuda":
         torch.cuda.synchronize()
 

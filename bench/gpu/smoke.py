@@ -3,9 +3,10 @@
     python -m bench.gpu.smoke [--out out/smoke.jsonl] [--kernels step,block,cluster,grid] [--device cuda]
 
 Every kernel with teams of forced sizes, by cell, dtype and odd shape: outputs, final states and all gradients against
-torch.nn in float64 on the CPU. An error may be twice that of torch.nn in the same dtype on the same device, and what
-rounding explains in any case. A kernel's rows run in a process of its own; a row that fails runs once more by itself
-with CUDA_LAUNCH_BLOCKING=1. A line of JSON after every row.
+torch.nn in float64 on the CPU; the step kernels also with what torch.nn lacks (resets, every state, a learned initial
+state), against fastrnn's own layers there. An error may be twice that of torch.nn, or of the plain-torch reference, in
+the same dtype on the same device, and what rounding explains in any case. A kernel's rows run in a process of its own;
+a row that fails runs once more by itself with CUDA_LAUNCH_BLOCKING=1. A line of JSON after every row.
 """
 
 import argparse
@@ -13,10 +14,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -24,6 +27,7 @@ from bench.gpu import processes
 from bench.gpu.layers import CELLS, Layer
 from fastrnn._bench.contenders import TOLERANCES, relative_errors
 from fastrnn._bench.work import described
+from fastrnn._core import backend
 
 KERNELS = {
     "step": ("step",),
@@ -41,9 +45,9 @@ LIMIT, AGAIN_LIMIT, MOST_AGAIN = 10, 15, 3  # seconds a row, and of a row that r
 
 def rows(kernel: str) -> Iterator[Layer]:
     """Yields what to run of a kernel, the quickest first."""
-    dtypes = STEP_DTYPES if kernel == "step" else DTYPES
-    for shape, forced, dtype, cell in product(SHAPES, KERNELS[kernel], dtypes, CELLS):
-        yield Layer(forced, cell, dtype, *shape)
+    dtypes, options = (STEP_DTYPES, (False, True)) if kernel == "step" else (DTYPES, (False,))
+    for shape, forced, dtype, cell, with_options in product(SHAPES, KERNELS[kernel], dtypes, CELLS, options):
+        yield Layer(forced, cell, dtype, *shape, with_options)
 
 
 def check(layer: Layer, device: str) -> processes.Found:
@@ -67,6 +71,8 @@ def computed(layer: Layer, device: str, round_to: Layer) -> dict[str, torch.Tens
     dtype = round_to.torch_dtype
     module = layer.make(device, bidirectional=True)
     for weight in module.parameters():
+        if layer.options and not weight.any():  # a learned initial state, before it has learned
+            weight.data = torch.randn(weight.shape, dtype=torch.float64)
         weight.data = weight.data.to(dtype).to(layer.torch_dtype)
     torch.manual_seed(9)
     sizes = [(layer.T, layer.B, layer.I), *[(2, layer.B, layer.H)] * (1 + described(layer.cell).carries_c)]
@@ -74,14 +80,25 @@ def computed(layer: Layer, device: str, round_to: Layer) -> dict[str, torch.Tens
     input, *states = (leaf.requires_grad_() for leaf in leaves)
     with layer.kernel_asked_for(device):
         module.flatten_parameters()
-        output, final = module(input, tuple(states) if len(states) == 2 else states[0])
-        outputs = [output, *(final if isinstance(final, tuple) else (final,))]
+        output, final, *every_c = called(layer, module, input, tuple(states) if len(states) == 2 else states[0])
+        outputs = [output, *(final if isinstance(final, tuple) else (final,)), *every_c]
         incoming = [torch.randn(t.shape, dtype=torch.float64).to(dtype).to(t) for t in outputs]
         gradients = torch.autograd.grad(outputs, [input, *states, *module.parameters()], incoming)
-    names = ["output", "h_n", "c_n"][: len(outputs)]
+    names = ["output", "h_n", "c_n", "every_c"][: len(outputs)]
     names += [f"d_{name}" for name in ["input", "h_0", "c_0"][: 1 + len(states)]]
-    names += [f"d_{name}" for name, _ in module.named_parameters()]
+    learned = {"h_0": "learned_h_0", "c_0": "learned_c_0"}
+    names += [f"d_{learned.get(name, name)}" for name, _ in module.named_parameters()]
     return {name: t.detach().double().cpu() for name, t in zip(names, (*outputs, *gradients), strict=True)}
+
+
+def called(layer: Layer, module: torch.nn.Module, input: torch.Tensor, hx: Any) -> list[Any]:
+    """Runs the module: output, final state and, with options, c after every step where there is one."""
+    if not layer.options:
+        return list(module(input, hx))
+    by_reference = mock.patch.object(backend, "kernels_serve", return_value=False)
+    with by_reference if layer.kernel == "torch" else nullcontext():
+        output, final, states = module(input, hx, resets=layer.resets(str(input.device)), return_states=True)
+    return [output, final] if states.c is None else [output, final, states.c]
 
 
 def run(kernel: str, command: Sequence[str], limit: float = LIMIT, **options: Any) -> Iterator[processes.Found]:

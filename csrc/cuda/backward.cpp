@@ -7,12 +7,15 @@ void Backward<T>::run() {
   const int64_t chunks = s.pieces(memory.steps_per_chunk), units = s.batch * s.hidden;
   check(convert(memory.dh, static_cast<const T*>(s.p.dhn), s.batch * s.output, queue.stream));
   if (memory.dc) check(convert(memory.dc, static_cast<const T*>(s.p.dcn), units, queue.stream));
+  if (memory.left_h) check(convert<A, A>(memory.left_h, nullptr, s.batch * s.output, queue.stream));
+  if (memory.left_c) check(convert<A, A>(memory.left_c, nullptr, units, queue.stream));
   for (int64_t n = chunks - 1; n >= 0; --n) {
     const Range chunk = s.piece(n, memory.steps_per_chunk);
     if (memory.again) compute_again(n, chunk);
     run_chunk(chunk);
     products_over_time(chunk, n == chunks - 1);
   }
+  initial_gradients();
   round_sums();
 }
 
@@ -21,12 +24,14 @@ template <class T>
 void Backward<T>::compute_again(int64_t piece, Range times) {
   recomputed = times, checkpoint = s.checkpoint(piece);
   const int64_t first = s.time(times, 0), rows = s.rows_before(first);
-  check(convert(memory.h, s.h0, s.batch * s.output, queue.stream));
+  s.begin(memory.h, s.h0, s.start_h, s.output, queue.stream);
   if (rows > 0)
     check(copy_rows<T>({memory.h, rows, 0, s.output}, {h_before(first), rows, 0, s.p.y.row}, rows, s.output,
                        queue.stream));
+  if (const Resets resets = s.resets_before(first); resets.data)
+    check(begin_rows<T, T>(memory.h, memory.h, s.start_h, resets, resets.rows, s.output, queue.stream));
   if (memory.carried) check(convert(memory.carried, checkpoint, s.batch * s.hidden, queue.stream));
-  Forward<T>(s, *memory.again, queue).run(times, {memory.h, memory.carried}, Rows<void>{}, memory.saved);
+  Forward<T>(s, *memory.again, queue).run(times, {memory.h, memory.carried}, {{}, {}, memory.saved});
 }
 
 template <class T>
@@ -55,8 +60,9 @@ BackwardStep Backward<T>::operands(Range chunk) const {
   if (s.cell.saves) p.saved = saved(chunk.begin), p.saved_row = s.saved_row;
   for (int k = 0; k < s.cell.vectors; ++k) p.vectors[k] = s.p.vectors[k].data;
   p.y = s.at(s.p.y, chunk.begin), p.y_row = s.p.y.row;
-  p.h0 = s.h0, p.c0 = s.c0;
-  p.dy = s.at(s.p.dy, chunk.begin), p.dy_row = s.p.dy.row;
+  p.h0 = s.h0, p.c0 = s.c0, p.start_h = s.start_h, p.start_c = s.start_c;
+  p.dy = s.at(s.p.dy, chunk.begin), p.dy_row = s.p.dy.row, p.devery_c_row = s.p.devery_c.row;
+  p.left_h = memory.left_h, p.left_c = memory.left_c;
   p.dh = memory.dh, p.dc = memory.dc, p.dunprojected = memory.dunprojected, p.dgated = memory.dgated;
   p.d_input = memory.d_input, p.d_recurrent = memory.d_state, p.d_vectors = memory.d_vectors;
   p.h_before = memory.h_before;
@@ -93,7 +99,8 @@ void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
   const StateBefore c = c_before(t);
   p.rows = s.p.active[t];
   if (s.cell.saves) p.saved = saved(t);
-  p.y = s.at(s.p.y, t), p.dy = s.at(s.p.dy, t);
+  p.y = s.at(s.p.y, t), p.dy = s.at(s.p.dy, t), p.devery_c = s.at(s.p.devery_c, t);
+  p.resets_before = s.resets_before(t), p.resets_after = s.resets_after(t);
   p.rows_before = s.rows_before(t), p.y_before = h_before(t);
   p.c_before = c.data, p.c_before_row = c.row, p.c_rows_before = c.rows;
   p.d_input = di, p.h_before = memory.h_before + row * s.output;
@@ -101,7 +108,10 @@ void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
   if (memory.d_vectors) p.d_vectors = memory.d_vectors + row * s.cell.vectors * s.hidden;
   if (memory.kept) p.kept = memory.kept + row * s.hidden;
 
-  if (s.projected()) through_projection(t, chunk, p.rows);
+  if (s.projected()) {
+    if (p.resets_after.data) check(leave_rows(memory.dh, memory.left_h, p.resets_after, s.output, queue.stream));
+    through_projection(t, chunk, p.rows);
+  }
   check(cell_backward(p, queue.stream));
   if (s.cell.gated) {
     queue.products.multiply({p.rows, s.output, s.hidden}, {memory.dgated, s.hidden},
@@ -109,7 +119,7 @@ void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
     check(gate_backward(p, queue.stream));
   }
   // What is left in dh passes by W_hh; before a projection nothing does.
-  if (p.rows_before > 0 || s.p.dh0)
+  if (p.rows_before > 0 || s.p.dh0 || s.p.dstart_h)
     queue.products.multiply({p.rows, s.output, s.state_width}, {memory.dh, s.output}, {da, dgates_row()},
                             {s.w_hh, s.output}, !s.projected());
 }
@@ -166,6 +176,27 @@ void Backward<T>::input_gradient(Range chunk) {
   if (!row) copied(lying, copy);
 }
 
+// Of what the rows began with: dh and dc of those that began anew with the first step are not of the given state.
+template <class T>
+void Backward<T>::initial_gradients() {
+  if (const Resets resets = s.resets_before(s.time({0, s.p.times}, 0)); resets.data) {
+    check(leave_rows(memory.dh, memory.left_h, resets, s.output, queue.stream));
+    if (memory.dc) check(leave_rows(memory.dc, memory.left_c, resets, s.hidden, queue.stream));
+  }
+  start_gradient(memory.dstart_h, memory.left_h, s.h0 ? nullptr : memory.dh, s.output);
+  start_gradient(memory.dstart_c, memory.left_c, s.c0 ? nullptr : memory.dc, s.hidden);
+}
+
+// Of a learned initial state: what the rows have left at resets and, where no state was given, of those that began with
+// it.
+template <class T>
+void Backward<T>::start_gradient(A* sums, const A* left, const A* d_state, int64_t columns) {
+  if (!sums) return;
+  if (!left && !d_state) check(convert<A, A>(sums, nullptr, columns, queue.stream));
+  if (left) check(sum_rows<A>(sums, left, columns, s.batch, columns, false, queue.stream));
+  if (d_state) check(sum_rows<A>(sums, d_state, columns, s.batch, columns, left != nullptr, queue.stream));
+}
+
 // The gradients that were added up elsewhere, as they are stored.
 template <class T>
 void Backward<T>::round_sums() {
@@ -177,6 +208,7 @@ void Backward<T>::round_sums() {
   round(s.p.dw_ih, memory.dw_ih, s.input_width * s.input), round(s.p.dw_hh, memory.dw_hh, gates * s.output);
   round(s.p.db_ih, memory.db_ih, s.input_width), round(s.p.db_hh, memory.db_hh, gates);
   round(s.p.dw_hr, memory.dw_hr, s.output * s.hidden);
+  round(s.p.dstart_h, memory.dstart_h, s.output), round(s.p.dstart_c, memory.dstart_c, s.hidden);
   for (int k = 0; k < s.cell.vectors; ++k) round(s.p.dvectors[k], memory.dvectors[k], s.hidden);
 }
 

@@ -23,6 +23,8 @@ class Backward {
   void through_projection(int64_t t, Range chunk, int64_t rows);
   void products_over_time(Range chunk, bool first);
   void input_gradient(Range chunk);
+  void initial_gradients();
+  void start_gradient(A* sums, const A* left, const A* d_state, int64_t columns);
   void round_sums();
 
   // What both ways of taking steps are told about the first of a chunk in memory.

@@ -31,6 +31,8 @@ BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
   if (s.cell.carries_c) dc = scratch.take<A>(units);
   if (s.cell.gated) dgated = scratch.take<A>(units);
   if (s.projected()) dunprojected = scratch.take<A>(units), doutput = scratch.take<T>(rows * s.output);
+  if (s.p.device_resets.data && s.p.dstart_h) left_h = scratch.take<A>(s.batch * s.output);
+  if (s.p.device_resets.data && s.p.dstart_c) left_c = scratch.take<A>(units);
   d_input = scratch.take<T>(rows * s.input_width);
   if (s.cell.separate_gradients) d_state = scratch.take<T>(rows * s.state_width);
   h_before = scratch.take<T>(rows * s.output);
@@ -43,6 +45,8 @@ BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
   db_ih = sums_for<T>(s.p.db_ih, s.input_width, scratch);
   db_hh = sums_for<T>(s.p.db_hh, gates, scratch);
   dw_hr = sums_for<T>(s.p.dw_hr, s.output * s.hidden, scratch);
+  dstart_h = sums_for<T>(s.p.dstart_h, s.output, scratch);
+  dstart_c = sums_for<T>(s.p.dstart_c, s.hidden, scratch);
   bool vectors_wanted = false;
   for (int k = 0; k < s.cell.vectors; ++k) {
     dvectors[k] = sums_for<T>(s.p.dvectors[k], s.hidden, scratch);

@@ -94,25 +94,48 @@ FASTRNN_DEVICE Scalar<Accumulated<T>> apply_cell(const ForwardStep& p, int64_t r
   Scalar<A> save[Cell::saves + 1], w[Cell::vectors + 1], h, state = has_state ? read<A>(p.state, i) : Scalar<A>{};
   read_vectors<Cell, T>(p.vectors, unit, w);
   Cell::forward(a, w, state, state, h, save);
-  if constexpr (has_state) write<A>(p.state, i, Cell::carries_c ? state : h);
-  write<T>(p.h, i, h);
+  const bool anew = p.resets_after.at(row);
+  if constexpr (Cell::carries_c)
+    write<A>(p.state, i, anew ? read<T>(p.start_c, unit) : state);
+  else if constexpr (Cell::reads_h)
+    write<A>(p.state, i, anew ? read<T>(p.start_h, unit) : h);
+  write<T>(p.h, i, anew && !p.projected ? read<T>(p.start_h, unit) : h);
   if (p.y) write<T>(p.y, row * p.y_row + unit, h);
+  if (Cell::carries_c && p.every_c) write<T>(p.every_c, row * p.every_c_row + unit, state);
   if (p.saved) {
     each<Cell::saves>([&](auto k) { write<A>(p.saved, row * p.saved_row + k * size + unit, save[k]); });
-    if (p.saves_h) write<A>(p.saved, row * p.saved_row + Cell::saves * size + unit, h);
+    if (p.projected) write<A>(p.saved, row * p.saved_row + Cell::saves * size + unit, h);
   }
   return h;
+}
+
+// Number i of dh or dc from the steps after. Of a row that begins anew there it is left to the initial state.
+template <class A>
+FASTRNN_DEVICE Scalar<A> incoming(const void* d_state, void* left, int64_t i, bool anew) {
+  const Scalar<A> d = read<A>(d_state, i);
+  if (!anew) return d;
+  if (left) write<A>(left, i, read<A>(left, i) + d);
+  return {A(0)};
 }
 
 // dL/dh_t from the output and from the steps after, without what came through W_hh if a kernel keeps that elsewhere.
 template <class T>
 FASTRNN_DEVICE Scalar<Accumulated<T>> incoming_dh(const BackwardStep& p, int64_t row, int64_t unit) {
-  return read<T>(p.dy, row * p.dy_row + unit) + read<Accumulated<T>>(p.dh, row * p.hidden_size + unit);
+  return read<T>(p.dy, row * p.dy_row + unit) +
+         incoming<Accumulated<T>>(p.dh, p.left_h, row * p.hidden_size + unit, p.resets_after.at(row));
 }
 
 template <class T>
 FASTRNN_DEVICE Scalar<Accumulated<T>> previous_h(const BackwardStep& p, int64_t row, int64_t unit) {
-  return row < p.rows_before ? read<T>(p.y_before, row * p.y_row + unit) : read<T>(p.h0, row * p.output_size + unit);
+  const bool anew = p.resets_before.at(row);
+  if (row < p.rows_before && !anew) return read<T>(p.y_before, row * p.y_row + unit);
+  return p.h0 && !anew ? read<T>(p.h0, row * p.output_size + unit) : read<T>(p.start_h, unit);
+}
+template <class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> previous_c(const BackwardStep& p, int64_t row, int64_t unit) {
+  const bool anew = p.resets_before.at(row);
+  if (row < p.c_rows_before && !anew) return read<Accumulated<T>>(p.c_before, row * p.c_before_row + unit);
+  return p.c0 && !anew ? read<T>(p.c0, row * p.hidden_size + unit) : read<T>(p.start_c, unit);
 }
 
 // The cell's step backward from dL/dh_t; da: out the gradients of the pre-activations.
@@ -131,8 +154,8 @@ FASTRNN_DEVICE void apply_cell_backward(const BackwardStep& p, int64_t row, int6
     write<T>(p.h_before, row * p.output_size + unit, h_prev);
   }
   if constexpr (Cell::carries_c) {
-    c_prev = row < p.c_rows_before ? read<A>(p.c_before, row * p.c_before_row + unit) : read<T>(p.c0, i);
-    dc = read<A>(p.dc, i);
+    c_prev = previous_c<T>(p, row, unit);
+    dc = incoming<A>(p.dc, p.left_c, i, p.resets_after.at(row)) + read<T>(p.devery_c, row * p.devery_c_row + unit);
   }
   Cell::backward(save, w, h, h_prev, c_prev, dh, dc, da, dw, dh_prev);
   if (p.d_vectors)

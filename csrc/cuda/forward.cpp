@@ -22,34 +22,38 @@ ForwardMemory<T>::ForwardMemory(const Sequence<T>& s, Scratch& scratch)
 template <class T>
 void Forward<T>::run() {
   const State state{static_cast<T*>(s.p.hn), memory.state};
-  check(convert(state.h, s.h0, s.batch * s.output, queue.stream));
-  if (state.carried) check(convert(state.carried, s.cell.carries_c ? s.c0 : s.h0, s.batch * s.hidden, queue.stream));
+  const bool of_c = s.cell.carries_c;
+  s.begin(state.h, s.h0, s.start_h, s.output, queue.stream);
+  if (state.carried) s.begin(state.carried, of_c ? s.c0 : s.h0, of_c ? s.start_c : s.start_h, s.hidden, queue.stream);
   const int64_t steps = s.p.checkpoints ? steps_per_checkpoint(s.batch) : s.p.times;
   for (int64_t n = 0; n < s.pieces(steps); ++n) {
     const Range piece = s.piece(n, steps);
     if (s.p.checkpoints && state.carried)
       check(convert<A, A>(s.checkpoint(n), state.carried, s.batch * s.hidden, queue.stream));
-    run(piece, state, s.p.y, s.saved(piece.begin));
+    run(piece, state, {s.p.y, s.p.every_c, s.saved(piece.begin)});
   }
-  if (s.cell.carries_c) check(convert(static_cast<T*>(s.p.cn), state.carried, s.batch * s.hidden, queue.stream));
+  if (of_c) check(convert(static_cast<T*>(s.p.cn), state.carried, s.batch * s.hidden, queue.stream));
 }
 
 template <class T>
-void Forward<T>::run(Range times, const State& state, const Rows<void>& y, A* saved) {
+void Forward<T>::run(Range times, const State& state, const Results& results) {
   for (int64_t done = 0; done < times.size(); done += memory.steps_per_chunk) {
     const int64_t steps = std::min(memory.steps_per_chunk, times.size() - done);
     const int64_t begin = s.p.reverse ? times.end - done - steps : times.begin + done;
     const Range chunk{begin, begin + steps};
     queue.products.multiply_transposed({s.rows(chunk), s.input_width, s.input}, {memory.from_input, s.input_width},
                                        s.x(chunk, memory.x, queue.stream), {s.w_ih, s.input});
-    run_chunk(chunk, state, y, saved ? saved + s.rows({times.begin, begin}) * s.saved_row : nullptr);
+    Results of_chunk = results;
+    if (results.saved) of_chunk.saved += s.rows({times.begin, begin}) * s.saved_row;
+    run_chunk(chunk, state, of_chunk);
   }
 }
 
 template <class T>
-void Forward<T>::run_chunk(Range chunk, const State& state, const Rows<void>& y, A* saved) {
+void Forward<T>::run_chunk(Range chunk, const State& state, const Results& results) {
   const Team& team = memory.team;
-  const ForwardStep first = operands(chunk, state, y, saved);
+  const Rows<void>& y = results.y;
+  const ForwardStep first = operands(chunk, state, results);
   if (team.blocks) {
     if (team.flags) check(cudaMemsetAsync(memory.flags, 0, team.flags * sizeof(unsigned), queue.stream));
     const ForwardSequence sequence{first,  chunk.size(), s.batch,         s.step(y),   s.p.reverse,
@@ -63,21 +67,23 @@ void Forward<T>::run_chunk(Range chunk, const State& state, const Rows<void>& y,
     ForwardStep p = first;
     p.rows = s.p.active[t], p.from_input = memory.from_input + row * s.input_width;
     if (first.y) p.y = y_rows;
-    if (saved) p.saved = saved + row * s.saved_row;
+    p.every_c = s.at(results.every_c, t), p.resets_after = s.resets_after(t);
+    if (results.saved) p.saved = results.saved + row * s.saved_row;
     step(p, state, y_rows, y.row);
   }
 }
 
 template <class T>
-ForwardStep Forward<T>::operands(Range chunk, const State& state, const Rows<void>& y, A* saved) const {
+ForwardStep Forward<T>::operands(Range chunk, const State& state, const Results& results) const {
   ForwardStep p{};
   p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden;
   p.from_input = memory.from_input, p.from_state = memory.from_state, p.from_gated = memory.from_gated;
   p.b_ih = s.b_ih, p.b_hh = s.b_hh, p.state = state.carried, p.gated = memory.gated;
   for (int k = 0; k < s.cell.vectors; ++k) p.vectors[k] = s.p.vectors[k].data;
   p.h = s.projected() ? memory.unprojected : state.h;
-  if (!s.projected()) p.y = s.at(y, chunk.begin), p.y_row = y.row;
-  p.saved = saved, p.saved_row = s.saved_row, p.saves_h = s.projected();
+  if (!s.projected()) p.y = s.at(results.y, chunk.begin), p.y_row = results.y.row;
+  p.every_c_row = results.every_c.row, p.start_h = s.start_h, p.start_c = s.start_c;
+  p.saved = results.saved, p.saved_row = s.saved_row, p.projected = s.projected();
   return p;
 }
 
@@ -96,6 +102,8 @@ void Forward<T>::step(ForwardStep& p, const State& state, T* y, int64_t y_row) {
   products.multiply_transposed({p.rows, s.output, s.hidden}, {state.h, s.output}, {memory.unprojected, s.hidden},
                                {s.w_hr, s.hidden});
   if (y) check(copy_rows<T>({y, p.rows, 0, y_row}, {state.h, p.rows, 0, s.output}, p.rows, s.output, queue.stream));
+  if (p.resets_after.data)
+    check(begin_rows<T, T>(state.h, state.h, s.start_h, p.resets_after, p.rows, s.output, queue.stream));
 }
 
 #define FASTRNN_FORWARD(T)          \

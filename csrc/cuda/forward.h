@@ -34,19 +34,25 @@ class Forward {
     A* carried;
   };
 
+  // Where what some times compute goes: y, c after every step, and what backward needs, from its first row on. Each may
+  // be null.
+  struct Results {
+    Rows<void> y, every_c;
+    A* saved;
+  };
+
   Forward(const Sequence<T>& sequence, const ForwardMemory<T>& memory, const Queue& queue)
       : s(sequence), memory(memory), queue(queue) {}
 
   // All times, as the problem says.
   void run();
-  // Some times, of which `saved` takes what backward needs, from its first row on; it may be null.
-  void run(Range times, const State& state, const Rows<void>& y, A* saved);
+  void run(Range times, const State& state, const Results& results);
 
  private:
-  void run_chunk(Range chunk, const State& state, const Rows<void>& y, A* saved);
+  void run_chunk(Range chunk, const State& state, const Results& results);
   void step(ForwardStep& p, const State& state, T* y, int64_t y_row);
   // What both ways of taking steps are told about the first of a chunk in memory.
-  ForwardStep operands(Range chunk, const State& state, const Rows<void>& y, A* saved) const;
+  ForwardStep operands(Range chunk, const State& state, const Results& results) const;
 
   const Sequence<T>& s;
   const ForwardMemory<T>& memory;

@@ -9,6 +9,7 @@
 
 #include "../sequence/problem.h"
 #include "number.h"
+#include "resets.h"
 
 namespace fastrnn::cuda {
 
@@ -25,10 +26,16 @@ struct ForwardStep {
   void* h;                            // T (rows, hidden_size): out h_t, the operand of the next product
   void* y;                            // T: out h_t once more, or null
   int64_t y_row;
+  void* every_c;  // T: out c_t, or null
+  int64_t every_c_row;
+  // What rows that begin anew with the next step find in `state` and, not to be projected yet, in `h`: T (hidden_size),
+  // null for zeros.
+  Resets resets_after;
+  const void *start_h, *start_c;
   void* saved;  // A: out what backward needs, `saves` numbers a unit; null at inference
   int64_t saved_row;
-  bool saves_h;  // and one more: h_t, unprojected
-  void* gated;   // T (rows, hidden_size): out what the second product multiplies (gate_forward only)
+  bool projected;  // h is to be projected: it is saved, too
+  void* gated;     // T (rows, hidden_size): out what the second product multiplies (gate_forward only)
 };
 
 struct BackwardStep {
@@ -40,14 +47,21 @@ struct BackwardStep {
   int64_t saved_row;
   const void* y;  // T: h_t
   int64_t y_row;
-  // The first rows_before rows have a step before this one, whose h is y_before; the others take h0, null for zeros.
+  // The first rows_before rows have a step before this one, whose h is y_before; the others take h0, or where that is
+  // null start_h, as do those that begin anew with this step. Null: zeros.
   int64_t rows_before;
+  Resets resets_before;
+  const void *start_h, *start_c;  // T (output_size), (hidden_size)
   const void *y_before, *h0;
   // Likewise for c.
   int64_t c_rows_before, c_before_row;
   const void *c_before, *c0;  // A, T
-  const void* dy;             // T, or null
-  int64_t dy_row;
+  const void *dy, *devery_c;  // T, or null
+  int64_t dy_row, devery_c_row;
+  // Rows that begin anew with the step after: their dh and dc are not this step's but the initial state's, and added up
+  // in left_h and left_c: A (rows, hidden_size), or null.
+  Resets resets_after;
+  void *left_h, *left_c;
   void* dh;                  // A (rows, output_size): in from the steps after, out what does not pass through W_hh
   const void* dunprojected;  // A (rows, hidden_size): takes the place of dy + dh before a projection
   void* dc;                  // A (rows, hidden_size): in dL/dc_t, out dL/dc_{t-1}

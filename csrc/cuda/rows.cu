@@ -18,6 +18,34 @@ struct Convert {
   FASTRNN_DEVICE void operator()(int64_t, int64_t i) const { store(to + i, widened(from[i])); }
 };
 
+template <class To, class From>
+struct Begin {
+  To* to;
+  const From *given, *start;
+  Resets resets;
+  int64_t columns;
+  FASTRNN_DEVICE void operator()(int64_t row, int64_t column) const {
+    const int64_t i = row * columns + column;
+    if (given && !resets.at(row))
+      store(to + i, widened(given[i]));
+    else
+      store(to + i, start ? widened(start[column]) : 0);
+  }
+};
+
+template <class A>
+struct Leave {
+  A *d_state, *left;
+  Resets resets;
+  int64_t columns;
+  FASTRNN_DEVICE void operator()(int64_t row, int64_t column) const {
+    if (!resets.at(row)) return;
+    const int64_t i = row * columns + column;
+    if (left) left[i] += d_state[i];
+    d_state[i] = 0;
+  }
+};
+
 template <class T>
 struct Add {
   T* to;
@@ -68,6 +96,17 @@ cudaError_t convert(To* to, const From* from, int64_t count, cudaStream_t stream
     return for_each_number(Convert<To, From>{to, from}, 1, count, stream);
 }
 
+template <class To, class From>
+cudaError_t begin_rows(To* to, const From* given, const From* start, Resets resets, int64_t rows, int64_t columns,
+                       cudaStream_t stream) {
+  return for_each_number(Begin<To, From>{to, given, start, resets, columns}, rows, columns, stream);
+}
+
+template <class A>
+cudaError_t leave_rows(A* d_state, A* left, Resets resets, int64_t columns, cudaStream_t stream) {
+  return for_each_number(Leave<A>{d_state, left, resets, columns}, resets.rows, columns, stream);
+}
+
 template <class T>
 cudaError_t add_rows(T* to, const Accumulated<T>* a, const T* b, int64_t b_row, int64_t rows, int64_t columns,
                      cudaStream_t stream) {
@@ -86,6 +125,7 @@ cudaError_t sum_rows(Accumulated<T>* sums, const T* from, int64_t row, int64_t r
 #define FASTRNN_OF_ROWS(T)                                                                                     \
   template cudaError_t copy_rows(Lying<T>, Lying<const T>, int64_t, int64_t, cudaStream_t);                    \
   template cudaError_t convert(T*, const T*, int64_t, cudaStream_t);                                           \
+  template cudaError_t begin_rows(T*, const T*, const T*, Resets, int64_t, int64_t, cudaStream_t);             \
   template cudaError_t add_rows(T*, const Accumulated<T>*, const T*, int64_t, int64_t, int64_t, cudaStream_t); \
   template cudaError_t sum_rows(Accumulated<T>*, const T*, int64_t, int64_t, int64_t, bool, cudaStream_t);
 FASTRNN_OF_ROWS(double)
@@ -93,6 +133,11 @@ FASTRNN_OF_ROWS(float)
 FASTRNN_OF_ROWS(__nv_bfloat16)
 FASTRNN_OF_ROWS(__half)
 #undef FASTRNN_OF_ROWS
+template cudaError_t leave_rows(double*, double*, Resets, int64_t, cudaStream_t);
+template cudaError_t leave_rows(float*, float*, Resets, int64_t, cudaStream_t);
+template cudaError_t begin_rows(float*, const __nv_bfloat16*, const __nv_bfloat16*, Resets, int64_t, int64_t,
+                                cudaStream_t);
+template cudaError_t begin_rows(float*, const __half*, const __half*, Resets, int64_t, int64_t, cudaStream_t);
 template cudaError_t convert(float*, const __nv_bfloat16*, int64_t, cudaStream_t);
 template cudaError_t convert(float*, const __half*, int64_t, cudaStream_t);
 template cudaError_t convert(__nv_bfloat16*, const float*, int64_t, cudaStream_t);

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include "number.h"
+#include "resets.h"
 
 namespace fastrnn::cuda {
 
@@ -22,6 +23,16 @@ cudaError_t copy_rows(Lying<T> to, Lying<const T> from, int64_t rows, int64_t co
 // to = from, `count` numbers of either kind; zeros where `from` is null.
 template <class To, class From>
 cudaError_t convert(To* to, const From* from, int64_t count, cudaStream_t stream);
+
+// to (rows, columns) = given, which may be `to` itself; `start` (columns), or zeros, in rows that begin anew or where
+// nothing is given.
+template <class To, class From>
+cudaError_t begin_rows(To* to, const From* given, const From* start, Resets resets, int64_t rows, int64_t columns,
+                       cudaStream_t stream);
+
+// The rows of d_state (rows, columns) that begin anew are added to `left`, if that is not null, and become zero.
+template <class A>
+cudaError_t leave_rows(A* d_state, A* left, Resets resets, int64_t columns, cudaStream_t stream);
 
 // to (rows, columns) = a + b. b's rows lie b_row apart; it may be null, for zeros.
 template <class T>

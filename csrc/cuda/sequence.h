@@ -11,6 +11,7 @@
 
 #include "passes.h"
 #include "product.h"
+#include "resets.h"
 #include "rows.h"
 
 namespace fastrnn::cuda {
@@ -49,15 +50,19 @@ struct Sequence {
   const T* const b_hh = weight(p.b_hh);
   const T* const h0 = static_cast<const T*>(p.h0);
   const T* const c0 = static_cast<const T*>(p.c0);
+  const T* const start_h = weight(p.start_h);
+  const T* const start_c = weight(p.start_c);
 
   static const T* weight(const Weights<void>& w) { return static_cast<const T*>(w.data); }
 
   bool projected() const { return p.projection_size > 0; }
   bool has_state() const { return cell.carries_c || cell.reads_h; }
-  // The kernels that FASTRNN_CUDA_KERNEL asks for, if they serve this: all rows at all times, no projection.
+  // The kernels that FASTRNN_CUDA_KERNEL asks for, if they serve this: all rows at all times, no projection, no resets,
+  // c after the last step alone.
   Regime regime() const {
     const Regime asked_for = regime_for(cell, precision);
-    return projected() || p.before[p.times] != p.times * batch ? step_by_step : asked_for;
+    const bool uneven = p.before[p.times] != p.times * batch;
+    return projected() || uneven || p.device_resets.data || p.every_c.data ? step_by_step : asked_for;
   }
 
   // The i-th time of a range in the direction of the loop, and the time before one, which may not exist.
@@ -67,6 +72,18 @@ struct Sequence {
   int64_t rows_before(int64_t t) const {
     const int64_t before = previous(t);
     return before < 0 || before >= p.times ? 0 : std::min(p.active[t], p.active[before]);
+  }
+  // The rows that begin anew with the step at t. In reverse the split is between t + 1 and t: at the end of a row there
+  // is none.
+  Resets resets_before(int64_t t) const {
+    const int64_t later = p.reverse ? t + 1 : t;
+    if (!p.device_resets.data || later >= p.times) return {};
+    return {p.device_resets.data + offset(p.device_resets, later), p.device_resets.row, p.active[later]};
+  }
+  // Those that do with the step after it, if there is one.
+  Resets resets_after(int64_t t) const {
+    const int64_t next = p.reverse ? t - 1 : t + 1;
+    return next < 0 || next >= p.times ? Resets{} : resets_before(next);
   }
   int64_t rows(Range times) const { return p.before[times.end] - p.before[times.begin]; }
   // Piece n of all times cut into pieces, again in the direction of the loop.
@@ -104,6 +121,14 @@ struct Sequence {
   template <class V>
   int64_t step(const Rows<V>& rows) const {
     return rows.step + rows.packed * batch;
+  }
+
+  // What every row begins with: the given state, or `start`, or zeros.
+  template <class To>
+  void begin(To* to, const T* given, const T* start, int64_t columns, cudaStream_t stream) const {
+    const Resets resets = resets_before(time({0, p.times}, 0));
+    check(resets.data || (start && !given) ? begin_rows(to, given, start, resets, batch, columns, stream)
+                                           : convert(to, given, batch * columns, stream));
   }
 
   // The input of some times as one matrix, copied if it is not.

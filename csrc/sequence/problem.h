@@ -62,6 +62,7 @@ struct Problem {
   const int64_t* row_of;
   // (times, batch): whether row b begins anew between t - 1 and t, with start_h and start_c. Null: nowhere.
   const uint8_t* resets;
+  Rows<const uint8_t> device_resets;  // the same on a GPU: in its memory, as the tensor of the call lies
 
   // Weights as torch lays them out: gates stacked along the first dimension. w_hh has output_size / heads columns.
   // Biases and w_hr may be null.

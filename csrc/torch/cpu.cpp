@@ -78,6 +78,7 @@ const Device device = {
     true,
     true,
     true,
+    true,
 };
 
 TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { register_device<device>(m); }

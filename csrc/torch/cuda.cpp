@@ -59,10 +59,16 @@ void run(const Layer& layer, const std::vector<Problem<void>>& directions,
   for (const Problem<void>& p : directions) pass(p, precision, resources);
 }
 
+Problem<void> problem(const Layer& layer, int64_t d, const Tensor& output, const Tensor& saved) {
+  Problem<void> p = problem_of<void>(layer, d, output, saved, row_saved(layer));
+  p.device_resets = rows_of<const uint8_t>(layer, layer.given_resets);
+  return p;
+}
+
 void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved) {
   std::vector<Problem<void>> directions;
   for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<void>& p = directions.emplace_back(problem_of<void>(layer, d, output, saved, row_saved(layer)));
+    Problem<void>& p = directions.emplace_back(problem(layer, d, output, saved));
     set_final_states(p, layer, d, hn, cn);
   }
   run(layer, directions, forward_bytes, forward);
@@ -71,7 +77,7 @@ void run_forward(const Layer& layer, const Tensor& output, const Tensor& hn, con
 void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients) {
   std::vector<Problem<void>> directions;
   for (int64_t d = 0; d < layer.directions; ++d) {
-    Problem<void>& p = directions.emplace_back(problem_of<void>(layer, d, output, saved, row_saved(layer)));
+    Problem<void>& p = directions.emplace_back(problem(layer, d, output, saved));
     set_gradients(p, layer, d, gradients);
   }
   run(layer, directions, backward_bytes, backward);

@@ -244,7 +244,8 @@ void Layer::read_lengths(const Tensor& lengths) {
   for (int64_t b = 0; b < batch; ++b) row_of[next[n[b]]++] = b;
 }
 
-// The kernels want to know of every row at every time, wherever a tensor has it.
+// The CPU's kernels want to know of every row at every time, wherever a tensor has it. Those of a GPU read the tensor:
+// a copy would have to wait for it.
 void Layer::read_resets(const Tensor& given) {
   TORCH_CHECK_VALUE(given.scalar_type() == at::kBool, "Expected resets of dtype torch.bool, got ",
                     name_of(given.scalar_type()), "; convert it with .bool()");
@@ -253,6 +254,7 @@ void Layer::read_resets(const Tensor& given) {
                     "features, got size ", given.sizes());
   check_device(given, device, "resets");
   check_in_memory(given, "resets");
+  given_resets = given;
   if (!device.is_cpu() || batch == 0) return;
   const bool* from = given.const_data_ptr<bool>();
   const int64_t step = packed ? 0 : given.stride(batch_first ? 1 : 0);

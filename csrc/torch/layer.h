@@ -49,6 +49,7 @@ struct Layer {
   std::vector<int64_t> active, before;  // as in sequence/problem.h; of no step where there are no rows
   std::vector<int64_t> row_of;          // likewise, empty where rows are in the tensors' order
   std::vector<uint8_t> resets;          // likewise, on the CPU; empty where there are none
+  at::Tensor given_resets;              // as they were given; undefined where they were not
 
   // Throws c10::Error where something does not fit. The layer's own arguments: of a stack those of one layer.
   // `widens_input`: states and sums are float32 beside input of bfloat16, which the kernels read as it is.

@@ -22,6 +22,8 @@ void check_served(const Device& device, const Arguments& a) {
                               a.input.device(), "; fastrnn.reference.layer runs it there");
   TORCH_CHECK_NOT_IMPLEMENTED(device.cuts_heads || a.heads == 1, "Expected heads=1 on ", a.input.device(), ", got ",
                               a.heads, "; fastrnn.reference.layer runs it there");
+  TORCH_CHECK_NOT_IMPLEMENTED(device.takes_lengths || !a.lengths, "Expected packed input with batch_sizes on ",
+                              a.input.device(), ", got padded input with lengths; the layers pack it there");
 }
 
 Tensor contiguous(const Tensor& t) { return t.defined() ? t.contiguous() : t; }

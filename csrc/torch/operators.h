@@ -29,6 +29,7 @@ struct Device {
   bool normalizes = false;     // whether there are loops for cells with layer normalization
   bool regularizes = false;    // whether there are masks in the loops for other cells
   bool cuts_heads = false;     // whether there are products for several heads
+  bool takes_lengths = false;  // in any order; packed input has its own, which every device takes
 };
 
 // What schema.h says of the two operators.

@@ -1,4 +1,5 @@
-"""Lengths and a learned initial state for operators that have neither: torch's own, and the kernels of the GPU.
+"""Lengths and a learned initial state for operators that have neither: torch's own. The kernels of the GPU have the
+latter, and resets and every state, but lengths only of packed rows.
 
 A learned state is given as any other. Of rows with lengths, those that have steps are sorted and packed, and what comes
 out is laid out as the input was: by index, so it is differentiable, on any device.
@@ -11,7 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fastrnn._core.call import Call, Results
+from fastrnn._core.call import Call, States
+from fastrnn._core.stack import Stacked
 from fastrnn._core.tracing import exports_to_onnx
 
 
@@ -20,22 +22,27 @@ def with_states_given(call: Call) -> Call:
     if not call.learned_state or call.resets is not None:
         return call
     names = call.weight_names()
-    learned = [w for i, w in enumerate(call.weights) if names[i % len(names)] in ("h_0", "c_0")]
     weights = [w for i, w in enumerate(call.weights) if names[i % len(names)] not in ("h_0", "c_0")]
-    h0, c0 = call.h0, call.c0
-    if h0 is None:
-        batch: Any = call.input.size(call.batch_axis()) if call.batch_sizes is None else call.batch_sizes[0]
-        each = 2 if call.cell.carries_c else 1
-        h0, c0 = (
-            torch.stack(learned[which::each]).unsqueeze(1).expand(-1, batch, -1) if which < each else None
-            for which in range(2)
-        )
-    return call.with_tensors(call.input, h0, c0, weights)._replace(learned_state=False)
+    return call.with_tensors(call.input, *_initial_states(call), weights)._replace(learned_state=False)
+
+
+def _initial_states(call: Call) -> tuple[Tensor | None, Tensor | None]:
+    """h_0 and c_0 as they are given, or learned. None for zeros."""
+    if call.h0 is not None or not call.learned_state:
+        return call.h0, call.c0
+    names = call.weight_names()
+    batch: Any = call.input.size(call.batch_axis()) if call.batch_sizes is None else call.batch_sizes[0]
+
+    def of_all_rows(state: str) -> Tensor | None:
+        learned = [w for i, w in enumerate(call.weights) if names[i % len(names)] == state]
+        return torch.stack(learned).unsqueeze(1).expand(-1, batch, -1) if learned else None
+
+    return of_all_rows("h_0"), of_all_rows("c_0")
 
 
 def possible(call: Call) -> bool:
-    """Whether lengths can be packed: they are all that the call asks for, their numbers are known, and one is not 0."""
-    if call.lengths is None or call.resets is not None or call.every_state or call.is_regularized():
+    """Whether lengths can be packed: their numbers are known, one is not 0, and there are no masks of padded steps."""
+    if call.lengths is None or call.is_regularized():
         return False
     traced = torch.compiler.is_compiling() or exports_to_onnx() or torch._C._are_functorch_transforms_active()
     return not traced and not call.lengths.is_meta and bool(call.lengths.any())
@@ -63,20 +70,27 @@ class Rows(NamedTuple):
 def packed(call: Call) -> tuple[Call, Rows]:
     """The same call of packed input. At least one row has steps."""
     rows = Rows.of(call)
-    input = call.input.transpose(0, 1) if call.batch_first else call.input
+
+    def data(t: Tensor) -> Tensor:
+        return (t.transpose(0, 1) if call.batch_first else t).flatten(0, 1).index_select(0, rows.places)
+
     h0, c0 = (None if s is None else s.index_select(1, rows.rows) for s in (call.h0, call.c0))
-    data = input.flatten(0, 1).index_select(0, rows.places)
-    call = call.with_tensors(data, h0, c0, call.weights)
-    return call._replace(batch_sizes=rows.batch_sizes, lengths=None, batch_first=False), rows
+    resets = None if call.resets is None else data(call.resets)
+    packed_call = call.with_tensors(data(call.input), h0, c0, call.weights)
+    return packed_call._replace(batch_sizes=rows.batch_sizes, lengths=None, resets=resets, batch_first=False), rows
 
 
-def padded(results: Results, rows: Rows, call: Call) -> Results:
+def padded(results: Stacked, rows: Rows, call: Call) -> Stacked:
     """What the packed call found, as the padded one returns it: zeros beyond the ends, where a row has no step its
     initial state."""
-    output, h_n, c_n = results
+    output, h_n, c_n, states = results
     steps, batch = call.input.size(1 - call.batch_axis()), call.input.size(call.batch_axis())
-    whole = output.new_zeros(steps * batch, output.size(1)).index_copy(0, rows.places, output)
-    output = whole.unflatten(0, (steps, batch))
+
+    def every_step(found: Tensor) -> Tensor:
+        """Of (…, rows, features)."""
+        whole = found.new_zeros(*found.shape[:-2], steps * batch, found.size(-1))
+        whole = whole.index_copy(-2, rows.places, found).unflatten(-2, (steps, batch))
+        return whole.transpose(-3, -2) if call.batch_first else whole
 
     def every_row(found: Tensor, initial: Tensor | None) -> Tensor:
         if found.dim() == 1:  # there is no c
@@ -84,5 +98,9 @@ def padded(results: Results, rows: Rows, call: Call) -> Results:
         before = found.new_zeros(found.size(0), batch, found.size(2)) if initial is None else initial.to(found.dtype)
         return before.index_copy(1, rows.rows, found)
 
-    h_n, c_n = every_row(h_n, call.h0), every_row(c_n, call.c0)
-    return output.transpose(0, 1) if call.batch_first else output, h_n, c_n
+    h0, c0 = _initial_states(call)
+    h_n, c_n = every_row(h_n, h0), every_row(c_n, c0)
+    if states is None:
+        return every_step(output), h_n, c_n, None
+    states = States(every_step(states.h), None if states.c is None else every_step(states.c))
+    return states.h[-1], h_n, c_n, states

@@ -61,7 +61,7 @@ def sequence(call: Call) -> tuple[Any, ...]:
     if call.lengths is not None or call.resets is not None:
         call = options.checked(call)
     call, rows = before_layers(call), None
-    if call.has_options() and not _kernels_know_options(call):
+    if call.has_options() and not _takes_options_as_given(call):
         padded_call = call = as_packed.with_states_given(call)
         if as_packed.possible(call):
             call, rows = as_packed.packed(call)
@@ -78,7 +78,7 @@ def sequence(call: Call) -> tuple[Any, ...]:
     else:
         output, h_n, c_n, states = stack(layer, call)
     if rows is not None:
-        output, h_n, c_n = as_packed.padded((output, h_n, c_n), rows, padded_call)
+        output, h_n, c_n, states = as_packed.padded((output, h_n, c_n, states), rows, padded_call)
     if call.input.is_cpu and (output.dtype, c_n.dtype) != dtypes:
         output, h_n, c_n = output.to(dtypes[0]), h_n.to(dtypes[0]), c_n.to(dtypes[1])
         states = states and States(states.h.to(dtypes[0]), None if states.c is None else states.c.to(dtypes[1]))
@@ -124,10 +124,17 @@ def _left_to_torch(call: Call) -> bool:
     return (unmeasured or exports_to_onnx()) and call.cell.name in _TORCH_OPERATORS and not call.has_options()
 
 
-def _kernels_know_options(call: Call) -> bool:
-    """Whether what runs this call has lengths, resets and the like. Else it is given what comes to the same, or the
-    reference runs."""
+def _takes_options_as_given(call: Call) -> bool:
+    """Whether what runs this call has all that torch's operators lack. Else it is given what comes to the same, where
+    there is such a thing."""
     return kernels_serve(call.input) and not call.input.is_cuda and not exports_to_onnx()
+
+
+def _kernels_know_options(call: Call) -> bool:
+    """Whether the kernels of this call's device have what it asks for: those of the GPU have no masks of steps, no
+    heads and no lengths but packed ones. Else the reference runs."""
+    unknown_on_cuda = call.lengths is not None or call.is_regularized() or call.heads != 1
+    return not exports_to_onnx() and not (unknown_on_cuda and call.input.is_cuda)
 
 
 def _casts(call: Call) -> bool:

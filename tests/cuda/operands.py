@@ -7,6 +7,7 @@ from torch import Tensor
 
 import fastrnn.nn
 from fastrnn import reference
+from fastrnn._core.call import with_initial_states
 from tests.support.twins import initial, make, random
 
 
@@ -26,6 +27,9 @@ class Operands(NamedTuple):
     d_output: Tensor
     d_hn: Tensor
     d_cn: Tensor | None
+    resets: Tensor | None
+    every_state: bool
+    learned_state: bool
 
     def to(self, dtype: torch.dtype) -> "Operands":
         def convert(t: Any) -> Any:
@@ -46,8 +50,12 @@ def operands(
     state: bool = True,
     bias: bool = True,
     projection: int | None = None,
+    resets: float | None = None,
+    every_state: bool = False,
+    learned_state: bool = False,
 ) -> Operands:
-    """Makes a layer's in float64; ``cell`` is a name of tests.support.twins."""
+    """Makes a layer's in float64; ``cell`` is a name of tests.support.twins, ``resets`` how many of the rows begin anew
+    at a step."""
     options = {} if projection is None else {"proj_size": projection}
     layer = make(fastrnn.nn, cell, 4, hidden, bidirectional=bidirectional, bias=bias, dtype=torch.float64, **options)
     if packed:
@@ -58,26 +66,36 @@ def operands(
     h, c = hx if isinstance(hx, tuple) else (hx, None)
     h0, c0 = (h, c) if state else (None, None)
     directions = 2 if bidirectional else 1
+    weights = [w.detach() for w in layer._flat_weights]
+    if learned_state:
+        weights = with_initial_states(
+            weights, [random(*s[:, 0].shape, seed=6 + i) for i, s in enumerate((h,) if c is None else (h, c))]
+        )
+    features = h.size(-1) + (c.size(-1) if every_state and c is not None else 0)
     return Operands(
         layer._cell,
         random(*shape, dtype=torch.float64),
         torch.tensor(packed) if packed else None,
         h0,
         c0,
-        [w.detach() for w in layer._flat_weights],
+        weights,
         bias,
         bidirectional,
         batch_first,
         bool(layer.proj_size),
-        random(*shape[:-1], directions * h.size(-1), seed=3),
+        random(*shape[:-1], directions * features, seed=3),
         random(*h.shape, seed=4),
         None if c is None else random(*c.shape, seed=5),
+        None if resets is None else torch.rand(shape[:-1], generator=torch.Generator().manual_seed(8)) < resets,
+        every_state,
+        learned_state,
     )
 
 
 def forward(operators: Any, given: Operands, recompute: bool = False) -> tuple[Tensor, ...]:
     cell, input, sizes, h0, c0, weights, *options, projected = given[:10]
-    return operators.forward(cell, input, sizes, h0, c0, weights, *options, True, recompute, projected)
+    last = (None, given.resets, given.every_state, given.learned_state)
+    return operators.forward(cell, input, sizes, h0, c0, weights, *options, True, recompute, projected, *last)
 
 
 def backward(operators: Any, given: Operands, output: Tensor, saved: Tensor, recompute: bool = False) -> list[Tensor]:
@@ -86,7 +104,8 @@ def backward(operators: Any, given: Operands, output: Tensor, saved: Tensor, rec
     incoming = (given.d_output, given.d_hn, given.d_cn)
     needs = [True, h0 is not None, c0 is not None, *([True] * len(weights))]
     of_forward = (input, sizes, h0, c0, weights, output, saved)
-    return operators.backward(cell, *incoming, *of_forward, *options, needs, recompute, projected)
+    last = (0, None, given.resets, given.every_state, given.learned_state)
+    return operators.backward(cell, *incoming, *of_forward, *options, needs, recompute, projected, *last)
 
 
 def run(operators: Any, given: Operands, recompute: bool = False) -> list[Tensor]:
@@ -103,10 +122,23 @@ def expected(given: Operands) -> list[Tensor]:
     input, h0, c0 = (None if t is None else next(rest) for t in (given.input, given.h0, given.c0))
     options = (given.biases, given.bidirectional, given.batch_first)
     output, h_n, c_n = reference.layer(
-        given.cell, input, given.batch_sizes, h0, c0, list(rest), *options, projected=given.projected
+        given.cell,
+        input,
+        given.batch_sizes,
+        h0,
+        c0,
+        list(rest),
+        *options,
+        projected=given.projected,
+        resets=given.resets,
+        every_state=given.every_state,
+        learned_state=given.learned_state,
     )
     results = [(output, given.d_output), (h_n, given.d_hn)]
     if given.d_cn is not None:
         results.append((c_n, given.d_cn))
     returned, incoming = zip(*results, strict=True)
-    return [t.detach() for t in returned] + list(torch.autograd.grad(returned, leaves, incoming))
+    grads = torch.autograd.grad(returned, leaves, incoming, allow_unused=True)  # a learned state may not be used
+    return [t.detach() for t in returned] + [
+        torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)
+    ]

@@ -62,12 +62,14 @@ def test_errors_are_as_verify_allows(case):
     assert result.passed, result.worst
 
 
+@pytest.mark.parametrize("every", [False, True])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_the_same_bits_twice(cell, dtype):
-    layer = make(fastrnn.nn, cell, 129, 130, bidirectional=True, dtype=dtype)
-    x, hx = random(20, 33, 129, dtype=dtype), initial(layer, 33, dtype)
-    first, second = results(layer, x, hx), results(layer, x, hx)
+def test_the_same_bits_twice(cell, dtype, every):
+    layer = make(fastrnn.nn, cell, 129, 130, bidirectional=True, learn_initial_state=every, dtype=dtype)
+    x, hx = random(20, 33, 129, dtype=dtype), None if every else initial(layer, 33, dtype)
+    options = {"resets": torch.rand(20, 33, device="cuda") < 0.1, "return_states": True} if every else {}
+    first, second = (results(layer, x, hx, **options) for _ in range(2))
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
@@ -134,20 +136,49 @@ def test_a_graph_of_a_training_step(cell, recompute):
     torch.testing.assert_close(found, expected)
 
 
+def flat(found):
+    """The tensors of what a layer returns."""
+    return [t for each in found for t in (each if isinstance(each, tuple) else (each,)) if t is not None]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
+def test_a_graph_reads_the_resets_of_its_replay(cell, recompute):
+    layer = make(fastrnn.nn, cell, 17, 32, num_layers=2, learn_initial_state=True, recompute=recompute)
+    x = random(9, 5, 17, dtype=F32).requires_grad_()
+    resets, other = (torch.rand(9, 5, device="cuda") < 0.3 for _ in range(2))
+    leaves = [x, *layer.parameters()]
+
+    def step(resets):
+        found = flat(layer(x, resets=resets, return_states=True))
+        return found + list(torch.autograd.grad(sum(t.square().sum() for t in found), leaves))
+
+    expected = step(other)
+    warmed_up(lambda: step(resets))
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        found = step(resets)
+    resets.copy_(other)
+    graph.replay()
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature")  # torch says so once
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("given", ["padded", "packed", "resets"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_the_host_never_waits(cell, dtype, packed):
-    layer = make(fastrnn.nn, cell, 5, 16, num_layers=2, bidirectional=True, dtype=dtype)
+def test_the_host_never_waits(cell, dtype, given):
+    packed, every = given == "packed", given == "resets"
+    layer = make(fastrnn.nn, cell, 5, 16, num_layers=2, bidirectional=True, learn_initial_state=every, dtype=dtype)
     x = random(7, 4, 5, dtype=dtype).requires_grad_()
     input = pack_padded_sequence(x, [7, 5, 5, 1]) if packed else x
+    options = {"resets": torch.rand(7, 4, device="cuda") < 0.3, "return_states": True} if every else {}
     torch.cuda.set_sync_debug_mode("error")
     try:
-        output, _ = layer(input)
+        output = layer(input, **options)[0]
         torch.autograd.grad((output.data if packed else output).sum(), [x, *layer.parameters()])
         with torch.no_grad():
-            layer(input)
+            layer(input, **options)
     finally:
         torch.cuda.set_sync_debug_mode("default")
 

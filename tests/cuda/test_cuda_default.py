@@ -1,5 +1,7 @@
 """Who runs a call on CUDA, without a GPU: torch's fake tensors are on "cuda" and have shapes and dtypes alone."""
 
+from unittest import mock
+
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
@@ -95,6 +97,70 @@ def test_who_asks_for_the_kernels_has_them(cell, kernel, ran, monkeypatch):
     monkeypatch.setenv(gpu.KERNEL, kernel)
     run(cell)
     assert ran == [("kernels", torch.float32)]
+
+
+def run_with_options(cell, **options):
+    """Without the loop over layers: fake tensors on "cuda" cannot be sliced where there is no CUDA."""
+
+    def one_layer(layer, call):
+        output, h_n, c_n = layer(call)
+        assert output.shape == (3, 2, 10 if call.every_state and cell == "lstm" else 5)
+        return output, h_n, c_n, None
+
+    with FakeTensorMode(), mock.patch.object(backend, "stack", one_layer):
+        x, weights = operands(cell)
+        if "resets" in options:
+            options["resets"] = torch.empty(3, 2, dtype=torch.bool, device="cuda")
+        if options.get("learned_state"):
+            weights += [torch.empty(5, device="cuda")] * (2 if cell == "lstm" else 1)
+        if "heads" in options:
+            weights[1] = torch.empty(len(weights[1]), 5 // options["heads"], device="cuda")
+        sequence(call_of(cell, x, None, weights, **options))
+
+
+OPTIONS = [
+    {"resets": True},
+    {"every_state": True},
+    {"resets": True, "learned_state": True},
+    {"resets": True, "every_state": True, "learned_state": True, "recompute": True},
+]
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("kernel", ["", *KERNELS])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("cell", GATES)
+def test_what_torch_lacks_runs_in_the_kernels(cell, options, kernel, ran, monkeypatch):
+    """Not in the reference's loop, one by one."""
+    monkeypatch.setenv(gpu.KERNEL, kernel)
+    run_with_options(cell, **options)
+    assert ran == [("kernels", torch.float32)]
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(
+    "options", [{"recurrent_dropout": 0.5, "training": True}, {"zoneout_rates": (0.1, 0.0)}, {"heads": 5}], ids=str
+)
+def test_masks_of_steps_and_heads_run_in_the_reference(options, monkeypatch):
+    """Which the GPU's kernels lack; they are not ignored."""
+    found = []
+    monkeypatch.setattr(operators, "run_reference", lambda call: found.append(call) or layer_of_sizes(call))
+    run_with_options("gru", resets=True, **options)
+    assert len(found) == 1
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("cell", sorted(TORCH_HAS))
+def test_a_learned_state_is_given_to_torchs_operator(cell, ran):
+    run_with_options(cell, learned_state=True)
+    assert ran == [("torch", torch.float32)]
+
+
+def test_what_torch_lacks_without_kernels(monkeypatch):
+    found = []
+    monkeypatch.setattr(operators, "run_reference", lambda call: found.append(call) or layer_of_sizes(call))
+    run_with_options("gru", resets=True)
+    assert len(found) == 1
 
 
 @pytest.mark.usefixtures("built")

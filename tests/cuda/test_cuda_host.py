@@ -46,6 +46,20 @@ def test_a_step_is_one_product_and_one_kernel(emulated, cell, batch_first):
         assert step == {"launches": 1, "products": 1}
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("cell", [cell for cell in PLAIN_CELLS if cell not in TWO_OF_EACH])
+def test_options_cost_no_step_another_kernel(emulated, cell, packed):
+    """Rows that begin anew with the next step find in h and c what they begin with: the step before writes it there."""
+    every = {"resets": 0.3, "every_state": True, "learned_state": True}
+    few, many = (
+        _calls(emulated, operands(cell, packed=[3] + [2] * (n - 1) if packed else None, times=n, **every))
+        for n in (3, 13)
+    )
+    for before, after in zip(few, many, strict=True):
+        more = {name: after[name] - before[name] for name in before}
+        assert {name: count for name, count in more.items() if count} == {"launches": 10, "products": 10}
+
+
 @pytest.mark.parametrize("cell", TWO_OF_EACH)
 def test_a_second_product_is_two_of_each(emulated, cell):
     for step in _calls_of_a_step(emulated, cell):
@@ -98,7 +112,16 @@ def test_a_kernel_that_is_not_compiled_is_an_error(emulated, cell, float64):
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("options", [{}, {"packed": [3, 3, 2, 1]}, {"times": 30, "batch": 100}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"packed": [3, 3, 2, 1]},
+        {"times": 30, "batch": 100},
+        {"resets": 0.3, "every_state": True, "learned_state": True},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_shapes_are_those_that_python_tells_the_compiler(emulated, cell, dtype, options, recompute):
@@ -108,7 +131,8 @@ def test_shapes_are_those_that_python_tells_the_compiler(emulated, cell, dtype, 
             None if t is None else torch.empty(t.shape, dtype=dtype, device="cuda")
             for t in (given.input, given.h0, given.c0, *given.weights)
         )
-        on_cuda = given._replace(input=input, h0=h0, c0=c0, weights=weights)
+        resets = None if given.resets is None else torch.empty_like(given.resets, device="cuda")
+        on_cuda = given._replace(input=input, h0=h0, c0=c0, weights=weights, resets=resets)
         expected = forward(torch.ops.fastrnn, on_cuda, recompute)
     for want, got in zip(expected, forward(emulated, given, recompute), strict=True):
         assert got.shape == want.shape

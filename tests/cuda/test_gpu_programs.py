@@ -67,18 +67,19 @@ class TestSmoke:
     def test_rows(self):
         found = {kernel: list(smoke.rows(kernel)) for kernel in smoke.KERNELS}
         assert {kernel: len(each) for kernel, each in found.items()} == {
-            "step": 3 * 5 * 3,
+            "step": 3 * 5 * 3 * 2,
             "block": 3 * 3 * 3,
             "cluster": 3 * 3 * 3 * 3,
             "grid": 3 * 4 * 3 * 3,
         }
-        assert len({row for each in found.values() for row in each}) == 261
+        assert len({row for each in found.values() for row in each}) == 306
         assert all(row.kernel.partition(":")[0] == kernel for kernel, each in found.items() for row in each)
 
+    @pytest.mark.parametrize("options", [False, True])
     @pytest.mark.parametrize("dtype", smoke.STEP_DTYPES)
     @pytest.mark.parametrize("cell", layers.CELLS)
-    def test_right_numbers_pass(self, cell, dtype):
-        found = smoke.check(TINY._replace(cell=cell, dtype=dtype), "cpu")
+    def test_right_numbers_pass(self, cell, dtype, options):
+        found = smoke.check(TINY._replace(cell=cell, dtype=dtype, options=options), "cpu")
         assert found["status"] == "passed", found
         assert 0 <= found["error"] <= found["allowed"]
 
@@ -94,6 +95,18 @@ class TestSmoke:
 
         monkeypatch.setattr(smoke, "computed", planted)
         found = smoke.check(TINY, "cpu")
+        assert (found["status"], found["tensor"]) == ("failed", wrong)
+
+    @pytest.mark.parametrize("wrong", ["every_c", "d_h_0", "d_learned_h_0"])
+    def test_wrong_numbers_of_options_fail(self, wrong, monkeypatch):
+        right = smoke.computed
+
+        def planted(layer, device, round_to):
+            found = right(layer, device, round_to)
+            return found | ({wrong: 1.1 * found[wrong]} if layer.kernel == "step" else {})
+
+        monkeypatch.setattr(smoke, "computed", planted)
+        found = smoke.check(TINY._replace(options=True), "cpu")
         assert (found["status"], found["tensor"]) == ("failed", wrong)
 
     def test_a_team_that_does_not_fit_is_said_so_and_not_run(self, monkeypatch):

@@ -48,8 +48,8 @@ def test_as_if_given(cell, recompute):
 @pytest.mark.parametrize("cell", CELLS)
 def test_after_resets(cell, given):
     layer = learning(cell, 3, 6, num_layers=2, bidirectional=True)
-    resets = torch.rand(9, 37, generator=torch.Generator().manual_seed(1)) < 0.2
     x, hx = random(9, 37, 3), initial(layer, 37, F64) if given else None
+    resets = (torch.rand(9, 37, generator=torch.Generator().manual_seed(1)) < 0.2).to(x.device)
     found = results(layer, x, hx, resets=resets)
     assert_same(found, results(layer, x, hx, call=by_reference, resets=resets))
     assert found["d_learned_h_0"].any()

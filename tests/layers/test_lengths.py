@@ -20,6 +20,7 @@ def by_packing(lengths, batch_first=False):
 
     def call(layer, x, hx):
         some = [b for b, n in enumerate(lengths) if n]
+        rows_with_steps = torch.tensor(some, device=x.device)
         axis = 0 if batch_first else 1
         steps = x.size(1 - axis)
         rows = layer.num_layers * (2 if layer.bidirectional else 1)
@@ -29,14 +30,14 @@ def by_packing(lengths, batch_first=False):
         states = hx if isinstance(hx, tuple) else (hx,)
         given = tuple(s[:, some] for s in states)
         packed = pack_padded_sequence(
-            x.index_select(axis, torch.tensor(some)), [lengths[b] for b in some], batch_first, enforce_sorted=False
+            x.index_select(axis, rows_with_steps), [lengths[b] for b in some], batch_first, enforce_sorted=False
         )
         output, final = layer(packed, given if isinstance(hx, tuple) else given[0])
         output, _ = pad_packed_sequence(output, batch_first, total_length=steps)
         shape = list(x.shape[:-1])
-        whole = x.new_zeros(*shape, output.size(-1)).index_copy(axis, torch.tensor(some), output)
+        whole = x.new_zeros(*shape, output.size(-1)).index_copy(axis, rows_with_steps, output)
         final = final if isinstance(final, tuple) else (final,)
-        merged = tuple(s.index_copy(1, torch.tensor(some), f) for s, f in zip(states, final, strict=True))
+        merged = tuple(s.index_copy(1, rows_with_steps, f) for s, f in zip(states, final, strict=True))
         return whole, merged if isinstance(hx, tuple) else merged[0]
 
     return call

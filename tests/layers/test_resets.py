@@ -7,6 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import fastrnn.nn
+from tests.support import twins
 from tests.support.twins import CELLS, assert_same, by_reference, initial, make, random, results
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -15,7 +16,7 @@ F64 = torch.float64
 
 
 def some(*shape, seed=0):
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.3
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < 0.3).to(twins.DEVICE)
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -67,7 +68,7 @@ def test_against_the_reference(cell, shape):
 
 def test_no_gradient_passes():
     layer, x = make(fastrnn.nn, "lstm", 3, 6, dtype=F64), random(5, 2, 3).requires_grad_()
-    resets = torch.zeros(5, 2, dtype=torch.bool)
+    resets = torch.zeros(5, 2, dtype=torch.bool, device=x.device)
     resets[3, 0] = True
     output, _ = layer(x, resets=resets)
     output[3:].sum().backward()

@@ -160,22 +160,24 @@ def test_input_that_cannot_have_them():
         layer(X, length=LENGTHS)
 
 
+@pytest.mark.parametrize("besides", [(), ("resets",), ("states",), ("resets", "states")], ids=str)
 @pytest.mark.parametrize("by_torch", [False, True])
 @pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("cell", ["rnn_relu", "gru", "lstm", "lstm_projected"])
-def test_what_has_no_lengths_is_given_packed_rows(cell, learned, by_torch, monkeypatch):
-    """What runs on CUDA: torch's operator by default, or the GPU's kernels."""
+def test_what_has_no_lengths_is_given_packed_rows(cell, learned, by_torch, besides, monkeypatch):
+    """What runs on CUDA: torch's operator by default, or the GPU's kernels, which have resets and every state."""
     layer, x, hx, called = layer_and_call(
-        lambda name: name == "lengths" or (name == "learned" and learned) or (name == "hx" and not learned),
+        lambda name: name in ("lengths", *besides, "learned" if learned else "hx"),
         *(cell, 9, 8, 6),
         num_layers=2,
         bidirectional=True,
         batch_first=True,
     )
-    expected, zeros = results(layer, x, hx, **called), {"lengths": torch.zeros(8, dtype=torch.int64)}
+    expected, zeros = results(layer, x, hx, **called), called | {"lengths": torch.zeros(8, dtype=torch.int64)}
     empty = results(layer, x, hx, **zeros) if hx is not None else None
     reference = []
-    monkeypatch.setattr(backend, "_kernels_know_options", lambda call: False)
+    monkeypatch.setattr(backend, "_takes_options_as_given", lambda call: False)
+    monkeypatch.setattr(backend, "_kernels_know_options", lambda call: call.lengths is None)
     monkeypatch.setattr(backend.operators, "run_reference", lambda call: reference.append(call) or run_reference(call))
     if by_torch:
         monkeypatch.setattr(backend, "_left_to_torch", lambda call: not call.has_options())

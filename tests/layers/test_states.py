@@ -108,6 +108,7 @@ def test_derivatives(cell):
     assert gradgradcheck(run, (x, *weights))
 
 
+@pytest.mark.cpu
 @pytest.mark.parametrize("name", ["GRU", "LSTM"])
 def test_a_hidden_size_for_each_layer(name):
     """The states are tuples of each layer's, as the final ones are; lengths and resets go to all layers."""

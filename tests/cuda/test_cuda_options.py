@@ -1,0 +1,205 @@
+"""What torch's layers lack, in the step kernels of the CUDA layers: resets, every state, a learned initial state.
+
+On the CPU, by emulation, see emulation/library.cpp; whole modules as well, whose rows with lengths are packed.
+"""
+
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+import pytest
+import torch
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from fastrnn._core import backend, gpu, operators, transforms
+from tests.cuda.operands import expected, forward, operands, run
+from tests.layers.test_sequence_options import layer_and_call
+from tests.support.twins import PLAIN_CELLS, assert_same, by_reference, results
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+EVERY = {"resets": 0.3, "every_state": True, "learned_state": True}
+RAGGED = [4, 4, 3, 3, 1]
+
+
+def _operands(cell, **options):
+    return operands(cell, **{"times": 7, "batch": 4, "bidirectional": True} | options)
+
+
+def _assert_close(found, wanted):
+    for got, want in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"resets": 0.3},
+        {"resets": 1.0, "learned_state": True},
+        {"every_state": True},
+        {"learned_state": True},
+        {"learned_state": True, "state": False},
+        EVERY,
+        EVERY | {"state": False, "bias": False},
+        EVERY | {"batch_first": True, "times": 1},
+        EVERY | {"packed": RAGGED},
+        EVERY | {"packed": RAGGED, "state": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
+def test_as_the_reference(emulated, cell, options, recompute):
+    """Outputs, c after every step, final states and all gradients, in both directions."""
+    given = _operands(cell, **options)
+    _assert_close(run(emulated, given, recompute), expected(given))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"packed": [4, 4, 3, 3, 1, 1, 1]}], ids=str)
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
+@pytest.mark.usefixtures("small_chunks")
+def test_over_several_chunks(emulated, cell, options, recompute):
+    """Rows also begin anew with the first step of a chunk."""
+    given = _operands(cell, **EVERY | options)
+    _assert_close(run(emulated, given, recompute), expected(given))
+
+
+@pytest.mark.parametrize("packed", [None, list(range(600, 0, -20))], ids=["padded", "packed"])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
+def test_recompute_over_several_checkpoints(emulated, cell, packed):
+    given = _operands(cell, **EVERY | {"times": 20, "batch": 300, "packed": packed})
+    _assert_close(run(emulated, given, recompute=True), run(emulated, given))
+
+
+# Rounding of weights, inputs and states to the dtype: a few units in its last place.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
+def test_narrower_numbers(emulated, cell, dtype, tolerance):
+    for recompute in (False, True):
+        given = _operands(cell, **EVERY).to(dtype)
+        with gpu.tf32(False):
+            found = run(emulated, given, recompute)
+        for got, want in zip(found, expected(given.to(torch.float64)), strict=True):
+            assert got.dtype == dtype
+            assert (got.double() - want).abs().max() <= tolerance * max(1.0, float(want.abs().max()))
+
+
+LAYOUTS = {
+    "the same at all times": lambda r: r[:1].expand_as(r),
+    "the same in all rows": lambda r: r[:, :1].expand_as(r),
+    "transposed": lambda r: r.t().contiguous().t(),
+    "of a wider table": lambda r: torch.stack([~r, r, ~r], -1).flatten(1)[:, 1::3],
+}
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_any_layout_of_resets(emulated, layout, batch_first):
+    """The kernels read them where they lie."""
+    given = _operands("lstm", **EVERY | {"batch_first": batch_first})
+    resets = LAYOUTS[layout](given.resets)
+    assert not resets.is_contiguous()
+    wanted = run(emulated, given._replace(resets=resets.contiguous()))
+    for got, want in zip(run(emulated, given._replace(resets=resets)), wanted, strict=True):
+        assert torch.equal(got, want)
+
+
+def test_resets_of_packed_rows_that_lie_apart(emulated):
+    given = _operands("gru", **EVERY | {"packed": RAGGED})
+    apart = torch.stack([given.resets, ~given.resets], 1)[:, 0]
+    assert all(map(torch.equal, run(emulated, given), run(emulated, given._replace(resets=apart))))
+
+
+def test_resets_that_name_no_row_change_nothing(emulated):
+    given = _operands("lstm", learned_state=True, resets=0.0)
+    assert not given.resets.any()
+    found, wanted = run(emulated, given), run(emulated, given._replace(resets=None))
+    assert all(map(torch.equal, found, wanted))
+
+
+@pytest.mark.parametrize("kernel", ["block", "cluster", "grid"])
+@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
+def test_persistent_kernels_take_a_learned_state_alone(emulated, monkeypatch, cell, kernel):
+    """The rest goes step by step, whatever is asked for."""
+    unit = 2**-10
+    for options, persistent in (
+        ({"learned_state": True, "state": False}, True),
+        ({"resets": 0.3}, False),
+        ({"every_state": True}, cell != "lstm"),  # which asks for nothing where there is no c
+        (EVERY, False),
+    ):
+        given = _operands(cell, **options).to(torch.float16)
+        wanted = expected(given.to(torch.float64))
+        monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
+        before = emulated.calls()["sequences"]
+        found = run(emulated, given)
+        assert (emulated.calls()["sequences"] > before) == persistent
+        for got, want in zip(found, wanted, strict=True):
+            assert (got.double() - want).abs().max() <= 4 * unit * max(1.0, float(want.abs().max()))
+
+
+def test_lengths_are_refused(emulated):
+    """Those of padded rows, which the kernels do not know; not ignored."""
+    cell, input, _, *rest = _operands("gru")[:10]
+    lengths = torch.tensor([3, 7, 1, 2])
+    with pytest.raises(
+        NotImplementedError, match=r"Expected packed input with batch_sizes on cpu, got padded input with"
+    ):
+        emulated.forward(cell, input, None, *rest[:-1], True, False, rest[-1], lengths)
+
+
+@contextmanager
+def as_on_cuda(emulated):
+    """Whole modules on the CPU that do as on CUDA, by the emulated operators. Gradients go through transforms.Layer,
+    since autograd knows fastrnn's own operators alone."""
+
+    def kernels(call):
+        assert call.lengths is None
+        return transforms.layer(call)
+
+    replaced = [
+        mock.patch.object(backend, "_takes_options_as_given", return_value=False),
+        mock.patch.object(backend, "_kernels_know_options", lambda call: call.lengths is None),
+        mock.patch.object(backend, "_compiled_for_inference", return_value=False),
+        mock.patch.object(backend.autograd, "layer", kernels),
+        mock.patch.object(operators, "forward", emulated.forward.default),
+        mock.patch.object(operators, "backward", emulated.backward.default),
+    ]
+    with ExitStack() as stack:
+        for each in replaced:
+            stack.enter_context(each)
+        yield
+
+
+@settings(max_examples=80)
+@drawn(
+    data=st.data(),
+    cell=st.sampled_from(list(PLAIN_CELLS)),
+    times=st.integers(1, 9),
+    batch=st.integers(1, 6),
+    hidden=st.integers(2, 9),
+    layers=st.integers(1, 2),
+    bidirectional=st.booleans(),
+    batch_first=st.booleans(),
+)
+def test_modules_with_any_combination(emulated, data, cell, times, batch, hidden, layers, bidirectional, batch_first):
+    layer, x, hx, called = layer_and_call(
+        lambda name: data.draw(st.booleans(), label=name),
+        *(cell, times, batch, hidden),
+        num_layers=layers,
+        bidirectional=bidirectional,
+        batch_first=batch_first,
+    )
+    expected = results(layer, x, hx, call=by_reference, **called)
+    none = "lengths" in called and not called["lengths"].any()  # then there is nothing to pack
+    reference, before = operators.run_reference if none else None, emulated.calls()["products"]
+    with as_on_cuda(emulated), mock.patch.object(operators, "run_reference", reference):
+        assert_same(results(layer, x, hx, **called), expected)
+    assert emulated.calls()["products"] > before or none or not (called or layer.learn_initial_state)  # the fast path's
+
+
+def test_a_step_saves_the_same_rows(emulated):
+    """What is left for the backward pass has one size with and without options: Python tells the compiler of one."""
+    assert forward(emulated, _operands("lstm", **EVERY))[3].shape == forward(emulated, _operands("lstm"))[3].shape
