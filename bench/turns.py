@@ -15,7 +15,7 @@ WARM_UP = 2
 
 
 def turns(runs: Mapping[str, Callable[[], Any]], rounds: int, block: float) -> dict[str, list[float]]:
-    """Milliseconds of a call of each contender, in each of the rounds: the mean of a block of about so many seconds."""
+    """The milliseconds that a call of each contender takes, one mean for each round. ``block``: seconds of a turn."""
     repeats = {}
     for name, run in runs.items():
         for _ in range(WARM_UP):

@@ -33,7 +33,7 @@ FIGURES = {  # what a goal may be about, of the milliseconds of the three
 
 
 class Goal(NamedTuple):
-    """At least so many times as fast as the other way, or at most so many times the plain layer's time, or µs."""
+    """A limit for one figure: the least for "faster", the most for "cost" and "µs"."""
 
     figure: str
     limit: float

@@ -130,7 +130,7 @@ py::object attribute(const py::object& dictionary, py::handle type, PyObject* na
 
 // Whether the layer has options that only the long way knows (fastrnn/nn/options.py), or a hidden size for each layer.
 bool beyond_fast_path(const py::dict& layer, py::handle type, bool training) {
-  constexpr size_t at_inference = 3;  // so many of them count there
+  constexpr size_t at_inference = 3;  // the first three count at inference too, the others in training only
   static const std::array<PyObject*, 6> names =
       interned("learn_initial_state", "zoneout_h", "zoneout_c", "input_dropout", "weight_dropout", "recurrent_dropout");
   static PyObject* const hidden_size = PyUnicode_InternFromString("hidden_size");

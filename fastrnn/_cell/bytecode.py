@@ -1,4 +1,4 @@
-"""A part of a graph as a list of instructions, for the interpreter of csrc/cpu/interpreter.h."""
+"""Turns a graph of operations into instructions for the interpreter (csrc/cpu/interpreter.h)."""
 
 from __future__ import annotations
 
