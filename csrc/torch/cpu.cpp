@@ -60,25 +60,25 @@ void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved,
 }  // namespace
 
 const Device device = {
-    "float32 or float64",
-    [](at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kDouble; },
-    saved_sizes,
-    [](at::ScalarType dtype) { return dtype; },
-    [](const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn, const Tensor& saved) {
-      forward(layer, output, hn, cn, 0, saved);
-    },
-    [](const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients) {
-      if (layer.dtype == at::kDouble)
-        run_backward<double>(layer, output, saved, gradients, kernels().of_double);
-      else
-        run_backward<float>(layer, output, saved, gradients, float_passes(layer));
-      clear_beyond_ends(layer, gradients.input);
-    },
-    true,
-    true,
-    true,
-    true,
-    true,
+    .dtypes = "float32 or float64",
+    .serves = [](at::ScalarType dtype) { return dtype == at::kFloat || dtype == at::kDouble; },
+    .saved_sizes = saved_sizes,
+    .saved_dtype = [](at::ScalarType dtype) { return dtype; },
+    .forward = [](const Layer& layer, const Tensor& output, const Tensor& hn, const Tensor& cn,
+                  const Tensor& saved) { forward(layer, output, hn, cn, 0, saved); },
+    .backward =
+        [](const Layer& layer, const Tensor& output, const Tensor& saved, const Gradients& gradients) {
+          if (layer.dtype == at::kDouble)
+            run_backward<double>(layer, output, saved, gradients, kernels().of_double);
+          else
+            run_backward<float>(layer, output, saved, gradients, float_passes(layer));
+          clear_beyond_ends(layer, gradients.input);
+        },
+    .sums_by_group = true,
+    .normalizes = true,
+    .regularizes = true,
+    .cuts_heads = true,
+    .takes_lengths = true,
 };
 
 TORCH_LIBRARY_IMPL(fastrnn, CPU, m) { register_device<device>(m); }

@@ -86,7 +86,13 @@ void run_backward(const Layer& layer, const Tensor& output, const Tensor& saved,
 }  // namespace
 
 const fastrnn::Device device = {
-    "float64, float32, bfloat16 or float16", serves, saved_sizes, accumulated, run_forward, run_backward};
+    .dtypes = "float64, float32, bfloat16 or float16",
+    .serves = serves,
+    .saved_sizes = saved_sizes,
+    .saved_dtype = accumulated,
+    .forward = run_forward,
+    .backward = run_backward,
+};
 
 std::vector<int64_t> team_for(c10::string_view cell, at::ScalarType dtype, int64_t hidden_size, int64_t batch,
                               bool backward) {

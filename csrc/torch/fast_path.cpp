@@ -34,9 +34,18 @@ struct Plain : Arguments {
   bool recorded = false;
 };
 
-Arguments options_of(std::string_view cell) {
+// What Python gives by position is looked at here, and nowhere before.
+py::dict dictionary(py::handle object) {
+  if (!PyDict_Check(object.ptr())) throw py::type_error("Expected the dictionary of a layer");
+  return py::reinterpret_borrow<py::dict>(object);
+}
+
+Arguments options_of(py::handle cell) {
   Arguments options;
-  options.cell = find_cell(cell);
+  Py_ssize_t length;
+  const char* const name = PyUnicode_AsUTF8AndSize(cell.ptr(), &length);
+  if (!name) throw py::error_already_set();
+  options.cell = find_cell({name, size_t(length)});
   return options;
 }
 
@@ -208,12 +217,13 @@ int64_t read_packed_options(py::handle options, Arguments& to) {
   return num_layers;
 }
 
-py::object flat_weights(py::dict layer) {
-  py::object weights = settled_weights(layer);
+py::object flat_weights(py::handle layer) {
+  py::object weights = settled_weights(dictionary(layer));
   return weights ? weights : py::none();
 }
 
-py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py::dict layer, py::handle type) {
+py::object run_layer(py::handle cell, py::handle input, py::handle hx, py::handle of, py::handle type) {
+  const py::dict layer = dictionary(of);
   static const std::array<PyObject*, 9> names = interned("num_layers", "dropout", "proj_size", "bias", "bidirectional",
                                                          "batch_first", "training", "recompute", "heads");
   std::array<py::object, 9> held;
@@ -248,16 +258,16 @@ py::object run_layer(std::string_view cell, py::handle input, py::handle hx, py:
   return py::make_tuple(output, state_of(*results));
 }
 
-py::object run_step(std::string_view cell, py::handle input, py::handle hx, py::list weights, bool biases) {
+py::object run_step(py::handle cell, py::handle input, py::handle hx, py::handle weights, py::handle biases) {
   std::optional<Plain> call = plain_call(options_of(cell), input, hx, weights);
   if (!call || call->input.dim() != 2) return py::none();
-  call->biases = biases;
+  call->biases = biases.ptr() == Py_True;
   std::optional<StackResults> results = run(std::move(*call), 1, true);
   return results ? state_of(*results) : py::none();
 }
 
-py::object infer_packed(py::handle input, py::handle hx, py::dict layer) {
-  PackedCall call = packed_call(input, hx, layer);
+py::object infer_packed(py::handle input, py::handle hx, py::handle layer) {
+  PackedCall call = packed_call(input, hx, dictionary(layer));
   if (!call.arguments) return py::none();
   std::optional<StackResults> results = run(std::move(*call.arguments), call.num_layers);
   if (!results) return py::none();
@@ -265,8 +275,8 @@ py::object infer_packed(py::handle input, py::handle hx, py::dict layer) {
   return py::make_tuple(output, state_of(*results));
 }
 
-py::object infer_packed_step(py::handle input, py::handle hx, py::dict cell) {
-  PackedCall call = packed_call(input, hx, cell);
+py::object infer_packed_step(py::handle input, py::handle hx, py::handle cell) {
+  PackedCall call = packed_call(input, hx, dictionary(cell));
   if (!call.arguments || call.arguments->input.dim() != 2) return py::none();
   std::optional<StackResults> results = run(std::move(*call.arguments), 1, true);
   return results ? state_of(*results) : py::none();

@@ -11,6 +11,7 @@
 #include "../cpu/thread_count.h"
 #include "../cpu/waiting.h"
 #include "cpu.h"
+#include "fast_call.h"
 #include "fast_path.h"
 #include "program.h"
 #include "stack.h"
@@ -107,11 +108,17 @@ PYBIND11_MODULE(_C, m) {
       "dissolve_teams", [](std::optional<int> round) { fastrnn::dissolve_teams_at = round.value_or(INT_MAX); },
       "for tests: the first thread of every team goes on alone from this barrier on, None as usual");
   m.def("quota_cores", fastrnn::quota_cores, "for tests: the cores that a container's quota is worth, under a root");
-  m.def("run_layer", fastrnn::run_layer, "what a layer returns, or None where the call is not plain (fast_path.cpp)");
-  m.def("flat_weights", fastrnn::flat_weights, "the weights of a layer, or None where torch.nn has to find them");
-  m.def("run_step", fastrnn::run_step, "one step of a cell likewise");
-  m.def("infer_packed", fastrnn::infer_packed, "infer of a layer with packed weights");
-  m.def("infer_packed_step", fastrnn::infer_packed_step, "infer_step of a cell with packed weights");
+  static PyMethodDef fast[] = {
+      fastrnn::fast_method<fastrnn::run_layer>(
+          "run_layer", "what a layer returns, or None where the call is not plain (fast_path.cpp)"),
+      fastrnn::fast_method<fastrnn::flat_weights>("flat_weights",
+                                                  "the weights of a layer, or None where torch.nn has to find them"),
+      fastrnn::fast_method<fastrnn::run_step>("run_step", "one step of a cell likewise"),
+      fastrnn::fast_method<fastrnn::infer_packed>("infer_packed", "infer of a layer with packed weights"),
+      fastrnn::fast_method<fastrnn::infer_packed_step>("infer_packed_step", "infer_step of a cell with packed weights"),
+      {},
+  };
+  if (PyModule_AddFunctions(m.ptr(), fast)) throw py::error_already_set();
   fastrnn::add_program(m);
   fastrnn::add_user_cells(m);
   fastrnn::add_stream(m);
