@@ -1,5 +1,6 @@
 """What csrc/torch/module.cpp offers beside the operators in torch.ops.fastrnn."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ class Program:
         inputs: int,
         outputs: int,
         temporaries: int,
+        rows: int = 0,
+        numbers: int = 0,
+        cuts: Sequence[tuple[int, int]] = (),
     ) -> None: ...
     def run_float(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...
     def run_double(self, inputs: list[np.ndarray]) -> list[np.ndarray]: ...

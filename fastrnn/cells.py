@@ -1,6 +1,7 @@
 """Cells that were published, each in a few lines, as :class:`fastrnn.Cell`. ``fastrnn.layer(SLSTM)(128, 256)``.
 
 To take as they are, or to copy and change. What is built in (RNN, GRU, LSTM and their options) is faster.
+:func:`layer_norm` is for steps that normalize.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from torch import exp, maximum, relu, sigmoid, tanh
 from torch.nn.functional import logsigmoid
 
 from fastrnn._cell.declaration import Cell
+from fastrnn._cell.norms import layer_norm as layer_norm
 
-__all__ = ["CIFG", "LTC", "MGU", "SLSTM", "CfC", "IndRNN", "LiGRU", "Peephole"]
+__all__ = ["CIFG", "LTC", "MGU", "SLSTM", "CfC", "IndRNN", "LayerNormLSTM", "LiGRU", "Peephole"]  # the cells
 
 
 class Peephole(Cell):
@@ -43,6 +45,33 @@ class CIFG(Cell):
         i = sigmoid(i)
         c = (1 - i) * c + i * tanh(g)
         return sigmoid(o) * tanh(c), c
+
+
+class LayerNormLSTM(Cell):
+    """The LSTM with layer normalization: J. L. Ba et al., 2016, arXiv:1607.06450, equations 20 to 22.
+
+    The products of the input and of the state (r) are normalized each over all gates, and c by itself; u and w are
+    gains. The paper has no biases before the norms: pass ``bias=False`` to the layer.
+    ``fastrnn.LSTM(..., layer_norm=True)`` computes the same, faster.
+    """
+
+    input_gates = "i f g o"
+    recurrent_gates = "r_i r_f r_g r_o"
+    state = "h c"
+    vectors = dict(u_i=1, u_f=1, u_g=1, u_o=1, w_i=1, w_f=1, w_g=1, w_o=1, b_i=0, b_f=0, b_g=0, b_o=0, u_c=1, b_c=0)
+
+    def step(
+        i, f, g, o, r_i, r_f, r_g, r_o, c,
+        u_i, u_f, u_g, u_o, w_i, w_f, w_g, w_o, b_i, b_f, b_g, b_o, u_c, b_c,
+    ):  # fmt: skip
+        i, f, g, o = layer_norm(i, f, g, o)
+        r_i, r_f, r_g, r_o = layer_norm(r_i, r_f, r_g, r_o)
+        i = sigmoid(u_i * i + w_i * r_i + b_i)
+        f = sigmoid(u_f * f + w_f * r_f + b_f)
+        g = tanh(u_g * g + w_g * r_g + b_g)
+        o = sigmoid(u_o * o + w_o * r_o + b_o)
+        c = f * c + i * g
+        return o * tanh(u_c * layer_norm(c) + b_c), c
 
 
 class MGU(Cell):

@@ -49,11 +49,20 @@ enum class Operation : int32_t {
   multiply_add,    // a b + c
   multiply_sub,    // a b - c
   sub_multiplied,  // c - a b
+  // over the units of a row
+  mean,             // of a
+  mean_of_product,  // of a b
   count
 };
 
-// Operands and results are places: first the inputs, then the outputs, then the temporaries. An operand `constant` is
-// the number k; of `where` k for b and l for c.
+// Operands and results are places: first the inputs, then the outputs, the temporaries, the rows and the numbers.
+//
+//   temporaries  a block of units, used between two cuts
+//   rows         a number for each unit, which is read beyond a cut too
+//   numbers      one for a row: a mean, and what is computed of means
+//
+// An operand `constant` is the number k; of `where` k for b and l for c. A number can be an operand where a constant
+// can, and as b of the multiplications.
 constexpr int32_t constant = -1;
 
 struct Instruction {
@@ -62,17 +71,38 @@ struct Instruction {
   double k, l;
 };
 
+// A mean is known when all units of a row are added up, and there a program is cut. What is before a cut runs on all
+// blocks of a row, one after the other: instructions of units up to an index, then, once, those of numbers up to
+// another.
+struct Cut {
+  int64_t units_end, numbers_end;
+};
+
 struct Program {
   const Instruction* code;
   int64_t count;
   int32_t inputs, outputs, temporaries;
+  int32_t rows = 0, numbers = 0, cut_count = 0;
+  const Cut* cuts = nullptr;
 
-  int32_t places() const { return inputs + outputs + temporaries; }
+  // Always inline: this is compiled for several instruction sets.
+  __attribute__((always_inline)) int32_t first_number() const { return inputs + outputs + temporaries + rows; }
+  // Whether it must be given whole rows: a mean is over the units that it is given.
+  __attribute__((always_inline)) bool has_means() const { return cut_count > 0; }
+  // The numbers of scratch that it takes to run it on rows of `units`.
+  __attribute__((always_inline)) int64_t scratch(int64_t units) const;
 };
 
 constexpr int32_t most_places = 256;
 
 // Numbers of a block: a temporary is 1 or 2 KiB, so that a few dozen stay in the second-level cache at worst.
 constexpr int64_t block_numbers = 256;
+
+// What a number takes of the scratch: while a mean is added up there, the lanes of a vector, of 64 bytes at most.
+constexpr int64_t number_room = 16;
+
+__attribute__((always_inline)) inline int64_t Program::scratch(int64_t units) const {
+  return temporaries * block_numbers + rows * units + numbers * number_room;
+}
 
 }  // namespace fastrnn

@@ -82,7 +82,7 @@ class CellForward : CellRows<T> {
         w_hh(plan, plan.recurrent, {p.w_hh, WeightFormat::same}, p.recurrent_gates * hidden, hidden, first_place, 0),
         bias(inputs_width), inputs(plan.times_per_chunk * p.batch * inputs_width), gates(p.batch * gates_width),
         states(p.batch * p.states * hidden), numbers(plan.threads * p.per_step * hidden),
-        scratch(plan.threads * p.step.temporaries * block_numbers), x_rows(plan.times_per_chunk * p.batch),
+        scratch(plan.threads * p.step.scratch(hidden)), x_rows(plan.times_per_chunk * p.batch),
         bias_rows(plan.times_per_chunk * p.batch), h_rows(p.batch), input_rows(plan.times_per_chunk * p.batch),
         gate_rows(p.batch) {
     for (int64_t i = 0; i < inputs_width; ++i) bias[i] = p.b_ih ? p.b_ih[i] : T(0);
@@ -174,7 +174,7 @@ class CellForward : CellRows<T> {
     }
     for (int k = 0; k < p.states; ++k) out[o++] = state(k, b);
     for (int k = 0; p.saved && k < p.saves; ++k) out[o++] = p.saved + (row(t, b) * p.saves + k) * hidden;
-    run_program<T>(p.step, in, out, hidden, scratch + team.rank * p.step.temporaries * block_numbers);
+    run_program<T>(p.step, in, out, hidden, scratch + team.rank * p.step.scratch(hidden));
     for (int k = 0; k < p.states; ++k)
       if (p.every[k]) this->copy(state(k, b), p.every[k] + row(t, b) * hidden);
   }
@@ -199,7 +199,7 @@ class CellBackward : CellRows<T> {
                                         p.input_size, p.input_slots, hidden),
         w_hh(plan, {p.w_hh, WeightFormat::same}, 1, p.recurrent_gates * hidden, hidden, first_place, 0),
         gradients(p.batch * p.states * hidden), numbers(2 * plan.threads * p.per_step * hidden),
-        scratch(plan.threads * p.gradient.temporaries * block_numbers), zeros(larger(hidden, p.input_size)),
+        scratch(plan.threads * p.gradient.scratch(hidden)), zeros(larger(hidden, p.input_size)),
         gate_rows(p.batch), h_rows(p.batch), all_gates(rows), all_x(rows), all_h(rows), all_vectors(rows),
         zero_rows(rows), d_x_rows(rows), sums(plan, larger(hidden, p.input_size), zeros) {
     zeros.clear(larger(hidden, p.input_size));
@@ -295,7 +295,7 @@ class CellBackward : CellRows<T> {
     for (int g = 0; g < p.gates; ++g) out[o++] = p.d_gates + at * gates_width + g * hidden;
     for (int k = 0; k < p.vectors; ++k) out[o++] = p.d_vectors + (at * p.vectors + k) * hidden;
     for (int k = 0; k < p.per_step; ++k) out[o++] = mine + (p.per_step + k) * hidden;
-    run_program<T>(p.gradient, in, out, hidden, scratch + team.rank * p.gradient.temporaries * block_numbers);
+    run_program<T>(p.gradient, in, out, hidden, scratch + team.rank * p.gradient.scratch(hidden));
     for (int k = 0; k < p.per_step; ++k) p.d_numbers[at * p.per_step + k] = sum(mine + (p.per_step + k) * hidden);
   }
 

@@ -6,7 +6,7 @@ namespace fastrnn {
 
 template <class T>
 struct CellPasses {
-  // Rows of n numbers in and out; temporaries · block_numbers numbers of scratch.
+  // Rows of n numbers in and out; Program::scratch(n) numbers of scratch.
   void (*run)(const Program&, const T* const* in, T* const* out, int64_t n, T* scratch);
   void (*forward)(const CellLoop<T>&);
   void (*backward)(const CellLoop<T>&);

@@ -1,8 +1,10 @@
-// A program that was checked once: a place that there is not would be read as memory of others.
+// A program that was checked once: a place that there is not would be read as memory of others, and one that is not
+// yet written as numbers of another row.
 #pragma once
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "../cells/program.h"
@@ -12,15 +14,28 @@ namespace fastrnn {
 class CheckedProgram {
  public:
   using Given = std::tuple<int32_t, int32_t, int32_t, int32_t, int32_t, double, double>;
+  using Cuts = std::vector<std::pair<int64_t, int64_t>>;
 
   // Throws std::invalid_argument, ValueError in Python.
-  CheckedProgram(const std::vector<Given>& code, int32_t inputs, int32_t outputs, int32_t temporaries);
+  CheckedProgram(const std::vector<Given>& code, int32_t inputs, int32_t outputs, int32_t temporaries, int32_t rows = 0,
+                 int32_t numbers = 0, const Cuts& cuts = {});
 
-  Program program() const { return {instructions.data(), int64_t(instructions.size()), inputs, outputs, temporaries}; }
+  Program program() const {
+    return {instructions.data(),
+            int64_t(instructions.size()),
+            inputs,
+            outputs,
+            temporaries,
+            rows,
+            numbers,
+            int32_t(cuts.size()),
+            cuts.data()};
+  }
 
  private:
   std::vector<Instruction> instructions;
-  int32_t inputs, outputs, temporaries;
+  std::vector<Cut> cuts;
+  int32_t inputs, outputs, temporaries, rows, numbers;
 };
 
 }  // namespace fastrnn

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from fastrnn._cell.graph import Node, reach
+from fastrnn._cell.stages import Step, schedule
 
 # In the order of Operation in csrc/cells/program.h.
 OPERATIONS = (
@@ -14,6 +15,7 @@ OPERATIONS = (
     *("normal_cdf", "normal_density", "sin", "cos", "not", "power", "clamp"),
     *("add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "and", "or"),
     *("where", "multiply_add", "multiply_sub", "sub_multiplied"),
+    *("mean", "mean_of_product"),
 )
 _NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
 _CONSTANT = -1
@@ -23,12 +25,15 @@ Instruction = tuple[int, int, int, int, int, float, float]  # operation, to, a, 
 
 
 class Code(NamedTuple):
-    """Places are the inputs, then the outputs, then the temporaries."""
+    """Places are the inputs, the outputs, the temporaries, the rows, then the numbers (csrc/cells/program.h)."""
 
     instructions: list[Instruction]
     inputs: int
     outputs: int
     temporaries: int
+    rows: int = 0
+    numbers: int = 0
+    cuts: tuple[tuple[int, int], ...] = ()  # where the instructions of units and of numbers before each end
 
 
 def emit(inputs: Sequence[Node], outputs: Sequence[Node], shared: Collection[int] = ()) -> Code:
@@ -40,120 +45,125 @@ def emit(inputs: Sequence[Node], outputs: Sequence[Node], shared: Collection[int
     return _Emitter(inputs, outputs, shared).code
 
 
+class _Place(NamedTuple):
+    kind: str
+    number: int
+
+
+_KINDS = ("input", "output", "temporary", "row", "number")  # in the order of places
+_CONSTANT_PLACE = _Place("constant", 0)
+
+
 class _Emitter:
     def __init__(self, inputs: Sequence[Node], outputs: Sequence[Node], shared: Collection[int]) -> None:
-        self.instructions: list[Instruction] = []
-        self.first_output, self.first_temporary = len(inputs), len(inputs) + len(outputs)
-        self.place: dict[Node, int] = {}
+        self.instructions: list[tuple[str, _Place, tuple[_Place, ...], float, float]] = []
+        self.place: dict[Node, _Place] = {}
         for i, node in enumerate(inputs):
-            self.place.setdefault(node, i)
-        self.temporaries = 0
-        self.free: list[int] = []
+            self.place.setdefault(node, _Place("input", i))
+        self.count = {**dict.fromkeys(_KINDS, 0), "input": len(inputs), "output": len(outputs)}
+        self.free: dict[str, list[_Place]] = {kind: [] for kind in _KINDS[2:]}
         given = set(self.place)
         order = [n for n in reach(outputs, given) if n not in given and n.op != "constant"]
-        operands = {n: list(n.args) for n in order}
-        operation = {n: n.op for n in order}
-        inside = _multiplied_and_added(order, operands, operation, outputs)
-        order = [n for n in order if n not in inside]
-        self.uses = Counter(a for n in order for a in operands[n])
+        stages, self.numbers = schedule(order, outputs)
+        self.uses = Counter(a for stage in stages for step in (*stage.units, *stage.numbers) for a in step.operands)
         self.uses.update(outputs)
+        self.last_stage = {a: s for s, stage in enumerate(stages) for step in stage.units for a in step.operands}
+        self.last_stage |= dict.fromkeys(outputs, len(stages) - 1)
         # An output is computed where it goes, unless an input is still read there.
-        direct: dict[Node, int] = {}
+        self.direct: dict[Node, _Place] = {}
         for k, output in enumerate(outputs):
-            if k not in shared and output in operation:
-                direct.setdefault(output, self.first_output + k)
-        for node in order:
-            self._instruction(node, operation[node], operands[node], direct.get(node))
-        for k in shared:  # an input that is returned as another state: its place may be written before it is read
-            if self.place.get(outputs[k], self.first_output) < self.first_output:
-                aside = self._temporary()
-                self._add("copy", aside, self.place[outputs[k]])
-                self.place[outputs[k]] = aside
-        for k, output in enumerate(outputs):
-            to = self.first_output + k
-            if output.op == "constant" and output not in self.place:
-                self._add("copy", to, _CONSTANT, k=output.value)
-            elif self.place[output] != to:
-                self._add("copy", to, self.place[output])
-        self.code = Code(self.instructions, len(inputs), len(outputs), self.temporaries)
+            if k not in shared and output not in self.numbers:
+                self.direct.setdefault(output, _Place("output", k))
+        cuts = []
+        for s, stage in enumerate(stages):
+            self.read: list[_Place] = []  # numbers that other blocks of the row read too
+            for step in stage.units:
+                self._step(step, s)
+            if s == len(stages) - 1:
+                self._write(outputs, shared)
+                break
+            units_end = len(self.instructions)
+            self.free["number"] += self.read
+            for step in stage.numbers:
+                self._step(step, s)
+            cuts.append((units_end, len(self.instructions)))
+        counts = (self.count[kind] for kind in _KINDS)
+        self.code = Code._make([[self._settled(*i) for i in self.instructions], *counts, tuple(cuts)])
 
-    def _instruction(self, node: Node, op: str, operands: list[Node], to: int | None) -> None:
+    def _step(self, step: Step, stage: int) -> None:
+        node, op, operands = step
+        once = node in self.numbers and op not in ("mean", "mean_of_product")
         k, l = 0.0, 0.0
         if op == "power":
             k = float(node.value)
         elif op == "clamp":
             k, l = node.value
         # A constant can be an operand beside another one: one of two, and what `where` chooses.
-        numbers: dict[int, float] = {}
+        constants: dict[int, float] = {}
         if op == "where":
-            numbers = {i: operands[i].value for i in (1, 2) if operands[i].op == "constant"}
-            k, l = numbers.get(1, 0.0), numbers.get(2, 0.0)
+            constants = {i: operands[i].value for i in (1, 2) if operands[i].op == "constant"}
+            k, l = constants.get(1, 0.0), constants.get(2, 0.0)
         elif len(operands) == 2:
-            constants = [i for i in (0, 1) if operands[i].op == "constant"]
-            if len(constants) == 1:
-                numbers = {constants[0]: operands[constants[0]].value}
-                k = numbers[constants[0]]
-        held: list[int] = []  # constants that need a place for this instruction
+            constants = {i: operands[i].value for i in (0, 1) if operands[i].op == "constant"}
+            constants = constants if len(constants) == 1 else {}
+            k = sum(constants.values())
+        held = []  # what needs a row for this instruction
         places = []
         for i, operand in enumerate(operands):
-            if i in numbers:
-                places.append(_CONSTANT)
-            elif operand.op == "constant":
-                held.append(self._temporary())
-                self._add("copy", held[-1], _CONSTANT, k=operand.value)
+            if i in constants:
+                places.append(_CONSTANT_PLACE)
+            elif operand.op == "constant" or (op == "where" and i == 0 and operand in self.numbers and not once):
+                held.append(self._new("temporary"))
+                self._copy(operand, held[-1])
                 places.append(held[-1])
             else:
                 places.append(self.place[operand])
-        if to is None:
-            to = self._temporary()
+        if node in self.numbers:
+            to = self._new("number")
+        elif node in self.direct:
+            to = self.direct[node]
+        else:
+            to = self._new("row" if self.last_stage[node] > stage else "temporary")
         self._add(op, to, *places, k=k, l=l)
         self.place[node] = to
-        self.free += held
+        self.free["temporary"] += held
         for operand in set(operands):
             self.uses[operand] -= operands.count(operand)
-            if not self.uses[operand] and self.place.get(operand, 0) >= self.first_temporary:
-                self.free.append(self.place[operand])
+            if not self.uses[operand] and operand in self.place and self.place[operand].kind in self.free:
+                place = self.place[operand]
+                (self.read if place.kind == "number" and not once else self.free[place.kind]).append(place)
 
-    def _temporary(self) -> int:
-        if self.free:
-            return self.free.pop()
-        self.temporaries += 1
-        return self.first_temporary + self.temporaries - 1
+    def _write(self, outputs: Sequence[Node], shared: Collection[int]) -> None:
+        """What is not yet where it goes."""
+        for k in shared:  # an input that is returned as another state: its place may be written before it is read
+            if outputs[k] in self.place and self.place[outputs[k]].kind == "input":
+                aside = self._new("temporary")
+                self._copy(outputs[k], aside)
+                self.place[outputs[k]] = aside
+        for k, output in enumerate(outputs):
+            to = _Place("output", k)
+            if self.place.get(output) != to:
+                self._copy(output, to)
 
-    def _add(self, op: str, to: int, *operands: int, k: float = 0.0, l: float = 0.0) -> None:
-        a, b, c = (*operands, _UNUSED, _UNUSED, _UNUSED)[:3]
-        self.instructions.append((_NUMBER[op], to, a, b, c, k, l))
+    def _new(self, kind: str) -> _Place:
+        if self.free[kind]:
+            return self.free[kind].pop()
+        self.count[kind] += 1
+        return _Place(kind, self.count[kind] - 1)
 
+    def _copy(self, node: Node, to: _Place) -> None:
+        if node in self.place:
+            self._add("copy", to, self.place[node])
+        else:
+            self._add("copy", to, _CONSTANT_PLACE, k=node.value)
 
-def _multiplied_and_added(
-    order: Sequence[Node],
-    operands: dict[Node, list[Node]],
-    operation: dict[Node, str],
-    outputs: Sequence[Node],
-) -> set[Node]:
-    """Join products with the sum or difference that alone uses them. Returns these products."""
-    uses = Counter(a for n in order for a in n.args)
-    inside: set[Node] = set()
+    def _add(self, op: str, to: _Place, *operands: _Place, k: float = 0.0, l: float = 0.0) -> None:
+        self.instructions.append((op, to, operands, k, l))
 
-    def product(node: Node) -> bool:
-        return (
-            node.op == "mul"
-            and node in operation
-            and uses[node] == 1
-            and node not in outputs
-            and all(a.op != "constant" for a in node.args)
-        )
-
-    for node in order:
-        if node.op not in ("add", "sub") or any(a.op == "constant" for a in node.args):
-            continue
-        a, b = node.args
-        if product(a):
-            inside.add(a)
-            operands[node] = [*a.args, b]
-            operation[node] = "multiply_add" if node.op == "add" else "multiply_sub"
-        elif product(b):
-            inside.add(b)
-            operands[node] = [*b.args, a]
-            operation[node] = "multiply_add" if node.op == "add" else "sub_multiplied"
-    return inside
+    def _settled(self, op: str, to: _Place, operands: Sequence[_Place], k: float, l: float) -> Instruction:
+        """With places as numbers, when it is known how many there are of each kind."""
+        first, at = {"constant": _CONSTANT}, 0
+        for kind in _KINDS:
+            first[kind], at = at, at + self.count[kind]
+        a, b, c = (*(first[p.kind] + p.number for p in operands), _UNUSED, _UNUSED, _UNUSED)[:3]
+        return _NUMBER[op], first[to.kind] + to.number, a, b, c, k, l

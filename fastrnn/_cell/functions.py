@@ -72,6 +72,12 @@ def activation(op: str) -> Callable[..., Node]:
     return made
 
 
+def mean(g: Graph, x: Node, dim: Any = None, keepdim: bool = False) -> Node:
+    if dim not in (-1, (-1,), [-1]) or keepdim is not True:
+        raise at_this_line("a step has means over the units of a row alone; write x.mean(-1, keepdim=True)")
+    return g.mean(x)
+
+
 def where(g: Graph, condition: Node, a: Node, b: Node) -> Node:
     if not condition.boolean:
         raise at_this_line("where chooses by a comparison, got a number; write torch.where(x > 0, a, b)")
@@ -109,6 +115,7 @@ OF_NUMBERS: dict[str, Callable[..., Node]] = {
     **{name: _unary(name) for name in ("exp", "log", "log1p", "sqrt", "abs", "sigmoid", "tanh", "sin", "cos")},
     "relu": activation("relu"),
     "clamp": clamp,
+    "mean": mean,
     **{name: _binary(name) for name in ("maximum", "minimum", "lt", "le", "eq")},
     "gt": _greater("lt"),
     "ge": _greater("le"),
@@ -158,5 +165,5 @@ def _by_function() -> dict[Any, tuple[str, Callable[..., Node]]]:
 BY_FUNCTION = _by_function()
 ALLOWED = (
     "+ - * / ** comparisons & | ~, and torch's exp, log, log1p, sqrt, square, abs, sigmoid, tanh, relu, softplus, "
-    "logsigmoid, silu, gelu, sin, cos, reciprocal, minimum, maximum, clamp, where"
+    "logsigmoid, silu, gelu, sin, cos, reciprocal, minimum, maximum, clamp, where, and x.mean(-1, keepdim=True)"
 )

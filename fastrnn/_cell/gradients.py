@@ -2,6 +2,10 @@
 
 Each derivative is torch's, also at ties, at zero, and where a number is infinite or NaN (torch/csrc's derivatives.yaml
 is their list). That a number has no gradient is None, not a node: a zero that is added up would cost an operation.
+
+A number of a row, as a mean, is read by all units, and its gradient is their sum. What stands for it here is that sum
+divided by the number of units, which the graph does not know: the mean of what the units say. So the gradient of x
+through a mean of x is what stands for the mean's.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ def gradients(g: Graph, outputs: Sequence[Node], seeds: Sequence[Node], wrt: Seq
 
     def add(node: Node, d: Node | None) -> None:
         if d is not None and node.op != "constant":
+            d = g.mean(d) if node.of_row else d
             total[node] = g.add(total[node], d) if node in total else d
 
     for output, seed in zip(outputs, seeds, strict=True):
@@ -32,6 +37,8 @@ def gradients(g: Graph, outputs: Sequence[Node], seeds: Sequence[Node], wrt: Seq
 
 
 def _mul(g: Graph, n: Node, d: Node) -> Gradients:
+    if n.args[0] is n.args[1]:
+        return g.mul(g.mul(d, g.constant(2)), n.args[0]), None
     return g.mul(d, n.args[1]), g.mul(d, n.args[0])
 
 
@@ -116,5 +123,6 @@ DERIVATIVES: dict[str, Callable[[Graph, Node, Node], Gradients]] = {
     "clamp": _clamp,
     "where": _where,
     "power": _power,
+    "mean": lambda g, n, d: (d,),
     **dict.fromkeys(("lt", "le", "eq", "and", "or", "not"), _none),
 }

@@ -7,7 +7,7 @@ that is infinite or not a number: x · 0 stays.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 # Operations whose result is a truth value: it may only choose, in `where`.
@@ -16,12 +16,18 @@ _COMMUTES = frozenset({"add", "mul", "eq", "and", "or"})
 
 
 class Node:
-    """One operation. ``value`` is what it has beside its operands: a constant's number, an input's kind and name."""
+    """One operation.
 
-    __slots__ = ("args", "id", "op", "value")
+    Attributes:
+        value: what it has beside its operands: a constant's number, an input's kind and name.
+        of_row: whether it is one number for all units of a row: a mean, and what is computed of means alone.
+    """
+
+    __slots__ = ("args", "id", "of_row", "op", "value")
 
     def __init__(self, op: str, args: tuple[Node, ...], value: Any, id: int) -> None:
         self.op, self.args, self.value, self.id = op, args, value, id
+        self.of_row: bool = op == "mean" or shared_by_units(args, {a for a in args if a.of_row})
 
     @property
     def boolean(self) -> bool:
@@ -92,6 +98,17 @@ class Graph:
 
     def power(self, a: Node, n: int) -> Node:
         return self.constant(1) if n == 0 else a if n == 1 else self.node("power", a, value=n)
+
+    def mean(self, a: Node) -> Node:
+        """Over the units of a row."""
+        if a.op == "neg":
+            return self.neg(self.mean(a.args[0]))
+        return a if a.of_row or a.op == "constant" else self.node("mean", a)
+
+
+def shared_by_units(operands: Sequence[Node], shared: Collection[Node]) -> bool:
+    """Whether what is computed of these operands is the same for all units of a row, where nodes in ``shared`` are."""
+    return any(a in shared for a in operands) and all(a in shared or a.op == "constant" for a in operands)
 
 
 def reach(outputs: Iterable[Node], stop: Collection[Node] = ()) -> list[Node]:

@@ -4,6 +4,8 @@ Prices are in numbers written and read (what one costs a unit is the unit of the
 node that the gradient needs is either stored or computed again from nodes that are available in their turn, so the
 choice is a closure of least weight, which a minimum cut finds (Picard, 1976). The output h_t and what is before the
 step, h_{t-1}, lie in memory anyway and cost only their reading, as do states that the gradient reads in any case.
+
+What is one number for a row is always computed again: kept beside the numbers of units it would take as many as they.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ def choose(outputs: Sequence[Node], names: Sequence[str], wanted: Sequence[Node]
             stored[node] = READ if name == names[0] and kind == "state" else 0 if kind != "gate" else SAVED
             if kind == "state" and name != names[0] and name not in states:
                 stored[node] = SAVED
-    price_of = {n: stored.get(n, SAVED if n in forward else _NEVER) for n in needed}
+    price_of = {n: stored.get(n, SAVED if n in forward and not n.of_row else _NEVER) for n in needed}
     again = _computed_again(needed, demanded, price_of)
     kept = [n for n in needed if n in again.available and n not in again.computed]
     return Saving(
@@ -66,8 +68,13 @@ def choose(outputs: Sequence[Node], names: Sequence[str], wanted: Sequence[Node]
         states,
         any(n.op == "input" and n.value == ("state", names[0]) for n in kept),
         outputs[0] in kept and price_of[outputs[0]] == READ,
-        sum(price_of[n] for n in kept) + sum(PRICES.get(n.op, CHEAP) for n in again.computed) + SAVED * len(states),
+        sum(price_of[n] for n in kept) + sum(_price(n) for n in again.computed) + SAVED * len(states),
     )
+
+
+def _price(node: Node) -> int:
+    """Of computing a node again."""
+    return 0 if node.of_row and node.op != "mean" else PRICES.get(node.op, CHEAP)
 
 
 class _Choice(NamedTuple):
@@ -90,7 +97,7 @@ def _computed_again(needed: Sequence[Node], demanded: Collection[Node], stored: 
         if node in demanded:
             network.imply("source", available)
         if node.op != "input":
-            network.weigh(computed, PRICES.get(node.op, CHEAP) - stored[node])
+            network.weigh(computed, _price(node) - stored[node])
             network.imply(computed, available)
             for operand in node.args:
                 if operand.op != "constant":

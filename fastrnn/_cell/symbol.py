@@ -1,7 +1,7 @@
 """A number of a step while it is traced: torch's functions take it where a tensor would be, and make nodes.
 
-So one text is both the trace and, run on tensors, the reference. A step says what every unit does by itself: whatever
-would look at a value, change a shape or mix units is an error that names the line.
+So one text is both the trace and, run on tensors, the reference. A step says what every unit does by itself, and has
+means over all units: whatever else would look at a value, change a shape or mix units is an error that names the line.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastrnn._cell.graph import Graph, Node
 _MIXES = {
     *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "permute", "t", "T", "expand"),
     *("repeat", "cat", "concat", "stack", "chunk", "split", "narrow", "gather", "index_select", "select", "roll"),
-    *("flip", "sum", "mean", "prod", "amax", "amin", "norm", "var", "std", "cumsum", "softmax", "unbind"),
+    *("flip", "sum", "prod", "amax", "amin", "norm", "var", "std", "cumsum", "softmax", "unbind"),
     *("log_softmax", "logsumexp", "layer_norm", "normalize", "matmul", "mm", "bmm", "linear", "einsum", "dot", "outer"),
     *("__getitem__", "__matmul__", "__rmatmul__"),
 }
@@ -64,7 +64,7 @@ def apply(name: str, make: Callable[..., Node], args: Any, kwargs: dict[str, Any
         raise at_this_line(
             "torch.where of two Python numbers does not know the dtype; write torch.full_like(x, number) for one"
         )
-    numeric = name not in ("pow", "clamp", "softplus", "full_like")  # whose numbers are not operands
+    numeric = name not in ("pow", "clamp", "softplus", "full_like", "mean")  # whose numbers are not operands
     operands = [_operand(name, graph, a, numeric) for a in args]
     try:
         return Symbol(graph, make(graph, *operands, **{k: _operand(name, graph, a, False) for k, a in kwargs.items()}))
@@ -87,8 +87,9 @@ def unknown(name: str) -> ValueError:
         return at_this_line(f"a step cannot use {name}; write torch.{name}imum(a, b)")
     if name in _MIXES:
         return at_this_line(
-            f"a step cannot use {name}: it says what each unit does by itself, so no function that changes a shape, "
-            "sums or mixes units has a meaning; a mixture of units is a gate's, through the weights"
+            f"a step cannot use {name}: it says what each unit does by itself, so no function that changes a shape "
+            "or mixes units has a meaning; a mixture of units is a gate's, through the weights, or the mean over the "
+            "units, x.mean(-1, keepdim=True), of which fastrnn.cells.layer_norm(x) is made"
         )
     return at_this_line(f"a step cannot use torch's {name}; it may use {ALLOWED}")
 

@@ -9,9 +9,11 @@ import torch
 import fastrnn
 from fastrnn import cells
 
-HEAD = (
-    "import math, numpy as np, torch, fastrnn\nfrom torch import sigmoid, tanh\nfrom torch.nn import functional as F\n"
-)
+HEAD = """
+import math, numpy as np, torch, fastrnn.cells
+from torch import sigmoid, tanh
+from torch.nn import functional as F
+"""
 
 
 def failure(text, line=None):
@@ -48,7 +50,14 @@ def of_step(*lines, gates="a b", rest=""):
     ("a = a @ b", r"gates are what weights make"),
     ("a, b = a", r"cannot be iterated"),
     ("a = torch.softmax(a, -1)", r"cannot use softmax"),
-    ("a = F.layer_norm(a, (3,))", r"cannot use layer_norm"),
+    ("a = F.layer_norm(a, (3,))", r"cannot use layer_norm: .*fastrnn\.cells\.layer_norm\(x\)"),
+    ("a = a.mean() * b", r"means over the units of a row alone; write x\.mean\(-1, keepdim=True\)"),
+    ("a = a.mean(-1) * b", r"write x\.mean\(-1, keepdim=True\)"),
+    ("a = torch.mean(a, 0, keepdim=True)", r"write x\.mean\(-1, keepdim=True\)"),
+    ("a = torch.mean(a, -1, True, dtype=torch.float64)", r"cannot call torch's mean with these arguments"),
+    ("a = (a > 0).mean(-1, keepdim=True)", r"mean takes numbers, got a comparison; write torch\.where"),
+    ("a = fastrnn.cells.layer_norm(a > 0)", r"mean takes numbers, got a comparison"),
+    ("a = fastrnn.cells.layer_norm()", r"got none; write layer_norm\(x\)"),
     ("a = a.shape[0] * b", r"cannot ask for shape: it is traced once and for all sizes"),
     ("a = torch.max(a, b)", r"write torch\.maximum\(a, b\)"),
     ("a = torch.erfinv(a)", r"cannot use torch's erfinv; it may use .*sigmoid"),

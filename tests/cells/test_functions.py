@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 import fastrnn
 from fastrnn._cell.gradients import gradients
+from fastrnn.cells import layer_norm
 from tests.support.graphs import computed
 
 INF, NAN = math.inf, math.nan
@@ -85,15 +86,16 @@ def assert_as_torch(function, inputs):
     d = torch.linspace(0.5, 1.5, len(inputs[0]), dtype=torch.float64)
     leaves = [x.clone().requires_grad_() for x in inputs]
     expected = function(*leaves)
+    expected = expected.expand_as(d)
     wanted = torch.autograd.grad(expected, leaves, d, allow_unused=True, materialize_grads=True)
     nodes = declared.inputs()
     seed = declared.graph.input("gradient", "h")
     derived = gradients(declared.graph, declared.outputs, [seed], [nodes[name] for name in names])
     values = {nodes[name]: x for name, x in zip(names, inputs, strict=True)} | {seed: d}
     close = {"rtol": 1e-12, "atol": 2e-15, "equal_nan": True}  # 1 - y² and 1 + erf cancel in torch
-    torch.testing.assert_close(computed(declared.outputs, values)[0], expected.detach(), **close)
+    torch.testing.assert_close(computed(declared.outputs, values)[0].expand_as(d), expected.detach(), **close)
     for node, gradient in zip(derived, wanted, strict=True):
-        found = torch.zeros_like(gradient) if node is None else computed([node], values)[0]
+        found = torch.zeros_like(gradient) if node is None else computed([node], values)[0].expand_as(d)
         torch.testing.assert_close(found, gradient, **close)
 
 
@@ -106,6 +108,44 @@ def test_of_one_number(name):
 def test_of_two_numbers(name):
     pairs = torch.tensor(list(itertools.product(SPECIAL, SPECIAL)), dtype=torch.float64)
     assert_as_torch(BINARY[name], [pairs[:, 0].clone(), pairs[:, 1].clone()])
+
+
+def normalized(x, y):
+    x, y = layer_norm(x, y)
+    return x * y
+
+
+MEANS = {
+    "mean": lambda x, y: x.mean(-1, keepdim=True) * y,
+    "function": lambda x, y: torch.mean(x * y, dim=-1, keepdim=True) - y,
+    "of a list": lambda x, y: y + torch.mean(-x, [-1], True),
+    "alone": lambda x, y: torch.tanh(x + y).mean(-1, keepdim=True),
+    "of a mean": lambda x, y: (x + (y * y).mean(-1, keepdim=True)).mean((-1,), keepdim=True) * x,
+    "of means": lambda x, y: torch.exp(x.mean(-1, keepdim=True) * y.mean(-1, keepdim=True)) + x,
+    "chosen by one": lambda x, y: torch.where(y.mean(-1, keepdim=True) > 0, x, y) + y,
+    "chosen": lambda x, y: torch.where(x > 0, y.mean(-1, keepdim=True), x.mean(-1, keepdim=True)),
+    "greater": lambda x, y: torch.maximum(x, y.mean(-1, keepdim=True)),
+    "of a constant": lambda x, y: torch.full_like(x, 0.1).mean(-1, keepdim=True) * y + x,
+    "norm": lambda x, y: layer_norm(x) * y,
+    "norm of both": normalized,
+    "norm without eps": lambda x, y: layer_norm(torch.square(x) + y, eps=0),
+}
+
+
+@pytest.mark.parametrize("name", MEANS)
+def test_over_units(name):
+    """What one number of a row is, and its gradient, which all units have a part in."""
+    generator = torch.Generator().manual_seed(0)
+    assert_as_torch(MEANS[name], [torch.randn(9, generator=generator, dtype=torch.float64) for _ in range(2)])
+
+
+def test_layer_norm_is_torchs():
+    x, y = torch.randn(2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(layer_norm(x), F.layer_norm(x, (7,)))
+    both = F.layer_norm(torch.cat([x, y], -1), (14,), eps=0.1)
+    torch.testing.assert_close(torch.cat(layer_norm(x, y, eps=0.1), -1), both)
+    with pytest.raises(TypeError, match=r"got none; write layer_norm\(x\)"):
+        layer_norm()
 
 
 def test_each_operation_once():

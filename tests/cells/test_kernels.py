@@ -67,7 +67,9 @@ def everything(cell, reverse, sizes):
     return [*results, *torch.autograd.grad(loss, wanted)]
 
 
-@pytest.mark.parametrize("cell", [cells.SLSTM, cells.LTC, cells.MGU, cells.Peephole], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "cell", [cells.SLSTM, cells.LTC, cells.MGU, cells.Peephole, cells.LayerNormLSTM], ids=lambda c: c.__name__
+)
 def test_the_same_bits_for_any_threads(cell):
     before = torch.get_num_threads()
     sizes = torch.tensor([17, 17, 9, 9, 8, 2, 1])
@@ -89,7 +91,7 @@ def test_instruction_sets(isa):
     program = """
 from fastrnn import _C, cells
 from tests.cells.test_kernels import test_as_eager
-for cell in (cells.SLSTM, cells.LTC, cells.MGU):
+for cell in (cells.SLSTM, cells.LTC, cells.MGU, cells.LayerNormLSTM):
     test_as_eager(cell)
 print(_C.instruction_set())
 """

@@ -190,6 +190,42 @@ def test_as_the_built_in_lstm(cell, options):
     torch.testing.assert_close(layer(x, hx), built_in(x, hx))
 
 
+def test_as_the_built_in_layer_norm_lstm():
+    """Whose biases are all after the norms: those of the user's cell are its vectors."""
+    layer = of(cells.LayerNormLSTM, 3, 6, num_layers=2, bidirectional=True, bias=False)
+    built_in = fastrnn.LSTM(3, 6, num_layers=2, bidirectional=True, layer_norm=True, dtype=F64)
+    generator = torch.Generator().manual_seed(5)
+    for name, parameter in built_in.named_parameters():
+        parameter.data = torch.randn(parameter.shape, dtype=F64, generator=generator)
+        kind, _, place = name.rpartition("_l")
+        own = {f"{kind}_l{place}": parameter.data}
+        if kind.startswith("bias_norm") or kind == "weight_norm_c":
+            own = {f"{kind[0].replace('w', 'u')}_c_l{place}": parameter.data}
+        elif kind.startswith("weight_norm"):
+            gain = "u" if kind == "weight_norm_ih" else "w"
+            own = {f"{gain}_{gate}_l{place}": part for gate, part in zip("ifgo", parameter.data.chunk(4), strict=True)}
+        elif kind == "bias_ih":
+            both = parameter.data
+            continue
+        elif kind == "bias_hh":
+            both = both + parameter.data
+            own = {f"b_{gate}_l{place}": part for gate, part in zip("ifgo", both.chunk(4), strict=True)}
+        for mine, value in own.items():
+            getattr(layer, mine).data.copy_(value)
+    x, hx = random(5, 4, 3).requires_grad_(), as_given(states_of(layer, 4))
+    found, expected = layer(x, hx), built_in(x, hx)
+    torch.testing.assert_close(found, expected)
+    weights = random(*expected[0].shape, seed=1)
+    pairs = [
+        (x, x),
+        (layer.weight_hh_l1_reverse, built_in.weight_hh_l1_reverse),
+        (layer.u_c_l0, built_in.weight_norm_c_l0),
+    ]
+    mine = torch.autograd.grad((found[0] * weights).sum(), [of_layer for of_layer, _ in pairs])
+    theirs = torch.autograd.grad((expected[0] * weights).sum(), [of_built_in for _, of_built_in in pairs])
+    torch.testing.assert_close(mine, theirs)
+
+
 def test_as_the_built_in_gru():
     layer, built_in = of(GRU, 3, 6, num_layers=2), fastrnn.GRU(3, 6, num_layers=2, dtype=F64)
     built_in.load_state_dict(layer.state_dict())
@@ -311,7 +347,9 @@ def test_parametrized():
     torch.testing.assert_close(layer(x), doubled(x))
 
 
-@pytest.mark.parametrize("cell", [cells.SLSTM, cells.LTC, cells.Peephole], ids=lambda c: c.__name__)
+@pytest.mark.parametrize(
+    "cell", [cells.SLSTM, cells.LTC, cells.Peephole, cells.LayerNormLSTM], ids=lambda c: c.__name__
+)
 def test_second_derivatives(cell, path):
     layer = of(cell, 2, 2, bidirectional=True)
     given = numbers(cell, 3, 2)

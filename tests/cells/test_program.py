@@ -15,6 +15,7 @@ from fastrnn import _C, cells
 from fastrnn._cell.bytecode import OPERATIONS, emit
 from fastrnn._cell.graph import Graph
 from fastrnn._cell.programs import programs
+from fastrnn._cell.symbol import Symbol
 from tests.support.instruction_sets import printed
 
 F64 = torch.float64
@@ -101,6 +102,7 @@ UNARY = [
     lambda x: torch.log1p(torch.abs(x)), lambda x: torch.sqrt(x * x + 1), lambda x: -x, lambda x: 2 - x,
     lambda x: x / 3, lambda x: 1 / (x * x + 1), lambda x: torch.tanh(x) ** 3, lambda x: (x * x + 1) ** -2,
     lambda x: torch.clamp(x, max=0.5), lambda x: torch.full_like(x, 2.0) * x, lambda x: torch.minimum(x, 0.25 * x),
+    lambda x: x.mean(-1, keepdim=True), lambda x: cells.layer_norm(x), lambda x: x - torch.mean(x, -1, keepdim=True),
 ]  # fmt: skip
 BINARY = [
     lambda x, y: x + y, lambda x, y: x - y, lambda x, y: x * y, lambda x, y: x / (y * y + 1), torch.maximum,
@@ -115,7 +117,10 @@ def test_random_steps(data):
     states = ["h", "c", "m"][: data.draw(st.integers(1, 3))]
     names = ["a", "b", *states, "u", "dt"]
     draws = data.draw(
-        st.lists(st.tuples(st.booleans(), st.integers(0, 23), st.integers(0, 40), st.integers(0, 40)), max_size=14)
+        st.lists(
+            st.tuples(st.booleans(), st.integers(0, len(UNARY) - 1), st.integers(0, 40), st.integers(0, 40)),
+            max_size=14,
+        )
     )
     returned = data.draw(st.lists(st.integers(0, 40), min_size=3, max_size=3))
 
@@ -200,6 +205,67 @@ def test_products_are_joined_with_sums():
     product = g.mul(a, b)
     code = emit([a, b, c], [g.add(product, c), product])
     assert [OPERATIONS[i[0]] for i in code.instructions] == ["mul", "add"]
+
+
+MEAN, MUL, NEG, ADD = (OPERATIONS.index(name) for name in ("mean", "mul", "neg", "add"))
+WHERE, MULTIPLY_ADD = OPERATIONS.index("where"), OPERATIONS.index("multiply_add")
+
+
+@pytest.mark.parametrize(("instructions", "cuts", "says"), [
+    ([(MEAN, 2, 0)], [], "writes to place 2"),
+    ([(MEAN, 6, 0)], [], "writes to place 6"),
+    ([(NEG, 4, 0)], [], "writes to place 4"),
+    ([(MEAN, 4, 0), (MUL, 1, 0, 4)], [], "reads place 4, which is not yet written"),
+    ([(MUL, 1, 0, 4)], [], "reads place 4, which is not yet written"),
+    ([(NEG, 1, 2)], [], "reads place 2, which is not yet written"),
+    ([(NEG, 2, 0), (MEAN, 4, 2), (MUL, 1, 2, 4)], [(2, 2)], "reads place 2, which is not yet written"),
+    ([(MEAN, 4, 0), (MEAN, 4, 0), (NEG, 1, 0)], [(2, 2)], "a mean writes to place 4"),
+    ([(MEAN, 4, 0), (MUL, 1, 0, 4), (MEAN, 4, 0)], [(1, 1)], "a mean writes to place 4"),
+    ([(MEAN, 4, 0), (NEG, 1, 4)], [(1, 1)], "reads place 4"),
+    ([(MEAN, 4, 0), (ADD, 1, 4, -1)], [(1, 1)], "reads place 4"),
+    ([(MEAN, 4, 0), (ADD, 1, 4, 4)], [(1, 1)], "reads place 4"),
+    ([(MEAN, 4, 0), (MEAN, 5, 4), (NEG, 1, 0)], [(1, 1)], "reads place 4"),
+    ([(MEAN, 4, 0), (WHERE, 1, 4, 0, 0)], [(1, 1)], "reads place 4"),
+    ([(MEAN, 4, 0), (MULTIPLY_ADD, 1, 4, 0, 0)], [(1, 1)], "reads place 4"),
+    ([(MEAN, 4, 0), (MULTIPLY_ADD, 1, 0, 0, 4)], [(1, 1)], "reads place 4"),
+    ([(MEAN, 4, 0), (NEG, 1, 0, 0, 4)], [(1, 1)], "reads place 4"),  # not used, but looked up
+    ([(MEAN, 4, 0), (NEG, 1, 4)], [(1, 2)], "of numbers writes to place 1"),
+    ([(MEAN, 4, 0), (NEG, 5, 0)], [(1, 2)], "of numbers reads place 0"),
+    ([(MEAN, 4, 0), (NEG, 5, -1)], [(1, 2)], "of numbers reads place -1"),
+    ([(MEAN, 4, 0), (ADD, 5, -1, -1)], [(1, 2)], "of numbers reads place -1"),
+    ([(MEAN, 4, 0), (MEAN, 5, 4)], [(1, 2)], "of numbers writes to place 5"),
+    ([(MEAN, 4, 0), (NEG, 4, 5)], [(1, 2)], "reads place 5, which is not yet written"),
+    ([(NEG, 1, 0)], [(1, 2)], "of 1 instructions is cut at 1 and 2"),
+    ([(NEG, 1, 0)], [(1, 0)], "of 1 instructions is cut at 1 and 0"),
+    ([(NEG, 1, 0)], [(1, 1), (0, 1)], "of 1 instructions is cut at 0 and 1"),
+    ([(NEG, 2, 0)], [], "output 0 is not written"),
+])  # fmt: skip
+def test_a_wrong_program_with_means_is_refused(instructions, cuts, says):
+    """Of an input, an output, a temporary, a row and two numbers: places 0 to 5."""
+    padded = [(*i, *[0] * (5 - len(i)), 0.0, 0.0) for i in instructions]
+    with pytest.raises(ValueError, match=says):
+        _C.Program(padded, 1, 1, 1, 1, 2, cuts)
+
+
+def test_a_row_and_a_number_are_read_beyond_a_cut():
+    """x - sqrt(mean x), on more than a block: both kinds of scratch."""
+    code = [(NEG, 3, 0), (MEAN, 4, 0), (OPERATIONS.index("sqrt"), 5, 4), (ADD, 1, 3, 5)]
+    program = _C.Program([(*i, *[0] * (5 - len(i)), 0.0, 0.0) for i in code], 1, 1, 1, 1, 2, [(2, 3)])
+    x = np.linspace(1, 2, 700)
+    np.testing.assert_allclose(program.run_double([x])[0], np.sqrt(x.mean()) - x, rtol=1e-14)
+
+
+def test_numbers_are_computed_once_a_row():
+    """Of a norm: two cuts, and no square root or quotient of units."""
+    g = Graph()
+    x = Symbol(g, g.input("gate", "x"))
+    code = emit([x._node], [cells.layer_norm(x)._node])
+    assert len(code.cuts) == 2
+    units = [i for start, end in zip((0, *(c[1] for c in code.cuts)), (*(c[0] for c in code.cuts), None), strict=True)
+             for i in code.instructions[start:end]]  # fmt: skip
+    assert [OPERATIONS[i[0]] for i in units] == ["mean", "sub", "mean_of_product", "mul"]
+    assert code.temporaries == 0
+    assert code.rows == 1
 
 
 @pytest.mark.parametrize(("instruction", "says"), [

@@ -25,6 +25,7 @@ OPERATIONS: dict[str, Callable[..., Tensor]] = {
     "logsigmoid": F.logsigmoid,
     "normal_cdf": lambda x: 0.5 * torch.erfc(-x * SQRT_HALF),
     "normal_density": lambda x: torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi),
+    "mean": lambda x: x.mean(-1, keepdim=True),
     "and": torch.logical_and,
     "or": torch.logical_or,
     "not": torch.logical_not,

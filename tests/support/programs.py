@@ -79,6 +79,23 @@ def check() -> None:
                 usual = (np.abs(expected) > 1e-37) & (np.abs(expected) < 1e38)  # neither denormal nor beyond float32
             distance = ulps(computed("power", x, n)[usual], expected[usual])
             assert distance.max() <= 4, f"power {n}: {distance.max()}"
+    check_means()
+
+
+def check_means() -> None:
+    """Means of rows of one block and of several, in float32 and all units alike: as exact as their terms."""
+    g = Graph()
+    a, b = g.input("gate", "a"), g.input("gate", "b")
+    program = _C.Program(*emit([a, b], [g.mean(a), g.mean(g.mul(a, b))]))
+    random = np.random.default_rng(0)
+    for n in (1, 2, 3, 15, 16, 17, 63, 64, 65, 255, 256, 257, 511, 1000, 5000):
+        x, y = (1e4 + random.standard_normal(n)).astype(np.float32), random.standard_normal(n).astype(np.float32)
+        for found, terms in zip(program.run_float([x, y]), (np.float64(x), np.float64(x) * y), strict=True):
+            assert np.ptp(found) == 0
+            error = abs(float(found[0]) - terms.mean()) / np.abs(terms).mean()
+            assert error < 2.5e-7, f"mean of {n}: {error}"
+        for found, terms in zip(program.run_double([x, y]), (np.float64(x), np.float64(x) * y), strict=True):
+            np.testing.assert_allclose(found, np.full(n, terms.mean()), rtol=0, atol=1e-15 * np.abs(terms).mean())
 
 
 if __name__ == "__main__":
