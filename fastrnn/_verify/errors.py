@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -15,6 +15,7 @@ from fastrnn._verify.problem import Problem, Tensors, fastrnn_layer, random_prob
 from fastrnn._verify.rounding import RandomRounding, to_bfloat16, to_tf32
 
 EPS_RATIO = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
+LayerOf = Callable[[Case], torch.nn.Module]
 KINDS = {"output": "output", "h_n": "state", "c_n": "state"}  # the others are gradients
 
 
@@ -61,17 +62,17 @@ class Result:
         return asdict(self.case) | {"dtype": self.case.precision, "passed": self.passed, "errors": errors}
 
 
-def verify(cases: Sequence[Case], device: str = "cpu") -> Iterator[Result]:
-    """Runs the cases on a device and yields the result of each."""
+def verify(cases: Sequence[Case], device: str = "cpu", layer: LayerOf = fastrnn_layer) -> Iterator[Result]:
+    """Runs the cases on a device and yields the result of each. ``layer`` makes what stands in fastrnn's place."""
     for case in cases:
-        drawn = [draw(case, seed, torch.device(device)) for seed in range(case.draws)]
+        drawn = [draw(case, seed, torch.device(device), layer) for seed in range(case.draws)]
         yield Result(case, tuple(over_draws([errors[name] for errors in drawn]) for name in drawn[0]))
 
 
-def draw(case: Case, seed: int, device: torch.device) -> dict[str, TensorError]:
-    """Runs fastrnn, torch and the reference on one problem and compares every tensor with the float64 reference."""
+def draw(case: Case, seed: int, device: torch.device, layer: LayerOf) -> dict[str, TensorError]:
+    """Runs the layer, torch and the reference on one problem and compares every tensor with the float64 reference."""
     problem, oracle, theirs = torch_errors(case, seed, device)
-    own = distances(problem.by_module(fastrnn_layer(case), device), oracle)
+    own = distances(problem.by_module(layer(case), device), oracle)
     allowed = {name: 2 * error for name, error in theirs.items()}
     # Whether cuDNN uses TF32 depends on the shape, so its error may be that of float32. And where operands are rounded
     # to bfloat16, some units of a ReLU turn on or off: which ones, in torch's layer and in ours, is luck.
