@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.clients import tables
 from bench.pages import front_page, word2vec_table
-from bench.suites import busy_neighbour, features, linear_cross_entropy, training
+from bench.suites import busy_neighbour, features, linear_cross_entropy, training, user_cells_table
 from fastrnn._bench.table import markdown as bench_markdown
 from fastrnn._markdown import insert
 from fastrnn._verify.table import markdown as verify_markdown
@@ -48,6 +48,7 @@ def blocks() -> dict[tuple[Path, str], str]:
         "busy": busy_neighbour.markdown,
         "loss": linear_cross_entropy.markdown,
         "features": features.markdown,
+        "user-cells": user_cells_table.markdown,
         "recurrent-ppo": tables.recurrent_ppo,
         "awd-lstm": tables.awd_lstm,
         "training": training.markdown,
