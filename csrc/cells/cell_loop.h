@@ -39,8 +39,6 @@ struct CellLoop {
 
   // Backward only. Null: none given, or not wanted.
   const T *d_every[most_states], *d_last[most_states];
-  T* d_gates;    // (N, gates · hidden), scratch
-  T* d_vectors;  // (N, vectors · hidden), scratch
   T* d_numbers;  // (N, per_step)
   T* d_x;        // (N, input_size)
   T *d_w_ih, *d_w_hh, *d_b_ih, *d_b_hh, *d_vector[most_numbers];

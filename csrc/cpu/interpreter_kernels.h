@@ -1,6 +1,7 @@
 // The interpreter and the loop of users' cells, compiled for one instruction set. Included by interpreter_*.cpp alone.
 #pragma once
-#include "cell_loop.h"
+#include "cell_backward.h"
+#include "cell_forward.h"
 #include "interpreter_table.h"
 
 namespace fastrnn::FASTRNN_TARGET {

@@ -1,4 +1,4 @@
-// What runs users' cells (interpreter.h, cell_loop.h), compiled for each instruction set.
+// What runs users' cells (interpreter.h, cell_forward.h, cell_backward.h), compiled for each instruction set.
 #pragma once
 #include "../cells/cell_loop.h"
 

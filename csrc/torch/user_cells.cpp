@@ -200,10 +200,8 @@ class CellKernel {
       d_initial[k] = at::empty({p.batch, p.hidden}, call.x.options());
       p.d_initial[k] = d_initial[k].data_ptr<T>();
     }
-    const Tensor d_gates = at::empty({rows, gates * p.hidden}, call.x.options());
-    const Tensor d_vectors = at::empty({rows, vectors * p.hidden}, call.x.options());
     const Tensor d_numbers = made({rows, per_step});
-    p.d_gates = d_gates.data_ptr<T>(), p.d_vectors = d_vectors.data_ptr<T>(), p.d_numbers = d_numbers.data_ptr<T>();
+    p.d_numbers = d_numbers.data_ptr<T>();
     TORCH_CHECK(int(needed.size()) == 5 + vectors, "Expected whether each of ", 5 + vectors, " gradients is needed");
     std::vector<Tensor> found(needed.size());
     const auto wanted = [&](size_t i, const Tensor& of, bool zeros = false) -> T* {

@@ -1,7 +1,7 @@
 """The kernels need no torch: no header of it is included outside csrc/torch, and a plain program computes layers.
 
-The program, layer.cpp, is compiled with csrc/cpu and nothing else. On every instruction set of this machine its numbers
-are compared with the equations of fastrnn.reference in float64.
+The programs, layer.cpp and cells.cpp, are compiled with csrc/cpu and nothing else, and run on every instruction set of
+this machine. layer.cpp's numbers are compared here with the equations of fastrnn.reference in float64.
 """
 
 import itertools
@@ -41,23 +41,34 @@ TOLERANCES = {"float64": 1e-12, "float32": 3e-6}  # relative to the largest numb
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    """layer.cpp, with the kernels of every instruction set. Unoptimised: the compiler takes a fifth of the time."""
+def objects(tmp_path_factory):
+    """The kernels of every instruction set, compiled. Unoptimised: the compiler takes a fifth of the time."""
     if not shutil.which(CXX):
         pytest.skip(f"there is no C++ compiler {CXX}")
     folder = tmp_path_factory.mktemp("without_torch")
-    sources = [HERE / "layer.cpp", *sorted(CSRC.glob("cpu/*.cpp"))]
-
-    def compiled(source):
-        command = [CXX, "-std=c++20", "-O0", "-fopenmp", "-c", source, "-o", folder / f"{source.stem}.o"]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return command[-1]
-
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compiled, sources))
-    path = folder / "layer"
-    subprocess.run([CXX, "-fopenmp", *objects, "-o", path], check=True)
+        return list(pool.map(lambda source: _compiled(source, folder), sorted(CSRC.glob("cpu/*.cpp"))))
+
+
+def _compiled(source, folder, level="-O0"):
+    to = folder / f"{source.stem}.o"
+    command = [CXX, "-std=c++20", level, "-fopenmp", "-c", source, "-o", to]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return to
+
+
+def _linked(name, objects):
+    """A program of this folder, with the kernels."""
+    folder = objects[0].parent
+    own = _compiled(HERE / f"{name}.cpp", folder, "-O1")
+    subprocess.run([CXX, "-fopenmp", own, *objects, "-o", folder / name], check=True)
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def program(objects):
+    path = _linked("layer", objects)
     cells = subprocess.run([path, "cells"], check=True, capture_output=True, text=True).stdout.split()
     assert cells == list(reference.CELLS)
     return path
@@ -161,6 +172,16 @@ def test_layer(program, cell):
                 value = value.detach().numpy().ravel()
                 error = abs(found[name] - value).max() / max(1, abs(value).max())
                 assert error <= tolerance, f"{name} of {lengths} {sizes}, options {options}, {isa}, {dtype}: {error}"
+
+
+def test_user_cells(objects):
+    """Values, gradients, and the same bits for any number of threads: cells.cpp says what differs."""
+    cells = _linked("cells", objects)
+    for isa in SETS:
+        done = subprocess.run(
+            [cells], capture_output=True, text=True, env=os.environ | {"FASTRNN_ISA": isa}, timeout=300
+        )
+        assert done.returncode == 0, f"{isa}:\n{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("folder", sorted(path.name for path in CSRC.iterdir() if path.name != "torch"))

@@ -5,10 +5,10 @@ own (build/sanitize), and the tests of HOSTILE hand the operators and Word2Vec w
 instruction set where kernels of one read memory in a way of their own. Python itself is not compiled so: libasan is
 loaded before it, and leaks, which are Python's and torch's, are not looked for.
 
-**Races**, ThreadSanitizer: the kernels of the layers (kernels.cpp) and of Word2Vec (word2vec.cpp) by themselves,
-without Python and torch, whose threads the sanitizer could not see through. Nor is gcc's OpenMP compiled for it, so
-kernels.cpp brings the few functions of it that are used. Both also check that a team finds the numbers of one thread.
-races.txt says which race is on purpose.
+**Races**, ThreadSanitizer: the kernels of the layers (kernels.cpp), of users' cells (cells.cpp) and of Word2Vec
+(word2vec.cpp) by themselves, without Python and torch, whose threads the sanitizer could not see through. Nor is gcc's
+OpenMP compiled for it, so openmp.h brings the few functions of it that are used. They also check that a team finds the
+numbers of one thread. races.txt says which race is on purpose.
 
 `python -m tests.sanitize memory` or `races` does one of the two; most of the time goes into compiling. An error ends
 the run with the sanitizer's report.
@@ -27,6 +27,7 @@ CXX = os.environ.get("CXX", "g++")
 FLAGS = ["-std=c++20", "-O1", "-g1", "-fopenmp", "-ffp-contract=fast", "-fsanitize=thread"]
 HOSTILE = [
     "tests/operators/test_raw_calls.py",
+    "tests/cells/test_kernels.py",
     "tests/operators/test_wrong_operands.py",
     "tests/loss/test_raw_calls.py",
     "tests/operators/test_few_rows.py",
@@ -52,6 +53,7 @@ PROGRAMS = {
         "cpu/waiting.cpp",
         "cpu/thread_count.cpp",
     ],
+    "cells": ["cpu/interpreter_generic.cpp", "cpu/waiting.cpp", "cpu/thread_count.cpp"],
     "word2vec": [
         "word2vec/training/kernel_generic.cpp",
         "word2vec/worker_threads.cpp",
@@ -95,7 +97,7 @@ def races() -> None:
         objects = dict(zip(sources, pool.map(compiled, sources), strict=True))
     for name, needed in PROGRAMS.items():
         parts = [objects[ROOT / "csrc" / source] for source in needed] + [objects[HERE / f"{name}.cpp"]]
-        # kernels.cpp's own OpenMP is found before libgomp's.
+        # OpenMP of openmp.h is found before libgomp's.
         run(CXX, "-fsanitize=thread", *parts, "-o", folder / name, "-lgomp", "-lpthread")
         run(folder / name, TSAN_OPTIONS=f"suppressions={HERE / 'races.txt'} halt_on_error=1")
 
