@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import fastrnn
 from fastrnn import _C, cells
 from fastrnn._cell.bytecode import OPERATIONS, emit
+from fastrnn._cell.gradients import gradients
 from fastrnn._cell.graph import Graph
 from fastrnn._cell.programs import programs
 from fastrnn._cell.symbol import Symbol
@@ -205,6 +206,35 @@ def test_products_are_joined_with_sums():
     product = g.mul(a, b)
     code = emit([a, b, c], [g.add(product, c), product])
     assert [OPERATIONS[i[0]] for i in code.instructions] == ["mul", "add"]
+
+
+@pytest.mark.parametrize("offset", [0, 1, 100])
+@pytest.mark.parametrize("n", [16, 100, 256, 3000])
+def test_norms_are_as_exact_as_torchs(n, offset):
+    """Also of rows whose mean is large beside what varies: in float32, value and gradient, root mean square errors.
+
+    To which the mean adds its own rounding: by half a unit in its last place even if its sum were exact.
+    """
+    g = Graph()
+    x, d = g.input("gate", "x"), g.input("gradient", "h")
+    y = cells.layer_norm(Symbol(g, x))._node
+    code = emit([x, d], [y, *gradients(g, [y], [d], [x])])
+    random = np.random.default_rng(0)
+    found, theirs = [], []
+    for _ in range(20):
+        rows = [(offset + random.standard_normal(n)).astype(np.float32), random.standard_normal(n).astype(np.float32)]
+        by_torch = []
+        for dtype in (torch.float64, torch.float32):
+            leaf, d_y = (torch.from_numpy(row).to(dtype) for row in rows)
+            y_torch = F.layer_norm(leaf.requires_grad_(), (n,))
+            y_torch.backward(d_y)
+            by_torch.append(np.stack([y_torch.detach().numpy(), leaf.grad.numpy()]))
+        exact, single = by_torch
+        np.testing.assert_allclose(run(code, [row.astype(np.float64) for row in rows]), exact, rtol=0, atol=1e-10)
+        found.append(np.stack(run(code, rows)) - exact)
+        theirs.append(single - exact)
+    error, allowed = (np.sqrt(np.mean(np.square(each), axis=(0, 2))) for each in (found, theirs))
+    assert (error <= 1.5 * allowed + 0.5 * np.spacing(np.float32(offset))).all(), (error, allowed)
 
 
 MEAN, MUL, NEG, ADD = (OPERATIONS.index(name) for name in ("mean", "mul", "neg", "add"))
