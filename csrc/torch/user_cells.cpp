@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../cpu/interpreter_table.h"
+#include "../cpu/thread_count.h"
 #include "checked_program.h"
 #include "threads.h"
 
@@ -169,6 +170,8 @@ class CellKernel {
     p.saved = training ? saved.data_ptr<T>() : nullptr;
     {
       py::gil_scoped_release release;
+      const CallThreads threads(p.threads);
+      p.threads = threads.count;
       passes<T>().forward(p);
     }
     return py::make_tuple(given(last), given(every), given(saved));
@@ -214,6 +217,8 @@ class CellKernel {
     for (int k = 0; k < vectors; ++k) p.d_vector[k] = wanted(5 + k, call.vectors[k]);
     {
       py::gil_scoped_release release;
+      const CallThreads threads(p.threads);
+      p.threads = threads.count;
       passes<T>().backward(p);
     }
     return py::make_tuple(given(found), given(d_numbers), given(d_initial));
