@@ -1,5 +1,5 @@
-// Sums over a row, which the cells with layer normalization (../cells/layer_norm.h) need between product and cell. So
-// threads own rows here, never units.
+// Sums over a row, which the cells with layer normalization (../cells/layer_norm.h) need between product and cell. So a
+// row's cell is one thread's. Where there are fewer rows than threads could use, they share the units of the products.
 #pragma once
 #include "sequence.h"
 
@@ -59,6 +59,15 @@ struct Normalized : Base {
         (V::load(at) * broadcast(scale)).store(at);
       });
     return scale;
+  }
+
+  // This thread's units of the products, and its rows of the cells that come between two of them, with a barrier on
+  // each side. Where threads own rows these are all units and all of its rows, and nobody waits.
+  FASTRNN_INLINE Range my_units(const Team& team) const { return this->my_vectors(team, this->vectors); }
+  FASTRNN_INLINE Range my_cells(const Team& team, Range rows) const {
+    if (S::plan.by_rows) return rows;
+    const Range share = team.share(rows.size());
+    return {rows.begin + share.begin, rows.begin + share.end};
   }
 
   FASTRNN_INLINE V vector(int slot, int64_t u) const { return V::load(cell_vectors + slot * width + u); }

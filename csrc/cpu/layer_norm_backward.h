@@ -1,6 +1,6 @@
-// The time loop backward of a cell with layer normalization: as backward.h, by rows. A step goes through the plain
-// cell, then through both normalizations: its results are the gradients of the two products, which are summed over time
-// as everywhere else.
+// The time loop backward of a cell with layer normalization: as backward.h. A step goes through the plain cell,
+// then through both normalizations: its results are the gradients of the two products, which are summed over time as
+// everywhere else.
 #pragma once
 #include "backward_states.h"
 #include "layer_norm.h"
@@ -38,9 +38,9 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
   void run(Team& team) {
     w_ih.pack(team);
     w_hh.pack(team);
-    const Range all = {0, vectors};
-    this->load_state(dh, width, p.dhn, hidden, this->my_rows(team), all);
-    if (Cell::carries_c) this->load_state(dc, width, p.dcn, hidden, this->my_rows(team), all);
+    const Range units = this->my_units(team);
+    this->load_state(dh, width, p.dhn, hidden, this->my_rows(team), units);
+    if (Cell::carries_c) this->load_state(dc, width, p.dcn, hidden, this->my_rows(team), units);
     team.sync();  // each needs what the others have packed
     for (int64_t n = 0; n < this->chunks(); ++n) {
       const Range times = this->chunk(n, !p.reverse);
@@ -52,8 +52,8 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
       products_over_time(team, times, n == 0);
       team.sync();
     }
-    this->store_state(dh, width, p.dh0, hidden, this->my_rows(team), all);
-    if (Cell::carries_c) this->store_state(dc, width, p.dc0, hidden, this->my_rows(team), all);
+    this->store_state(dh, width, p.dh0, hidden, this->my_rows(team), this->my_units(team));
+    if (Cell::carries_c) this->store_state(dc, width, p.dc0, hidden, this->my_rows(team), this->my_units(team));
     this->sum_over_rows(team.share(vectors), left_h, !p.h0, dh, width, hidden, p.dstart_h);
     this->sum_over_rows(team.share(vectors), left_c, !p.c0, dc, width, hidden, p.dstart_c);
     gradients.store_sums(team.share(hidden));
@@ -72,18 +72,24 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
     const T** da = left_rows.of(team);
     T** result = result_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i) {
-      const int64_t b = rows.begin + i;
-      T* row = drows + row_in_chunk(times, t, b) * gates_width;
+      da[i] = drows + row_in_chunk(times, t, rows.begin + i) * gates_width;
+      result[i] = dh + (rows.begin + i) * width;
+    }
+    const Range mine = this->my_cells(team, rows);
+    for (int64_t b = mine.begin; b < mine.end; ++b) {
+      T* const row = drows + row_in_chunk(times, t, b) * gates_width;
       if constexpr (Cell::carries_c) through_output(t, b, row);
       through_cell(t, b, row);
       if (Cell::carries_c && this->begins_anew(t, b)) this->leave(dc, left_c, width, b, {0, vectors});
-      da[i] = row, result[i] = dh + b * width;
     }
     const bool first = this->previous(t) < 0 || this->previous(t) >= p.times;
     if (first && !p.dh0 && !p.dstart_h) return;  // dL/dh_0 is not wanted
-    w_hh.times(team, {0, vectors}, rows.size(), reverses_sweep(t, rows.size()), {da, result, result});
+    this->sync_units(team);
+    const Range units = this->my_units(team);
+    w_hh.times(team, units, rows.size(), reverses_sweep(t, rows.size()), {da, result, result});
     for (int64_t b = rows.begin; p.resets && b < rows.end; ++b)
-      if (this->begins_anew(t, b)) this->leave(dh, left_h, width, b, {0, vectors});
+      if (this->begins_anew(t, b)) this->leave(dh, left_h, width, b, units);
+    this->sync_units(team);
   }
 
   FASTRNN_INLINE V dh_at(int64_t t, int64_t b, int64_t u, int n) const {

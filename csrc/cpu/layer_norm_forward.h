@@ -1,5 +1,5 @@
-// The time loop forward of a cell with layer normalization: as forward.h, by rows, with the two products of a step kept
-// apart until each is normalized.
+// The time loop forward of a cell with layer normalization: as forward.h, with the two products of a step kept apart
+// until each is normalized.
 #pragma once
 #include "layer_norm.h"
 #include "packed.h"
@@ -52,14 +52,15 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
     w_hh.pack(team);
     team.sync();  // each needs what the others have packed
     const Range rows = this->my_rows(team);
-    const int64_t groups = divide_up(rows.size(), rows_together);
+    const int64_t groups = plan.by_rows ? divide_up(rows.size(), rows_together) : 1;
     for (int64_t g = 0; g < groups; ++g)
       run(team, {rows.begin + rows.size() * g / groups, rows.begin + rows.size() * (g + 1) / groups});
     team.sync();
   }
 
   void run(Team& team, Range rows) {
-    for (int64_t b = rows.begin; Cell::carries_c && b < rows.end; ++b)
+    const Range first = this->my_cells(team, rows);
+    for (int64_t b = first.begin; Cell::carries_c && b < first.end; ++b)
       this->each_vector([&](int64_t u, int n) { V::load(this->initial_c(b) + u, n).store(c + b * width + u); });
     for (int64_t n = 0; n < this->chunks(); ++n) {
       const Range times = this->chunk(n, p.reverse);
@@ -69,7 +70,7 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
         step(team, times, t, this->active_rows(rows, t));
       }
     }
-    final_states(rows);
+    final_states(this->my_cells(team, rows));
   }
 
   FASTRNN_INLINE T* product_row(Range times, int64_t t, int64_t b) const {
@@ -85,8 +86,12 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
       for (int64_t b = now.begin; b < now.end; ++b, ++count)
         x[count] = at(p.x, t, b), to[count] = product_row(times, t, b);
     }
-    w_ih.times(team, {0, vectors}, count, false, false, {x, zero_products, to}, [](Range) {});
-    for (int64_t i = 0; i < count; ++i) to[i][Cell::slots * width] = this->normalize(to[i], Cell::input_gates);
+    w_ih.times(team, this->my_units(team), count, false, false, {x, zero_products, to}, [](Range) {});
+    this->sync_units(team);
+    const Range mine = this->my_cells(team, {0, count});
+    for (int64_t i = mine.begin; i < mine.end; ++i)
+      to[i][Cell::slots * width] = this->normalize(to[i], Cell::input_gates);
+    this->sync_units(team);
   }
 
   void step(Team& team, Range times, int64_t t, Range rows) {
@@ -94,10 +99,13 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
     T** to = product_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i)
       h[i] = this->previous_h(t, rows.begin + i), to[i] = product_row(times, t, rows.begin + i);
-    w_hh.times(team, {0, vectors}, rows.size(), false, reverses_sweep(t, rows.size()), {h, zero_products, to},
+    w_hh.times(team, this->my_units(team), rows.size(), false, reverses_sweep(t, rows.size()), {h, zero_products, to},
                [](Range) {});
-    this->begin_anew(t, rows, {0, vectors}, c);
-    for (int64_t i = 0; i < rows.size(); ++i) apply_cell(t, rows.begin + i, to[i], h[i]);
+    this->sync_units(team);
+    const Range mine = this->my_cells(team, rows);
+    this->begin_anew(t, mine, {0, vectors}, c);
+    for (int64_t b = mine.begin; b < mine.end; ++b) apply_cell(t, b, to[b - rows.begin], h[b - rows.begin]);
+    this->sync_units(team);
   }
 
   void apply_cell(int64_t t, int64_t b, T* row, const T* h_prev) {

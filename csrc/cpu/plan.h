@@ -75,8 +75,9 @@ Plan make_plan(const Problem<T>& p, int64_t rows_per_chunk) {
   double step = 2.0 * (p.batch * recurrent_weights), whole = 2.0 * rows * weights;
   int64_t vectors = divide_up(p.hidden_size, Vec<T>::lanes), weight_bytes = sizeof(Factor<T>) / Factors<T>::numbers;
   if (is_packed(p.w_hh.format)) weight_bytes = group_bytes / group_size(p.w_hh.format);
-  plan.by_rows = p.times > 1 && p.batch >= 4 * p.threads && recurrent_weights * weight_bytes <= (1 << 20);
-  plan.by_rows |= normalizes<Cell>;  // sums over a row are one thread's
+  // Where rows are normalized, a step by units ends at two barriers: sums over a row are one thread's.
+  plan.by_rows =
+      p.times > 1 && p.batch >= 4 * p.threads && (normalizes<Cell> || recurrent_weights * weight_bytes <= (1 << 20));
   plan.threads = int(plan.by_rows ? smaller(p.threads, p.batch / 4) : smaller(p.threads, vectors));
   // Below these a region or a barrier costs more than it gains. One row, T100, two threads against one: LSTM H128
   // (1.3e5 a step) 0.33 ms instead of 0.53, GRU H100 (6e4) 0.17 instead of 0.23, RNN H128 (3e4) no difference, RNN H96

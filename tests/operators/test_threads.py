@@ -49,7 +49,7 @@ def test_same_bits_for_any_number_of_threads(cell, shape):
         assert all(torch.equal(a, b) for a, b in zip(results[1], results[threads], strict=True))
 
 
-@pytest.mark.parametrize("cell", ["gru_reset_before", "lstm", "lstm_projected"])
+@pytest.mark.parametrize("cell", ["gru_reset_before", "lstm", "lstm_projected", "layer_norm_lstm"])
 def test_same_bits_for_ragged_batches(cell):
     lengths = torch.tensor([50, 44, 44, 31, 30, 29, 12, 9, 9, 3, 2, 1])
     padded = random(50, 12, 24, dtype=torch.float32)
