@@ -36,12 +36,12 @@ template <class T>
 class Run {
  public:
   Run(const Program& program, int64_t n, T* scratch)
-      : program(program), n(n), first_number(program.first_number()),
+      : program(program), n(n), row(row_room(n)), first_number(program.first_number()),
         rows(scratch + program.temporaries * block_numbers) {
     int32_t place = program.inputs + program.outputs;
     for (int32_t i = 0; i < program.temporaries; ++i) set(place++, scratch + i * block_numbers);
     place += program.rows;
-    T* const numbers = rows + program.rows * n;
+    T* const numbers = rows + program.rows * row;
     for (int32_t i = 0; i < program.numbers; ++i) set(place++, numbers + i * number_room);
   }
 
@@ -65,7 +65,7 @@ class Run {
       for (int32_t i = 0; i < program.inputs; ++i) places[place++] = in[i] + begin;
       for (int32_t i = 0; i < program.outputs; ++i) set(place++, out[i] + begin);
       place += program.temporaries;
-      for (int32_t i = 0; i < program.rows; ++i) set(place++, rows + i * n + begin);
+      for (int32_t i = 0; i < program.rows; ++i) set(place++, rows + i * row + begin);
       const int64_t left = n - begin;
       on_block(first, end, begin, left < block_numbers ? left : block_numbers, first_number);
     }
@@ -95,7 +95,7 @@ class Run {
   }
 
   const Program& program;
-  const int64_t n;
+  const int64_t n, row;  // row: with its end
   const int32_t first_number;
   T* const rows;
   const T* places[most_places];
