@@ -31,7 +31,7 @@ lint: install $(VENV)/.lint
 
 # Needs nvcc and no GPU. The kernels' registers and spills, and the loops that start them; fails on a spill or a warning.
 cuda-check:
-	$(PYTHON) csrc/cuda/check.py
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) csrc/cuda/check.py
 
 format: install $(VENV)/.lint
 	$(BIN)/ruff check --fix .

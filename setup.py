@@ -6,6 +6,7 @@ build_backend.py finds the torch to build against.
 
 import importlib.util
 import os
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -32,6 +33,10 @@ if sys.platform == "darwin":
 
 # What of csrc/cpu Word2Vec shares with the layers.
 WITHOUT_TORCH = ("forked", "instruction_set", "thread_count", "waiting")
+
+
+# What compiles a user's cell includes these: they are installed with the package.
+of_cells = runpy.run_path(str(ROOT / "fastrnn" / "_cell" / "headers.py"))
 
 
 def sources(pattern: str) -> list[str]:
@@ -136,6 +141,10 @@ def build_command(torch_version: str, cuda: bool) -> type:
             for file in (noted, *(package / "fastrnn" / "_built.py" for package in packages)):
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(facts)
+            for name in of_cells["HEADERS"]:
+                header = Path(self.build_lib) / "fastrnn" / of_cells["IN_PACKAGE"] / name
+                header.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / "csrc" / name, header)
 
     return Build
 

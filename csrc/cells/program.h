@@ -71,6 +71,24 @@ struct Instruction {
   double k, l;
 };
 
+// A program as a function that a compiler has made of it (compiled_cell.h): the same rows of n numbers in and out.
+template <class T>
+using CompiledProgram = void (*)(const T* const* in, T* const* out, int64_t n);
+
+struct CompiledPrograms {
+  CompiledProgram<float> of_float;
+  CompiledProgram<double> of_double;
+
+  // Always inline: this is compiled for several instruction sets.
+  template <class T>
+  __attribute__((always_inline)) CompiledProgram<T> of() const {
+    if constexpr (sizeof(T) == 4)
+      return of_float;
+    else
+      return of_double;
+  }
+};
+
 // A mean is known when all units of a row are added up, and there a program is cut. What is before a cut runs on all
 // blocks of a row, one after the other: instructions of units up to an index, then, once, those of numbers up to
 // another.
@@ -84,8 +102,9 @@ struct Program {
   int32_t inputs, outputs, temporaries;
   int32_t rows = 0, numbers = 0, cut_count = 0;
   const Cut* cuts = nullptr;
+  CompiledPrograms compiled{};  // null: the interpreter runs it
 
-  // Always inline: this is compiled for several instruction sets.
+  // Always inline likewise.
   __attribute__((always_inline)) int32_t first_number() const { return inputs + outputs + temporaries + rows; }
   // Whether it must be given whole rows: a mean is over the units that it is given.
   __attribute__((always_inline)) bool has_means() const { return cut_count > 0; }

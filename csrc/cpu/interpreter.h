@@ -105,6 +105,7 @@ class Run {
 // Rows of n numbers: program.inputs of them in, program.outputs out. `scratch`: program.scratch(n) numbers.
 template <class T>
 void run_program(const Program& program, const T* const* in, T* const* out, int64_t n, T* scratch) {
+  if (const auto compiled = program.compiled.of<T>()) return compiled(in, out, n);
   Run<T>(program, n, scratch).run(in, out);
 }
 

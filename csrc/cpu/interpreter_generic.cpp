@@ -1,4 +1,2 @@
-#define FASTRNN_TARGET generic
-#define FASTRNN_VECTOR_BYTES 16
-#define FASTRNN_REGISTERS 16
+#include "for_generic.h"
 #include "interpreter_kernels.h"

@@ -15,6 +15,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import check_cells
+
 ARCHITECTURES = ("80", "90a")  # A100, H100
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -31,9 +33,10 @@ SPILLED = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 def main() -> int:
     includes = cuda_includes()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
+        emitted = pool.submit(check_emitted)
         kernels = pool.map(check_kernels, [*sorted(HERE.glob("*.cu")), PREFLIGHT])
         of_host = pool.map(lambda job: check_host(*job), [*loops(includes), *torch_side(includes)])
-        return sum(kernels) + sum(of_host) > 0
+        return sum(kernels) + sum(of_host) + emitted.result() > 0
 
 
 def cuda_includes() -> list[Path]:
@@ -108,6 +111,17 @@ def check_kernels(source: Path) -> bool:
     lines.append(f"{source.name}: {len(kernels)} kernels" + (", FAILED: registers are spilled" if spilled else ""))
     print("\n".join(lines), flush=True)
     return spilled
+
+
+def check_emitted() -> bool:
+    """The same of what fastrnn emits for users' cells."""
+    emitted = check_cells.source()
+    if emitted is None:
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "emitted.cu"
+        source.write_text(emitted)
+        return check_kernels(source)
 
 
 def read(log: str) -> dict[str, dict[str, tuple[int, int, int]]]:

@@ -29,13 +29,22 @@ class CheckedProgram {
             rows,
             numbers,
             int32_t(cuts.size()),
-            cuts.data()};
+            cuts.data(),
+            compiled};
+  }
+
+  // The same, run by these functions.
+  CheckedProgram with(const CompiledPrograms& functions) const {
+    CheckedProgram copy(*this);
+    copy.compiled = functions;
+    return copy;
   }
 
  private:
   std::vector<Instruction> instructions;
   std::vector<Cut> cuts;
   int32_t inputs, outputs, temporaries, rows, numbers;
+  CompiledPrograms compiled{};
 };
 
 }  // namespace fastrnn

@@ -10,6 +10,7 @@
 #include "../cpu/kernel_table.h"
 #include "../cpu/thread_count.h"
 #include "../cpu/waiting.h"
+#include "cell_library.h"
 #include "cpu.h"
 #include "fast_call.h"
 #include "fast_path.h"
@@ -120,6 +121,7 @@ PYBIND11_MODULE(_C, m) {
   };
   if (PyModule_AddFunctions(m.ptr(), fast)) throw py::error_already_set();
   fastrnn::add_program(m);
+  fastrnn::add_cell_library(m);
   fastrnn::add_user_cells(m);
   fastrnn::add_stream(m);
   m.def("activation_float", [](const std::string& name, const Numbers<float>& x) {

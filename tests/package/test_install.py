@@ -13,6 +13,7 @@ import setuptools
 import torch
 
 import fastrnn
+from fastrnn._cell.headers import HEADERS, IN_PACKAGE
 
 ROOT = Path(__file__).parents[2]
 BINARIES = sorted(Path(fastrnn.__file__).parent.glob("**/_C.*.so"))
@@ -122,6 +123,7 @@ def test_a_build_notes_its_torch_and_keeps_nothing_of_another(tmp_path: Path) ->
     wheel = set(build("build_wheel"))
     assert {"fastrnn/_built.py", "fastrnn/py.typed", "fastrnn/word2vec/_C.pyi"} <= wheel
     assert {str(file.relative_to(ROOT)) for file in (ROOT / "fastrnn").rglob("*.py")} <= wheel | {"fastrnn/_built.py"}
+    assert {f"fastrnn/{IN_PACKAGE}/{name}" for name in HEADERS} <= wheel  # which compile=True needs
     assert not (tree / "fastrnn" / "_built.py").exists()  # there is no binary beside it
     (noted,) = tree.glob("build/temp*/built.py")
     assert f'torch_version = "{torch.__version__}"' in noted.read_text()
