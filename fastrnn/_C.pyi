@@ -44,36 +44,9 @@ class CellLibrary:
     def forward(self, program: Program) -> Program: ...
     def backward(self, program: Program) -> Program: ...
 
-class CellKernel:
-    def __init__(
-        self,
-        inference: Program,
-        forward: Program,
-        backward: Program,
-        recurrent_gates: int,
-        input_slots: list[int],
-        gates: int,
-        states: int,
-        vectors: int,
-        per_step: int,
-        saves: int,
-        reads_h: bool,
-        reads_y: bool,
-        stored: list[int],
-    ) -> None: ...
-    def forward(
-        self, operands: tuple[Any, ...], training: bool, keep: list[bool], ragged: bool
-    ) -> tuple[list[Tensor], list[Tensor | None], Tensor]: ...
-    def backward(
-        self,
-        operands: tuple[Any, ...],
-        every: list[Tensor | None],
-        saved: Tensor,
-        d_every: list[Tensor | None],
-        d_last: list[Tensor | None],
-        needed: list[bool],
-        ragged: bool,
-    ) -> tuple[list[Tensor | None], Tensor, list[Tensor]]: ...
+def user_cell(text: str) -> dict[str, Any]: ...
+def user_cell_limits() -> dict[str, int]: ...
+def user_cell_operations() -> list[str]: ...
 
 class Stream:
     state: Any

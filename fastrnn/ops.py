@@ -5,7 +5,10 @@ registers the operators ``torch.ops.fastrnn.*`` with the shapes that they return
 of :mod:`fastrnn.functional`.
 """
 
-from fastrnn._core import flops as _flops  # noqa: F401, which registers the formulas
+from fastrnn._cell import flops as _cell_flops  # noqa: F401, which registers the formulas
+from fastrnn._cell.operators import backward as cell_backward
+from fastrnn._cell.operators import forward as cell_forward
+from fastrnn._core import flops as _flops  # noqa: F401
 from fastrnn._core.loss_operators import backward as linear_cross_entropy_backward
 from fastrnn._core.loss_operators import forward as linear_cross_entropy
 from fastrnn._core.operators import backward as backward
@@ -13,4 +16,13 @@ from fastrnn._core.operators import forward as forward
 from fastrnn._core.operators import infer as infer
 from fastrnn._core.operators import infer_packed as infer_packed
 
-__all__ = ["backward", "forward", "infer", "infer_packed", "linear_cross_entropy", "linear_cross_entropy_backward"]
+__all__ = [
+    "backward",
+    "cell_backward",
+    "cell_forward",
+    "forward",
+    "infer",
+    "infer_packed",
+    "linear_cross_entropy",
+    "linear_cross_entropy_backward",
+]

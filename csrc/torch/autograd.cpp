@@ -49,22 +49,6 @@ ForwardResults run_forward(const ForwardArguments& a, TensorList given) {
   return is_plain_call(given) ? forward(cpu::device, a) : forward_by_dispatcher(a);
 }
 
-// The output for the backward pass, which the user's changes in place must not reach. The two share their memory until
-// one of them is written to, so a copy is made only for those who do change it (docs/adr/0013).
-Tensor protected_from_changes(const Tensor& output) {
-  const bool plain = !at::isTensorSubclassLike(output) && (output.is_cpu() || output.is_cuda()) && output.numel();
-  return plain ? output._lazy_clone() : output.clone();
-}
-
-// Python sends whatever is called among dual numbers to the reference (fastrnn/_core/autograd.py). This is for the
-// rest.
-void check_no_tangent(const OptionalTensor& t) {
-  TORCH_CHECK_NOT_IMPLEMENTED(
-      !torch::autograd::isFwGradDefined(t),
-      "fastrnn's operators have no forward-mode derivatives. Call the layer, or the function of fastrnn.functional, "
-      "inside the dual level or torch.func.jvp: there it runs the plain-torch reference, which has them");
-}
-
 OptionalTensor if_defined(const Tensor& t) { return t.defined() ? OptionalTensor(t) : std::nullopt; }
 
 // The tensors of a call that may be missing: the states, and what has no gradient.
@@ -154,6 +138,18 @@ void forward(const c10::OperatorHandle&, Stack* stack) {
 TORCH_LIBRARY_IMPL(fastrnn, Autograd, m) { m.impl("forward", torch::CppFunction::makeFromBoxedFunction<forward>()); }
 
 }  // namespace
+
+Tensor protected_from_changes(const Tensor& output) {
+  const bool plain = !at::isTensorSubclassLike(output) && (output.is_cpu() || output.is_cuda()) && output.numel();
+  return plain ? output._lazy_clone() : output.clone();
+}
+
+void check_no_tangent(const OptionalTensor& t) {
+  TORCH_CHECK_NOT_IMPLEMENTED(
+      !torch::autograd::isFwGradDefined(t),
+      "fastrnn's operators have no forward-mode derivatives. Call the layer, or the function of fastrnn.functional, "
+      "inside the dual level or torch.func.jvp: there it runs the plain-torch reference, which has them");
+}
 
 variable_list differentiable_forward(ForwardArguments a) {
   const variable_list given = given_tensors(a);

@@ -16,6 +16,7 @@ class CheckedProgram {
   using Given = std::tuple<int32_t, int32_t, int32_t, int32_t, int32_t, double, double>;
   using Cuts = std::vector<std::pair<int64_t, int64_t>>;
 
+  CheckedProgram() = default;  // of no instructions
   // Throws std::invalid_argument, ValueError in Python.
   CheckedProgram(const std::vector<Given>& code, int32_t inputs, int32_t outputs, int32_t temporaries, int32_t rows = 0,
                  int32_t numbers = 0, const Cuts& cuts = {});
@@ -43,7 +44,7 @@ class CheckedProgram {
  private:
   std::vector<Instruction> instructions;
   std::vector<Cut> cuts;
-  int32_t inputs, outputs, temporaries, rows, numbers;
+  int32_t inputs = 0, outputs = 0, temporaries = 0, rows = 0, numbers = 0;
   CompiledPrograms compiled{};
 };
 

@@ -1,4 +1,4 @@
-// The time loop of users' cells, as Python calls it: fastrnn._C.CellKernel.
+// What Python asks of users' cells beside the operators.
 #pragma once
 #include <pybind11/pybind11.h>
 

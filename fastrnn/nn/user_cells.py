@@ -30,9 +30,10 @@ _HALF = (torch.bfloat16, torch.float16)
 class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
     """Layers of a cell that a user declared: :class:`fastrnn.Cell`.
 
-    On the CPU the loop over time runs on kernels, which compute the step by an interpreter of its instructions. On
-    other devices, within torch.compile, torch.export, vmap and forward mode, and for second derivatives, a loop in
-    Python runs the step as it is written: the same numbers, several times slower.
+    On the CPU the loop over time runs on kernels, which compute the step by an interpreter of its instructions. They
+    are one operator: in torch.compile and torch.export a single node for each layer, whatever the number of steps. On
+    other devices, within vmap and forward mode, and for second derivatives, a loop in Python runs the step as it is
+    written: the same numbers, several times slower.
 
     T steps, B batch entries, I = ``input_size``, H = ``hidden_size``, L = ``num_layers``, D = 2 if ``bidirectional``,
     else 1; G gates of the input and R of the state.
@@ -172,11 +173,13 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             raise RuntimeError(
                 f"input.size(-1) must be equal to input_size. Expected {self.input_size}, got {features}"
             )
-        if input.size(0) == 0 or (batch_sizes is None and input.size(1) == 0 and batch_first):
+        if input.size(1 if batch_first else 0) == 0:
             raise RuntimeError(f"Expected a sequence of at least one step, got input of size {list(input.shape)}")
         call = Call(None, input, None, None, (), batch_sizes, options.lengths, options.resets, batch_first=batch_first)  # type: ignore[arg-type]
         call = given_options.checked(call)
-        batch = input.size(call.batch_axis()) if batch_sizes is None else int(batch_sizes[0])
+        batch: Any = input.size(call.batch_axis())
+        if batch_sizes is not None:  # data, at which a graph that is traced cannot look
+            batch = None if torch.compiler.is_compiling() else int(batch_sizes[0])
         initial = self._initial(hx, batch)
         if batch_first:
             input = input.transpose(0, 1)
@@ -213,7 +216,8 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             rows = slice(layer * self._directions, (layer + 1) * self._directions)
             begin = [state if state is None else state[rows] for state in initial]
             converted = [w.to(dtype) for w in of_layer]
-            if kernels.serve(steps.input, [*begin, *(t for w in converted for t in w.tensors()), *steps.per_step]):
+            operands = [*begin, *(t for w in converted for t in w.tensors()), *steps.per_step]
+            if kernels.serve(self._kernel, steps.input, operands):
                 found: Any = kernels.layer(self._kernel, steps, begin, converted, every_state)
             else:
                 found = eager.layer(self._declared, steps, begin, converted)
@@ -239,7 +243,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             for layer in range(self.num_layers)
         ]
 
-    def _initial(self, hx: Any, batch: int) -> list[Tensor | None]:
+    def _initial(self, hx: Any, batch: int | None) -> list[Tensor | None]:
         names = list(self._declared.states)
         if hx is None:
             return [None] * len(names)
@@ -248,8 +252,9 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             got = f"a {type(hx).__name__}" + ("" if isinstance(hx, Tensor) else f" of {len(hx)}")
             what = "a tensor" if len(names) == 1 else f"a tuple of {len(names)} tensors"
             raise RuntimeError(f"Expected hx to be {what}, {', '.join(names)}; got {got}")
-        shape = (self.num_layers * self._directions, batch, self.hidden_size)
         for name, state in zip(names, states, strict=True):
+            rows = state.shape[1:2] if batch is None else (batch,)
+            shape = (self.num_layers * self._directions, *rows, self.hidden_size)
             if state.shape != shape:
                 raise RuntimeError(f"Expected the initial {name} of size {list(shape)}, got {list(state.shape)}")
         return list(states)
@@ -268,7 +273,9 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
 def layer(cell: type[Cell]) -> type[CellLayer]:
     """The class of a cell's layers, as ``fastrnn.layer(Peephole)(128, 256, num_layers=2)``: see :class:`CellLayer`.
 
-    Of one cell it is always the same class.
+    Of one cell it is always the same class. A cell with more than 32 gates, 16 states, 32 vectors or 32 numbers per
+    step, or with so long a step that 256 numbers are not enough for it and its gradient, warns: its layers run in
+    Python.
 
     Raises:
         TypeError: not a class that is derived from :class:`fastrnn.Cell`.
@@ -281,7 +288,7 @@ def layer(cell: type[Cell]) -> type[CellLayer]:
             "__module__": cell.__module__,
             "cell": cell,
             "_states": namedtuple("States", cell.declaration.states),
-            "_kernel": kernels.Kernel(cell.declaration),
+            "_kernel": kernels.Kernel(cell.declaration, cell.__name__),
         }
         cell._layer = type(cell.__name__, (CellLayer,), namespace)  # type: ignore[attr-defined]
     return cell._layer  # type: ignore[attr-defined]

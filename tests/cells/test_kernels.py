@@ -1,6 +1,5 @@
 """The loop of users' cells on the CPU's kernels: the eager loop's numbers, and the same bits for any threads."""
 
-import itertools
 import os
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 import torch
 
 import fastrnn
-from fastrnn import _C, cells
+from fastrnn import cells
 from fastrnn._cell import eager, kernels
 from tests.cells.test_layers import F64, GRU, LSTM, as_given, numbers, of, random, states_of
 from tests.support.instruction_sets import printed
@@ -51,20 +50,17 @@ def test_as_eager(cell):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * max(1, expected.abs().max().item()))
 
 
-def everything(cell, reverse, sizes):
-    """All that a direction computes, forward and backward."""
+def everything(cell, sizes):
+    """All that a layer computes, forward and backward, in both directions."""
     layer = of(cell, 3, 21, dtype=torch.float32, bidirectional=True)
     shape = (12, 17) if sizes is None else (int(sizes.sum()),)
     x = random(*shape, 3, dtype=torch.float32).requires_grad_()
     numbers = [random(*shape, 1, seed=5, dtype=torch.float32).abs().requires_grad_() for _ in cell.declaration.per_step]
-    weights, given = layer._weights()[0][reverse], eager.Steps(x, tuple(numbers), sizes)
-    states = len(cell.declaration.states)
-    call = [layer._kernel, given, kernels._rows(given), [None] * states, weights, reverse, [True] * states]
-    every, last = kernels._direction(*call)
+    weights, given = layer._weights()[0], eager.Steps(x, tuple(numbers), sizes)
+    every, last = kernels.layer(layer._kernel, given, [None] * len(cell.declaration.states), weights, True)
     results = [*every, *last]
     loss = sum((r * random(*r.shape, seed=k, dtype=torch.float32)).sum() for k, r in enumerate(results))
-    wanted = [x, *numbers, *(t for t in weights.tensors() if t is not None)]
-    return [*results, *torch.autograd.grad(loss, wanted)]
+    return [*results, *torch.autograd.grad(loss, [x, *numbers, *layer.parameters()])]
 
 
 @pytest.mark.parametrize(
@@ -74,11 +70,11 @@ def test_the_same_bits_for_any_threads(cell):
     before = torch.get_num_threads()
     sizes = torch.tensor([17, 17, 9, 9, 8, 2, 1])
     try:
-        for reverse, packed in itertools.product((False, True), (None, sizes)):
+        for packed in (None, sizes):
             found = []
             for threads in (1, 2, 8):
                 torch.set_num_threads(threads)
-                found.append(everything(cell, reverse, packed))
+                found.append(everything(cell, packed))
             for other in found[1:]:
                 assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     finally:
@@ -138,38 +134,3 @@ def test_nothing_is_saved_without_gradients():
     output = layer(x.requires_grad_())[0]
     output.sum().backward()
     assert x.grad.abs().sum() > 0
-    output, final = layer(x)
-    output.data.add_(0)
-    output.mul_(2)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        final[0].sum().backward()
-
-
-def test_operands_are_checked():
-    kernel = kernels.Kernel(LSTM.declaration)
-    x, w_ih, w_hh, b = torch.zeros(6, 3), torch.zeros(20, 3), torch.zeros(20, 5), torch.zeros(20)
-    first, active = torch.tensor([0, 2, 4]), torch.tensor([2, 2, 2])
-    begin = [torch.zeros(5), torch.zeros(5)]
-    good = [False, 2, first, active, None, x, w_ih, b, w_hh, None, [], [], begin, [None, None]]
-    last, every, _ = kernel.compiled.forward(tuple(good), False, [True, False], False)
-    assert last[1].shape == (2, 5)
-    assert every[1] is None
-    for place, wrong in (
-        (1, 0), (1, 1), (2, torch.tensor([0, 2, 5])), (2, torch.tensor([0, -2, 4])), (2, first.int()),
-        (3, torch.tensor([1, 2, 2])), (3, active[:2]), (4, torch.zeros(5, dtype=torch.bool)), (4, torch.zeros(6)),
-        (5, x[:, ::2]), (5, torch.zeros(6, 4)), (5, None), (5, x[0]), (6, None), (6, w_ih.double()), (6, w_ih[:2]),
-        (7, torch.zeros(5)), (8, None), (8, w_hh[:, :4]), (8, w_hh.double()), (9, torch.zeros(5)),
-        (10, [torch.zeros(5)]), (11, [torch.zeros(6)]), (12, begin[:1]), (13, [torch.zeros(1, 5), None]),
-    ):  # fmt: skip
-        bad = list(good)
-        bad[place] = wrong
-        with pytest.raises((RuntimeError, ValueError), match=r"Expected"):
-            kernel.compiled.forward(tuple(bad), False, [True, False], False)
-    every, none = [torch.zeros(6, 5)] * 2, [None] * 2
-    with pytest.raises(RuntimeError, match="Expected what was saved of size"):
-        kernel.compiled.backward(tuple(good), every, torch.zeros(6, 1), none, none, [True] * 5, False)
-    with pytest.raises(RuntimeError, match="whether each of 5 gradients is needed"):
-        kernel.compiled.backward(tuple(good), every, torch.zeros(6, 20), none, none, [True] * 4, False)
-    code = kernel.programs
-    with pytest.raises(ValueError, match="a program of"):
-        _C.CellKernel(*(_C.Program(*code.forward),) * 3, 4, [0, 1, 2, 3], 4, 2, 0, 0, 4, False, False, [1])

@@ -1,0 +1,32 @@
+// A user's cell as the operators get it: a text, so that a program that torch exported has all that another process
+// needs to run it. fastrnn/_cell/text.py writes it.
+#pragma once
+#include <string_view>
+#include <vector>
+
+#include "checked_program.h"
+
+namespace fastrnn {
+
+// The programs of a cell, and how its rows lie: as in cells/cell_loop.h.
+struct UserCell {
+  int gates = 0, recurrent_gates = 0, vectors = 0, per_step = 0, saves = 0;
+  bool reads_h = false, reads_y = false;
+  std::vector<int> input_slots;
+  std::vector<int> stored;
+  std::vector<double> begin;  // what each state begins with
+  CheckedProgram inference, forward, backward;
+
+  int states() const { return int(begin.size()); }
+  // Of one direction, in the order w_ih, w_hh, b_ih, b_hh, vectors.
+  int weights(bool biases) const { return (1 + biases) * (recurrent_gates ? 2 : 1) + vectors; }
+};
+
+// A text is read once, and what it says is kept as long as the process lives: a few KiB for each cell that runs. Throws
+// ValueError where a text says what no cell has, or does not say enough.
+const UserCell& user_cell(std::string_view text);
+
+// The names of operations in a text, in the order of Operation.
+std::vector<std::string_view> operation_names();
+
+}  // namespace fastrnn

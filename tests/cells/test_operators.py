@@ -1,0 +1,399 @@
+"""The operators of users' cells: in compiled and exported graphs, in transforms, and called by hand with whatever."""
+
+import io
+import random as python_random
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.flop_counter import FlopCounterMode
+
+import fastrnn
+from fastrnn import _C, cells, ops
+from fastrnn._cell import kernels
+from fastrnn._cell.bytecode import OPERATIONS
+from tests.cells.test_layers import F64, GRU, LSTM, as_given, numbers, of, random, states_of
+
+F32 = torch.float32
+SOME = [cells.SLSTM, cells.LTC, cells.MGU, cells.IndRNN]
+T, B = 5, 3
+LENGTHS = torch.tensor([2, 5, 0])
+RESETS = torch.rand(T, B, generator=torch.Generator().manual_seed(0)) < 0.3
+
+
+def flat(found):
+    return [t for each in found for t in (flat(each) if isinstance(each, (tuple, list)) else [each])]
+
+
+def arguments(cell, *, packed=False, dtype=F32, **given):
+    """Of cell_forward, by name."""
+    layer = of(cell, 3, 4, bidirectional=True, dtype=dtype)
+    shape = (7,) if packed else (T, B)
+    return {
+        "program": layer._kernel.program,
+        "input": random(*shape, 3, dtype=dtype),
+        "batch_sizes": torch.tensor([3, 3, 1]) if packed else None,
+        "lengths": None,
+        "resets": None,
+        "per_step": [n.to(dtype) for n in numbers(cell, *shape).values()],
+        "states": [state.to(dtype) for state in states_of(layer, B)],
+        "weights": [w.detach() for of in layer._weights()[0] for w in of.tensors() if w is not None],
+        "biases": True,
+        "every_state": True,
+    } | given
+
+
+def backward_arguments(given, every, last, saved):
+    """Of cell_backward, after cell_forward of these arguments."""
+    given = dict(given)
+    given.pop("every_state")
+    needed = 1 + len(given["per_step"]) + len(given["states"]) + len(given["weights"])
+    incoming = {"d_every": [torch.ones_like(every[0]), *[torch.empty(0)] * (len(every) - 1)]}
+    incoming["d_last"] = [torch.ones_like(t) for t in last]
+    return {"program": given.pop("program"), **incoming, **given, "every": every, "saved": saved,
+            "needs": [True] * needed}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"packed": True}, {"lengths": LENGTHS, "resets": RESETS, "states": []}, {"every_state": False}],
+    ids=["padded", "packed", "lengths", "h alone"],
+)
+@pytest.mark.parametrize("cell", SOME, ids=lambda c: c.__name__)
+def test_opcheck(cell, given):
+    call = arguments(cell, **given)
+    torch.library.opcheck(ops.cell_forward, (*call.values(), False))
+    every, last, saved = ops.cell_forward(*call.values(), True)
+    if call["lengths"] is None:  # what is saved of rows that have ended is whatever was there
+        torch.library.opcheck(ops.cell_forward, (*call.values(), True))
+    torch.library.opcheck(ops.cell_backward, tuple(backward_arguments(call, every, last, saved).values()))
+
+
+def test_opcheck_with_gradients():
+    call = arguments(cells.SLSTM)
+    call["input"].requires_grad_()
+    call["weights"] = [w.requires_grad_() for w in call["weights"]]
+    torch.library.opcheck(ops.cell_forward, (*call.values(), False))
+
+
+class Recorded:
+    """A backend that keeps what the graphs call, and runs them through AOTAutograd."""
+
+    def __init__(self):
+        self.inner, self.targets = CompileCounterWithBackend("aot_eager"), []
+
+    def __call__(self, graph, inputs):
+        self.targets += [node.target for node in graph.graph.nodes if node.op == "call_function"]
+        return self.inner(graph, inputs)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("cell", [cells.SLSTM, cells.LTC], ids=lambda c: c.__name__)
+def test_one_compiled_graph_for_all_sizes(cell, train):
+    """Lengths, resets, states and numbers per step as operands; the graph calls the operator once a layer."""
+    layer = of(cell, 3, 5, num_layers=2, bidirectional=True, dtype=F32).requires_grad_(train)
+    backend, counts = Recorded(), []
+    run = torch.compile(layer, fullgraph=True, dynamic=True, backend=backend)
+    for times, batch in ((6, 7), (9, 5), (7, 11)):  # other numbers than those of the layer
+        x = random(times, batch, 3, dtype=F32).requires_grad_(train)
+        lengths = torch.randint(0, times + 1, (batch,), generator=torch.Generator().manual_seed(batch))
+        resets = torch.rand(times, batch, generator=torch.Generator().manual_seed(times)) < 0.2
+        hx = as_given([s.float() for s in states_of(layer, batch)])
+        given = {name: n.float() for name, n in numbers(cell, times, batch).items()}
+        results = []
+        for call in (run, layer):
+            found = flat(call(x, hx, lengths=lengths, resets=resets, return_states=True, **given))
+            if train:
+                loss = sum(t.square().sum() for t in found)
+                found += torch.autograd.grad(loss, [x, *layer.parameters()])
+            results.append(found)
+        assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+        counts.append(backend.inner.frame_count)
+    assert counts[0] == counts[2]  # torch may count its first graph twice
+    assert backend.targets.count(ops.cell_forward) == 2 * counts[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method.* is deprecated:DeprecationWarning")
+def test_compiled_by_inductor():
+    """The whole way down, once: between two operations that inductor fuses around the layer."""
+    layer = of(cells.SLSTM, 3, 5, dtype=F32)
+
+    def model(x):
+        return torch.relu(layer(x * 2)[0] + 1).sum()
+
+    x = random(T, B, 3, dtype=F32).requires_grad_()
+    expected, found = model(x), torch.compile(model, fullgraph=True)(x)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(torch.autograd.grad(found, x), torch.autograd.grad(expected, x))
+
+
+def test_bfloat16_compiled():
+    layer, x = of(cells.SLSTM, 3, 5, dtype=F32).bfloat16(), random(T, B, 3, dtype=F32).bfloat16()
+    found = torch.compile(layer, fullgraph=True, backend="aot_eager")(x)
+    assert all(torch.equal(a, b) for a, b in zip(flat(found), flat(layer(x)), strict=True))
+
+
+class WithLengths(torch.nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x, dt, lengths):
+        output, h_n, states = self.layer(x, lengths=lengths, dt=dt, return_states=True)
+        return output, h_n, states.h
+
+
+LOAD = """
+import sys, fastrnn.ops, torch
+x, dt, lengths, expected = torch.load(sys.argv[2])
+found = torch.export.load(sys.argv[1]).module()(x, dt, lengths)
+assert len(found) == 3 and all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+assert "fastrnn.cells" not in sys.modules and "fastrnn.nn" not in sys.modules
+"""
+
+
+def test_an_exported_program_needs_no_class(tmp_path):
+    """For any number of steps and rows, in a process that knows the operators alone."""
+    model = WithLengths(of(cells.LTC, 3, 5, num_layers=2, bidirectional=True, dtype=F32)).eval()
+    t, b = torch.export.Dim("t", min=2, max=999), torch.export.Dim("b", min=2, max=99)
+    shapes = ({0: t, 1: b}, {0: t, 1: b}, {0: b})
+    x, dt = random(T, B, 3, dtype=F32), random(T, B, 1, dtype=F32).abs()
+    program = torch.export.export(model, (x, dt, LENGTHS), dynamic_shapes=shapes)
+    assert sum(node.target is ops.cell_forward for node in program.graph.nodes) == 2
+    x, dt, lengths = random(9, 2, 3, dtype=F32), random(9, 2, 1, dtype=F32).abs(), torch.tensor([4, 9])
+    expected = model(x, dt, lengths)
+    torch.export.save(program, tmp_path / "layer.pt2")
+    torch.save((x, dt, lengths, expected), tmp_path / "numbers.pt")
+    command = [sys.executable, "-c", LOAD, tmp_path / "layer.pt2", tmp_path / "numbers.pt"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.* is deprecated:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Converting a tensor to a Python boolean:torch.jit.TracerWarning")
+def test_jit_trace():
+    layer, x = of(LSTM, 3, 5, num_layers=2).eval(), random(T, B, 3)
+    with torch.no_grad():
+        traced = torch.jit.trace(layer, (x,))
+    file = io.BytesIO()
+    torch.jit.save(traced, file)
+    file.seek(0)
+    longer = random(9, 2, 3)
+    torch.testing.assert_close(torch.jit.load(file)(longer), layer(longer))
+
+
+def test_gradients_in_batches():
+    """Several incoming gradients at once, through a graph that was recorded outside of vmap."""
+    layer, x = of(cells.SLSTM, 2, 3, bidirectional=True), random(T, B, 2).requires_grad_()
+    wanted = [x, *layer.parameters()]
+    incoming = random(4, T, B, 6)
+    found = torch.autograd.grad(layer(x)[0], wanted, incoming, is_grads_batched=True)
+    for i in range(4):
+        alone = torch.autograd.grad(layer(x)[0], wanted, incoming[i])
+        torch.testing.assert_close([g[i] for g in found], list(alone))
+    output = layer(x)[0]
+    through = torch.func.vmap(lambda d: torch.autograd.grad(output, x, d, retain_graph=True)[0])(incoming)
+    torch.testing.assert_close(through, found[0])
+
+
+@pytest.mark.parametrize("states", [False, True])
+def test_flops_are_those_of_the_eager_loop(states, monkeypatch):
+    layer, x = of(GRU, 3, 5, num_layers=2, bidirectional=True), random(T, B, 3).requires_grad_()
+    hx, counted = states_of(layer, B)[0].requires_grad_() if states else None, []
+    for _ in range(2):
+        with FlopCounterMode(display=False) as counter:
+            layer(x, hx)[0].sum().backward()
+        counted.append(counter.get_total_flops())
+        monkeypatch.setattr(kernels, "serve", lambda *_: False)
+    assert counted[0] == counted[1] > 0
+
+
+def test_changes_in_place_do_not_reach_the_gradient():
+    layer, x = of(cells.SLSTM, 3, 5), random(T, B, 3).requires_grad_()
+    expected = torch.autograd.grad(layer(x)[1][0].sum(), x)
+    output, final, states = layer(x, return_states=True)
+    output.mul_(2)
+    states.c.zero_()
+    torch.testing.assert_close(torch.autograd.grad(final[0].sum(), x), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_no_rows_and_rows_without_steps(batch_first):
+    layer = of(LSTM, 3, 5, bidirectional=True, batch_first=batch_first)
+    shape = (0, T) if batch_first else (T, 0)
+    output, (h_n, c_n) = layer(random(*shape, 3).requires_grad_())
+    assert output.shape == (*shape, 10)
+    assert h_n.shape == c_n.shape == (2, 0, 5)
+    (output.sum() + h_n.sum()).backward()
+    assert not any(p.grad.any() for p in layer.parameters())
+    layer = of(LSTM, 3, 5, bidirectional=True)
+    hx = [state.requires_grad_() for state in states_of(layer, B)]
+    output, final = layer(random(T, B, 3), tuple(hx), lengths=torch.zeros(B, dtype=torch.int64))
+    assert not output.any()
+    assert all(torch.equal(a, b) for a, b in zip(final, hx, strict=True))
+    found = torch.autograd.grad(final[1].sum(), [*hx, *layer.parameters()], allow_unused=True, materialize_grads=True)
+    assert torch.equal(found[1], torch.ones_like(hx[1]))
+    assert not any(g.any() for g in (found[0], *found[2:]))
+
+
+def test_packed_in_a_graph():
+    """A packed sequence that is made outside, as fastrnn.LSTM takes it."""
+    layer = of(cells.SLSTM, 3, 5, bidirectional=True)
+    run = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    for lengths in ([3, 7, 1], [4, 4, 2]):
+        packed = pack_padded_sequence(random(7, 3, 3), torch.tensor(lengths), enforce_sorted=False)
+        found, expected = run(packed), layer(packed)
+        torch.testing.assert_close(found[0].data, expected[0].data, rtol=0, atol=0)
+        torch.testing.assert_close(found[1], expected[1], rtol=0, atol=0)
+
+
+# ------------------------------------------------------------------------------------------- too large, and wrong
+
+
+def test_a_cell_that_is_too_large_runs_in_python():
+    names = " ".join(f"s{i}" for i in range(18))
+    step = (
+        f"def step(a, {names.replace(' ', ', ')}):\n  return {', '.join(f'torch.tanh(a + {n})' for n in names.split())}"
+    )
+    namespace = {"torch": torch}
+    exec(step, namespace)
+    large = type("Large", (fastrnn.Cell,), {"gates": "a", "state": names, "step": namespace["step"]})
+    with pytest.warns(UserWarning, match=r"Large has 18 states, and there is room for 16 in fastrnn's kernels; its la"):
+        made = fastrnn.layer(large)
+    layer = made(3, 4, dtype=F64)  # without another warning
+    x = random(T, B, 3)
+    output, states = layer(x)
+    h = torch.zeros(B, 4, dtype=F64)
+    for t in range(T):
+        a = x[t] @ layer.weight_ih_l0.T + layer.bias_ih_l0 + h @ layer.weight_hh_l0.T + layer.bias_hh_l0
+        h = torch.tanh(a + h)
+        torch.testing.assert_close(output[t], h)
+    assert len(states) == 18
+
+
+def test_operations_have_the_same_names_in_python():
+    assert tuple(_C.user_cell_operations()) == OPERATIONS
+
+
+def program():
+    return of(cells.SLSTM, 3, 4)._kernel.program
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: text[: len(text) // 2], "ends too early|Expected"),
+        (lambda text: "", "a state and a gate"),
+        (lambda text: text + " heads_of_later 3", "got one with 'heads_of_later'"),
+        (lambda text: text.replace("tanh", "tanh2"), "that this version of fastrnn has, got 'tanh2'"),
+        (lambda text: text.replace("gates 4", "gates four", 1), "Expected an integer, got 'four'"),
+        (lambda text: text.replace("-inf", "-information"), "Expected a number, got '-information'"),
+        (lambda text: text.replace("gates 4", "gates 33", 1), "at most 32 gates"),
+        (lambda text: text.replace("input_slots 4 0", "input_slots 4 9"), "a gate from 0 to 3, got 9"),
+        (lambda text: text.replace("saves ", "saves 1"), "Expected a program of"),
+    ],
+)
+def test_texts_that_are_wrong(change, says):
+    with pytest.raises(ValueError, match=says):
+        _C.user_cell(change(program()))
+    call = arguments(cells.SLSTM, program=change(program()))
+    with pytest.raises(ValueError, match=says):
+        ops.cell_forward(*call.values(), False)
+
+
+WORDS = [
+    "-1",
+    "0",
+    "1",
+    "2",
+    "255",
+    "256",
+    "2147483647",
+    "99999999999",
+    "nan",
+    "inf",
+    "x",
+    "copy",
+    "where",
+    "gates",
+    "\0",
+]
+
+
+@settings(max_examples=200)
+@given(st.randoms(use_true_random=False))
+def test_any_text_is_read_or_refused(draw):
+    """And what is read runs within its places."""
+    words = program().split()
+    for _ in range(draw.choice([1, 1, 2, 5])):
+        words[draw.randrange(len(words))] = draw.choice(WORDS)
+    call = arguments(cells.SLSTM, program=" ".join(words))
+    try:
+        found = ops.cell_forward(*call.values(), True)
+        ops.cell_backward(*backward_arguments(call, *found).values())
+    except (RuntimeError, ValueError):
+        return
+
+
+WRONG = {
+    "input": [random(T, B, 4, dtype=F32), random(T, B, 3), random(B, 3, dtype=F32), random(0, B, 3, dtype=F32)],
+    "batch_sizes": [torch.tensor([3, 3])],
+    "lengths": [LENGTHS[:2], LENGTHS.int(), LENGTHS + 1, LENGTHS - 1, LENGTHS.float()],
+    "resets": [RESETS.int(), RESETS[:, :2], RESETS.t(), RESETS.to("meta")],
+    "per_step": [[], [random(T, B, dtype=F32)], [random(T, B, 1)], [random(T, B, 2, dtype=F32)]],
+    "states": [[random(2, B, 5, dtype=F32)], [random(2, B, 4)], [random(1, B, 4, dtype=F32)], [random(2, B, 4)] * 2],
+    "weights": [[], [random(4, 3, dtype=F32)] * 3],
+    "biases": [False],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_operands_are_checked(name):
+    call = arguments(cells.LTC)
+    for wrong in WRONG[name]:
+        with pytest.raises((RuntimeError, ValueError), match="Expected"):
+            ops.cell_forward(*(call | {name: wrong}).values(), False)
+    for i, w in enumerate(call["weights"]):
+        for wrong in (w.double(), w[:1], w.to("meta"), w.unsqueeze(0)):
+            weights = [*call["weights"][:i], wrong, *call["weights"][i + 1 :]]
+            with pytest.raises((RuntimeError, ValueError), match="Expected"):
+                ops.cell_forward(*(call | {"weights": weights}).values(), False)
+
+
+def test_operands_of_the_gradient_are_checked():
+    call = arguments(cells.SLSTM)
+    right = backward_arguments(call, *ops.cell_forward(*call.values(), True))
+    for name, wrong in (
+        ("d_every", right["d_every"][:2]),
+        ("d_every", [right["every"][0][:2], *right["d_every"][1:]]),
+        ("d_last", [torch.empty(0)] * 5),
+        ("d_last", [right["every"][0], *right["d_last"][1:]]),
+        ("every", [t.double() for t in right["every"]]),
+        ("every", [right["saved"]] * 4),
+        ("every", []),
+        ("saved", right["saved"][:, 1:]),
+        ("needs", right["needs"][1:]),
+    ):
+        with pytest.raises(RuntimeError, match="Expected"):
+            ops.cell_backward(*(right | {name: wrong}).values())
+
+
+def test_shuffled_operands_never_read_out_of_bounds():
+    draw = python_random.Random(0)
+    for cell in SOME:
+        call = arguments(cell)
+        tensors = [*call["weights"], *call["states"], *call["per_step"], call["input"], RESETS, LENGTHS]
+        for _ in range(100):
+            name = draw.choice(["input", "batch_sizes", "lengths", "resets", "per_step", "states", "weights"])
+            wrong = draw.choice(tensors)
+            if isinstance(call[name], list):
+                wrong = draw.choices(tensors, k=draw.randrange(10))
+            try:
+                ops.cell_forward(*(call | {name: wrong}).values(), True)
+            except (RuntimeError, ValueError, IndexError):
+                continue
