@@ -71,8 +71,9 @@ class CellBackward : CellRows<T> {
 
   void step(Team& team, Range times, int64_t t) {
     const Range rows = this->active(this->my_rows(team), t);
-    for (int64_t b = rows.begin; b < rows.end; ++b) apply(team, times, t, b, this->my_units(team));
-    if (p.recurrent_gates || p.per_step) this->sync_units(team);
+    const Range cells = this->my_cells(team, rows);
+    for (int64_t b = cells.begin; b < cells.end; ++b) apply(team, times, t, b, this->my_units_of_cells(team));
+    if (p.recurrent_gates || p.per_step || has_means(p)) this->sync_units(team);
     const T** left = left_rows.of(team);
     T** dh = result_rows.of(team);
     for (int64_t b = rows.begin; b < rows.end; ++b)
@@ -82,6 +83,7 @@ class CellBackward : CellRows<T> {
     if (p.per_step) add_up_numbers(t, plan.by_rows ? rows : team.share(rows.size()));
     for (int64_t b = rows.begin; b < rows.end; ++b)
       for (int k = 0; this->begins_anew(t, b) && k < p.states; ++k) R::fill(gradient(k, b), 0, this->my_units(team));
+    this->sync_means(team);
   }
 
   void apply(const Team& team, Range times, int64_t t, int64_t b, Range units) {

@@ -56,7 +56,7 @@ class CellForward : CellRows<T> {
       multiply_input(team, times, rows);
       for (int64_t i = 0; i < times.size(); ++i) {
         step(team, times, p.reverse ? times.end - 1 - i : times.begin + i, rows);
-        if (p.recurrent_gates) this->sync_units(team);
+        if (p.recurrent_gates || has_means(p)) this->sync_units(team);
       }
     }
     for (int64_t b = rows.begin; b < rows.end; ++b)
@@ -99,12 +99,21 @@ class CellForward : CellRows<T> {
     }
     if (p.recurrent_gates)
       w_hh.times(team, this->my_vectors(team), rows.size(), reverses_sweep(t, rows.size()), {h, to, to});
+    this->sync_means(team);
+    const Range cells = this->my_cells(team, rows);
+    for (int64_t b = cells.begin; b < cells.end; ++b)
+      apply(team, t, b, gates_row(times, t, b), now + b * p.states, this->my_units_of_cells(team));
     for (int64_t b = rows.begin; b < rows.end; ++b)
-      apply(team, t, b, gates_row(times, t, b), now + b * p.states, this->my_units(team));
+      for (int k = 0; k < p.states; ++k) now[b * p.states + k] = after(k, t, b);
   }
 
-  // `now`: where the states of the row lie, before the step and after it.
-  void apply(const Team& team, int64_t t, int64_t b, const T* gates, const T** now, Range units) {
+  // Where state k is after the step at t.
+  T* after(int k, int64_t t, int64_t b) const {
+    return p.every[k] ? p.every[k] + row(t, b) * hidden : carried + (b * p.states + k) * width;
+  }
+
+  // `now`: where the states of the row lie before the step.
+  void apply(const Team& team, int64_t t, int64_t b, const T* gates, const T* const* now, Range units) {
     const T* in[most_places];
     T* out[most_places];
     int i = 0, o = 0;
@@ -117,10 +126,7 @@ class CellForward : CellRows<T> {
       R::fill(to, p.numbers[k][row(t, b)], {0, units.size()});
       in[i++] = to;
     }
-    for (int k = 0; k < p.states; ++k) {
-      T* to = p.every[k] ? p.every[k] + row(t, b) * hidden : carried + (b * p.states + k) * width;
-      now[k] = to, out[o++] = to + first;
-    }
+    for (int k = 0; k < p.states; ++k) out[o++] = after(k, t, b) + first;
     for (int k = 0; p.saved && k < p.saves; ++k) out[o++] = p.saved + (row(t, b) * p.saves + k) * hidden + first;
     run_program<T>(p.step, in, out, units.size(), scratch + team.rank * p.step.scratch(hidden));
   }

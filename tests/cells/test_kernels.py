@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import tanh
 
 import fastrnn
 from fastrnn import cells
@@ -77,6 +78,49 @@ def test_the_same_bits_for_any_threads(cell):
                 found.append(everything(cell, packed))
             for other in found[1:]:
                 assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+    finally:
+        torch.set_num_threads(before)
+
+
+class Centered(fastrnn.Cell):
+    """Means in the step and in its gradient, whose threads share units and rows in turns."""
+
+    gates = "a b"
+    state = "h c"
+    vectors = "u"
+    per_step = "dt"
+
+    def step(a, b, c, u, dt):
+        c = c - c.mean(-1, keepdim=True) + dt * cells.layer_norm(a)
+        return tanh(u * c + b), c
+
+
+class CenteredAlone(Centered):
+    input_gates = "a b"
+    recurrent_gates = ""
+
+    def step(a, b, c, u, dt):
+        return Centered.step(a, b, c, u, dt)
+
+
+@pytest.mark.parametrize("cell", [Centered, CenteredAlone], ids=lambda c: c.__name__)
+def test_means_of_few_rows(cell, monkeypatch):
+    before, serve = torch.get_num_threads(), kernels.serve
+    layer = of(cell, 5, 300, bidirectional=True)
+    try:
+        for batch in (1, 3, 9):
+            found = []
+            for threads in (1, 2, 8, None):  # None: the eager loop
+                torch.set_num_threads(threads or 1)
+                monkeypatch.setattr(kernels, "serve", serve if threads else lambda *_: False)
+                x, dt = (random(11, batch, n, seed=n).requires_grad_() for n in (5, 1))
+                resets = torch.arange(11 * batch).view(11, batch) % 4 == 3
+                output, (h, c), states = layer(x, dt=dt, resets=resets, return_states=True)
+                loss = sum((r * random(*r.shape, seed=k)).sum() for k, r in enumerate([output, h, c, states.c]))
+                found.append([output, h, c, states.c, *torch.autograd.grad(loss, [x, dt, *layer.parameters()])])
+            for other in found[1:3]:
+                assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+            torch.testing.assert_close(found[0], found[3], rtol=1e-10, atol=1e-11)
     finally:
         torch.set_num_threads(before)
 
