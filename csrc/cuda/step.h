@@ -12,6 +12,21 @@ FASTRNN_DEVICE Scalar<A> operator/(Scalar<A> a, Scalar<A> b) {
 }
 
 template <class A>
+FASTRNN_DEVICE Scalar<A> multiply_add(Scalar<A> a, Scalar<A> b, Scalar<A> c) {
+  return {::fma(a.v, b.v, c.v)};
+}
+
+template <class A>
+FASTRNN_DEVICE Scalar<A> multiply_sub(Scalar<A> a, Scalar<A> b, Scalar<A> c) {
+  return {::fma(a.v, b.v, -c.v)};
+}
+
+template <class A>
+FASTRNN_DEVICE Scalar<A> sub_multiplied(Scalar<A> a, Scalar<A> b, Scalar<A> c) {
+  return {::fma(-a.v, b.v, c.v)};
+}
+
+template <class A>
 FASTRNN_DEVICE Scalar<A> neg(Scalar<A> x) {
   return {-x.v};
 }

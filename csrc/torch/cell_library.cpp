@@ -3,46 +3,30 @@
 #include <dlfcn.h>
 
 #include <stdexcept>
-#include <string>
-
-#include "../cells/compiled_cell.h"
-#include "checked_program.h"
 
 namespace py = pybind11;
 
 namespace fastrnn {
 
-namespace {
+CellLibrary::CellLibrary(const std::string& path) {
+  void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) throw std::runtime_error(std::string("the compiled cell cannot be loaded: ") + dlerror());
+  const auto exported = reinterpret_cast<const CompiledCell* (*)()>(dlsym(handle, "fastrnn_compiled_cell"));
+  if (!exported) throw std::runtime_error(path + " is no compiled cell");
+  cell = exported();
+  if (cell->version != compiled_cell_version)
+    throw std::runtime_error(path + " is a compiled cell of version " + std::to_string(cell->version) +
+                             ", and this is version " + std::to_string(compiled_cell_version));
+}
 
-// A library is never unloaded: kernels keep its functions.
-class CellLibrary {
- public:
-  explicit CellLibrary(const std::string& path) {
-    void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (!handle) throw std::runtime_error(std::string("the compiled cell cannot be loaded: ") + dlerror());
-    const auto exported = reinterpret_cast<const CompiledCell* (*)()>(dlsym(handle, "fastrnn_compiled_cell"));
-    if (!exported) throw std::runtime_error(path + " is no compiled cell");
-    cell = exported();
-    if (cell->version != compiled_cell_version)
-      throw std::runtime_error(path + " is a compiled cell of version " + std::to_string(cell->version) +
-                               ", and this is version " + std::to_string(compiled_cell_version));
-  }
-
-  // The program, which the library's function runs from now on.
-  CheckedProgram with(const CheckedProgram& program, CompiledStep CompiledCell::* of) const {
-    const CompiledStep& step = cell->*of;
-    const Program plain = program.program();
-    if (step.inputs != plain.inputs || step.outputs != plain.outputs)
-      throw std::invalid_argument("the library is of another cell: its program has " + std::to_string(step.inputs) +
-                                  " inputs and " + std::to_string(step.outputs) + " outputs");
-    return program.with(step.programs);
-  }
-
- private:
-  const CompiledCell* cell;
-};
-
-}  // namespace
+CheckedProgram CellLibrary::with(const CheckedProgram& program, CompiledStep CompiledCell::* of) const {
+  const CompiledStep& step = cell->*of;
+  const Program plain = program.program();
+  if (step.inputs != plain.inputs || step.outputs != plain.outputs)
+    throw std::invalid_argument("the library is of another cell: its program has " + std::to_string(step.inputs) +
+                                " inputs and " + std::to_string(step.outputs) + " outputs");
+  return program.with(step.programs);
+}
 
 void add_cell_library(py::module_& m) {
   py::class_<CellLibrary>(m, "CellLibrary", "the programs of a cell, compiled (csrc/cells/compiled_cell.h)")

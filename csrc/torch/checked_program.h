@@ -34,10 +34,11 @@ class CheckedProgram {
             compiled};
   }
 
-  // The same, run by these functions.
+  // The same, run by these functions in their type of numbers.
   CheckedProgram with(const CompiledPrograms& functions) const {
     CheckedProgram copy(*this);
-    copy.compiled = functions;
+    if (functions.of_float) copy.compiled.of_float = functions.of_float;
+    if (functions.of_double) copy.compiled.of_double = functions.of_double;
     return copy;
   }
 

@@ -178,6 +178,8 @@ UserCell read(std::string_view text) {
       cell.reads_h = integer();
     else if (what == "reads_y")
       cell.reads_y = integer();
+    else if (what == "compiled")
+      cell.compiled = integer();
     else if (what == "input_slots")
       cell.input_slots = words.list(integer);
     else if (what == "stored")
@@ -202,19 +204,52 @@ struct Hash {
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
 
+// The cells of all texts, as long as the process lives. Calls keep references to them, so one that a library replaces
+// is kept, too.
+class KnownCells {
+ public:
+  const UserCell& of(std::string_view text) {
+    const std::lock_guard lock(mutex);
+    return *kept(text);
+  }
+
+  void use(std::string_view text, const CellLibrary& library) {
+    const std::lock_guard lock(mutex);
+    std::unique_ptr<const UserCell>& cell = kept(text);
+    TORCH_CHECK_VALUE(cell->compiled, "Expected the text of a cell that may be compiled");
+    auto copy = std::make_unique<UserCell>(*cell);
+    copy->inference = library.with(cell->inference, &CompiledCell::inference);
+    copy->forward = library.with(cell->forward, &CompiledCell::forward);
+    copy->backward = library.with(cell->backward, &CompiledCell::backward);
+    replaced.push_back(std::move(cell));
+    cell = std::move(copy);
+  }
+
+ private:
+  std::unique_ptr<const UserCell>& kept(std::string_view text) {
+    auto found = known.find(text);
+    if (found == known.end()) {
+      auto made = std::make_unique<const UserCell>(read(text));  // nothing is kept of a text that is wrong
+      found = known.emplace(text, std::move(made)).first;
+    }
+    return found->second;
+  }
+
+  std::mutex mutex;
+  std::unordered_map<std::string, std::unique_ptr<const UserCell>, Hash, std::equal_to<>> known;
+  std::vector<std::unique_ptr<const UserCell>> replaced;
+};
+
+KnownCells& known_cells() {
+  static KnownCells cells;
+  return cells;
+}
+
 }  // namespace
 
-const UserCell& user_cell(std::string_view text) {
-  static std::mutex mutex;
-  static std::unordered_map<std::string, std::unique_ptr<const UserCell>, Hash, std::equal_to<>> known;
-  const std::lock_guard lock(mutex);
-  auto found = known.find(text);
-  if (found == known.end()) {
-    auto made = std::make_unique<const UserCell>(read(text));  // nothing is kept of a text that is wrong
-    found = known.emplace(text, std::move(made)).first;
-  }
-  return *found->second;
-}
+const UserCell& user_cell(std::string_view text) { return known_cells().of(text); }
+
+void use_library(std::string_view text, const CellLibrary& library) { known_cells().use(text, library); }
 
 std::vector<std::string_view> operation_names() { return {std::begin(names), std::end(names)}; }
 

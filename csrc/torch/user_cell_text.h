@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cell_library.h"
 #include "checked_program.h"
 
 namespace fastrnn {
@@ -12,6 +13,7 @@ namespace fastrnn {
 struct UserCell {
   int gates = 0, recurrent_gates = 0, vectors = 0, per_step = 0, saves = 0;
   bool reads_h = false, reads_y = false;
+  bool compiled = false;  // a library may run its programs: use_library
   std::vector<int> input_slots;
   std::vector<int> stored;
   std::vector<double> begin;  // what each state begins with
@@ -25,6 +27,10 @@ struct UserCell {
 // A text is read once, and what it says is kept as long as the process lives: a few KiB for each cell that runs. Throws
 // ValueError where a text says what no cell has, or does not say enough.
 const UserCell& user_cell(std::string_view text);
+
+// From now on the cell of a text that says `compiled` is run by this library, in the library's type of numbers. A
+// process that does not call this, as one that loads an exported program, has the interpreter, and the same bits.
+void use_library(std::string_view text, const CellLibrary& library);
 
 // The names of operations in a text, in the order of Operation.
 std::vector<std::string_view> operation_names();

@@ -40,6 +40,7 @@ py::dict limits() {
 
 void add_user_cells(py::module_& m) {
   m.def("user_cell", described, "what the text of a user's cell says of its sizes (csrc/torch/user_cell_text.h)");
+  m.def("use_library", use_library, "the cell of a text is run by a library (csrc/torch/user_cell_text.h)");
   m.def("user_cell_limits", limits, "how many of each a cell has at most that the kernels run");
   m.def("user_cell_operations", operation_names, "the names of operations, in the order of their numbers");
 }

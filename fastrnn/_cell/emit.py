@@ -34,9 +34,9 @@ _FORMS = {
     "and": "{0} * {1}",
     "or": "maximum({0}, {1})",
     "where": "where({0}, {1}, {2})",
-    "multiply_add": "{0} * {1} + {2}",
-    "multiply_sub": "{0} * {1} - {2}",
-    "sub_multiplied": "{2} - {0} * {1}",
+    "multiply_add": "multiply_add({0}, {1}, {2})",
+    "multiply_sub": "multiply_sub({0}, {1}, {2})",
+    "sub_multiplied": "sub_multiplied({0}, {1}, {2})",
 }
 _HEADER = """\
 // A cell that a user wrote, by fastrnn/_cell/emit.py. in, out: a V for each name; csrc/cells/step.h says what V is.

@@ -24,7 +24,7 @@ class Kernel:
     def __init__(self, cell: Declaration, name: str) -> None:
         self.cell = cell
         self.program: str | None = None
-        made = programs(cell)
+        self.made = made = programs(cell)
         too_much = beyond(cell, made)
         if too_much:
             warnings.warn(
@@ -35,6 +35,9 @@ class Kernel:
             return
         self.program = text(cell, made)
         operators.declare(self.program, self)
+
+    def prepare(self, dtype: torch.dtype) -> None:
+        """Called before a call on the CPU in this dtype, where it is not traced."""
 
 
 def serve(kernel: Kernel, input: Tensor, tensors: Sequence[Tensor | None]) -> bool:
@@ -60,6 +63,8 @@ def layer(
     every_state: bool,
 ) -> tuple[list[Tensor | None], list[Tensor]]:
     """As :func:`fastrnn._cell.eager.layer`; without ``every_state`` h alone after every step, and None of others."""
+    if given.input.is_cpu and not torch.compiler.is_compiling():
+        kernel.prepare(given.input.dtype)
     every, last, _ = operators.forward(
         kernel.program,
         given.input,

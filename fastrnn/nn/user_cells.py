@@ -16,6 +16,7 @@ from torch.nn.functional import dropout
 from torch.nn.utils.rnn import PackedSequence
 
 from fastrnn._cell import eager, kernels
+from fastrnn._cell.compiled import CompiledKernel
 from fastrnn._cell.declaration import Cell, Declaration
 from fastrnn._core import options as given_options
 from fastrnn._core.call import Call
@@ -41,6 +42,10 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as of
             ``torch.nn.RNN``.
+        compile: the machine's C++ compiler compiles the step when it first runs on the CPU in a dtype, which takes part
+            of a second, and keeps it on disk: see the guide, docs/guide/cells.md. Same bits, and less time where there
+            are few units. Without a compiler a RuntimeWarning says so, and the step is interpreted as otherwise. A
+            layer's attribute for it is ``compiled``, which may be set.
 
     Call:
         ``output, state = layer(input, hx=None)``. input (T, B, I), (B, T, I) with ``batch_first``, (T, I) for one
@@ -66,9 +71,12 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         RuntimeError: sizes or states that do not fit, or an empty sequence.
     """
 
+    compiled: bool = False
+
     cell: ClassVar[type[Cell]]
     _states: ClassVar[Any]  # the named tuple of all states
     _kernel: ClassVar[kernels.Kernel]
+    _compiled_kernel: ClassVar[CompiledKernel]
 
     def __init__(
         self,
@@ -81,8 +89,11 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        self.compiled = bool(compile)
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             if isinstance(size, bool) or not isinstance(size, int):
                 raise TypeError(f"Expected {name} to be an int, got {type(size).__name__}")
@@ -210,6 +221,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         every_state: bool,
     ) -> tuple[list[list[Any]], list[Tensor]]:
         """All states after every step, of each layer, and the last of all layers."""
+        kernel = self._compiled_kernel if self.compiled else self._kernel
         every: list[list[Any]] = []
         last = []
         for layer, of_layer in enumerate(weights):
@@ -217,8 +229,8 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             begin = [state if state is None else state[rows] for state in initial]
             converted = [w.to(dtype) for w in of_layer]
             operands = [*begin, *(t for w in converted for t in w.tensors()), *steps.per_step]
-            if kernels.serve(self._kernel, steps.input, operands):
-                found: Any = kernels.layer(self._kernel, steps, begin, converted, every_state)
+            if kernels.serve(kernel, steps.input, operands):
+                found: Any = kernels.layer(kernel, steps, begin, converted, every_state)
             else:
                 found = eager.layer(self._declared, steps, begin, converted)
             states, final = found
@@ -262,6 +274,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
     def extra_repr(self) -> str:
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
         chosen = [f"{name}={getattr(self, name)}" for name, of in defaults.items() if getattr(self, name) != of]
+        chosen += ["compile=True"] * self.compiled
         return ", ".join([str(self.input_size), str(self.hidden_size), *chosen])
 
     def __reduce_ex__(self, protocol: Any) -> Any:
@@ -283,12 +296,14 @@ def layer(cell: type[Cell]) -> type[CellLayer]:
     if not isinstance(cell, type) or not issubclass(cell, Cell) or cell is Cell:
         raise TypeError(f"fastrnn.layer takes a class derived from fastrnn.Cell, got {cell!r}")
     if "_layer" not in vars(cell):
+        kernel = kernels.Kernel(cell.declaration, cell.__name__)
         namespace = {
             "__doc__": CellLayer.__doc__,
             "__module__": cell.__module__,
             "cell": cell,
             "_states": namedtuple("States", cell.declaration.states),
-            "_kernel": kernels.Kernel(cell.declaration, cell.__name__),
+            "_kernel": kernel,
+            "_compiled_kernel": CompiledKernel(kernel),
         }
         cell._layer = type(cell.__name__, (CellLayer,), namespace)  # type: ignore[attr-defined]
     return cell._layer  # type: ignore[attr-defined]

@@ -13,10 +13,10 @@ from fastrnn._cell.programs import programs
 
 try:
     compiler.find_compiler()
-    _HERE = True
+    HERE = True
 except compiler.NotCompiled:
-    _HERE = False
-needs_compiler = pytest.mark.skipif(not _HERE, reason="there is no C++ compiler")
+    HERE = False
+needs_compiler = pytest.mark.skipif(not HERE, reason="there is no C++ compiler")
 SPECIAL = (0.0, -0.0, 1.0, -1.0, 20.0, 1e-40, -1e-40, 1e4, -1e4, np.inf, -np.inf, np.nan)
 
 
