@@ -22,7 +22,7 @@ class CellForward : CellRows<T> {
         gates(R::chunk_rows * gates_width), carried(p.batch * p.states * width),
         numbers(plan.threads * p.per_step * width), scratch(plan.threads * p.step.scratch(hidden)),
         bias_rows(1, R::chunk_rows), left_rows(plan.threads, R::chunk_rows), gate_rows(plan.threads, R::chunk_rows),
-        states(plan.threads, p.batch * p.states) {
+        states(plan.threads, p.batch * p.states + cache_line / int64_t(sizeof(T*))) {
     bias.clear(gates_width);
     bias_rows.fill(bias);
     for (int g = 0; p.b_ih && g < p.input_gates; ++g)
@@ -136,7 +136,7 @@ class CellForward : CellRows<T> {
   Buffer<T> bias, gates, carried, numbers, scratch;
   RowPointers<const T*> bias_rows, left_rows;
   RowPointers<T*> gate_rows;
-  RowPointers<const T*> states;  // where those of each row lie now
+  RowPointers<const T*> states;  // where those of each row lie now, those of a thread a cache line from others'
 };
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -198,13 +198,16 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         computed = torch.promote_types(dtype, w.dtype)
         computed = torch.float32 if computed in _HALF else computed
         with torch.autocast(input.device.type, enabled=False) if autocasts(input) else nullcontext():
-            input = input.to(computed)
-            x, *numbers = input.split([features, *(1 for _ in declared.per_step)], -1)
+            input = input if dtype == computed else input.to(computed)
+            widths = [features, *(1 for _ in declared.per_step)]
+            x, *numbers = input.split(widths, -1) if declared.per_step else [input]
             steps = eager.Steps(x, tuple(numbers), batch_sizes, call.lengths, resets)
             states = [_to(state, computed) for state in initial]
             every, last = self._stacked(steps, states, weights, computed, options.return_states)
-        every = [[_to(state, dtype) for state in layer] for layer in every]
-        final = tuple(state.to(dtype) for state in last)
+        if computed != dtype:
+            every = [[_to(state, dtype) for state in layer] for layer in every]
+            last = [state.to(dtype) for state in last]
+        final = tuple(last)
         if batch_first:
             every = [[state if state is None else state.transpose(0, 1) for state in layer] for layer in every]
         result = every[-1][0], final[0] if len(final) == 1 else final
@@ -237,7 +240,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             every.append(states)
             last.append(final)
             steps = steps._replace(input=dropout(states[0], self.dropout, self.training) if self.dropout else states[0])
-        return every, [torch.cat(of) for of in zip(*last, strict=True)]
+        return every, last[0] if len(last) == 1 else [torch.cat(of) for of in zip(*last, strict=True)]
 
     def _weights(self) -> list[list[eager.Weights]]:
         """Those of each layer and direction, by their names: so that parametrizations and functional_call hold."""
