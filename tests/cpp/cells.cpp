@@ -44,10 +44,13 @@ Arrays by_equations(const Operands& operands) {
         return sum;
       };
       std::vector<double> next(hidden);
+      double mean = 0;
       for (int64_t u = 0; u < hidden; ++u) {
         c[u] = at("v")[u] * c[u] + at("s")[row] * (of_input(u) + of_state(u));
-        next[u] = std::tanh(c[u] + of_input(hidden + u) + of_state(hidden + u));
+        if (shape.means) mean += c[u] / hidden;
       }
+      for (int64_t u = 0; u < hidden; ++u)
+        next[u] = std::tanh(c[u] - mean + of_input(hidden + u) + of_state(hidden + u));
       h = next;
       std::copy(h.begin(), h.end(), found["h"].begin() + row * hidden);
       std::copy(c.begin(), c.end(), found["c"].begin() + row * hidden);
@@ -121,10 +124,17 @@ constexpr Shape shapes[] = {{1, 1, 1, 1, false, false, false, false},  {3, 2, 5,
                             {4, 4, 5, 60, true, false, true, false},   {66, 1, 3, 110, false, true, true, true},
                             {12, 3, 9, 77, true, false, true, false},  {40, 9, 4, 33, true, true, true, true},
                             {15, 16, 2, 64, false, true, false, false}};
+// With means, of one block of units and of two: by one thread, by rows, and by units and rows in turns.
+constexpr Shape shapes_with_means[] = {{3, 2, 5, 7, true, true, false, true, true},
+                                       {15, 16, 2, 30, true, true, true, false, true},
+                                       {4, 3, 3, 180, true, true, true, true, true},
+                                       {2, 1, 3, 260, false, false, false, true, true}};
 
 int check() {
   int failures = 0;
-  for (const Shape& shape : shapes) {
+  std::vector<Shape> all(std::begin(shapes), std::end(shapes));
+  all.insert(all.end(), std::begin(shapes_with_means), std::end(shapes_with_means));
+  for (const Shape& shape : all) {
     const Operands operands(shape);
     const Arrays alone = run(operands, interpreter().of_double, 1);
     const Arrays of_float = run(operands, interpreter().of_float, 1);

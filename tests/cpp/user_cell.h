@@ -40,9 +40,44 @@ constexpr Instruction gradient[] = {
     {Operation::copy, 8, constant},
 };
 
+// The same with a mean over the units: h = tanh(c - mean(c) + n + q). Places: as above, but a temporary, a row with
+// what is read beyond the cut, and a number with the mean.
+constexpr Instruction centered_inference[] = {
+    {Operation::mul, 9, 5, 4}, {Operation::multiply_add, 10, 6, 0, 9},
+    {Operation::mean, 11, 10}, {Operation::sub, 9, 10, 11},
+    {Operation::add, 9, 9, 2}, {Operation::add, 9, 9, 1},
+    {Operation::tanh, 7, 9},   {Operation::copy, 8, 10},
+};
+constexpr Instruction centered_training[] = {
+    {Operation::copy, 9, 0},     {Operation::mul, 10, 5, 4},   {Operation::multiply_add, 11, 6, 0, 10},
+    {Operation::mean, 12, 11},   {Operation::sub, 10, 11, 12}, {Operation::add, 10, 10, 2},
+    {Operation::add, 10, 10, 1}, {Operation::tanh, 7, 10},     {Operation::copy, 8, 11},
+};
+constexpr Instruction centered_gradient[] = {
+    {Operation::mul, 15, 1, 1},     {Operation::sub, 15, constant, 15, 0, 1},
+    {Operation::mul, 16, 15, 6},    {Operation::mean, 17, 16},
+    {Operation::sub, 15, 16, 17},   {Operation::add, 15, 7, 15},
+    {Operation::copy, 11, 16},      {Operation::copy, 12, 16},
+    {Operation::mul, 10, 5, 15},    {Operation::mul, 13, 15, 2},
+    {Operation::mul, 14, 15, 0},    {Operation::mul, 9, 4, 15},
+    {Operation::copy, 8, constant},
+};
+constexpr Cut after_3[] = {{3, 3}}, after_4[] = {{4, 4}};
+
+struct Programs {
+  Program inference, training, gradient;
+};
+constexpr Programs plain{{inference, std::size(inference), 7, 2, 2},
+                         {training, std::size(training), 7, 3, 2},
+                         {gradient, std::size(gradient), 8, 7, 2}};
+constexpr Programs centered{{centered_inference, std::size(centered_inference), 7, 2, 1, 1, 1, 1, after_3},
+                            {centered_training, std::size(centered_training), 7, 3, 1, 1, 1, 1, after_4},
+                            {centered_gradient, std::size(centered_gradient), 8, 7, 1, 1, 1, 1, after_4}};
+
 struct Shape {
   int64_t times, batch, inputs, hidden;
   bool ragged, resets, reverse, states;  // states: whether initial ones are given, and gradients of the last ones
+  bool means;
 };
 
 using Arrays = std::map<std::string, std::vector<double>>;
@@ -111,6 +146,7 @@ Arrays run(const Operands& operands, const CellPasses<T>& passes, int threads) {
   };
   const auto given = [&](const std::string& name) { return kept("given " + name, operands.given.at(name)); };
   const auto gradient_of = [&](const std::string& name) { return kept("of " + name, operands.gradients.at(name)); };
+  const Programs& programs = shape.means ? centered : plain;
   CellLoop<T> p{};
   p.gates = 3, p.recurrent_gates = 2, p.input_gates = 2, p.states = 2, p.vectors = 1, p.per_step = 1, p.saves = 1;
   p.input_slots[0] = 0, p.input_slots[1] = 2;
@@ -125,13 +161,13 @@ Arrays run(const Operands& operands, const CellPasses<T>& passes, int threads) {
   p.begin[0] = kept("begin h", std::vector<double>(hidden, 0.5));
   p.begin[1] = kept("begin c", std::vector<double>(hidden, -0.25));
 
-  p.step = {inference, std::size(inference), 7, 2, 2};
+  p.step = programs.inference;
   p.every[0] = made("h", rows * hidden);
   p.last[0] = made("last_h", shape.batch * hidden), p.last[1] = made("last_c", shape.batch * hidden);
   passes.forward(p);
   const std::map<std::string, Numbers> without_gradient = arrays;
 
-  p.step = {training, std::size(training), 7, 3, 2};
+  p.step = programs.training;
   p.every[0] = made("h", rows * hidden), p.every[1] = made("c", rows * hidden);
   p.last[0] = made("last_h", shape.batch * hidden), p.last[1] = made("last_c", shape.batch * hidden);
   p.saved = made("saved", rows * hidden);
@@ -139,7 +175,7 @@ Arrays run(const Operands& operands, const CellPasses<T>& passes, int threads) {
   for (const char* name : {"h", "last_h", "last_c"})
     if (arrays[name] != without_gradient.at(name)) arrays[name].assign(1, T(unwritten));
 
-  p.gradient = {gradient, std::size(gradient), 8, 7, 2};
+  p.gradient = programs.gradient;
   p.d_every[0] = gradient_of("h"), p.d_every[1] = gradient_of("c");
   p.d_last[0] = gradient_of("last_h"), p.d_last[1] = gradient_of("last_c");
   p.d_x = made("d_x", rows * shape.inputs), p.d_numbers = made("d_s", rows);
