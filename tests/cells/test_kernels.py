@@ -51,10 +51,9 @@ def test_as_eager(cell):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * max(1, expected.abs().max().item()))
 
 
-def everything(cell, sizes):
+def everything(cell, hidden, shape, sizes=None):
     """All that a layer computes, forward and backward, in both directions."""
-    layer = of(cell, 3, 21, dtype=torch.float32, bidirectional=True)
-    shape = (12, 17) if sizes is None else (int(sizes.sum()),)
+    layer = of(cell, 3, hidden, dtype=torch.float32, bidirectional=True)
     x = random(*shape, 3, dtype=torch.float32).requires_grad_()
     numbers = [random(*shape, 1, seed=5, dtype=torch.float32).abs().requires_grad_() for _ in cell.declaration.per_step]
     weights, given = layer._weights()[0], eager.Steps(x, tuple(numbers), sizes)
@@ -71,11 +70,12 @@ def test_the_same_bits_for_any_threads(cell):
     before = torch.get_num_threads()
     sizes = torch.tensor([17, 17, 9, 9, 8, 2, 1])
     try:
-        for packed in (None, sizes):
+        # By rows, and by units of a few rows.
+        for case in ((21, (12, 17)), (21, (int(sizes.sum()),), sizes), (150, (9, 1)), (70, (80, 3))):
             found = []
             for threads in (1, 2, 8):
                 torch.set_num_threads(threads)
-                found.append(everything(cell, packed))
+                found.append(everything(cell, *case))
             for other in found[1:]:
                 assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
     finally:
