@@ -21,35 +21,43 @@ namespace {
 using at::Tensor, at::TensorList;
 using torch::autograd::AutogradContext, torch::autograd::variable_list;
 
+// Undefined where there are none: torch's AOTInductor does not hand on an empty list.
+using OptionalTensors = std::optional<TensorList>;
+
 using Forward = std::tuple<std::vector<Tensor>, std::vector<Tensor>, Tensor>(
     std::string_view program, const Tensor& input, const OptionalTensor& batch_sizes, const OptionalTensor& lengths,
-    const OptionalTensor& resets, TensorList per_step, TensorList states, TensorList weights, bool biases,
+    const OptionalTensor& resets, OptionalTensors per_step, OptionalTensors states, TensorList weights, bool biases,
     bool every_state, bool save);
 using Backward = std::vector<Tensor>(std::string_view program, TensorList d_every, TensorList d_last,
                                      const Tensor& input, const OptionalTensor& batch_sizes,
-                                     const OptionalTensor& lengths, const OptionalTensor& resets, TensorList per_step,
-                                     TensorList states, TensorList weights, bool biases, TensorList every,
-                                     const Tensor& saved, const c10::List<bool>& needs);
+                                     const OptionalTensor& lengths, const OptionalTensor& resets,
+                                     OptionalTensors per_step, OptionalTensors states, TensorList weights, bool biases,
+                                     TensorList every, const Tensor& saved, const c10::List<bool>& needs);
 
 // See user_cell_call.h. A caller does not ask for `save`: autograd does. Of the gradients of states, d_every and
 // d_last, those that were not given are empty, as results that are not wanted are.
 TORCH_LIBRARY_FRAGMENT(fastrnn, m) {
   m.def(
-      "cell_forward(str program, Tensor input, Tensor? batch_sizes, Tensor? lengths, Tensor? resets, Tensor[] "
+      "cell_forward(str program, Tensor input, Tensor? batch_sizes, Tensor? lengths, Tensor? resets, Tensor[]? "
       "per_step, "
-      "Tensor[] states, Tensor[] weights, bool biases, bool every_state, bool save) -> (Tensor[], Tensor[], Tensor)");
+      "Tensor[]? states, Tensor[] weights, bool biases, bool every_state, bool save) -> (Tensor[], Tensor[], Tensor)");
   m.def(
       "cell_backward(str program, Tensor[] d_every, Tensor[] d_last, Tensor input, Tensor? batch_sizes, Tensor? "
-      "lengths, Tensor? resets, Tensor[] per_step, Tensor[] states, Tensor[] weights, bool biases, Tensor[] every, "
+      "lengths, Tensor? resets, Tensor[]? per_step, Tensor[]? states, Tensor[] weights, bool biases, Tensor[] every, "
       "Tensor saved, bool[] needs) -> Tensor[]");
+}
+
+std::vector<Tensor> listed(const OptionalTensors& tensors) { return tensors ? tensors->vec() : std::vector<Tensor>(); }
+OptionalTensors or_none(const std::vector<Tensor>& tensors) {
+  return tensors.empty() ? std::nullopt : OptionalTensors(tensors);
 }
 
 std::tuple<std::vector<Tensor>, std::vector<Tensor>, Tensor> forward_on_cpu(
     std::string_view program, const Tensor& input, const OptionalTensor& batch_sizes, const OptionalTensor& lengths,
-    const OptionalTensor& resets, TensorList per_step, TensorList states, TensorList weights, bool biases,
+    const OptionalTensor& resets, OptionalTensors per_step, OptionalTensors states, TensorList weights, bool biases,
     bool every_state, bool save) {
-  const UserCellOperands operands{input,          batch_sizes,  lengths,       resets,
-                                  per_step.vec(), states.vec(), weights.vec(), biases};
+  const UserCellOperands operands{input,          batch_sizes,   lengths, resets, listed(per_step),
+                                  listed(states), weights.vec(), biases};
   UserCellResults results = forward(user_cell(program), operands, every_state, save);
   return {std::move(results.every), std::move(results.last), std::move(results.saved)};
 }
@@ -64,11 +72,11 @@ std::vector<Tensor> or_undefined(TensorList tensors) {
 
 std::vector<Tensor> backward_on_cpu(std::string_view program, TensorList d_every, TensorList d_last,
                                     const Tensor& input, const OptionalTensor& batch_sizes,
-                                    const OptionalTensor& lengths, const OptionalTensor& resets, TensorList per_step,
-                                    TensorList states, TensorList weights, bool biases, TensorList every,
-                                    const Tensor& saved, const c10::List<bool>& needs) {
-  const UserCellOperands operands{input,          batch_sizes,  lengths,       resets,
-                                  per_step.vec(), states.vec(), weights.vec(), biases};
+                                    const OptionalTensor& lengths, const OptionalTensor& resets,
+                                    OptionalTensors per_step, OptionalTensors states, TensorList weights, bool biases,
+                                    TensorList every, const Tensor& saved, const c10::List<bool>& needs) {
+  const UserCellOperands operands{input,          batch_sizes,   lengths, resets, listed(per_step),
+                                  listed(states), weights.vec(), biases};
   return backward(user_cell(program), operands, or_undefined(d_every), or_undefined(d_last), every.vec(), saved,
                   {needs.begin(), needs.end()});
 }
@@ -83,8 +91,8 @@ std::tuple<std::vector<Tensor>, std::vector<Tensor>, Tensor> dispatch(std::strin
                                                                       const UserCellOperands& a, bool every_state,
                                                                       bool save) {
   static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::cell_forward", "").typed<Forward>();
-  return op.call(program, a.input, a.batch_sizes, a.lengths, a.resets, a.per_step, a.states, a.weights, a.biases,
-                 every_state, save);
+  return op.call(program, a.input, a.batch_sizes, a.lengths, a.resets, or_none(a.per_step), or_none(a.states),
+                 a.weights, a.biases, every_state, save);
 }
 
 // `given` are the operands that can have a gradient once more, where torch looks for them.
@@ -142,9 +150,9 @@ struct UserCellFunction : torch::autograd::Function<UserCellFunction> {
     if (!at::GradMode::is_enabled()) guard.emplace();
     static const auto op =
         c10::Dispatcher::singleton().findSchemaOrThrow("fastrnn::cell_backward", "").typed<Backward>();
-    const std::vector<Tensor> found =
-        op.call(ctx->saved_data["program"].toStringView(), gradients[0], gradients[1], input, batch_sizes, lengths,
-                resets, per_step, states, weights, ctx->saved_data["biases"].toBool(), every, *next, needs);
+    const std::vector<Tensor> found = op.call(ctx->saved_data["program"].toStringView(), gradients[0], gradients[1],
+                                              input, batch_sizes, lengths, resets, or_none(per_step), or_none(states),
+                                              weights, ctx->saved_data["biases"].toBool(), every, *next, needs);
     variable_list result(3);  // of the program, the operands and every_state, which have none
     for (size_t i = 0; i < count; ++i) result.push_back(needs.get(i) ? found[i] : Tensor());
     return result;
@@ -153,10 +161,10 @@ struct UserCellFunction : torch::autograd::Function<UserCellFunction> {
 
 std::tuple<std::vector<Tensor>, std::vector<Tensor>, Tensor> differentiable(
     std::string_view program, const Tensor& input, const OptionalTensor& batch_sizes, const OptionalTensor& lengths,
-    const OptionalTensor& resets, TensorList per_step, TensorList states, TensorList weights, bool biases,
+    const OptionalTensor& resets, OptionalTensors per_step, OptionalTensors states, TensorList weights, bool biases,
     bool every_state, bool save) {
-  const UserCellOperands operands{input,          batch_sizes,  lengths,       resets,
-                                  per_step.vec(), states.vec(), weights.vec(), biases};
+  const UserCellOperands operands{input,          batch_sizes,   lengths, resets, listed(per_step),
+                                  listed(states), weights.vec(), biases};
   const variable_list given = operands.differentiable();
   for (const Tensor& t : given) check_no_tangent(t);
   const auto requires_grad = [](const Tensor& t) { return t.requires_grad(); };

@@ -28,8 +28,8 @@ def backward_flops(*arguments: Any, out_val: Any = None) -> int:
     given = by_name(operators.backward, arguments)
     cell, needs = operators.sizes(given["program"]), given["needs"]
     rows = given["input"].shape[:-1].numel()
-    first_state = 1 + len(given["per_step"])
-    first_weight = first_state + len(given["states"])
+    first_state = 1 + len(given["per_step"] or ())
+    first_weight = first_state + len(given["states"] or ())
     of_states, of_weights = any(needs[first_state:first_weight]), needs[first_weight:]
     each, flops = cell.weights(given["biases"]), 0
     for direction in range(len(given["weights"]) // each):

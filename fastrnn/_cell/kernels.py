@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from fastrnn._cell import eager, operators
+from fastrnn._cell import flops as _flops  # noqa: F401, which registers the formulas
 from fastrnn._cell.declaration import Declaration
 from fastrnn._cell.programs import programs
 from fastrnn._cell.text import beyond, text
@@ -71,8 +72,8 @@ def layer(
         given.batch_sizes,
         given.lengths,
         given.resets,
-        given.per_step,
-        [state for state in initial if state is not None],
+        given.per_step or None,
+        [state for state in initial if state is not None] or None,
         [w for of in weights for w in of.tensors() if w is not None],
         weights[0].b_ih is not None,
         every_state,

@@ -102,7 +102,11 @@ def _check_devices(given: dict[str, Any]) -> None:
 
 def _differentiable(given: dict[str, Any]) -> list[Tensor]:
     """The operands that can have a gradient, in the order of the operator's results."""
-    return [given["input"], *given["per_step"], *given["states"], *given["weights"]]
+    return [given["input"], *_listed(given["per_step"]), *_listed(given["states"]), *given["weights"]]
+
+
+def _listed(tensors: Sequence[Tensor] | None) -> Sequence[Tensor]:
+    return tensors or ()
 
 
 # The cells whose text this process has made, by which their second derivatives are found.
@@ -143,14 +147,14 @@ def _second_derivative(ctx: Any, grads_of_grads: Sequence[Tensor | None]) -> tup
     for name, count in zip(_TENSORS, ctx.counts, strict=True):
         given[name] = tensors.pop(0) if count is None else [tensors.pop(0) for _ in range(count)]
     d_incoming, d_operands = second_derivative(given, grads_of_grads)
-    first_state = 1 + len(given["per_step"])
-    first_weight = first_state + len(given["states"])
+    first_state = 1 + len(_listed(given["per_step"]))
+    first_weight = first_state + len(_listed(given["states"]))
     gradients = {
         "d_every": d_incoming[: ctx.states],
         "d_last": d_incoming[ctx.states :],
         "input": d_operands[0],
-        "per_step": d_operands[1:first_state],
-        "states": d_operands[first_state:first_weight],
+        "per_step": None if given["per_step"] is None else d_operands[1:first_state],
+        "states": None if given["states"] is None else d_operands[first_state:first_weight],
         "weights": d_operands[first_weight:],
         "every": [None] * ctx.states,
     }
@@ -178,7 +182,8 @@ def second_derivative(
             for t, want in zip(_differentiable(given), wanted, strict=True)
         ]
         input, *others = leaves
-        n, m = len(given["per_step"]), len(given["per_step"]) + len(given["states"])
+        n = len(_listed(given["per_step"]))
+        m = n + len(_listed(given["states"]))
         steps = eager.Steps(input, tuple(others[:n]), given["batch_sizes"], given["lengths"], given["resets"])
         initial: list[Any] = others[n:m] or [None] * len(cell.states)
         weights = sizes(given["program"]).parts(others[m:], given["biases"])

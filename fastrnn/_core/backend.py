@@ -24,6 +24,7 @@ from torch import _VF, Tensor
 from torch.utils.checkpoint import checkpoint
 
 from fastrnn._core import as_packed, autograd, gpu, operators, options
+from fastrnn._core import flops as _flops  # noqa: F401, which registers the formulas
 from fastrnn._core.autocast import autocast, cast
 from fastrnn._core.call import Call, Layer, Results, States, cell_and_states, state_of
 from fastrnn._core.cells import CELLS

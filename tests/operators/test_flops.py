@@ -2,6 +2,8 @@
 
 import copy
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -74,3 +76,18 @@ def test_by_hand():
 def test_a_cell_that_torch_lacks():
     layer, x = make(fastrnn.nn, "gru_reset_before", 3, 5), random(7, 2, 3, dtype=torch.float32)
     assert count(layer, x, backward=False)[0] == 2 * 14 * (45 + 75)
+
+
+ALONE = """
+import fastrnn, torch
+from torch.utils.flop_counter import FlopCounterMode
+for layer in (fastrnn.LSTM(3, 4), fastrnn.layer(fastrnn.cells.Peephole)(3, 4)):
+    with FlopCounterMode(display=False) as counter:
+        layer(torch.randn(5, 2, 3))
+    assert counter.get_total_flops() == 2 * 10 * 16 * 7, counter.get_total_flops()
+"""
+
+
+def test_the_formulas_come_with_the_layers():
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
