@@ -21,7 +21,8 @@ _MIXES = {
     *("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "permute", "t", "T", "expand"),
     *("repeat", "cat", "concat", "stack", "chunk", "split", "narrow", "gather", "index_select", "select", "roll"),
     *("flip", "sum", "prod", "amax", "amin", "norm", "var", "std", "cumsum", "softmax", "unbind"),
-    *("log_softmax", "logsumexp", "layer_norm", "normalize", "matmul", "mm", "bmm", "linear", "einsum", "dot", "outer"),
+    *("log_softmax", "logsumexp", "var_mean", "std_mean", "layer_norm", "rms_norm", "group_norm", "batch_norm"),
+    *("normalize", "matmul", "mm", "bmm", "linear", "einsum", "dot", "outer"),
     *("__getitem__", "__matmul__", "__rmatmul__"),
 }
 _LOOKS = {"shape", "size", "dim", "numel", "dtype", "device", "item", "tolist", "requires_grad", "ndim", "data", "grad"}

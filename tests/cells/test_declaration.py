@@ -51,6 +51,8 @@ def of_step(*lines, gates="a b", rest=""):
     ("a, b = a", r"cannot be iterated"),
     ("a = torch.softmax(a, -1)", r"cannot use softmax"),
     ("a = F.layer_norm(a, (3,))", r"cannot use layer_norm: .*fastrnn\.cells\.layer_norm\(x\)"),
+    ("a = F.rms_norm(a, (3,))", r"cannot use rms_norm: .*the mean over the units, x\.mean\(-1, keepdim=True\)"),
+    ("a = a / a.std(-1, keepdim=True)", r"cannot use std: .*the mean over the units"),
     ("a = a.mean() * b", r"means over the units of a row alone; write x\.mean\(-1, keepdim=True\)"),
     ("a = a.mean(-1) * b", r"write x\.mean\(-1, keepdim=True\)"),
     ("a = torch.mean(a, 0, keepdim=True)", r"write x\.mean\(-1, keepdim=True\)"),
