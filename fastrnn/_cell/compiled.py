@@ -23,9 +23,10 @@ class CompiledKernel(Kernel):
             operators.declare(self.program, self)
 
     def prepare(self, dtype: torch.dtype) -> None:
-        if dtype in self._prepared or self.program is None or not emit.possible(self.made):
+        if dtype in self._prepared or self.program is None:
             return
-        self._prepared.add(dtype)  # also where it fails: with one warning
-        library = compiler.library(emit.header(compiler.NAME, self.cell, self.made), dtype)
-        if library is not None:
-            _C.use_library(self.program, library)
+        if emit.possible(self.made):
+            library = compiler.library(emit.header(compiler.NAME, self.cell, self.made), dtype)
+            if library is not None:
+                _C.use_library(self.program, library)
+        self._prepared.add(dtype)  # also where it failed, which is not tried again

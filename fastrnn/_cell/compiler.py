@@ -57,7 +57,7 @@ def library(header: str, dtype: torch.dtype) -> Any | None:
     """
     try:
         return loaded(unit(header, dtype))
-    except NotCompiled as error:
+    except (NotCompiled, OSError) as error:  # a full disk, among others
         _warn_once(f"compile=True has no effect, the cell's step is interpreted: {error}")
         return None
 
@@ -85,8 +85,8 @@ def loaded(source: str) -> Any:
     if not whole(file):
         _write(file, compiled(source, compiler))
     try:
-        return _C.CellLibrary(str(file))
-    except RuntimeError as error:
+        return _C.CellLibrary(os.fsencode(file))
+    except (RuntimeError, UnicodeError) as error:  # of a name that is no text
         raise NotCompiled(f"{error}; remove the file, or set FASTRNN_CACHE to another folder") from error
 
 
@@ -108,7 +108,7 @@ def find_compiler() -> list[str]:
 def folder() -> Path:
     """Where compiled cells are kept: $FASTRNN_CACHE, else fastrnn in $XDG_CACHE_HOME or in ~/.cache."""
     if chosen := os.environ.get("FASTRNN_CACHE"):
-        return Path(chosen)
+        return Path(chosen).absolute()  # a file without a folder would be looked for among the system's libraries
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:
         return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "fastrnn"
@@ -178,7 +178,7 @@ def _reason(output: str) -> str:
 
 def _write(file: Path, content: bytes) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(file) as out:
             out.write(content + hashlib.sha256(content).digest())
     except OSError as error:

@@ -166,13 +166,36 @@ def test_a_hit_writes_nothing_and_starts_nothing(folder, monkeypatch):
     assert compiler.library(MGU, F32) is not None
 
 
+def test_any_name_of_a_folder(tmp_path, monkeypatch, runs):
+    monkeypatch.chdir(tmp_path)
+    for name in (b".", b"sub/folder", b"two words", b"\xc3\xa9", b"\xff"):
+        monkeypatch.setenv("FASTRNN_CACHE", os.fsdecode(name))
+        for _ in range(2):
+            assert compiler.library(MGU, F32) is not None
+    assert len(runs) == 5
+    assert len(list(tmp_path.glob("*.so"))) == 1
+
+
+def test_a_disk_that_is_full(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    for what in ("write_text", "mkdir"):
+        with monkeypatch.context() as patch:
+            patch.setattr(compiler.Path, what, full)
+            with pytest.warns(RuntimeWarning, match="No space left on device"):
+                assert compiler.library(MGU, F32) is None
+
+
 def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.chdir(tmp_path)
     for chosen, base, expected in (
         ("", "", "/home/somebody/.cache/fastrnn"),
         ("", "relative", "/home/somebody/.cache/fastrnn"),
         ("", "/base", "/base/fastrnn"),
         ("/chosen", "/base", "/chosen"),
+        ("here", "/base", f"{tmp_path}/here"),
     ):
         monkeypatch.setenv("FASTRNN_CACHE", chosen)
         monkeypatch.setenv("XDG_CACHE_HOME", base)

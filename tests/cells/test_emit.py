@@ -1,9 +1,9 @@
 """Emitted C++: the text of a cell, and what it computes, compiled, against the interpreter."""
 
+import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import sigmoid
@@ -11,13 +11,12 @@ from torch import sigmoid
 import fastrnn
 from fastrnn import _C, cells
 from fastrnn._cell import compiler, emit, headers
-from fastrnn._cell.bytecode import emit as instructions
-from fastrnn._cell.graph import Graph
 from fastrnn._cell.programs import programs
 from tests.support import compiled
+from tests.support.instruction_sets import printed
 
 CELLS = [cell for cell in map(vars(cells).get, cells.__all__) if emit.possible(programs(cell.declaration))]
-PROGRAMS = ("inference", "forward", "backward")
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_text_of_a_cell():
@@ -75,56 +74,32 @@ def test_published_cells_have_the_bits_of_the_interpreter(dtype, compiled_cells)
     for cell in CELLS:
         made = programs(cell.declaration)
         library = compiled_cells(cell, dtype)
-        for name in PROGRAMS:
+        for name in compiled.PROGRAMS:
             compiled.assert_same_bits(getattr(made, name), getattr(library, name), dtype)
 
 
 @compiled.needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_random_programs_have_the_bits_of_the_interpreter(dtype):
-    steps = [emit.Step(name.capitalize(), *random_program(seed)) for seed, name in enumerate(PROGRAMS)]
-    library = compiler.loaded(compiler.unit(emit.of_steps(compiler.NAME, *steps), dtype))
-    for step, name in zip(steps, PROGRAMS, strict=True):
-        compiled.assert_same_bits(step.code, getattr(library, name), dtype)
+    compiled.check_random_programs(dtype)
 
 
-def random_program(seed, nodes=45):
-    """Every operation at least once, on numbers that may be anything. Its outputs are all that nothing else uses."""
-    random, g = np.random.default_rng(seed), Graph()
-    inputs = [g.input("gate", name) for name in "abcdef"]
-    numbers, truths = [*inputs, g.constant(0.75), g.constant(-np.inf)], [g.node("lt", *inputs[:2])]
-    unary = [
-        *("neg", "exp", "log", "log1p", "sqrt", "abs", "sign", "sigmoid", "tanh", "relu", "softplus", "logsigmoid"),
-        *("normal_cdf", "normal_density", "sin", "cos", "power", "clamp"),
-    ]
-    binary = ["add", "sub", "mul", "div", "maximum", "minimum", "add", "sub", "mul", "mul", "where"]
-    conditions = ["lt", "le", "eq", "and", "or", "not"]
-    order = [*unary, *binary, *conditions]
-    order += [order[i] for i in random.integers(len(order), size=nodes - len(order))]
-    for op in random.permutation(order):
-        x, y = (numbers[-1 - int(i)] for i in np.minimum(random.geometric(0.2, 2), len(numbers)) - 1)
-        p, q = (truths[int(i)] for i in random.integers(len(truths), size=2))
-        if op in unary:
-            value = {"power": int(random.integers(-8, 9)) or 2, "clamp": (-1.0, float(random.uniform(0, 2)))}.get(op)
-            numbers.append(g.node(str(op), x, value=value))
-        elif op == "where":
-            numbers.append(g.node("where", p, x, y))
-        elif op in binary:
-            numbers.append(g.node(str(op), x, y))
-        else:
-            truths.append(g.node(str(op), *{"not": (p,), "and": (p, q), "or": (p, q)}.get(str(op), (x, y))))
-    numbers += [g.where(t, inputs[0], inputs[1]) for t in truths[-3:]]
-    used = {a for n in (*numbers, *truths) for a in n.args}
-    outputs = [n for n in dict.fromkeys(numbers) if n not in used and n.op not in ("input", "constant")]
-    return instructions(inputs, outputs), list("abcdef"), [f"out_{k}" for k in range(len(outputs))]
+@compiled.needs_compiler
+@pytest.mark.parametrize("isa", ["generic", "avx2", "avx512"])
+def test_instruction_sets(isa):
+    if fastrnn.info()["instruction_set"].removesuffix("_bf16") == isa:
+        pytest.skip("what all other tests run on")
+    program = "from tests.support import compiled; compiled.check_cells(); print(compiled._C.instruction_set())"
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    assert isa in printed(program, isa, PYTHONPATH=paths)
 
 
 @compiled.needs_compiler
 def test_a_library_is_of_one_cell_and_version(compiled_cells, tmp_path):
     library = compiled_cells(cells.MGU, torch.float32)
     other = _C.Program(*programs(cells.LTC.declaration).inference)
-    inputs = {name: getattr(programs(cells.MGU.declaration), name).inputs for name in PROGRAMS}
-    for name in PROGRAMS:
+    inputs = {name: getattr(programs(cells.MGU.declaration), name).inputs for name in compiled.PROGRAMS}
+    for name in compiled.PROGRAMS:
         with pytest.raises(ValueError, match=f"of another cell: its program has {inputs[name]} inputs"):
             getattr(library, name)(other)
     with pytest.raises(RuntimeError, match="cannot be loaded"):
