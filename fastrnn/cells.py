@@ -113,7 +113,7 @@ class IndRNN(Cell):
 class SLSTM(Cell):
     """The LSTM with exponential gates and a stabiliser: M. Beck et al., 2024, xLSTM, arXiv:2405.04517, section 2.2.
 
-    The forget gate is the sigmoid, one of the paper's two. One head: W_hh is a full matrix.
+    The forget gate is the sigmoid, one of the paper's two. The paper's heads are the layer's: ``heads=n``.
     """
 
     gates = "i f z o"

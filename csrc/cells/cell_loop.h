@@ -28,7 +28,8 @@ struct CellLoop {
   int64_t input_size;
   const T* x;            // (N, input_size)
   const T *w_ih, *b_ih;  // (input_gates · hidden, input_size); biases may be null
-  const T *w_hh, *b_hh;  // (recurrent_gates · hidden, hidden)
+  int64_t heads = 1;
+  const T *w_hh, *b_hh;  // (recurrent_gates · hidden, hidden / heads)
   const T* vector[most_numbers];
   const T* numbers[most_numbers];  // per step, (N)
   const T* begin[most_states];     // (hidden): what rows begin with, where no state is given and after resets

@@ -18,14 +18,14 @@ class CellBackward : CellRows<T> {
   explicit CellBackward(const CellLoop<T>& problem)
       : R(problem, backward_rows_per_chunk), w_ih(plan, {p.d_x ? p.w_ih : nullptr, WeightFormat::same}, p.input_gates,
                                                   hidden, p.input_size, p.input_slots, width, true),
-        w_hh(plan, {p.w_hh, WeightFormat::same}, p.recurrent_gates, hidden, hidden, R::places, width),
+        w_hh(plan, {p.w_hh, WeightFormat::same}, p.recurrent_gates, hidden, hidden, R::places, width, false, p.heads),
         gradients(p.batch * p.states * width), d_slots(R::chunk_rows * slots_width),
         numbers(plan.threads * p.per_step * width), d_numbers(2 * p.batch * p.per_step * width),
         scratch(plan.threads * p.gradient.scratch(hidden)), zeros(larger(hidden, p.input_size)),
         zero_rows(1, R::chunk_rows), left_rows(plan.threads, R::chunk_rows), x_rows(plan.threads, R::chunk_rows),
         h_rows(plan.threads, R::chunk_rows), result_rows(plan.threads, R::chunk_rows),
-        sums(plan, p.gates + p.vectors, hidden, width, R::chunk_rows, larger(hidden, p.input_size), count_rows(),
-             zeros) {
+        sums(plan, p.gates + p.vectors, hidden, width, R::chunk_rows, larger(hidden, p.input_size), count_rows(), zeros,
+             p.heads) {
     zeros.clear(larger(hidden, p.input_size));
     zero_rows.fill(zeros);
   }
@@ -142,7 +142,8 @@ class CellBackward : CellRows<T> {
                  {left + mine.begin, zero_rows, dx + mine.begin});
     }
     if (p.d_w_ih) sums.product(team, left, p.input_gates, p.input_slots, x, p.input_size, count, first, p.d_w_ih);
-    if (p.d_w_hh) sums.product(team, left, p.recurrent_gates, R::places, h, hidden, count, first, p.d_w_hh);
+    if (p.d_w_hh)
+      sums.product(team, left, p.recurrent_gates, R::places, h, hidden / p.heads, count, first, p.d_w_hh, p.heads);
     sums.add(team.share(R::vectors), left, count);
   }
 

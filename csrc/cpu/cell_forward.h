@@ -18,8 +18,8 @@ class CellForward : CellRows<T> {
   explicit CellForward(const CellLoop<T>& problem)
       : R(problem, rows_per_chunk),
         w_ih(plan, plan.input, p.w_ih, p.input_gates, hidden, p.input_size, p.input_slots, width),
-        w_hh(plan, plan.recurrent, p.w_hh, p.recurrent_gates, hidden, hidden, R::places, width), bias(gates_width),
-        gates(R::chunk_rows * gates_width), carried(p.batch * p.states * width),
+        w_hh(plan, plan.recurrent, p.w_hh, p.recurrent_gates, hidden, hidden, R::places, width, p.heads),
+        bias(gates_width), gates(R::chunk_rows * gates_width), carried(p.batch * p.states * width),
         numbers(plan.threads * p.per_step * width), scratch(plan.threads * p.step.scratch(hidden)),
         bias_rows(1, R::chunk_rows), left_rows(plan.threads, R::chunk_rows), gate_rows(plan.threads, R::chunk_rows),
         states(plan.threads, p.batch * p.states + cache_line / int64_t(sizeof(T*))) {

@@ -18,7 +18,7 @@ bool has_means(const CellLoop<T>& p) {
 // make_plan()'s.
 template <class T>
 bool owns_rows(const CellLoop<T>& p) {
-  const int64_t weights = p.recurrent_gates * p.hidden * p.hidden;
+  const int64_t weights = p.recurrent_gates * p.hidden * p.hidden / p.heads;
   return p.times > 1 && p.batch >= 4 * p.threads && (has_means(p) || weights * int64_t(sizeof(T)) <= (1 << 20));
 }
 
@@ -27,10 +27,9 @@ template <class T>
 Plan plan_cell(const CellLoop<T>& p, int64_t rows_per_chunk) {
   constexpr double pointwise = 10;  // what a gate's share of the program takes, in multiply-adds of a product
   const double rows = double(p.first[p.times - 1] + p.active[p.times - 1]), of_unit = 2.0 * p.hidden;
-  const double step = of_unit * p.batch * (double(p.recurrent_gates) * p.hidden + pointwise * p.gates);
-  const double whole =
-      of_unit * rows *
-      (double(p.recurrent_gates) * p.hidden + double(p.input_gates) * p.input_size + pointwise * p.gates);
+  const double recurrent = double(p.recurrent_gates) * p.hidden / p.heads;
+  const double step = of_unit * p.batch * (recurrent + pointwise * p.gates);
+  const double whole = of_unit * rows * (recurrent + double(p.input_gates) * p.input_size + pointwise * p.gates);
   Plan plan;
   plan.by_rows = owns_rows(p);
   plan.threads = int(smaller(p.threads, plan.by_rows ? p.batch / 4 : divide_up(p.hidden, int64_t(Vec<T>::lanes))));

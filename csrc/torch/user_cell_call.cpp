@@ -207,6 +207,11 @@ class Call {
                 " rows for each hidden unit, got size ", w_ih.sizes());
     return w_ih.size(0) / gates;
   }
+  // What the width of its blocks says.
+  int64_t heads_of(const Tensor& w_hh) const {
+    const int64_t columns = w_hh.dim() == 2 ? w_hh.size(1) : 0;
+    return columns > 0 && hidden % columns == 0 ? hidden / columns : 1;
+  }
   Weights read_weights(int64_t d) const {
     const Tensor* next = &given.weights[d * cell.weights(given.biases)];
     const int64_t of_input = cell.input_slots.size() * hidden, of_state = cell.recurrent_gates * hidden;
@@ -215,7 +220,7 @@ class Call {
     };
     Weights w;
     w.w_ih = take({of_input, given.input.size(-1)}, "weight_ih");
-    if (of_state) w.w_hh = take({of_state, hidden}, "weight_hh");
+    if (of_state) w.w_hh = take({of_state, hidden / heads_of(*next)}, "weight_hh");
     if (given.biases) w.b_ih = take({of_input}, "bias_ih");
     if (given.biases && of_state) w.b_hh = take({of_state}, "bias_hh");
     for (int k = 0; k < cell.vectors; ++k) w.vectors.push_back(take({hidden}, "a vector"));
@@ -239,6 +244,7 @@ class Call {
     p.resets = resets.defined() ? static_cast<const uint8_t*>(resets.const_data_ptr()) : nullptr;
     p.input_size = x.size(1), p.x = numbers_of(x);
     const Weights& w = weights[d];
+    p.heads = w.w_hh.defined() ? heads_of(w.w_hh) : 1;
     p.w_ih = at_of(w.w_ih), p.w_hh = at_of(w.w_hh), p.b_ih = at_of(w.b_ih), p.b_hh = at_of(w.b_hh);
     for (int k = 0; k < cell.vectors; ++k) p.vector[k] = numbers_of(w.vectors[k]);
     for (int k = 0; k < cell.per_step; ++k) p.numbers[k] = numbers_of(numbers[k]);

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from fastrnn._cell.declaration import Declaration
+from fastrnn.reference import block_diagonal
 
 States = tuple[Tensor, ...]  # in the order of the declaration, h first
 
@@ -22,7 +23,7 @@ class Weights(NamedTuple):
     """Those of one direction of one layer. G, R: gates of the input and of the state."""
 
     w_ih: Tensor  # (G H, I)
-    w_hh: Tensor | None  # (R H, H), None where there is no such gate
+    w_hh: Tensor | None  # (R H, H / n) of n heads, None where there is no such gate
     b_ih: Tensor | None
     b_hh: Tensor | None
     vectors: tuple[Tensor, ...]  # (H) each
@@ -90,6 +91,8 @@ def direction(
     products = _of_steps(gates, sizes)
     numbers_of = [_of_steps(each, sizes) for each in numbers]
     batch, hidden = products[0].size(0), gates.size(-1) // len(cell.input_gates)
+    if w.w_hh is not None:
+        w = w._replace(w_hh=block_diagonal(w.w_hh, hidden // w.w_hh.size(1), len(cell.recurrent_gates)))
     begin = [gates.new_full((), value) for value in cell.states.values()]
     states = tuple(
         first.expand(batch, hidden) if state is None else state for state, first in zip(initial, begin, strict=True)

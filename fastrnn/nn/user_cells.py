@@ -23,7 +23,7 @@ from fastrnn._core.call import Call
 from fastrnn._core.checks import autocasts
 from fastrnn._core.tracing import NotScriptable
 from fastrnn.nn.inputs import AnyInput, CallOptions
-from fastrnn.nn.options import rate
+from fastrnn.nn.options import count, rate
 
 _HALF = (torch.bfloat16, torch.float16)
 
@@ -42,6 +42,8 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
     Args:
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as of
             ``torch.nn.RNN``.
+        heads: n: h is cut into n heads, and every unit reads its own head of h_(t-1) alone, as in the sLSTM of Beck et
+            al., 2024. ``weight_hh_l{k}`` has H / n columns: of each gate n blocks, which are the diagonal of W_hh.
         compile: the machine's C++ compiler compiles the step when it first runs on the CPU in a dtype, which takes part
             of a second, and keeps it on disk: see the guide, docs/guide/cells.md. Same bits, and less time where there
             are few units. Without a compiler a RuntimeWarning says so, and the step is interpreted as otherwise. A
@@ -59,7 +61,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         the input. Every layer and direction has the same ones, with the step that they came with.
 
     Parameters:
-        ``weight_ih_l{k}`` (G H, I; D H above layer 0), ``weight_hh_l{k}`` (R H, H), ``bias_ih_l{k}`` (G H),
+        ``weight_ih_l{k}`` (G H, I; D H above layer 0), ``weight_hh_l{k}`` (R H, H / ``heads``), ``bias_ih_l{k}`` (G H),
         ``bias_hh_l{k}`` (R H), gate by gate as the cell has them, and for each of its vectors ``{name}_l{k}`` (H); with
         ``_reverse`` for the second direction. All uniform in +-1/sqrt(H) at first, vectors as the cell declares.
 
@@ -71,6 +73,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         RuntimeError: sizes or states that do not fit, or an empty sequence.
     """
 
+    heads: int = 1  # of layers that were pickled before there were any
     compiled: bool = False
 
     cell: ClassVar[type[Cell]]
@@ -90,6 +93,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         device: Any = None,
         dtype: Any = None,
         *,
+        heads: int = 1,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -101,6 +105,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
                 raise ValueError(f"Expected {name} of at least 1, got {size}")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
+        self.heads = self._checked_heads(heads)
         self.dropout = rate("dropout", dropout)
         if self.dropout and num_layers == 1:
             warnings.warn(
@@ -113,7 +118,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
                 shapes = {"weight_ih": (len(declared.input_gates) * hidden_size, size)}
                 recurrent = len(declared.recurrent_gates) * hidden_size
                 if recurrent:
-                    shapes["weight_hh"] = (recurrent, hidden_size)
+                    shapes["weight_hh"] = (recurrent, hidden_size // heads)
                 if self.bias:
                     shapes["bias_ih"] = shapes["weight_ih"][:1]  # type: ignore[assignment]
                     if recurrent:
@@ -124,6 +129,18 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
                     self.register_parameter(name + suffix, Parameter(torch.empty(shape, device=device, dtype=dtype)))
             size = hidden_size * self._directions
         self.reset_parameters()
+
+    def _checked_heads(self, heads: int) -> int:
+        """Their number.
+
+        Raises:
+            TypeError, ValueError: it is not a number, does not divide H, or there is no W_hh to cut.
+        """
+        if count("heads", heads) > 1 and not self._declared.recurrent_gates:
+            raise ValueError(f"{self.cell.__name__} has no W_hh, which heads={heads} would cut; leave heads out")
+        if self.hidden_size % heads:
+            raise ValueError(f"Expected heads that divide hidden_size={self.hidden_size}, got heads={heads}")
+        return heads
 
     @property
     def _declared(self) -> Declaration:
@@ -248,7 +265,7 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             [
                 eager.Weights(
                     getattr(self, "weight_ih" + suffix),
-                    getattr(self, "weight_hh" + suffix, None),
+                    self._weight_hh(suffix),
                     getattr(self, "bias_ih" + suffix, None),
                     getattr(self, "bias_hh" + suffix, None),
                     tuple(getattr(self, name + suffix) for name in self._declared.vectors),
@@ -257,6 +274,18 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             ]
             for layer in range(self.num_layers)
         ]
+
+    def _weight_hh(self, suffix: str) -> Tensor | None:
+        """The blocks of W_hh, or None of a cell that has none. Their width says to the loops how many heads there are.
+
+        Raises:
+            RuntimeError: another size than that of so many heads.
+        """
+        found: Tensor | None = getattr(self, "weight_hh" + suffix, None)
+        expected = [len(self._declared.recurrent_gates) * self.hidden_size, self.hidden_size // self.heads]
+        if found is not None and list(found.shape) != expected:
+            raise RuntimeError(f"Expected weight_hh size {expected} of {self.heads} heads, got {list(found.shape)}")
+        return found
 
     def _initial(self, hx: Any, batch: int | None) -> list[Tensor | None]:
         names = list(self._declared.states)
@@ -275,7 +304,8 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         return list(states)
 
     def extra_repr(self) -> str:
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        defaults: dict[str, Any] = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0}
+        defaults |= {"bidirectional": False, "heads": 1}
         chosen = [f"{name}={getattr(self, name)}" for name, of in defaults.items() if getattr(self, name) != of]
         chosen += ["compile=True"] * self.compiled
         return ", ".join([str(self.input_size), str(self.hidden_size), *chosen])
