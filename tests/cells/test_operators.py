@@ -1,62 +1,24 @@
-"""The operators of users' cells: in compiled and exported graphs, in transforms, and called by hand with whatever."""
+"""The operators of users' cells: in compiled and exported graphs, in transforms, and of cells that are too large."""
 
 import io
-import random as python_random
 import subprocess
 import sys
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.rnn import pack_padded_sequence
 from torch.utils.flop_counter import FlopCounterMode
 
 import fastrnn
-from fastrnn import _C, cells, ops
+from fastrnn import cells, ops
 from fastrnn._cell import kernels
-from fastrnn._cell.bytecode import OPERATIONS
 from tests.cells.test_layers import F64, GRU, LSTM, as_given, numbers, of, random, states_of
-
-F32 = torch.float32
-SOME = [cells.SLSTM, cells.LTC, cells.MGU, cells.IndRNN]
-T, B = 5, 3
-LENGTHS = torch.tensor([2, 5, 0])
-RESETS = torch.rand(T, B, generator=torch.Generator().manual_seed(0)) < 0.3
+from tests.support.cell_calls import F32, LENGTHS, RESETS, B, T, arguments, backward_arguments
 
 
 def flat(found):
     return [t for each in found for t in (flat(each) if isinstance(each, (tuple, list)) else [each])]
-
-
-def arguments(cell, *, packed=False, dtype=F32, **given):
-    """Of cell_forward, by name."""
-    layer = of(cell, 3, 4, bidirectional=True, dtype=dtype)
-    shape = (7,) if packed else (T, B)
-    return {
-        "program": layer._kernel.program,
-        "input": random(*shape, 3, dtype=dtype),
-        "batch_sizes": torch.tensor([3, 3, 1]) if packed else None,
-        "lengths": None,
-        "resets": None,
-        "per_step": [n.to(dtype) for n in numbers(cell, *shape).values()] or None,
-        "states": [state.to(dtype) for state in states_of(layer, B)],
-        "weights": [w.detach() for of in layer._weights()[0] for w in of.tensors() if w is not None],
-        "biases": True,
-        "every_state": True,
-    } | given
-
-
-def backward_arguments(given, every, last, saved):
-    """Of cell_backward, after cell_forward of these arguments."""
-    given = dict(given)
-    given.pop("every_state")
-    needed = 1 + sum(len(given[name] or ()) for name in ("per_step", "states", "weights"))
-    incoming = {"d_every": [torch.ones_like(every[0]), *[torch.empty(0)] * (len(every) - 1)]}
-    incoming["d_last"] = [torch.ones_like(t) for t in last]
-    return {"program": given.pop("program"), **incoming, **given, "every": every, "saved": saved,
-            "needs": [True] * needed}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -257,9 +219,6 @@ def test_packed_in_a_graph():
         torch.testing.assert_close(found[1], expected[1], rtol=0, atol=0)
 
 
-# ------------------------------------------------------------------------------------------- too large, and wrong
-
-
 def test_a_cell_that_is_too_large_runs_in_python():
     names = " ".join(f"s{i}" for i in range(18))
     step = (
@@ -279,126 +238,3 @@ def test_a_cell_that_is_too_large_runs_in_python():
         h = torch.tanh(a + h)
         torch.testing.assert_close(output[t], h)
     assert len(states) == 18
-
-
-def test_operations_have_the_same_names_in_python():
-    assert tuple(_C.user_cell_operations()) == OPERATIONS
-
-
-def program():
-    return of(cells.SLSTM, 3, 4)._kernel.program
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (lambda text: text[: len(text) // 2], "ends too early|Expected"),
-        (lambda text: "", "a state and a gate"),
-        (lambda text: text + " heads_of_later 3", "got one with 'heads_of_later'"),
-        (lambda text: text.replace("tanh", "tanh2"), "that this version of fastrnn has, got 'tanh2'"),
-        (lambda text: text.replace("gates 4", "gates four", 1), "Expected an integer, got 'four'"),
-        (lambda text: text.replace("-inf", "-information"), "Expected a number, got '-information'"),
-        (lambda text: text.replace("gates 4", "gates 33", 1), "at most 32 gates"),
-        (lambda text: text.replace("input_slots 4 0", "input_slots 4 9"), "a gate from 0 to 3, got 9"),
-        (lambda text: text.replace("saves ", "saves 1"), "Expected a program of"),
-    ],
-)
-def test_texts_that_are_wrong(change, says):
-    with pytest.raises(ValueError, match=says):
-        _C.user_cell(change(program()))
-    call = arguments(cells.SLSTM, program=change(program()))
-    with pytest.raises(ValueError, match=says):
-        ops.cell_forward(*call.values(), False)
-
-
-WORDS = [
-    "-1",
-    "0",
-    "1",
-    "2",
-    "255",
-    "256",
-    "2147483647",
-    "99999999999",
-    "nan",
-    "inf",
-    "x",
-    "copy",
-    "where",
-    "gates",
-    "\0",
-]
-
-
-@settings(max_examples=200)
-@given(st.randoms(use_true_random=False))
-def test_any_text_is_read_or_refused(draw):
-    """And what is read runs within its places."""
-    words = program().split()
-    for _ in range(draw.choice([1, 1, 2, 5])):
-        words[draw.randrange(len(words))] = draw.choice(WORDS)
-    call = arguments(cells.SLSTM, program=" ".join(words))
-    try:
-        found = ops.cell_forward(*call.values(), True)
-        ops.cell_backward(*backward_arguments(call, *found).values())
-    except (RuntimeError, ValueError):
-        return
-
-
-WRONG = {
-    "input": [random(T, B, 4, dtype=F32), random(T, B, 3), random(B, 3, dtype=F32), random(0, B, 3, dtype=F32)],
-    "batch_sizes": [torch.tensor([3, 3])],
-    "lengths": [LENGTHS[:2], LENGTHS.int(), LENGTHS + 1, LENGTHS - 1, LENGTHS.float()],
-    "resets": [RESETS.int(), RESETS[:, :2], RESETS.t(), RESETS.to("meta")],
-    "per_step": [[], None, [random(T, B, dtype=F32)], [random(T, B, 1)], [random(T, B, 2, dtype=F32)]],
-    "states": [[random(2, B, 5, dtype=F32)], [random(2, B, 4)], [random(1, B, 4, dtype=F32)], [random(2, B, 4)] * 2],
-    "weights": [[], [random(4, 3, dtype=F32)] * 3],
-    "biases": [False],
-}
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_operands_are_checked(name):
-    call = arguments(cells.LTC)
-    for wrong in WRONG[name]:
-        with pytest.raises((RuntimeError, ValueError), match="Expected"):
-            ops.cell_forward(*(call | {name: wrong}).values(), False)
-    for i, w in enumerate(call["weights"]):
-        for wrong in (w.double(), w[:1], w.to("meta"), w.unsqueeze(0)):
-            weights = [*call["weights"][:i], wrong, *call["weights"][i + 1 :]]
-            with pytest.raises((RuntimeError, ValueError), match="Expected"):
-                ops.cell_forward(*(call | {"weights": weights}).values(), False)
-
-
-def test_operands_of_the_gradient_are_checked():
-    call = arguments(cells.SLSTM)
-    right = backward_arguments(call, *ops.cell_forward(*call.values(), True))
-    for name, wrong in (
-        ("d_every", right["d_every"][:2]),
-        ("d_every", [right["every"][0][:2], *right["d_every"][1:]]),
-        ("d_last", [torch.empty(0)] * 5),
-        ("d_last", [right["every"][0], *right["d_last"][1:]]),
-        ("every", [t.double() for t in right["every"]]),
-        ("every", [right["saved"]] * 4),
-        ("every", []),
-        ("saved", right["saved"][:, 1:]),
-        ("needs", right["needs"][1:]),
-    ):
-        with pytest.raises(RuntimeError, match="Expected"):
-            ops.cell_backward(*(right | {name: wrong}).values())
-
-
-def test_shuffled_operands_never_read_out_of_bounds():
-    draw = python_random.Random(0)
-    for cell in SOME:
-        call = arguments(cell)
-        tensors = [*call["weights"], *call["states"], *(call["per_step"] or ()), call["input"], RESETS, LENGTHS]
-        for _ in range(100):
-            name = draw.choice(["input", "batch_sizes", "lengths", "resets", "per_step", "states", "weights"])
-            wrong = draw.choice(tensors)
-            if isinstance(call[name], list):
-                wrong = draw.choices(tensors, k=draw.randrange(10))
-            try:
-                ops.cell_forward(*(call | {name: wrong}).values(), True)
-            except (RuntimeError, ValueError, IndexError):
-                continue
