@@ -238,3 +238,32 @@ def test_a_cell_that_is_too_large_runs_in_python():
         h = torch.tanh(a + h)
         torch.testing.assert_close(output[t], h)
     assert len(states) == 18
+
+
+def test_third_derivatives(monkeypatch):
+    layer, x, found = of(cells.SLSTM, 2, 3), random(3, 2, 2).requires_grad_(), []
+    for _ in range(2):
+        derivative = layer(x)[0].square().sum()
+        for _ in range(3):
+            (derivative,) = torch.autograd.grad(derivative.square().sum(), x, create_graph=True)
+        found.append(derivative)
+        monkeypatch.setattr(kernels, "serve", lambda *_: False)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-12)
+    assert found[0].any()
+
+
+def test_second_derivatives_need_the_class():
+    call = arguments(cells.MGU, every_state=False)
+    call["program"] += "\n"  # a text that no class of this process has
+    x = call["input"].requires_grad_()
+    (first,) = torch.autograd.grad(ops.cell_forward(*call.values(), False)[0][0].square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match=r"whose class this process has not got. Import the module"):
+        torch.autograd.grad(first.sum(), x)
+
+
+def test_an_onnx_exporter_gets_torchs_operations(monkeypatch):
+    layer, x = of(cells.MGU, 3, 5), random(T, B, 3)
+    expected = layer(x)
+    monkeypatch.setattr("torch.onnx.is_in_onnx_export", lambda: True)
+    monkeypatch.setattr(kernels, "layer", None)
+    torch.testing.assert_close(layer(x), expected)
