@@ -219,25 +219,67 @@ def test_packed_in_a_graph():
         torch.testing.assert_close(found[1], expected[1], rtol=0, atol=0)
 
 
-def test_a_cell_that_is_too_large_runs_in_python():
-    names = " ".join(f"s{i}" for i in range(18))
-    step = (
-        f"def step(a, {names.replace(' ', ', ')}):\n  return {', '.join(f'torch.tanh(a + {n})' for n in names.split())}"
-    )
+def named(count):
+    return [f"n{i}" for i in range(count)]
+
+
+def cell_of(body, arguments, **declared):
     namespace = {"torch": torch}
-    exec(step, namespace)
-    large = type("Large", (fastrnn.Cell,), {"gates": "a", "state": names, "step": namespace["step"]})
-    with pytest.warns(UserWarning, match=r"Large has 18 states, and there is room for 16 in fastrnn's kernels; its la"):
+    exec(f"def step({', '.join(arguments)}):\n" + "".join(f"    {line}\n" for line in body), namespace)
+    return type("Large", (fastrnn.Cell,), {"gates": "a", "step": namespace["step"]} | declared)
+
+
+def of_many_states(count):
+    new = ", ".join(f"torch.tanh(a + {n})" for n in named(count))
+    return cell_of([f"return {new}"], ["a", *named(count)], state=named(count))
+
+
+def of_many_vectors(count):
+    return cell_of(
+        [f"return torch.tanh({' + '.join(['a', *named(count)])})"], ["a", *named(count)], vectors=named(count)
+    )
+
+
+def of_many_gates(count):
+    return cell_of([f"return torch.tanh({' + '.join(named(count))})"], named(count), gates=named(count))
+
+
+def of_many_steps(count):
+    """Each of which the gradient reads."""
+    return cell_of(["a = a + h", *["a = torch.tanh(a + 0.1)"] * count, "return a"], ["a", "h"])
+
+
+@pytest.mark.parametrize(
+    ("make", "most", "too_many", "says"),
+    [
+        (of_many_states, 16, 17, "17 states, and there is room for 16"),
+        (of_many_vectors, 32, 33, "33 vectors, and there is room for 32"),
+        (of_many_gates, 32, 33, "33 gates, and there is room for 32"),
+        (
+            of_many_steps,
+            200,
+            260,
+            r"\d+ numbers at a time in its step or the gradient of it, and there is room for 256",
+        ),
+    ],
+)
+def test_a_cell_that_is_too_large_runs_in_python(make, most, too_many, says, monkeypatch):
+    """With one warning, where the layer is asked for. One that just fits runs on the kernels, and equals the step."""
+    x, results = random(2, 2, 3).requires_grad_(), []
+    layer = of(make(most), 3, 4)
+    run = kernels.layer
+    for fits in (True, False):
+        monkeypatch.setattr(kernels, "layer", run if fits else None)
+        output, _ = layer(x)
+        results.append([output, *torch.autograd.grad(output.sum(), [x, *layer.parameters()])])
+        monkeypatch.setattr(kernels, "serve", lambda *_: False)
+    torch.testing.assert_close(*results)
+    monkeypatch.undo()
+    large = make(too_many)
+    with pytest.warns(UserWarning, match=f"^Large has {says} in fastrnn's kernels; its layers run the step in a loop"):
         made = fastrnn.layer(large)
-    layer = made(3, 4, dtype=F64)  # without another warning
-    x = random(T, B, 3)
-    output, states = layer(x)
-    h = torch.zeros(B, 4, dtype=F64)
-    for t in range(T):
-        a = x[t] @ layer.weight_ih_l0.T + layer.bias_ih_l0 + h @ layer.weight_hh_l0.T + layer.bias_hh_l0
-        h = torch.tanh(a + h)
-        torch.testing.assert_close(output[t], h)
-    assert len(states) == 18
+    monkeypatch.setattr(kernels, "layer", None)
+    assert made(3, 4, dtype=F64)(x)[0].shape == (2, 2, 4)  # without another warning
 
 
 def test_third_derivatives(monkeypatch):
