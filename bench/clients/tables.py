@@ -9,6 +9,7 @@ from fastrnn import _markdown
 
 LEARNERS = ("torch.nn", "converted", "converted, resets=", "torch.nn, last bit changed")  # of recurrent_ppo.py
 MODELS = ("torch.nn", "converted", "fastrnn's options")  # of awd_lstm.py
+FORECASTERS = ("tirex-2", "compiled", "fastrnn's sLSTM", "fastrnn's sLSTM, others compiled")  # of tirex2.py
 LAST, PARTS = 100, 6  # episodes whose returns are averaged; pieces of the curve
 
 
@@ -60,6 +61,23 @@ def awd_lstm(found: dict[str, Any]) -> str:
         f"{found['words']:,} words, {found['steps']} × {found['batch']} tokens."
     )
     columns = ["", "training step, ms", "× as fast", "loss before training", "after 5 steps without dropout"]
+    return f"{about(found)} {sizes}\n\n{_markdown.table(columns, lines)}"
+
+
+def tirex2(found: dict[str, Any]) -> str:
+    """A line for each contender, with columns for each number of series: of whole forecasts, and of a layer alone."""
+    columns, lines = [""], [[name] for name in FORECASTERS]
+    for row in found["rows"]:
+        what = f"{row['series']} series" if row["series"] > 1 else "1 series"
+        columns += [f"{what}, ms", "× as fast", "× compiled", "first, s", "differs by", "sLSTM layer, ms", "× compiled"]
+        ms, layer = row["milliseconds"], row["layer, milliseconds"]
+        for name, line in zip(FORECASTERS, lines, strict=True):
+            first, compiled = (f"{ms[other] / ms[name]:.2f}" for other in FORECASTERS[:2])
+            line += [f"{ms[name]:.1f}", first, compiled, f"{row['first call, seconds'][name]:.1f}"]
+            line.append(f"{row['differences'][name]:.0e}" if name != FORECASTERS[0] else "")
+            alone = [f"{layer[name]:.2f}", f"{layer[FORECASTERS[1]] / layer[name]:.2f}"] if name in layer else ["", ""]
+            line += alone
+    sizes = f"{found['blocks']} blocks, series of {found['length']} numbers, forecasts of {found['horizon']}."
     return f"{about(found)} {sizes}\n\n{_markdown.table(columns, lines)}"
 
 

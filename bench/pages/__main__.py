@@ -51,6 +51,7 @@ def blocks() -> dict[tuple[Path, str], str]:
         "user-cells": user_cells_table.markdown,
         "recurrent-ppo": tables.recurrent_ppo,
         "awd-lstm": tables.awd_lstm,
+        "tirex2": tables.tirex2,
         "training": training.markdown,
         "word2vec": word2vec_table.markdown,
     }
