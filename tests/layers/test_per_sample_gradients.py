@@ -223,6 +223,39 @@ def test_clipped_per_sample_gradients_as_in_differential_privacy(cell, calls):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.filterwarnings("default")  # those of Opacus
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_step_of_opacus(cell):
+    """Its functional mode: it clips and adds up per-sample gradients that vmap made. Against plain SGD, row by row."""
+    pytest.importorskip("opacus", reason="Opacus is not installed, whose optimizer this runs")
+    from opacus.grad_sample import GradSampleModuleNoOp
+    from opacus.optimizers import DPOptimizer
+
+    model = GradSampleModuleNoOp(Classifier(make(fastrnn, cell, 3, 5, num_layers=2, batch_first=True)).double())
+    tokens, target = torch.randint(7, (6, 4)), torch.randint(2, (6,))
+    before = {name: weight.clone() for name, weight in weights_of(model).items()}
+
+    def of_sample(weights, tokens, target):
+        logits = functional_call(model, weights, (tokens.unsqueeze(0),))
+        return nn.functional.cross_entropy(logits, target.unsqueeze(0))
+
+    sgd = torch.optim.SGD(model.parameters(), lr=1.0)
+    optimizer = DPOptimizer(sgd, noise_multiplier=0.0, max_grad_norm=0.5, expected_batch_size=6)
+    found = vmap(grad(of_sample), (None, 0, 0))(before, tokens, target)
+    for name, weight in model.named_parameters():
+        weight.grad_sample = found[name]
+    optimizer.step()
+    change = {name: torch.zeros_like(weight) for name, weight in before.items()}
+    for row, label in zip(tokens, target, strict=True):
+        of_row = grad(of_sample)(before, row, label)
+        norm = torch.stack([value.norm() for value in of_row.values()]).norm()
+        assert norm > 0.5  # so that each is clipped
+        for name, value in of_row.items():
+            change[name] -= 0.5 / (norm + 1e-6) * value / 6
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.detach(), before[name] + change[name])
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_forward_mode_is_finite_differences(cell):
     layer, x = make(fastrnn, cell, 3, 4, num_layers=2, bidirectional=True, dtype=F64), random(4, 2, 3)
