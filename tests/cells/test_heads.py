@@ -142,6 +142,26 @@ def test_a_head_reads_itself_alone(path):
         torch.testing.assert_close(layer(x)[0][..., 4 * head : 4 * head + 4], one(x)[0])
 
 
+@pytest.mark.filterwarnings("default")  # those of xlstm
+def test_slstm_is_that_of_the_package_xlstm(path):
+    """Its cell in plain torch, by the authors of the paper."""
+    pytest.importorskip("xlstm", reason="the package xlstm is not installed, whose sLSTM this is compared with")
+    from xlstm.blocks.slstm.cell import sLSTMCell, sLSTMCellConfig
+
+    exact = {"dtype": "float32", "enable_automatic_mixed_precision": False}
+    theirs = sLSTMCell(sLSTMCellConfig(hidden_size=12, num_heads=3, backend="vanilla", bias_init="standard", **exact))
+    layer, x = of(cells.SLSTM, 5, 12, heads=3, dtype=torch.float32), 2 * random(4, 20, 5, dtype=torch.float32)
+    with torch.no_grad():
+        recurrent = random(3, 4, 4, 4, dtype=torch.float32) / 2  # (head, from, gate, to)
+        theirs.recurrent_kernel[:] = recurrent
+        layer.weight_hh_l0.copy_(recurrent.permute(2, 0, 3, 1).reshape(48, 4))
+        layer.bias_hh_l0.copy_(theirs.bias[:].transpose(0, 1).flatten())
+        expected, state = theirs(torch.nn.functional.linear(x, layer.weight_ih_l0, layer.bias_ih_l0))
+        output, final = layer(x.transpose(0, 1))
+    torch.testing.assert_close(output.permute(1, 2, 0).unflatten(1, (3, 4)).transpose(2, 3), expected)
+    torch.testing.assert_close(torch.stack(final)[:, 0], state)
+
+
 def test_second_derivatives(path):
     layer, x = of(LSTM, 2, 4, heads=2), random(3, 2, 2).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda x, w: torch.func.functional_call(layer, {"weight_hh_l0": w}, (x,))[0], [
