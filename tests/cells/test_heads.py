@@ -143,7 +143,7 @@ def test_a_head_reads_itself_alone(path):
 
 
 @pytest.mark.filterwarnings("default")  # those of xlstm
-def test_slstm_is_that_of_the_package_xlstm(path):
+def test_slstm_is_that_of_the_package_xlstm():
     """Its cell in plain torch, by the authors of the paper."""
     pytest.importorskip("xlstm", reason="the package xlstm is not installed, whose sLSTM this is compared with")
     from xlstm.blocks.slstm.cell import sLSTMCell, sLSTMCellConfig
