@@ -45,7 +45,8 @@ class GRU(fastrnn.Cell):
 
 
 CELLS: dict[str, type[fastrnn.Cell]] = {
-    cell.__name__: cell for cell in (cells.Peephole, cells.SLSTM, cells.MGU, cells.LiGRU, cells.CIFG, LSTM, GRU)
+    cell.__name__: cell
+    for cell in (cells.Peephole, cells.SLSTM, cells.MGU, cells.LiGRU, cells.CIFG, cells.LayerNormLSTM, LSTM, GRU)
 }
 # The built-in layers with the same equations, and what they call a cell's vectors.
 BUILT_IN: dict[str, Callable[..., Any]] = {
