@@ -59,6 +59,11 @@ class CellBackward : CellRows<T> {
     store_sums(team.share(R::vectors));
   }
 
+  // Threads wait for each other after every chunk. So each has as many of its rows, whatever the lengths.
+  Range rows_of_chunk(const Team& team, Range times) const {
+    return plan.by_rows ? team.share(p.active[times.begin]) : Range{0, p.batch};
+  }
+
   // Of state k after the step at hand, then before it.
   T* gradient(int k, int64_t b) const { return gradients + (b * p.states + k) * width; }
   // Of the gates and the vectors, in a row of a chunk.
@@ -70,7 +75,7 @@ class CellBackward : CellRows<T> {
   }
 
   void step(Team& team, Range times, int64_t t) {
-    const Range rows = this->active(this->my_rows(team), t);
+    const Range rows = this->active(rows_of_chunk(team, times), t);
     const Range cells = this->my_cells(team, rows);
     for (int64_t b = cells.begin; b < cells.end; ++b) apply(team, times, t, b, this->my_units_of_cells(team));
     if (p.recurrent_gates || p.per_step || has_means(p)) this->sync_units(team);

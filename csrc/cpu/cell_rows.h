@@ -57,9 +57,12 @@ struct CellRows {
   const int64_t vectors = divide_up(hidden, int64_t(V::lanes));
   const int64_t chunk_rows = plan.times_per_chunk * p.batch;
   int places[most_gates];  // of the gates in a row, one after the other
+  const bool uneven = plan.by_rows && plan.threads > 1 && p.active[p.times - 1] < p.batch;
+  Buffer<int64_t> first_rows{uneven ? plan.threads + 1 : 0};  // see share_steps()
 
   CellRows(const CellLoop<T>& problem, int64_t rows_per_chunk) : p(problem), plan(plan_cell(problem, rows_per_chunk)) {
     for (int g = 0; g < most_gates; ++g) places[g] = g;
+    if (uneven) share_steps(p.active, p.times, p.batch, plan.threads, first_rows);
   }
 
   // An odd number of cache lines: see gates_width of sequence.h.
@@ -86,7 +89,10 @@ struct CellRows {
   const T* initial(int k, int64_t b) const { return p.initial[k] ? p.initial[k] + b * hidden : p.begin[k]; }
 
   // This thread's part of the rows and of the vectors of units: one of them is everything. Until the next barrier.
-  Range my_rows(const Team& team) const { return plan.by_rows ? team.share(p.batch) : Range{0, p.batch}; }
+  Range my_rows(const Team& team) const {
+    if (uneven) return {first_rows[team.first], first_rows[team.last]};
+    return plan.by_rows ? team.share(p.batch) : Range{0, p.batch};
+  }
   Range my_vectors(const Team& team) const { return plan.by_rows ? Range{0, vectors} : team.share(vectors); }
   Range my_units(const Team& team) const {
     const Range mine = my_vectors(team);

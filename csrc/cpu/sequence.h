@@ -83,31 +83,20 @@ struct Sequence {
   const T* const start_h = *(p.start_h ? &learned : &zeros);
   const T* const start_c = p.start_c ? start_h + output_width : zeros;
   RowPointers<const T*> zero_rows{1, chunk_rows()};
-  // Where threads own rows and some end early: the first row of each share, so that all have about as many steps.
   const bool uneven = plan.by_rows && plan.threads > 1 && p.active[p.times - 1] < p.batch;
-  Buffer<int64_t> first_rows{uneven ? plan.threads + 1 : 0};
+  Buffer<int64_t> first_rows{uneven ? plan.threads + 1 : 0};  // see share_steps()
 
   Sequence(const Problem<T>& problem, int64_t rows_per_chunk)
       : p(problem), plan(make_plan<Cell>(problem, rows_per_chunk)) {
     zeros.clear(longest);
     zero_rows.fill(zeros);
-    if (uneven) share_steps();
+    if (uneven) share_steps(p.active, p.times, p.batch, plan.threads, first_rows);
     cell_vectors.clear(vector_slots<Cell>() * width);
     T* to = cell_vectors;
     for (int k = 0; k < Cell::vectors; ++k)
       for (int i = 0; i < vector_size<Cell>(k); ++i, to += width) widen(p.vectors[k].from(i * hidden), hidden, to);
     if (p.start_h) learned.clear(output_width + width), widen(p.start_h, output, learned);
     if (p.start_c) widen(p.start_c, hidden, learned + output_width);
-  }
-
-  void share_steps() {
-    const int64_t total = p.before[p.times];
-    int64_t share = 0, steps = 0, of_row = p.times;
-    for (int64_t b = 0; b < p.batch; ++b, steps += of_row) {
-      while (of_row > 0 && p.active[of_row - 1] <= b) --of_row;
-      while (share < plan.threads && steps * plan.threads >= total * share) first_rows[share++] = b;
-    }
-    while (share <= plan.threads) first_rows[share++] = p.batch;
   }
 
   static void widen(const Weights<T>& weights, int64_t count, T* to) {
