@@ -4,8 +4,8 @@
     python -m bench.clients.tirex2 --json bench/results/NAME.json
 
 Licences: the package tirex-2 and the package flashrnn, whose loop runs its sLSTM, are under Apache-2.0. Their package
-mlstm_kernels, without which tirex-2 cannot be imported, is under the NXAI Community License: free for research and
-development; read it before you use it for more. None of their code is here.
+mlstm_kernels, without which tirex-2 cannot be imported, is under the NXAI Community License, which is none of the
+usual ones: read it before you use the package. None of their code is here.
 
 The model is the published one in size (arXiv:2607.01204): 12 blocks, mLSTM and sLSTM in turns, 512 features, 4 heads,
 patches of 32 numbers, so that a forecast is a sequence of 74 steps, whatever the length of the series. Weights are
