@@ -29,9 +29,11 @@ RESULTS = {
     "low-precision": "2026-11-26-amd-epyc-zen5-low-precision.json",
     "busy": "2026-11-26-amd-epyc-zen5-busy.json",
     "loss": "2026-11-26-amd-epyc-zen5-linear-cross-entropy.json",
-    "features": "2026-11-26-amd-epyc-zen5-features.json",
+    "features": "2026-11-27-amd-epyc-zen5-features.json",
+    "user-cells": "2026-11-27-amd-epyc-zen5-user-cells.json",
     "recurrent-ppo": "2026-11-26-amd-epyc-zen5-recurrent-ppo.json",
     "awd-lstm": "2026-11-26-amd-epyc-zen5-awd-lstm.json",
+    "tirex2": "2026-11-27-amd-epyc-zen5-tirex2.json",
     "training": "2026-11-26-amd-epyc-zen5-training.json",
     "word2vec": "2026-11-23-amd-epyc-word2vec.json",
 }
