@@ -10,7 +10,10 @@ from fastrnn import _C
 
 ROOT = Path(__file__).parents[2]
 CPP = [
-    path for folder in ("sequence", "cpu", "cuda", "loss", "torch") for path in (ROOT / "csrc" / folder).rglob("*.*")
+    path
+    for folder in ("sequence", "cpu", "cuda", "loss", "torch")
+    for path in (ROOT / "csrc" / folder).rglob("*.*")
+    if path.suffix != ".pyc"
 ]
 NAMES = "|".join(_C.cells())
 LAYERS = "(RNN|GRU|LSTM)(Cell)?"  # classes of torch.nn
