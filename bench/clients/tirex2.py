@@ -143,7 +143,7 @@ def series(count: int) -> list[TimeseriesType]:
 
 
 def measure(count: int, model: TiRex2, rounds: int) -> dict[str, Any]:
-    """The times of forecasts of so many series, and how far they are from the library's.
+    """Time the forecasts of ``count`` series, and compare them with the library's.
 
     Raises:
         ArithmeticError: forecasts differ by more than rounding.

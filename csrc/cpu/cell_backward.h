@@ -68,8 +68,8 @@ class CellBackward : CellRows<T> {
   T* gradient(int k, int64_t b) const { return gradients + (b * p.states + k) * width; }
   // Of the gates and the vectors, in a row of a chunk.
   T* slots_row(Range times, int64_t t, int64_t b) const { return d_slots + this->place(times, t, b) * slots_width; }
-  // Of number k per step, for each unit. Two times are enough: those of t are added up while those of the next step are
-  // written.
+  // The gradient of number k per step, before it is summed over units. There is memory for two steps: one is summed
+  // while the next is written.
   T* number_row(int k, int64_t t, int64_t b) const {
     return d_numbers + ((t % 2 * p.batch + b) * p.per_step + k) * width;
   }

@@ -61,8 +61,8 @@ struct Normalized : Base {
     return scale;
   }
 
-  // This thread's units of the products, and its rows of the cells that come between two of them, with a barrier on
-  // each side. Where threads own rows these are all units and all of its rows, and nobody waits.
+  // What this thread computes. Where threads own rows: all units of its rows, and no thread waits. Else: its share of
+  // the units in a product, then a barrier, then its share of the rows in the cell, then another barrier.
   FASTRNN_INLINE Range my_units(const Team& team) const { return this->my_vectors(team, this->vectors); }
   FASTRNN_INLINE Range my_cells(const Team& team, Range rows) const {
     if (S::plan.by_rows) return rows;
