@@ -1,7 +1,5 @@
 #if defined(__x86_64__)
-#pragma GCC target("avx2,fma,f16c")
-#define FASTRNN_TARGET avx2
-#define FASTRNN_VECTOR_BYTES 32
-#define FASTRNN_REGISTERS 16
+#include "before_instruction_set.h"
+#include "for_avx2.h"
 #include "kernels.h"
 #endif

@@ -1,7 +1,5 @@
 #if defined(__x86_64__)
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
-#define FASTRNN_TARGET avx512
-#define FASTRNN_VECTOR_BYTES 64
-#define FASTRNN_REGISTERS 32
+#include "before_instruction_set.h"
+#include "for_avx512.h"
 #include "kernels.h"
 #endif

@@ -1,6 +1,8 @@
 // The passes of a layer whose weights are bfloat16, where the processor multiplies it. All else of this level is that
 // of AVX-512.
 #if defined(__x86_64__)
+#include "before_instruction_set.h"
+
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma,avx512bf16")
 #define FASTRNN_TARGET avx512_bf16
 #define FASTRNN_VECTOR_BYTES 64
