@@ -140,10 +140,11 @@ class _Emitter:
                 aside = self._new("temporary")
                 self._copy(outputs[k], aside)
                 self.place[outputs[k]] = aside
-        for k, output in enumerate(outputs):
+        # Those whose memory may be an input's come last: another may be a copy of that input.
+        for k in sorted(range(len(outputs)), key=lambda k: k in shared):
             to = _Place("output", k)
-            if self.place.get(output) != to:
-                self._copy(output, to)
+            if self.place.get(outputs[k]) != to:
+                self._copy(outputs[k], to)
 
     def _new(self, kind: str) -> _Place:
         if self.free[kind]:

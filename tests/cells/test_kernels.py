@@ -51,6 +51,33 @@ def test_as_eager(cell):
         torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 * max(1, expected.abs().max().item()))
 
 
+class Passing(fastrnn.Cell):
+    """The gradient of h is that of a, as it is, which is written where the gradient of h before the step goes."""
+
+    gates = "a"
+    vectors = "u"
+
+    def step(a, h, u):
+        return a + u * h
+
+
+class Delayed(fastrnn.Cell):
+    """States that move on as they are, and one that the gradient reads as it was before the step."""
+
+    gates = "a b"
+    state = "h c d"
+
+    def step(a, b, h, c, d):
+        return a * c + b, h, c
+
+
+@pytest.mark.parametrize("cell", [Passing, Delayed], ids=lambda c: c.__name__)
+def test_numbers_that_pass_as_they_are(cell):
+    for hidden, shape in ((5, (4, 3)), (300, (3, 2))):
+        for found, expected in zip(*compared(cell, hidden, shape, bidirectional=True), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
 def everything(cell, hidden, shape, sizes=None):
     """All that a layer computes, forward and backward, in both directions."""
     layer = of(cell, 3, hidden, dtype=torch.float32, bidirectional=True)
