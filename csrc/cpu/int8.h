@@ -6,7 +6,8 @@
 //
 //   scale of the weight's row · (scale · sum over k of w (q - 128) + middle · sum over k of w)
 //
-// Sums of integers are exact, and the rest is done in the same order everywhere: every table gives the same bits.
+// Sums of integers are exact, and the rest is done in the same order everywhere: every table gives the same bits. No
+// part of it overflows while the sum over k of |w| times the largest |x| is a float32.
 #pragma once
 #include <stdint.h>
 

@@ -135,18 +135,19 @@ inline void round_row(const float* row, int64_t depth, const Int8Rows& to, int64
   __builtin_memcpy(&top, &top_bits, sizeof top), __builtin_memcpy(&bottom, &bottom_bits, sizeof bottom);
   char* const numbers = to.numbers + i * to.row_bytes;
   const bool finite = (top_bits & infinity) != infinity && (bottom_bits & infinity) != infinity;
-  const float half = top * 0.5f - bottom * 0.5f;  // of the range, which itself may be infinite
-  if (!finite || half < 1e-36f) {                 // 255 / half would be infinite
+  // Halves: the range may be beyond float32, and so may 128 steps of it.
+  const float half_bottom = rounded(bottom * 0.5f), half = rounded(top * 0.5f) - half_bottom;
+  if (!finite || half < 1e-36f) {  // 255 / half would be infinite
     __builtin_memset(numbers, 0, to.row_bytes);
     to.scale[i] = finite ? 0 : __builtin_nanf("");
     to.middle[i] = finite ? bottom : __builtin_nanf("");
     return;
   }
   const float scale = half / 127.5f, inverse = 255 / half;
-  to.scale[i] = scale, to.middle[i] = bottom + scale * 128;
+  to.scale[i] = scale, to.middle[i] = (half_bottom + scale * 64) * 2;
   constexpr float to_integer = 0x1.8p23f;  // adding it rounds to an integer, in the low bits
   for (int64_t k = 0; k < depth; k += lanes) {
-    const auto half_above = V::load(row + k, int(depth - k)).v * 0.5f - bottom * 0.5f;
+    const auto half_above = rounded(V::load(row + k, int(depth - k)).v * 0.5f) - half_bottom;
     const auto shifted = rounded(half_above * inverse) + to_integer;
     store_rounded(numbers, k / lanes, (Ints)shifted - (Ints)(V::Register{} + to_integer));
   }

@@ -2,10 +2,7 @@
 
 import copy
 import io
-import os
 import pickle
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,9 +12,10 @@ import fastrnn
 import fastrnn.nn
 from fastrnn import ops, reference
 from fastrnn.quantization import layout
-from tests.support.instruction_sets import sets_here
+from tests.support.instruction_sets import SETS, printed, sets_here
 from tests.support.twins import CELLS, PLAIN_CELLS, initial, make, random
 
+MOST = torch.finfo(torch.float32).max
 SIZES = [(1, 1, 3, 2), (2, 5, 17, 9), (5, 33, 16, 129), (40, 1, 1, 16), (9, 7, 64, 64), (1, 4, 70, 130)]
 
 
@@ -204,20 +202,36 @@ def test_not_finite_activations_become_nan_in_their_row(value):
         assert torch.equal(output[:, [0, 1, 3, 4]], clean[:, [0, 1, 3, 4]])
 
 
-def test_zeros_and_extremes():
+def test_zeros_and_equal_numbers():
     layer = fastrnn.quantize(fastrnn.RNN(8, 24, nonlinearity="relu").eval())
-    bias = layer.bias_ih_l0 + layer.bias_hh_l0
+    bias, back = layer.bias_ih_l0 + layer.bias_hh_l0, fastrnn.dequantize(layer)
     with torch.inference_mode():
         for x in (torch.zeros(1, 2, 8), torch.full((1, 2, 8), 1e-40)):
             assert torch.equal(layer(x)[0], bias.relu().expand(1, 2, 24))
-        # Rows of equal numbers, and of numbers whose range is beyond float32.
-        most, back = torch.finfo(torch.float32).max, fastrnn.dequantize(layer)
-        x = torch.full((1, 1, 8), most / 1e3)
+        x = torch.full((1, 1, 8), MOST / 1e3)
         torch.testing.assert_close(layer(x)[0], back(x)[0], rtol=1e-5, atol=0)
-        layer.load_state_dict(layer.state_dict() | {"weight_ih_l0_scale": torch.full((24,), 1e-6)})
-        x = torch.tensor([most, -most, 0, 0, most, 0, -most, 0]).view(1, 1, 8)
-        expected = fastrnn.dequantize(layer).double()(x.double())[0]
-        torch.testing.assert_close(layer(x)[0].double(), expected, rtol=0, atol=expected.max().item() / 100)
+
+
+def test_numbers_to_the_ends_of_float32():
+    """Every x is within half a step of what it is rounded to, though the range of its row is beyond float32, as long as
+    the magnitudes of what a unit sums are within float32."""
+    layer = fastrnn.quantize(fastrnn.RNN(8, 24, bias=False, nonlinearity="relu").eval())
+    of_rows = layer.state_dict()["weight_ih_l0"].abs().sum(1)
+    layer.load_state_dict(layer.state_dict() | {"weight_ih_l0_scale": 0.99 / of_rows})
+    parts = [
+        [1, -1, 0, 0, 1, 0, -1, 0],
+        [1, 0.3, -1, 0.1, 0.2, 0.7, 0.5, 0.9],
+        [1, 0, 0, 0, 0.5, 0, 0, 0],
+        [-1, 0, 0, 0, -0.5, 0, 0, 0],
+        [1, 0.99, 1, 1, 1, 0.995, 1, 1],
+        [-1, -1, -0.9, -1, -1, -0.95, -1, -1],
+    ]
+    x = MOST * torch.tensor(parts)
+    with torch.inference_mode():
+        found, expected = layer(x[None])[0][0], fastrnn.dequantize(layer).double()(x[None].double())[0][0]
+    range_ = x.double().amax(1) - x.double().amin(1)
+    bound = range_ / 255 / 2 * 0.99 + 1e-6 * MOST
+    assert ((found.double() - expected).abs() <= bound.unsqueeze(1)).all()
 
 
 def test_zeros_of_a_relu_stay_zeros():
@@ -274,7 +288,7 @@ def test_export_and_operator():
 
 
 # Prints a hash of the outputs of int8 layers of several sizes. With relu nothing but products and sums is computed, so
-# every level gives the same; of one level, with VNNI and without, all cells do.
+# every level gives the same; of one level, with VNNI and without, all cells do. Last come rows to the ends of float32.
 PROGRAM = """
 import hashlib, sys, torch
 import fastrnn, fastrnn.nn
@@ -290,6 +304,21 @@ for cell in CELLS:
                 output = layer(random(times, batch, inputs, dtype=torch.float32))[0]
             found.update(output.numpy().tobytes())
     print(cell, found.hexdigest())
+layer = make(fastrnn.nn, "rnn_relu", 17, 40, bias=False).eval()
+layer.weight_ih_l0.data /= 20
+layer, found = fastrnn.quantize(layer), hashlib.sha256()
+for most in (torch.finfo(torch.float32).max, 2e-36, 1e-37):
+    rows = random(1, 200, 17, dtype=torch.float32)
+    rows *= most / rows.abs().max()
+    rows[..., 3:6] = 1e-41 * random(1, 200, 3, dtype=torch.float32)  # subnormal
+    # Half of the first number lies between two float32s: rounded, the number is in step 9, else in step 10.
+    rows[0, 0] = torch.tensor([float.fromhex(n) for n in ("0x1.646cf4p-127", "-0x1.ff151cp-124", "0x1.c21acap-119")]
+                              + [0.0] * 14)
+    with torch.inference_mode():
+        output = layer(rows)[0]
+    assert output.isfinite().all()
+    found.update(output.numpy().tobytes())
+print("ends", found.hexdigest())
 """
 
 
@@ -297,13 +326,17 @@ def test_every_level_gives_the_same_bits():
     hashes = {}
     for isa in sets_here()[:3]:  # avx512_bf16 is avx512 here
         for vnni in ("0", "1") if isa != "generic" else "0":
-            environment = os.environ | {"FASTRNN_ISA": isa, "FASTRNN_VNNI": vnni}
-            done = subprocess.run(
-                [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=300
-            )
-            assert done.returncode == 0, done.stderr
-            hashes[isa, vnni] = dict(line.split() for line in done.stdout.splitlines())
+            lines = printed(PROGRAM, isa, FASTRNN_VNNI=vnni).splitlines()
+            hashes[isa, vnni] = dict(line.split() for line in lines)
     first = next(iter(hashes.values()))
     for (isa, _), found in hashes.items():
         assert found == hashes[isa, "0"]
-        assert found["rnn_relu"] == first["rnn_relu"]
+        for exact in ("rnn_relu", "ends"):
+            assert found[exact] == first[exact]
+
+
+@pytest.mark.parametrize("isa", SETS[:-1])  # what is left is what this processor runs anyway
+def test_on_every_instruction_set(isa):
+    names = "equations or plain_layer or not_finite or zeros or ends_of_float32"
+    arguments = ["-q", "-p", "no:cacheprovider", __file__, "-k", names]
+    printed(f"import pytest; raise SystemExit(pytest.main({arguments}))", isa)
