@@ -20,7 +20,7 @@ class Layer(NamedTuple):
 
     dtype: float64, float32, tf32 (float32 with TF32 allowed), bfloat16 or float16.
     options: with resets, every state and a learned initial state, which torch.nn lacks: "torch" is the plain-torch
-        reference then.
+        reference then, as with layer_norm.
     """
 
     kernel: str
@@ -31,21 +31,30 @@ class Layer(NamedTuple):
     I: int
     H: int
     options: bool = False
+    layer_norm: bool = False
 
     def __str__(self) -> str:
         sizes = f"{self.T}x{self.B}x{self.I}x{self.H}"
-        return f"{self.kernel} {self.cell} {self.dtype} {sizes}{' with options' if self.options else ''}"
+        lacking = (" with options" if self.options else "") + (" normalized" if self.layer_norm else "")
+        return f"{self.kernel} {self.cell} {self.dtype} {sizes}{lacking}"
 
     @property
     def torch_dtype(self) -> torch.dtype:
         return torch.float32 if self.dtype == "tf32" else getattr(torch, self.dtype)
 
+    @property
+    def lacking_in_torch(self) -> bool:
+        """Whether torch.nn has no such layer."""
+        return self.options or self.layer_norm
+
     def make(self, device: str, **options: Any) -> Any:
         """Returns torch.nn's module or fastrnn's, with the same weights."""
         torch.manual_seed(7)
-        package = torch.nn if self.kernel == "torch" and not self.options else fastrnn
+        package = fastrnn if self.kernel != "torch" or self.lacking_in_torch else torch.nn
         if self.options:
             options["learn_initial_state"] = True
+        if self.layer_norm:
+            options["layer_norm"] = True
         module = getattr(package, self.cell)(self.I, self.H, dtype=torch.float64, **options)
         return module.to(device, self.torch_dtype)
 

@@ -28,6 +28,7 @@ LAYERS: tuple[Callable[..., Any], ...] = (
     fastrnn.LSTM,
     partial(fastrnn.LSTM, proj_size=4),
 )
+NORMALIZED = tuple(partial(make, layer_norm=True) for make in (fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM))
 DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
 
 
@@ -53,6 +54,8 @@ def main(kernels: list[str], device: str = "cuda") -> None:
         if kernel == "step":
             for make, dtype, recompute, given in itertools.product(LAYERS, DTYPES, (False, True), INPUTS):
                 run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 9), recompute, given, device)
+            for make, dtype in itertools.product(NORMALIZED, DTYPES):  # of 40 units: two warps add up a row
+                run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 40), False, "with options", device)
             continue
         for make, dtype in itertools.product((LAYERS[0], LAYERS[3], LAYERS[5]), DTYPES[2:]):
             layer = Layer(kernel, make.__name__, dtype, 3, 9, 7, 40)

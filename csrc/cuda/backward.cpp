@@ -50,7 +50,7 @@ typename Backward<T>::StateBefore Backward<T>::c_before(int64_t t) const {
   if (!s.cell.carries_c) return {};
   if (memory.again && (before < recomputed.begin || before >= recomputed.end)) return {checkpoint, s.batch, s.hidden};
   if (!rows) return {};
-  return {saved(before) + (s.cell.saves - 1) * s.hidden, rows, s.saved_row};
+  return {saved(before) + s.slot_of_c * s.hidden, rows, s.saved_row};
 }
 
 template <class T>
@@ -105,14 +105,14 @@ void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
   p.c_before = c.data, p.c_before_row = c.row, p.c_rows_before = c.rows;
   p.d_input = di, p.h_before = memory.h_before + row * s.output;
   if (memory.d_state) p.d_recurrent = da;
-  if (memory.d_vectors) p.d_vectors = memory.d_vectors + row * s.cell.vectors * s.hidden;
+  if (memory.d_vectors) p.d_vectors = memory.d_vectors + row * s.vectors_row();
   if (memory.kept) p.kept = memory.kept + row * s.hidden;
 
   if (s.projected()) {
     if (p.resets_after.data) check(leave_rows(memory.dh, memory.left_h, p.resets_after, s.output, queue.stream));
     through_projection(t, chunk, p.rows);
   }
-  check(cell_backward(p, queue.stream));
+  check(s.cell.normalized ? layer_norm_backward(p, queue.stream) : cell_backward(p, queue.stream));
   if (s.cell.gated) {
     queue.products.multiply({p.rows, s.output, s.hidden}, {memory.dgated, s.hidden},
                             {di + s.state_width, s.input_width}, {s.w_hh_gated, s.output});
@@ -153,6 +153,7 @@ void Backward<T>::products_over_time(Range chunk, bool first) {
   if (m.dw_hr)
     products.transposed_multiply({s.output, s.hidden, rows}, {m.dw_hr, s.hidden}, {m.doutput, s.output},
                                  {m.kept, s.hidden}, !first);
+  if (s.cell.normalized) return sums_of_normalized(chunk, first);
   const int64_t gates = s.cell.gates_of_state() * s.hidden;
   if (m.db_ih) check(sum_rows<T>(m.db_ih, m.d_input, s.input_width, rows, s.input_width, !first, queue.stream));
   if (m.db_hh) check(sum_rows<T>(m.db_hh, dgates(), dgates_row(), rows, gates, !first, queue.stream));
@@ -160,6 +161,17 @@ void Backward<T>::products_over_time(Range chunk, bool first) {
     if (m.dvectors[k])
       check(sum_rows<A>(m.dvectors[k], m.d_vectors + k * s.hidden, s.cell.vectors * s.hidden, rows, s.hidden, !first,
                         queue.stream));
+}
+
+// Biases follow the normalization, so their gradients are not sums of what the products' are made of.
+template <class T>
+void Backward<T>::sums_of_normalized(Range chunk, bool first) {
+  LayerNormSums sums{&s.cell,      s.precision.number, s.rows(chunk),
+                     s.hidden,     memory.d_vectors,   saved(chunk.begin),
+                     memory.db_ih, memory.db_hh,       {},
+                     !first};
+  std::copy(memory.dvectors, memory.dvectors + most_vectors, sums.dvectors);
+  check(layer_norm_sums(sums, queue.stream));
 }
 
 template <class T>
@@ -209,7 +221,7 @@ void Backward<T>::round_sums() {
   round(s.p.db_ih, memory.db_ih, s.input_width), round(s.p.db_hh, memory.db_hh, gates);
   round(s.p.dw_hr, memory.dw_hr, s.output * s.hidden);
   round(s.p.dstart_h, memory.dstart_h, s.output), round(s.p.dstart_c, memory.dstart_c, s.hidden);
-  for (int k = 0; k < s.cell.vectors; ++k) round(s.p.dvectors[k], memory.dvectors[k], s.hidden);
+  for (int k = 0; k < s.cell.vectors; ++k) round(s.p.dvectors[k], memory.dvectors[k], s.cell.vector_size(k) * s.hidden);
 }
 
 void backward(const Problem<void>& problem, Precision precision, const Resources& resources) {

@@ -22,6 +22,7 @@ class Backward {
   // dL/d(what a projection multiplied) of time t.
   void through_projection(int64_t t, Range chunk, int64_t rows);
   void products_over_time(Range chunk, bool first);
+  void sums_of_normalized(Range chunk, bool first);
   void input_gradient(Range chunk);
   void initial_gradients();
   void start_gradient(A* sums, const A* left, const A* d_state, int64_t columns);

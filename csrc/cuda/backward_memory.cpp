@@ -9,7 +9,9 @@ namespace {
 template <class T>
 int64_t chunk_steps(const Sequence<T>& s) {
   if (s.p.recompute) return steps_per_checkpoint(s.batch);
-  return std::clamp<int64_t>(chunk_bytes.gradients / (s.input_width * int64_t(sizeof(T)) * s.batch), 1, s.p.times);
+  int64_t row_bytes = s.input_width * int64_t(sizeof(T));
+  if (s.cell.normalized) row_bytes += s.vectors_row() * int64_t(sizeof(Accumulated<T>));  // which is more than half
+  return std::clamp<int64_t>(chunk_bytes.gradients / (row_bytes * s.batch), 1, s.p.times);
 }
 
 // Where to add up a gradient of `count` numbers: in the gradient itself, if that is wide enough.
@@ -47,12 +49,12 @@ BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
   dw_hr = sums_for<T>(s.p.dw_hr, s.output * s.hidden, scratch);
   dstart_h = sums_for<T>(s.p.dstart_h, s.output, scratch);
   dstart_c = sums_for<T>(s.p.dstart_c, s.hidden, scratch);
-  bool vectors_wanted = false;
+  bool vectors_wanted = s.cell.normalized;  // a step reads it again
   for (int k = 0; k < s.cell.vectors; ++k) {
-    dvectors[k] = sums_for<T>(s.p.dvectors[k], s.hidden, scratch);
+    dvectors[k] = sums_for<T>(s.p.dvectors[k], s.cell.vector_size(k) * s.hidden, scratch);
     vectors_wanted |= s.p.dvectors[k] != nullptr;
   }
-  if (vectors_wanted) d_vectors = scratch.take<A>(rows * s.cell.vectors * s.hidden);
+  if (vectors_wanted) d_vectors = scratch.take<A>(rows * s.vectors_row());
   if (team.exchanged) exchange = scratch.take<char>(team.exchanged), flags = scratch.take<unsigned>(team.flags);
   if (!s.p.recompute) return;
   again.emplace(s, scratch);

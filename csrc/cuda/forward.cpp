@@ -45,6 +45,9 @@ void Forward<T>::run(Range times, const State& state, const Results& results) {
                                        s.x(chunk, memory.x, queue.stream), {s.w_ih, s.input});
     Results of_chunk = results;
     if (results.saved) of_chunk.saved += s.rows({times.begin, begin}) * s.saved_row;
+    if (s.cell.normalized)
+      check(normalize_input(s.cell, s.precision.number, memory.from_input, s.rows(chunk), s.hidden, of_chunk.saved,
+                            queue.stream));
     run_chunk(chunk, state, of_chunk);
   }
 }
@@ -97,7 +100,7 @@ void Forward<T>::step(ForwardStep& p, const State& state, T* y, int64_t y_row) {
     products.multiply_transposed({p.rows, s.hidden, s.output}, {memory.from_gated, s.hidden}, {memory.gated, s.hidden},
                                  {s.w_hh_gated, s.output});
   }
-  check(cell_forward(p, queue.stream));
+  check(s.cell.normalized ? layer_norm_forward(p, queue.stream) : cell_forward(p, queue.stream));
   if (!s.projected()) return;
   products.multiply_transposed({p.rows, s.output, s.hidden}, {state.h, s.output}, {memory.unprojected, s.hidden},
                                {s.w_hr, s.hidden});

@@ -81,7 +81,9 @@ inline int64_t most_at_once(const void* kernel, const Launch& shape) {
 template <class... Parameters>
 cudaError_t launch(void (*kernel)(Parameters...), const Launch& shape, cudaStream_t stream,
                    const Parameters&... parameters) {
-  const cudaError_t error = shape.shared ? prepare(reinterpret_cast<const void*>(kernel)) : cudaSuccess;
+  constexpr size_t always_allowed = 48 << 10;  // bytes of shared memory
+  const bool beyond = shape.shared > always_allowed || shape.cluster > 1;
+  const cudaError_t error = beyond ? prepare(reinterpret_cast<const void*>(kernel)) : cudaSuccess;
   if (error) return error;
   const Configuration configuration(shape, stream);
   return start(configuration.config, kernel, parameters...);

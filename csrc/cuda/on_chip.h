@@ -129,6 +129,7 @@ Team team_of(int64_t size, int64_t batch, Regime regime, Kernel kernel_for) {
 // Calls run<Cell, T>(), or returns `otherwise` where no kernel is compiled for that.
 template <class Result, class Run>
 Result for_kernel(const CellDescription& cell, Number number, Result otherwise, Run run) {
+  if (cell.normalized) return otherwise;
   return for_cell(PlainCells{}, cell, [&]<class Cell>() {
     if constexpr (!Cell::gated) {
       if (number == Number::bfloat16) return run.template operator()<Cell, __nv_bfloat16>();

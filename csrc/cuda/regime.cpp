@@ -37,7 +37,7 @@ Regime regime_for(const CellDescription& cell, Precision precision) {
   const Regime regime = asked_for();
   const bool served = precision.number == Number::bfloat16 || precision.number == Number::float16 ||
                       (precision.number == Number::float32 && precision.tf32);
-  return served && !cell.gated ? regime : step_by_step;
+  return served && !cell.gated && !cell.normalized ? regime : step_by_step;
 }
 
 }  // namespace fastrnn::cuda

@@ -1,3 +1,4 @@
+#include "column_sums.h"
 #include "grid.h"
 #include "rows.h"
 
@@ -58,26 +59,10 @@ struct Add {
   }
 };
 
-constexpr int sum_columns = 32, sum_parts = 16;  // threads of a block: each sums a part of one column's rows
-
 template <class T>
 __global__ void __launch_bounds__(sum_columns* sum_parts)
-    sum_column(Accumulated<T>* sums, const T* from, int64_t row, int64_t rows, int64_t columns, bool add) {
-  using A = Accumulated<T>;
-  const int part = threadIdx.x / sum_columns, across = threadIdx.x % sum_columns;
-  const int64_t column = int64_t(blockIdx.x) * sum_columns + across;
-  A* parts = reinterpret_cast<A*>(shared_memory());
-  A sum = 0, rounded_off = 0;
-  if (column < columns)
-    for (int64_t r = part; r < rows; r += sum_parts) {
-      const A x = widened(from[r * row + column]) - rounded_off, next = sum + x, lost = (next - sum) - x;
-      rounded_off = lost == lost ? lost : 0, sum = next;  // infinity stays infinity
-    }
-  parts[threadIdx.x] = sum;
-  __syncthreads();
-  if (part > 0 || column >= columns) return;
-  for (int other = 1; other < sum_parts; ++other) sum += parts[other * sum_columns + across];
-  sums[column] = add ? sums[column] + sum : sum;
+    sum_each_column(Accumulated<T>* sums, const T* from, int64_t row, int64_t rows, int64_t columns, bool add) {
+  sum_column(sums, rows, columns, add, [&](int64_t r, int64_t column) { return widened(from[r * row + column]); });
 }
 
 }  // namespace
@@ -116,10 +101,8 @@ cudaError_t add_rows(T* to, const Accumulated<T>* a, const T* b, int64_t b_row, 
 template <class T>
 cudaError_t sum_rows(Accumulated<T>* sums, const T* from, int64_t row, int64_t rows, int64_t columns, bool add,
                      cudaStream_t stream) {
-  const unsigned blocks = unsigned((columns + sum_columns - 1) / sum_columns), threads = sum_columns * sum_parts;
-  Launch shape{dim3(blocks), threads};
-  shape.shared = threads * sizeof(Accumulated<T>);
-  return launch(sum_column<T>, shape, stream, sums, from, row, rows, columns, add);
+  const Launch shape = launch_sums(columns, 1, sizeof(Accumulated<T>));
+  return launch(sum_each_column<T>, shape, stream, sums, from, row, rows, columns, add);
 }
 
 #define FASTRNN_OF_ROWS(T)                                                                                     \

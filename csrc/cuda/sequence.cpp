@@ -13,6 +13,7 @@ void check(cudaError_t error) {
 }
 
 int64_t saved_row(const CellDescription& cell, int64_t hidden_size, bool projected) {
+  if (cell.normalized) return layer_norm_saved(cell, hidden_size);
   return cell.saves ? (cell.saves + projected) * hidden_size : 0;
 }
 

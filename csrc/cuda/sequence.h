@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <climits>
 
+#include "layer_norm.h"
 #include "passes.h"
 #include "product.h"
 #include "resets.h"
@@ -42,6 +43,7 @@ struct Sequence {
   const int64_t input_width = cell.input_gates * hidden;  // of x · W_ihᵀ
   const int64_t state_width = cell.recurrent_gates * hidden;
   const int64_t saved_row = cuda::saved_row(cell, hidden, projected());
+  const int64_t slot_of_c = cell.saves - 1 - cell.normalized;  // among what a unit saves: the last
   const T* const w_ih = weight(p.w_ih);
   const T* const w_hh = weight(p.w_hh);
   const T* const w_hh_gated = w_hh + state_width * output;  // of the second product
@@ -101,6 +103,8 @@ struct Sequence {
     return rows.data ? static_cast<T*>(rows.data) + offset(rows, t) : nullptr;
   }
   A* saved(int64_t t) const { return p.saved.data ? static_cast<A*>(p.saved.data) + p.before[t] * saved_row : nullptr; }
+  // What a row leaves to the gradients of the cell's own vectors, in a sum over rows.
+  int64_t vectors_row() const { return cell.normalized ? layer_norm_gradients(cell, hidden) : cell.vectors * hidden; }
   A* checkpoint(int64_t piece) const { return static_cast<A*>(p.checkpoints) + piece * batch * hidden; }
 
   // Numbers between the rows of a matrix that is one for products; 0 if it is not, or if its rows share memory.

@@ -75,7 +75,6 @@ const Device device = {
           clear_beyond_ends(layer, gradients.input);
         },
     .sums_by_group = true,
-    .normalizes = true,
     .regularizes = true,
     .cuts_heads = true,
     .takes_lengths = true,

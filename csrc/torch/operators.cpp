@@ -13,9 +13,6 @@ namespace {
 void check_served(const Device& device, const Arguments& a) {
   TORCH_CHECK(device.serves(a.input.scalar_type()), "Expected input of dtype ", device.dtypes, ", got ",
               name_of(a.input.scalar_type()));
-  TORCH_CHECK_NOT_IMPLEMENTED(device.normalizes || !a.cell->normalized,
-                              "Expected a cell without layer normalization on ", a.input.device(), ", got ",
-                              a.cell->name, "; fastrnn.reference.layer runs it there");
   const bool regularized = a.recurrent_mask || a.zoneout_h || a.zoneout_c;
   TORCH_CHECK_NOT_IMPLEMENTED(!regularized || device.regularizes,
                               "Expected recurrent_mask, zoneout_h and zoneout_c on the cpu, got them on ",

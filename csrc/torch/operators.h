@@ -26,7 +26,6 @@ struct Device {
                   const at::Tensor& saved);
   void (*backward)(const Layer& layer, const at::Tensor& output, const at::Tensor& saved, const Gradients& gradients);
   bool sums_by_group = false;  // whether backward takes `groups`
-  bool normalizes = false;     // whether there are loops for cells with layer normalization
   bool regularizes = false;    // whether there are masks in the loops for other cells
   bool cuts_heads = false;     // whether there are products for several heads
   bool takes_lengths = false;  // in any order; packed input has its own, which every device takes

@@ -147,7 +147,7 @@ def _casts(call: Call) -> bool:
 def _layer(call: Call) -> Layer | None:
     """What runs one layer, or None where torch's operator runs them all."""
     if not _left_to_torch(call):
-        if kernels_serve(call.input) and not (call.cell.normalized and (call.input.is_cuda or call.is_regularized())):
+        if kernels_serve(call.input) and not (call.cell.normalized and call.is_regularized()):
             # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
             known = not call.has_options() or _kernels_know_options(call)
             return autograd.layer if call.weights[0].numel() and known else operators.run_reference

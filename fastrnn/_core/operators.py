@@ -29,6 +29,7 @@ _WEIGHTS = 3  # place of the first weight in Call.tensors()
 _CACHE_LINE = 64
 _LEAST_STEPS_PER_CHECKPOINT = 8  # as in csrc/sequence/problem.h and csrc/cuda/sequence.cpp
 _ROWS_PER_CHECKPOINT = 2048  # as in csrc/cuda/sequence.cpp
+_DEVIATIONS_SAVED = 4  # as in csrc/cuda/layer_norm.h
 
 
 class Backward(NamedTuple):
@@ -290,7 +291,10 @@ def _saved_on_cpu(call: Call, numbers: int, batch: _Size) -> Tensor:
 def _saved_on_cuda(call: Call, numbers: int, batch: _Size) -> Tensor:
     accumulated = torch.float64 if call.input.dtype == torch.float64 else torch.float32
     if not (call.recompute and call.cell.recomputable):
-        return call.input.new_empty(_rows(call), numbers * call.hidden_size(), dtype=accumulated)
+        width = numbers * call.hidden_size()
+        if call.cell.normalized:  # the last number of a unit is one of the row
+            width += _DEVIATIONS_SAVED - call.hidden_size()
+        return call.input.new_empty(_rows(call), width, dtype=accumulated)
     steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // torch.sym_max(1, batch))
     return call.input.new_empty((_times(call) + steps - 1) // steps, batch, call.hidden_size(), dtype=accumulated)
 

@@ -68,7 +68,7 @@ def layer_of_sizes(call):
 
 def operands(cell, dtype=torch.float32, device="cuda"):
     """Input (3, 2, 4) and the weights of 5 hidden units."""
-    rows = GATES[cell] * 5
+    rows = GATES[cell.removeprefix("layer_norm_")] * 5
     sizes = ((3, 2, 4), (rows, 4), (rows, 5), (rows,), (rows,))
     x, *weights = (torch.empty(size, dtype=dtype, device=device) for size in sizes)
     return x, weights
@@ -111,6 +111,8 @@ def run_with_options(cell, **options):
         x, weights = operands(cell)
         if "resets" in options:
             options["resets"] = torch.empty(3, 2, dtype=torch.bool, device="cuda")
+        if cell == "layer_norm_gru":
+            weights += [torch.empty(15, device="cuda")] * 2
         if options.get("learned_state"):
             weights += [torch.empty(5, device="cuda")] * (2 if cell == "lstm" else 1)
         if "heads" in options:
@@ -147,6 +149,19 @@ def test_masks_of_steps_and_heads_run_in_the_reference(options, monkeypatch):
     monkeypatch.setattr(operators, "run_reference", lambda call: found.append(call) or layer_of_sizes(call))
     run_with_options("gru", resets=True, **options)
     assert len(found) == 1
+
+
+@pytest.mark.usefixtures("built")
+@pytest.mark.parametrize("options", [{}, *OPTIONS], ids=str)
+def test_layer_normalization_runs_in_the_kernels(options, ran):
+    run_with_options("layer_norm_gru", **options)
+    assert ran == [("kernels", torch.float32)]
+
+
+@pytest.mark.usefixtures("built")
+def test_layer_normalization_with_masks_of_steps_runs_in_the_reference(ran):
+    run_with_options("layer_norm_gru", zoneout_rates=(0.1, 0.0))
+    assert ran == [("reference", torch.float32)]
 
 
 @pytest.mark.usefixtures("built")

@@ -9,7 +9,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from tests.cuda.operands import backward, forward, operands, run
-from tests.support.twins import PLAIN_CELLS
+from tests.support.twins import CELLS
 
 ROOT = Path(__file__).parents[2]
 CUDA = ROOT / "csrc" / "cuda"
@@ -39,15 +39,16 @@ TWO_OF_EACH = ("gru_reset_before", "lstm_projected")
 
 
 @pytest.mark.parametrize("batch_first", [False, True])
-@pytest.mark.parametrize("cell", [cell for cell in PLAIN_CELLS if cell not in TWO_OF_EACH])
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in TWO_OF_EACH])
 def test_a_step_is_one_product_and_one_kernel(emulated, cell, batch_first):
-    """No view, copy, clearing, handle, stream or attribute: the host must not be what a step waits for."""
+    """No view, copy, clearing, handle, stream or attribute: the host must not be what a step waits for. With layer
+    normalization neither: one kernel has it all."""
     for step in _calls_of_a_step(emulated, cell, batch_first=batch_first):
         assert step == {"launches": 1, "products": 1}
 
 
 @pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("cell", [cell for cell in PLAIN_CELLS if cell not in TWO_OF_EACH])
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in TWO_OF_EACH])
 def test_options_cost_no_step_another_kernel(emulated, cell, packed):
     """Rows that begin anew with the next step find in h and c what they begin with: the step before writes it there."""
     every = {"resets": 0.3, "every_state": True, "learned_state": True}
@@ -64,6 +65,15 @@ def test_options_cost_no_step_another_kernel(emulated, cell, packed):
 def test_a_second_product_is_two_of_each(emulated, cell):
     for step in _calls_of_a_step(emulated, cell):
         assert step == {"launches": 2, "products": 2}
+
+
+@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
+def test_layer_normalization_is_two_kernels_a_pass(emulated, cell):
+    """Beside those of the steps: W_ih x of all times is normalized at once, and gradients of gains and biases are one
+    sum, where those of plain biases are two."""
+    plain, normalized = (_calls(emulated, operands(name)) for name in (cell, f"layer_norm_{cell}"))
+    for before, after, more in zip(plain, normalized, (1, -1), strict=True):
+        assert after == before | {"launches": before["launches"] + more}
 
 
 @pytest.mark.parametrize("kernel", ["block", "cluster", "grid"])
@@ -123,7 +133,7 @@ def test_a_kernel_that_is_not_compiled_is_an_error(emulated, cell, float64):
     ids=str,
 )
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("cell", PLAIN_CELLS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_shapes_are_those_that_python_tells_the_compiler(emulated, cell, dtype, options, recompute):
     given = operands(cell, bidirectional=True, **options).to(dtype)
     with FakeTensorMode(allow_non_fake_inputs=True):  # lengths are read, on the CPU

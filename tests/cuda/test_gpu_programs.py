@@ -67,19 +67,21 @@ class TestSmoke:
     def test_rows(self):
         found = {kernel: list(smoke.rows(kernel)) for kernel in smoke.KERNELS}
         assert {kernel: len(each) for kernel, each in found.items()} == {
-            "step": 3 * 5 * 3 * 2,
+            "step": 3 * 5 * 3 * 2 + 2 * 5 * 3,
             "block": 3 * 3 * 3,
             "cluster": 3 * 3 * 3 * 3,
             "grid": 3 * 4 * 3 * 3,
         }
-        assert len({row for each in found.values() for row in each}) == 306
+        assert len({row for each in found.values() for row in each}) == 336
         assert all(row.kernel.partition(":")[0] == kernel for kernel, each in found.items() for row in each)
 
-    @pytest.mark.parametrize("options", [False, True])
+    @pytest.mark.parametrize(
+        "lacking", [{}, {"options": True}, {"options": True, "layer_norm": True, "H": 40}], ids=str
+    )
     @pytest.mark.parametrize("dtype", smoke.STEP_DTYPES)
     @pytest.mark.parametrize("cell", layers.CELLS)
-    def test_right_numbers_pass(self, cell, dtype, options):
-        found = smoke.check(TINY._replace(cell=cell, dtype=dtype, options=options), "cpu")
+    def test_right_numbers_pass(self, cell, dtype, lacking):
+        found = smoke.check(TINY._replace(cell=cell, dtype=dtype, **lacking), "cpu")
         assert found["status"] == "passed", found
         assert 0 <= found["error"] <= found["allowed"]
 
@@ -97,7 +99,7 @@ class TestSmoke:
         found = smoke.check(TINY, "cpu")
         assert (found["status"], found["tensor"]) == ("failed", wrong)
 
-    @pytest.mark.parametrize("wrong", ["every_c", "d_h_0", "d_learned_h_0"])
+    @pytest.mark.parametrize("wrong", ["every_c", "d_h_0", "d_learned_h_0", "d_weight_norm_hh_l0", "d_bias_norm_c_l0"])
     def test_wrong_numbers_of_options_fail(self, wrong, monkeypatch):
         right = smoke.computed
 
@@ -106,7 +108,7 @@ class TestSmoke:
             return found | ({wrong: 1.1 * found[wrong]} if layer.kernel == "step" else {})
 
         monkeypatch.setattr(smoke, "computed", planted)
-        found = smoke.check(TINY._replace(options=True), "cpu")
+        found = smoke.check(TINY._replace(options=True, layer_norm="norm" in wrong, H=40), "cpu")
         assert (found["status"], found["tensor"]) == ("failed", wrong)
 
     def test_a_team_that_does_not_fit_is_said_so_and_not_run(self, monkeypatch):

@@ -37,7 +37,7 @@ OWN_CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "layer_norm_lstm": ("LSTM", {"layer_norm": True}),
 }
 CELLS = TORCH_CELLS | OWN_CELLS
-# Without layer normalization, which has loops of its own on the CPU, and no kernel elsewhere.
+# Without layer normalization, which has loops of its own on the CPU and kernels of its own on CUDA.
 PLAIN_CELLS = {cell: made for cell, made in CELLS.items() if not cell.startswith("layer_norm")}
 
 

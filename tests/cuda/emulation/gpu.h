@@ -55,6 +55,7 @@ struct Barrier {
 struct Block {
   std::vector<char> shared;
   Barrier barrier;
+  std::vector<double> exchanged;  // a number of each thread
 };
 
 struct Fiber {
@@ -90,7 +91,8 @@ inline char* stack_of(size_t fiber, size_t bytes) {
 inline void run_cluster(dim3 first_block, unsigned size, unsigned threads, size_t shared) {
   constexpr size_t stack_bytes = 128 << 10;
   blocks.clear();
-  for (unsigned b = 0; b < size; ++b) blocks.push_back({std::vector<char>(shared + 16), {0, threads}});
+  for (unsigned b = 0; b < size; ++b)
+    blocks.push_back({std::vector<char>(shared + 16), {0, threads}, std::vector<double>(threads)});
   cluster = {0, int64_t(size) * threads};
   std::vector<Fiber> fibers(size * threads);
   for (unsigned i = 0; i < fibers.size(); ++i) {
@@ -140,6 +142,20 @@ cudaError_t start(const cudaLaunchConfig_t& config, void (*kernel)(Parameters...
 
 inline void __syncthreads() { emulated::wait(emulated::my_block().barrier, emulated::running->times_at_block); }
 inline char* shared_memory() { return emulated::aligned(emulated::my_block().shared); }
+
+// As csrc/cuda/warp.h has it: pairs, then pairs of pairs, so that rounding is the same.
+template <class A>
+A warp_sum(A x) {
+  std::vector<double>& exchanged = emulated::my_block().exchanged;
+  const unsigned thread = threadIdx.x;
+  for (unsigned apart = 16; apart > 0; apart /= 2) {
+    exchanged[thread] = x;
+    __syncthreads();
+    x += A(exchanged[thread ^ apart]);
+    __syncthreads();
+  }
+  return x;
+}
 
 struct BlockCluster {
   static constexpr bool share_memory = true;

@@ -1,0 +1,2 @@
+#include "../../../csrc/cuda/layer_norm_backward.cu"
+#include "../../../csrc/cuda/layer_norm_forward.cu"
