@@ -14,7 +14,7 @@ DEVICES = ("cpu", "cuda")
 BUILT: bool = _C.build_info()["cuda"]
 OWN_KERNELS = ("cpu", "cuda") if BUILT else ("cpu",)  # the devices that fastrnn has kernels for
 KERNEL = "FASTRNN_CUDA_KERNEL"
-_cudnn_rnn: Any = torch.backends.cudnn.rnn  # torch declares no types for its switches
+_cudnn: Any = torch.backends.cudnn  # torch declares no types for its switches
 
 
 def torch_device(text: str, *, numbered: bool = True) -> str:
@@ -101,13 +101,30 @@ def driver() -> str:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Within it recurrent layers on CUDA may, or may not, round the operands of float32 products to TF32.
+    """Within it cuDNN's operators on CUDA, recurrent layers among them, may, or may not, round the operands of float32
+    products to TF32.
 
-    It uses only torch's newer switch: after that, torch refuses to read the older one, allow_tf32.
+    torch has a switch for recurrent layers, one for convolutions and an older one for both, allow_tf32. Where they
+    disagree, torch.export and torch.backends.cudnn.flags raise an error: all three are set, and put back afterwards.
     """
-    before = _cudnn_rnn.fp32_precision
-    _cudnn_rnn.fp32_precision = "tf32" if allowed else "ieee"
+    before = [_cudnn.rnn.fp32_precision, _cudnn.conv.fp32_precision]
+    older = _older_switch()
+    _set_tf32(allowed, ["tf32" if allowed else "ieee"] * 2)
     try:
         yield
     finally:
-        _cudnn_rnn.fp32_precision = before
+        _set_tf32(older, before)
+
+
+def _set_tf32(older: bool, precisions: list[str]) -> None:
+    _cudnn.allow_tf32 = older  # sets the others, too: it comes first
+    _cudnn.rnn.fp32_precision, _cudnn.conv.fp32_precision = precisions
+
+
+def _older_switch() -> bool:
+    """Reads allow_tf32, which torch refuses while the operators' switches say otherwise; leaves those at "tf32"."""
+    _cudnn.rnn.fp32_precision = _cudnn.conv.fp32_precision = "tf32"
+    try:
+        return _cudnn.allow_tf32
+    except RuntimeError:  # it disagrees
+        return False

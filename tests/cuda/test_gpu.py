@@ -65,24 +65,56 @@ def test_with_both_cuda_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu.parse_device("cuda") == "cuda"
 
 
-def test_the_tf32_switch_is_put_back_whatever_happens() -> None:
-    switch = torch.backends.cudnn.rnn
-    before = switch.fp32_precision
+CUDNN: Any = torch.backends.cudnn
+
+
+def switches() -> tuple[str, str]:
+    return CUDNN.rnn.fp32_precision, CUDNN.conv.fp32_precision
+
+
+def test_the_tf32_switches_are_put_back_whatever_happens() -> None:
+    before = switches(), CUDNN.allow_tf32
     seen = []
 
     def look_and_fail() -> None:
         with gpu.tf32(False):
-            seen.append(switch.fp32_precision)
+            seen.append(switches())
             with gpu.tf32(True):
-                seen.append(switch.fp32_precision)
-            seen.append(switch.fp32_precision)
+                seen.append(switches())
+            seen.append(switches())
             raise KeyError
 
     with pytest.raises(KeyError):
         look_and_fail()
-    assert seen == ["ieee", "tf32", "ieee"]
-    assert switch.fp32_precision == before
-    assert isinstance(torch.backends.cudnn.allow_tf32, bool)  # torch would refuse to say if the two disagreed
+    assert seen == [("ieee",) * 2, ("tf32",) * 2, ("ieee",) * 2]
+    assert (switches(), CUDNN.allow_tf32) == before
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_torch_reads_the_tf32_switches_within(allowed: bool) -> None:
+    """It would refuse, if those of convolutions and of recurrent layers, or the older one of both, disagreed."""
+    with gpu.tf32(allowed):
+        assert CUDNN.allow_tf32 is allowed
+        with CUDNN.flags(enabled=True, allow_tf32=allowed):  # reads them on the way in
+            assert CUDNN.allow_tf32 is allowed
+        assert CUDNN.allow_tf32 is allowed
+
+
+@pytest.mark.parametrize("rnn", ["ieee", "tf32"])
+@pytest.mark.parametrize("older", [False, True])
+def test_switches_that_a_user_has_set_apart_are_put_back(older: bool, rnn: str) -> None:
+    before = switches(), CUDNN.allow_tf32
+    try:
+        CUDNN.allow_tf32 = older
+        CUDNN.rnn.fp32_precision, CUDNN.conv.fp32_precision = apart = rnn, "ieee" if rnn == "tf32" else "tf32"
+        with gpu.tf32(False):
+            assert switches() == ("ieee", "ieee")
+        assert switches() == apart
+        CUDNN.rnn.fp32_precision = CUDNN.conv.fp32_precision = "tf32" if older else "ieee"
+        assert CUDNN.allow_tf32 is older  # torch would refuse, were the older one not as before
+    finally:
+        CUDNN.allow_tf32 = before[1]
+        CUDNN.rnn.fp32_precision, CUDNN.conv.fp32_precision = before[0]
 
 
 def test_the_default_grid_is_a_small_part_with_every_size_of_the_whole() -> None:

@@ -128,7 +128,6 @@ def test_compile_in_one_graph(cell, training):
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:.*script_method.* is deprecated:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:TensorFloat32 tensor cores")  # inductor on CUDA would like them
 def test_compile_with_inductor():
     """The whole way down, once: between two operations that inductor fuses around the layer."""
