@@ -48,15 +48,18 @@ class Layer(NamedTuple):
         return self.options or self.layer_norm
 
     def make(self, device: str, **options: Any) -> Any:
-        """Returns torch.nn's module or fastrnn's, with the same weights."""
+        """Returns torch.nn's module or fastrnn's, with the same weights on every device."""
         torch.manual_seed(7)
+        return self.drawn("cpu", torch.float64, **options).to(device, self.torch_dtype)
+
+    def drawn(self, device: str, dtype: torch.dtype, **options: Any) -> Any:
+        """Returns the module with weights that were drawn on the device itself: soon, where there are many."""
         package = fastrnn if self.kernel != "torch" or self.lacking_in_torch else torch.nn
         if self.options:
             options["learn_initial_state"] = True
         if self.layer_norm:
             options["layer_norm"] = True
-        module = getattr(package, self.cell)(self.I, self.H, dtype=torch.float64, **options)
-        return module.to(device, self.torch_dtype)
+        return getattr(package, self.cell)(self.I, self.H, device=device, dtype=dtype, **options)
 
     def input(self, device: str) -> Tensor:
         torch.manual_seed(8)

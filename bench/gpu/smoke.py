@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cache
 from itertools import product
 from pathlib import Path
 from threading import Lock
@@ -60,8 +61,8 @@ def check(layer: Layer, device: str) -> processes.Found:
     asked_for_team = layer.kernel not in ("torch", "step")
     if device == "cuda" and asked_for_team and not all(teams):
         return {"status": "fell back", "teams": teams}
-    exact = computed(layer._replace(kernel="torch", dtype="float64"), "cpu", round_to=layer)
-    peer, own = (computed(each, device, round_to=layer) for each in (layer._replace(kernel="torch"), layer))
+    exact, peer = by_torch(layer._replace(kernel="torch"), device)
+    own = computed(layer, device, round_to=layer)
     theirs, ours = ({n: relative_errors([t[n]], [exact[n]])[0] for n in exact} for t in (peer, own))
     allowed = {name: max(2 * theirs[name], TOLERANCES[layer.dtype]) for name in exact}
     worst = max(exact, key=lambda name: ours[name] / allowed[name] if ours[name] == ours[name] else float("inf"))
@@ -70,13 +71,21 @@ def check(layer: Layer, device: str) -> processes.Found:
     return {"status": "passed" if passed else "failed", "teams": teams} | found
 
 
+@cache
+def by_torch(layer: Layer, device: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Returns what torch computes in float64 on the CPU, and in the layer's dtype on the device: the same for all teams
+    of a kernel."""
+    exact = computed(layer._replace(dtype="float64"), "cpu", round_to=layer)
+    return exact, computed(layer, device, round_to=layer)
+
+
 def computed(layer: Layer, device: str, round_to: Layer) -> dict[str, torch.Tensor]:
     """Returns output, states and gradients in float64 on the CPU; operands are rounded to the dtype of `round_to`."""
     dtype = round_to.torch_dtype
     module = layer.make(device, bidirectional=True)
     for weight in module.parameters():
         if layer.options and not weight.any():  # a learned initial state, before it has learned
-            weight.data = torch.randn(weight.shape, dtype=torch.float64)
+            weight.data = torch.randn(weight.shape, dtype=torch.float64).to(weight.device)
         weight.data = weight.data.to(dtype).to(layer.torch_dtype)
     torch.manual_seed(9)
     sizes = [(layer.T, layer.B, layer.I), *[(2, layer.B, layer.H)] * (1 + described(layer.cell).carries_c)]
@@ -124,6 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.worker:
+        torch.set_num_threads(1)  # several workers run at once, on small layers
         processes.serve(lambda row: check(Layer(*row), given.device))
         return 0
     kernels = given.kernels.split(",")

@@ -1,6 +1,6 @@
 """How long does a step take? Every kernel of fastrnn's and torch.nn, over hidden sizes, batches and dtypes.
 
-    python -m bench.gpu.sweep [--out out/sweep.jsonl] [--budget 90] [--device cuda]
+    python -m bench.gpu.sweep [--out out/sweep.jsonl] [--budget 85] [--device cuda]
     python -m bench.gpu.sweep --render out/sweep.jsonl
 
 Inference ("forward") and the gradients alone ("backward"), at two lengths. The difference gives the microseconds of a
@@ -23,11 +23,14 @@ import torch
 from bench.gpu import processes
 from bench.gpu.layers import Layer
 
-KERNELS = ("torch", "step", "block", "cluster", "grid")
-CELLS = ("LSTM", "GRU")
+KERNELS = ("torch", "step", "cluster", "grid", "block")
+CELLS = ("LSTM", "GRU", "RNN")
 DTYPES = ("bfloat16", "float16", "tf32")
-HIDDEN = (128, 256, 512, 1024)
-BATCHES = (1, 8, 32, 64, 128)
+HIDDEN = (64, 128, 192, 256, 384, 512, 768, 1024)
+BATCHES = (1, 8, 32, 64, 128, 256)
+# Those that tell most: gated cells, at one row, at a batch of training and at a large one.
+FIRST = (("LSTM", "GRU"), DTYPES, (128, 256, 512, 1024), (1, 32, 128))
+MOST_OF_BLOCK = 192  # hidden units; the weights of more do not fit one block
 LENGTHS = (128, 512)
 WARM_UP, TURNS = 2, 5
 LIMIT = 20  # seconds of a row
@@ -36,20 +39,26 @@ PASSES = ("forward", "backward")
 
 def rows() -> Iterator[Layer]:
     """Yields all layers, those that are compared next to each other; T is the longer of the lengths."""
-    for dtype, cell, H, B, kernel in product(DTYPES, CELLS, HIDDEN, BATCHES, KERNELS):
-        yield Layer(kernel, cell, dtype, LENGTHS[-1], B, H, H)
+    for cell, dtype, H, B in dict.fromkeys((*product(*FIRST), *product(CELLS, DTYPES, HIDDEN, BATCHES))):
+        for kernel in KERNELS:
+            if kernel != "block" or H <= MOST_OF_BLOCK:
+                yield Layer(kernel, cell, dtype, LENGTHS[-1], B, H, H)
 
 
 def measure(layer: Layer, device: str, lengths: Sequence[int] = LENGTHS) -> processes.Found:
     """Measures the passes that a kernel runs itself; each has microseconds "step", "call" and, of a step, "host"."""
-    found: processes.Found = {"status": "measured"}
-    for name in PASSES:
-        found[f"{name}_team"] = team = layer.team(device, name == "backward")
-        if team == [] and layer.kernel != "step":
-            found[name] = "fell back"
-            continue
-        clock = Clock(device)
-        short, long = (of_length(layer._replace(T=T), name, device, clock) for T in lengths)
+    teams = {name: layer.team(device, name == "backward") for name in PASSES}
+    found: processes.Found = {"status": "measured"} | {f"{name}_team": team for name, team in teams.items()}
+    serves = [name for name in PASSES if layer.kernel == "step" or teams[name] != []]
+    found |= {name: "fell back" for name in PASSES if name not in serves}
+    if not serves:
+        return found
+    # Made once and where they run: drawn on the CPU they would take longer than the calls.
+    module, clock = layer.drawn(device, layer.torch_dtype), Clock(device)
+    input = torch.randn(lengths[-1], layer.B, layer.I, device=device, dtype=layer.torch_dtype)
+    for name in serves:
+        with layer.kernel_asked_for(device):
+            short, long = (of_length(module, input[:T], name, clock) for T in lengths)
         step = (long["seconds"] - short["seconds"]) / (lengths[1] - lengths[0])
         found[name] = {
             "step": 1e6 * step,
@@ -87,30 +96,37 @@ class Clock:
         return begin.elapsed_time(end) / 1e3, host
 
 
-def of_length(layer: Layer, name: str, device: str, clock: Clock) -> dict[str, float]:
+def of_length(module: torch.nn.Module, input: torch.Tensor, name: str, clock: Clock) -> dict[str, float]:
     """Returns the medians of several calls of one pass."""
-    module, input = layer.make(device), layer.input(device)
-    turns = []
-    with layer.kernel_asked_for(device):
-        for _ in range(WARM_UP + TURNS):
-            turns.append(one(module, input, name, clock))
-    seconds, host = zip(*turns[WARM_UP:], strict=True)
+    run = forward(module, input) if name == "forward" else backward(module, input)
+    seconds, host = zip(*[clock.turn(run) for _ in range(WARM_UP + TURNS)][WARM_UP:], strict=True)
     return {"seconds": statistics.median(seconds), "host": statistics.median(host)}
 
 
-def one(module: torch.nn.Module, input: torch.Tensor, name: str, clock: Clock) -> tuple[float, float]:
-    if name == "forward":
+def forward(module: torch.nn.Module, input: torch.Tensor) -> Callable[[], object]:
+    """Returns a call at inference."""
+
+    def run() -> object:
         with torch.no_grad():
-            return clock.turn(lambda: module(input))
+            return module(input)
+
+    return run
+
+
+def backward(module: torch.nn.Module, input: torch.Tensor) -> Callable[[], object]:
+    """Returns a call of the gradients alone, of one pass forward."""
     leaf = input.detach().requires_grad_()
     output, _ = module(leaf)
     wanted, incoming = [leaf, *module.parameters()], torch.ones_like(output)
-    return clock.turn(lambda: torch.autograd.grad(output, wanted, incoming))
+    return lambda: torch.autograd.grad(output, wanted, incoming, retain_graph=True)
 
 
 def markdown(found: Sequence[processes.Found]) -> str:
     """Returns a table for each dtype and cell: microseconds of a step forward / backward, by kernel."""
     parts = []
+    order = [CELLS.index, DTYPES.index, int, int]
+    names = ("cell", "dtype", "H", "B")
+    found = sorted(found, key=lambda row: [of(row[name]) for of, name in zip(order, names, strict=True)])
     for (dtype, cell), several in groupby(found, key=lambda row: (row["dtype"], row["cell"])):
         lines = [
             f"### {cell}, {dtype}: µs a step, forward / backward",
@@ -135,7 +151,7 @@ def shown(row: processes.Found, name: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/sweep.jsonl"))
-    parser.add_argument("--budget", type=float, default=90, help="seconds after which no other row is begun")
+    parser.add_argument("--budget", type=float, default=85, help="seconds after which no other row is begun")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--render", type=Path, help="measure nothing; print this file as Markdown")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

@@ -2,7 +2,11 @@
 
 import json
 import os
+import shutil
+import subprocess
 import sys
+from importlib import metadata
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -111,6 +115,34 @@ class TestSmoke:
         found = smoke.check(TINY._replace(options=True, layer_norm="norm" in wrong, H=40), "cpu")
         assert (found["status"], found["tensor"]) == ("failed", wrong)
 
+    @pytest.mark.parametrize("lacking", [{}, {"options": True}], ids=str)
+    def test_all_of_a_layer_is_on_its_device(self, lacking, monkeypatch):
+        """Without a GPU: "meta" is another device than the CPU, too, and holds no numbers."""
+        seen = []
+
+        def called(layer, module, input, hx):
+            states = hx if isinstance(hx, tuple) else (hx,)
+            seen.extend([input, *states, *module.parameters(), layer.resets("meta")])
+            return [input * sum(p.sum() for p in module.parameters()), sum(states)]
+
+        monkeypatch.setattr(smoke, "called", called)
+        monkeypatch.setattr(torch.Tensor, "any", lambda weight: False)  # every weight has a value to learn
+        monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: tensor)
+        layer = TINY._replace(**lacking)
+        smoke.computed(layer, "meta", round_to=layer)
+        assert {tensor.device.type for tensor in seen} == {"meta"}
+
+    def test_torch_computes_once_for_all_teams(self, monkeypatch):
+        right, asked = smoke.computed, []
+        monkeypatch.setattr(
+            smoke, "computed", lambda layer, *rest, **kind: asked.append(layer) or right(layer, *rest, **kind)
+        )
+        smoke.by_torch.cache_clear()
+        teams = [TINY._replace(kernel=kernel) for kernel in ("cluster:2", "cluster:4", "cluster:16")]
+        assert {smoke.check(layer, "cpu")["status"] for layer in teams} == {"passed"}
+        torchs = TINY._replace(kernel="torch")
+        assert asked == [torchs._replace(dtype="float64"), torchs, *teams]
+
     def test_a_team_that_does_not_fit_is_said_so_and_not_run(self, monkeypatch):
         monkeypatch.setattr(Layer, "team", lambda layer, device, backward: [] if backward else [4, 8, 1000])
         found = smoke.check(TINY._replace(kernel="cluster:4"), "cuda")
@@ -149,16 +181,25 @@ class TestSmoke:
 class TestSweep:
     def test_rows(self):
         found = list(sweep.rows())
-        assert len(set(found)) == len(found) == 3 * 2 * 4 * 5 * 5
+        assert len(set(found)) == len(found) == 3 * 3 * 6 * (8 * 4 + 3)
         assert [row.kernel for row in found[:5]] == list(sweep.KERNELS)
         assert len({row[1:] for row in found[:5]}) == 1
-        assert {row.dtype for row in found[:200]} == {"bfloat16"}  # what matters most comes first
+        assert {row.H for row in found if row.kernel == "block"} == {64, 128, 192}
+
+    def test_what_tells_most_comes_first(self):
+        """Every dtype of the LSTM, then of the GRU, at few sizes from end to end."""
+        first = list(sweep.rows())[: 2 * 3 * 3 * (4 * 4 + 1)]
+        lstm, gru = first[: len(first) // 2], first[len(first) // 2 :]
+        for rows, cell in ((lstm, "LSTM"), (gru, "GRU")):
+            assert {row.cell for row in rows} == {cell}
+            assert {(row.dtype, row.H, row.B) for row in rows} == {*product(sweep.DTYPES, *sweep.FIRST[2:])}
+            assert {row.kernel for row in rows} == set(sweep.KERNELS)
 
     def test_a_step_and_a_call(self, monkeypatch):
         """A clock on which a call takes 50 µs and a step 2, of which the host is busy for 1."""
 
-        def of_length(layer, name, device, clock):
-            return {"seconds": 50e-6 + layer.T * 2e-6, "host": layer.T * 1e-6}
+        def of_length(module, input, name, clock):
+            return {"seconds": 50e-6 + len(input) * 2e-6, "host": len(input) * 1e-6}
 
         monkeypatch.setattr(sweep, "of_length", of_length)
         found = sweep.measure(TINY, "cpu")
@@ -168,6 +209,15 @@ class TestSweep:
         assert found["status"] == "measured"
 
     @pytest.mark.parametrize("kernel", ["torch", "step"])
+    def test_the_gradients_alone_are_those_of_every_call(self, kernel):
+        """One pass forward serves all turns."""
+        layer = TINY._replace(kernel=kernel, dtype="float32")
+        run = sweep.backward(layer.make("cpu"), layer.input("cpu"))
+        first, second = run(), run()
+        assert all(gradient.abs().sum() > 0 for gradient in first)
+        assert all(map(torch.equal, first, second))
+
+    @pytest.mark.parametrize("kernel", ["torch", "step"])
     def test_real_times(self, kernel):
         found = sweep.measure(TINY._replace(kernel=kernel), "cpu", lengths=(2, 40))
         assert all(seconds > 0 for name in sweep.PASSES for seconds in found[name]["seconds"].values())
@@ -175,9 +225,15 @@ class TestSweep:
     def test_what_falls_back_is_not_measured(self, monkeypatch):
         monkeypatch.setattr(Layer, "team", lambda layer, device, backward: [] if backward else [4, 8, 1000])
         monkeypatch.setattr(sweep, "of_length", lambda *arguments: {"seconds": 1.0, "host": 1.0})
-        found = sweep.measure(TINY._replace(kernel="cluster"), "cuda")
+        found = sweep.measure(TINY._replace(kernel="cluster"), "cpu")
         assert found["backward"] == "fell back"
         assert found["forward"]["seconds"] == {"128": 1.0, "512": 1.0}
+
+    def test_what_no_team_fits_is_not_even_made(self, monkeypatch):
+        monkeypatch.setattr(Layer, "team", lambda layer, device, backward: [])
+        monkeypatch.delattr(Layer, "drawn")
+        found = sweep.measure(TINY._replace(kernel="grid"), "cpu")
+        assert (found["forward"], found["backward"], found["status"]) == ("fell back", "fell back", "measured")
 
     def test_a_budget_ends_it_and_every_row_is_in_the_file(self, tmp_path, capsys):
         file = tmp_path / "sweep.jsonl"
@@ -189,15 +245,16 @@ class TestSweep:
     def test_the_table(self, tmp_path, capsys):
         file = tmp_path / "sweep.jsonl"
         times = {"torch": 8.0, "step": 12.0, "cluster": 2.5}
+        processes.append(file, TINY._replace(B=64, H=512)._asdict() | {"status": "lost"})
+        processes.append(file, TINY._replace(cell="GRU", H=512)._asdict() | {"status": "lost"})  # which comes later
         for kernel in sweep.KERNELS:
             row = TINY._replace(kernel=kernel, B=32, H=512)._asdict() | {"forward_team": [8, 16, 1]}
             taken = {"step": times[kernel]} if kernel in times else "fell back"
             processes.append(file, row | {"status": "measured", "forward": taken, "backward": taken})
-        processes.append(file, TINY._replace(B=64, H=512)._asdict() | {"status": "lost"})
         assert sweep.main(["--render", str(file)]) == 0
         lines = capsys.readouterr().out.splitlines()
         assert lines[0] == "### LSTM, bfloat16: µs a step, forward / backward"
-        assert lines[4] == "| 512 | 32 | 8.00 / 8.00 | 12.00 / 12.00 | – / – | 2.50 / 2.50 | – / – | 8, 8 |"
+        assert lines[4] == "| 512 | 32 | 8.00 / 8.00 | 12.00 / 12.00 | 2.50 / 2.50 | – / – | – / – | 8, 8 |"
         assert "lost / lost" in lines[5]
 
 
@@ -267,12 +324,25 @@ class TestRun:
         monkeypatch.setattr(run, "tool", lambda name: f"/bin/{name}")
         found = run.stages(tmp_path, left=100)
         names = [stage.name for stage in found]
-        assert names[:7] == ["compile preflight", "preflight", "build", "smoke", "sweep", "ncu cluster", "ncu grid"]
-        assert names[-1] == "bench"
-        assert names.index("tests step") < names.index("memcheck") < names.index("racecheck")
+        assert names == [
+            *("compile preflight", "preflight", "build", "smoke"),
+            *("tests step", "tests cluster", "tests grid", "tests block"),
+            *("sweep", "ncu cluster", "ncu grid", "verify", "memcheck", "racecheck", "bench"),
+        ]
         assert [stage.name for stage in found if stage.beside] == ["verify"]
         assert found[-1].command[-1] == "85"
-        assert sum(stage.seconds for stage in found[:5]) < 530
+        assert sum(stage.seconds for stage in found[:5]) < 550
+
+    def test_a_bare_checkout_has_metadata_after_the_build(self, tmp_path):
+        """Without it `import fastrnn` says that it is not installed."""
+        build = next(stage for stage in run.stages(tmp_path) if stage.name == "build")
+        command = [part for part in build.command if part not in ("build_ext", "--inplace")]
+        for name in ("setup.py", "build_backend.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+            shutil.copy(ROOT / name, tmp_path)
+        shutil.copytree(ROOT / "fastrnn" / "_cell", tmp_path / "fastrnn" / "_cell")
+        subprocess.run(command, cwd=tmp_path, env={**os.environ, "FASTRNN_CUDA": "0"}, check=True, capture_output=True)
+        (found,) = metadata.distributions(path=[str(tmp_path)])
+        assert found.metadata["Name"] == "fastrnn"
 
     def test_the_tests_are_those_that_run_on_any_device(self):
         """But for those that need packages of the command line."""
@@ -285,8 +355,6 @@ class TestRun:
 
     def test_pytest_takes_no_foreign_plugins(self):
         """As on that machine, where pytest-benchmark warns beside xdist, and warnings are errors."""
-        import subprocess
-
         command = [*run.pytest(), "--collect-only", "tests/layers/test_packed.py"]
         command[command.index("cuda")] = "cpu"
         environment = {**os.environ, **run.asked_for("step"), "PYTHONPATH": str(ROOT)}
