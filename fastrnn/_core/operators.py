@@ -274,7 +274,7 @@ def _output_shapes(call: Call, output_size: _Size, hidden_size: _Size) -> tuple[
 
 def _saved_shape(call: Call, batch: _Size) -> Tensor:
     zoned_h, zoned_c = call.zoneout_h is not None, call.zoneout_c is not None
-    numbers = call.cell.saves + call.projected + zoned_c if call.cell.saves else zoned_h  # of a unit in a row
+    numbers = call.cell.saves + call.projected + zoned_c if call.cell.saves else int(zoned_h)  # of a unit in a row
     saved = (_saved_on_cuda if call.input.is_cuda else _saved_on_cpu)(call, numbers, batch)
     return saved.new_empty(call.directions(), *saved.shape)
 
