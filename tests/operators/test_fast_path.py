@@ -87,6 +87,7 @@ def test_same_bits_as_the_long_way(cell, options, given_state):
             assert torch.equal(result, want)
 
 
+@pytest.mark.filterwarnings("ignore:.*Profiler clears events")  # which torch 2.11 says of every profile
 @pytest.mark.parametrize(
     "watcher",
     [
