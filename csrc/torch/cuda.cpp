@@ -2,6 +2,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 
 #include "../cuda/passes.h"
@@ -50,6 +51,9 @@ void run(const Layer& layer, const std::vector<Problem<void>>& directions,
          size_t (*bytes)(const Problem<void>&, Precision),
          void (*pass)(const Problem<void>&, Precision, const Resources&)) {
   const c10::cuda::CUDAGuard guard(layer.device);
+  // A thread of autograd's may have no context yet: this makes the device's current, which the guard leaves undone
+  // where the device already is. torch would warn when it takes the handle of cuBLAS.
+  C10_CUDA_CHECK(cudaSetDevice(layer.device.index()));
   const Precision precision = precision_of(layer.dtype);
   size_t most = 0;
   for (const Problem<void>& p : directions) most = std::max(most, bytes(p, precision));

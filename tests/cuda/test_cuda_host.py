@@ -1,6 +1,7 @@
 """What the CUDA layers cost the host, how they fail, and the wall between them and torch. On the CPU, by emulation."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -94,6 +95,14 @@ def test_a_kernels_attributes_are_set_once(emulated, monkeypatch):
     for times in (5, 7):
         run(emulated, operands("gru", times=times).to(torch.float16))
     assert emulated.calls()["attributes set"] == before
+
+
+def test_a_thread_without_a_context_is_given_one(emulated):
+    """As autograd's own may be, where torch would warn that cuBLAS finds none; warnings are errors here."""
+    given = operands("gru")
+    output, *_, saved = forward(emulated, given)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(backward, emulated, given, output, saved).result()
 
 
 def test_a_failed_launch_leaves_no_error_behind(emulated):

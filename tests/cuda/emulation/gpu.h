@@ -32,6 +32,7 @@ struct Device {
   }
 };
 inline Device device;
+inline thread_local bool has_context = false;  // as every thread, until it names its device
 inline cudaError_t last_error = cudaSuccess, next_launch = cudaSuccess;
 
 inline bool next_product_fails = false;

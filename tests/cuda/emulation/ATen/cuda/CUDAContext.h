@@ -3,12 +3,16 @@
 #include <ATen/Context.h>
 #include <cublas_v2.h>
 
+#include "../../gpu.h"
+
 namespace at::cuda {
 
 inline cudaStream_t getCurrentCUDAStream() { return nullptr; }
 
-// torch sets the handle's mode by the switch of its own products.
+// torch sets the handle's mode by the switch of its own products, and warns where the thread has no context.
 inline cublasHandle_t getCurrentCUDABlasHandle() {
+  if (!fastrnn::cuda::emulated::has_context)
+    TORCH_WARN("Attempting to run cuBLAS, but there was no current CUDA context!");
   static cublasContext handle;
   const bool tf32 = at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) ==
                     at::Float32Precision::TF32;
