@@ -15,6 +15,19 @@ from fastrnn._core import gpu
 CELLS = ("LSTM", "GRU", "RNN")
 
 
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """As gpu.tf32, and of torch's own products too, of which the plain-torch reference is made: it would be judged by
+    float32's accuracy else."""
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, "tf32" if allowed else "ieee"
+    try:
+        with gpu.tf32(allowed):
+            yield
+    finally:
+        matmul.fp32_precision = before
+
+
 class Layer(NamedTuple):
     """A layer's sizes, and who runs it: "torch", or what FASTRNN_CUDA_KERNEL says, such as "cluster:4".
 
@@ -72,12 +85,12 @@ class Layer(NamedTuple):
 
     @contextmanager
     def kernel_asked_for(self, device: str) -> Iterator[None]:
-        """Sets FASTRNN_CUDA_KERNEL and the switch of TF32 while it lasts."""
+        """Sets FASTRNN_CUDA_KERNEL and the switches of TF32 while it lasts."""
         before = os.environ.pop(gpu.KERNEL, None)
         if self.kernel != "torch":
             os.environ[gpu.KERNEL] = self.kernel
         try:
-            with gpu.tf32(self.dtype == "tf32") if device == "cuda" else nullcontext():
+            with tf32(self.dtype == "tf32") if device == "cuda" else nullcontext():
                 yield
         finally:
             os.environ.pop(gpu.KERNEL, None)

@@ -267,6 +267,15 @@ class TestLayers:
             assert gpu.KERNEL not in os.environ
         assert os.environ[gpu.KERNEL] == "grid"
 
+    @pytest.mark.parametrize(("dtype", "wanted"), [("tf32", "tf32"), ("float32", "ieee")])
+    def test_tf32_is_that_of_both_sides(self, dtype, wanted):
+        """Of layers and of the products that the reference is made of."""
+        switches = torch.backends.cuda.matmul, torch.backends.cudnn.rnn
+        before = [switch.fp32_precision for switch in switches]
+        with TINY._replace(dtype=dtype).kernel_asked_for("cuda"):
+            assert [switch.fp32_precision for switch in switches] == [wanted] * 2
+        assert [switch.fp32_precision for switch in switches] == before
+
     def test_torch_and_fastrnn_have_the_same_weights(self):
         theirs, ours = (TINY._replace(kernel=kernel).make("cpu") for kernel in ("torch", "step"))
         assert type(theirs) is torch.nn.LSTM
