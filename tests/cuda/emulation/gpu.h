@@ -41,7 +41,7 @@ inline cudaError_t failed(cudaError_t error) { return last_error = error; }
 
 // Calls of CUDA and cuBLAS so far.
 struct Calls {
-  int64_t launches = 0, sequences = 0, products = 0, copies = 0, attributes = 0, others = 0;
+  int64_t launches = 0, sequences = 0, products = 0, copies = 0, attributes = 0, others = 0, without_context = 0;
 };
 inline Calls calls;
 

@@ -63,6 +63,7 @@ TORCH_LIBRARY(fastrnn_cuda_on_cpu, m) {
     c10::Dict<std::string, int64_t> calls;
     calls.insert("launches", c.launches), calls.insert("products", c.products), calls.insert("copies", c.copies);
     calls.insert("attributes set", c.attributes), calls.insert("others", c.others);
+    calls.insert("handles without a context", c.without_context);
     calls.insert("sequences", c.sequences);  // of the launches, those of persistent kernels
     return calls;
   });
