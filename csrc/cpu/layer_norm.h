@@ -52,13 +52,32 @@ struct Normalized : Base {
         const V difference = V::load(at, n);
         squares = squares + difference * difference;
       });
-    const T scale = T(1 / __builtin_sqrt(sum_of_lanes(squares) / count + epsilon));
+    T variance = sum_of_lanes(squares) / count + epsilon, unit = 1;
+    if (variance == T(__builtin_inf())) {
+      unit = sizeof(T) == 4 ? T(0x1p-80) : T(0x1p-640);
+      variance = shrink(row, slots, unit) / count;
+    }
+    const T scale = T(1 / __builtin_sqrt(variance));
     for (int k = 0; k < slots; ++k)
       each_vector([&](int64_t u, int) {
         T* at = row + k * width + u;
         (V::load(at) * broadcast(scale)).store(at);
       });
-    return scale;
+    return scale * unit;
+  }
+
+  // Multiplies numbers whose squares are beyond T by `unit`. Returns the sum of the squares then. Without it σ would be
+  // infinite, and all of them 0.
+  [[gnu::noinline]] T shrink(T* row, int slots, T unit) const {
+    V squares{};
+    for (int k = 0; k < slots; ++k)
+      each_vector([&](int64_t u, int n) {
+        T* at = row + k * width + u;
+        (V::load(at) * broadcast(unit)).store(at);
+        const V number = V::load(at, n);
+        squares = squares + number * number;
+      });
+    return sum_of_lanes(squares);
   }
 
   // What this thread computes. Where threads own rows: all units of its rows, and no thread waits. Else: its share of

@@ -103,3 +103,23 @@ def test_infinite_gradient_of_a_bias():
     output = layer(torch.full_like(d, 0.1), torch.ones(1, 1, 1, dtype=torch.float64))[0]
     grads = torch.autograd.grad(output, list(layer.parameters()), d)
     assert [g.item() for g in grads] == [math.inf] * 4
+
+
+@pytest.mark.parametrize(("dtype", "shift"), [(torch.float32, 90), (torch.float64, 700)])
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell.startswith("layer_norm")])
+def test_layer_norm_where_squares_are_infinite(cell, dtype, shift):
+    """Products of the input that are larger by a power of two have the same norm, to the bit, though neither their
+    squares nor their variance are numbers of the dtype."""
+    for times, batch, inputs, hidden in SHAPES:
+        layer = make(fastrnn.nn, cell, inputs, hidden, dtype=dtype)
+        layer.weight_ih_l0.data = random(*layer.weight_ih_l0.shape, dtype=dtype)
+        x, hx = random(times, batch, inputs, dtype=dtype), initial(layer, batch, dtype)
+        found = []
+        for scale in (2.0**40, 2.0**shift):
+            given = (scale * x).requires_grad_()
+            output, _ = layer(given, hx)
+            gradients = torch.autograd.grad(output.sum(), [given, *layer.parameters()])
+            found.append([output.detach(), gradients[0] * scale, *gradients[1:]])
+        assert torch.equal(found[0][0], found[1][0])
+        for a, b in zip(*found, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6 * float(a.abs().max()))
