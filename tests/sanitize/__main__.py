@@ -74,8 +74,10 @@ def library(name: str) -> str:
 
 
 def memory() -> None:
+    (BUILD / "lib").mkdir(parents=True, exist_ok=True)
+    # With the package's metadata, without which fastrnn says that it is not installed.
     run(sys.executable, "setup.py", "-q", "build", "--build-base", BUILD, "--build-lib", BUILD / "lib",
-        FASTRNN_SANITIZE="address,undefined")  # fmt: skip
+        "egg_info", "--egg-base", BUILD / "lib", FASTRNN_SANITIZE="address,undefined")  # fmt: skip
     # The copy beside the compiled package is what Python imports, not this tree.
     run("cp", "-r", "tests", "pyproject.toml", BUILD / "lib")
     run("env", "-C", BUILD / "lib", sys.executable, "-m", "pytest", "-q", *HOSTILE,
