@@ -14,7 +14,18 @@ from torch.nn.functional import logsigmoid
 from fastrnn._cell.declaration import Cell
 from fastrnn._cell.norms import layer_norm as layer_norm
 
-__all__ = ["CIFG", "LTC", "MGU", "SLSTM", "CfC", "IndRNN", "LayerNormLSTM", "LiGRU", "Peephole"]  # the cells
+__all__ = [
+    "CIFG",
+    "LTC",
+    "MGU",
+    "SLSTM",
+    "CfC",
+    "IndRNN",
+    "LayerNormLSTM",
+    "LiGRU",
+    "Peephole",
+    "TextbookGRU",
+]  # the cells
 
 
 class Peephole(Cell):
@@ -72,6 +83,22 @@ class LayerNormLSTM(Cell):
         o = sigmoid(u_o * o + w_o * r_o + b_o)
         c = f * c + i * g
         return o * tanh(u_c * layer_norm(c) + b_c), c
+
+
+class TextbookGRU(Cell):
+    """The GRU whose reset gate acts before the recurrent product: K. Cho et al., 2014, arXiv:1406.1078, appendix A.
+
+    z is torch's, 1 - z of the paper. ``fastrnn.GRU(..., reset_after=False)`` computes the same, faster.
+    """
+
+    input_gates = "r z n"
+    recurrent_gates = "r z"
+    matrices = "u"
+
+    def step(r, z, n, h, u):
+        r, z = sigmoid(r), sigmoid(z)
+        n = tanh(n + u(r * h))
+        return (1 - z) * n + z * h
 
 
 class MGU(Cell):

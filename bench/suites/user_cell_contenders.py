@@ -46,7 +46,10 @@ class GRU(fastrnn.Cell):
 
 CELLS: dict[str, type[fastrnn.Cell]] = {
     cell.__name__: cell
-    for cell in (cells.Peephole, cells.SLSTM, cells.MGU, cells.LiGRU, cells.CIFG, cells.LayerNormLSTM, LSTM, GRU)
+    for cell in (
+        *(cells.Peephole, cells.SLSTM, cells.MGU, cells.LiGRU, cells.CIFG, cells.LayerNormLSTM, cells.TextbookGRU),
+        *(LSTM, GRU),
+    )
 }
 # The built-in layers with the same equations, and what they call a cell's vectors.
 BUILT_IN: dict[str, Callable[..., Any]] = {
@@ -54,6 +57,7 @@ BUILT_IN: dict[str, Callable[..., Any]] = {
     "CIFG": partial(fastrnn.LSTM, coupled=True),
     "LSTM": fastrnn.LSTM,
     "GRU": fastrnn.GRU,
+    "TextbookGRU": partial(fastrnn.GRU, reset_after=False),
 }
 VECTORS = {"p_i": "weight_ci", "p_f": "weight_cf", "p_o": "weight_co"}
 
@@ -72,6 +76,9 @@ def compiles() -> bool:
 def built_in(cell: str, shape: Shape) -> Any:
     made = BUILT_IN[cell](shape.I, shape.H)
     weights = layer(cell, shape).state_dict()
+    if "u_l0" in weights:  # the last block of W_hh, with a bias
+        weights["weight_hh_l0"] = torch.cat([weights["weight_hh_l0"], weights.pop("u_l0")])
+        weights["bias_hh_l0"] = torch.cat([weights["bias_hh_l0"], torch.zeros(shape.H)])
     names = {name: name.removesuffix("_l0") for name in weights}
     made.load_state_dict({f"{VECTORS.get(kind, kind)}_l0": weights[name] for name, kind in names.items()})
     return made
@@ -86,8 +93,9 @@ class InPlainTorch:
         self.w_ih, self.w_hh, self.b_ih, self.b_hh = (
             getattr(layer, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
-        self.vectors = tuple(getattr(layer, f"{name}_l0") for name in cell.vectors)
-        names = (*cell.gates, *cell.states, *cell.vectors)
+        self.others = tuple(getattr(layer, f"{name}_l0") for name in cell.vectors)
+        self.others += tuple(partial(linear, weight=getattr(layer, f"{name}_l0")) for name in cell.matrices)
+        names = (*cell.gates, *cell.states, *cell.vectors, *cell.matrices)
         self.places = [names.index(name) for name in cell.taken]
         self.summed = cell.input_gates == cell.recurrent_gates
 
@@ -108,7 +116,7 @@ class InPlainTorch:
             for name, part in zip(cell.recurrent_gates, recurrent, strict=True):
                 of[name] = of[name] + part if name in of else part
             gates = tuple(of[name] for name in cell.gates)
-        values = (*gates, *states, *self.vectors)
+        values = (*gates, *states, *self.others)
         new = cell.step(*[values[place] for place in self.places])
         return new if isinstance(new, tuple) else (new,)
 

@@ -11,12 +11,18 @@ constexpr int most_states = 16, most_gates = 32, most_numbers = 32;
 template <class T>
 struct CellLoop {
   // The gates of a row of N: first the R recurrent ones in the order of W_hh, then those of the input alone.
-  int gates, recurrent_gates, input_gates, states, vectors, per_step, saves;
+  int gates, recurrent_gates, input_gates, states, vectors, per_step, saves, matrices;
   int input_slots[most_gates];  // which of the gates of a row each of W_ih is
   // Of the backward program (fastrnn/_cell/programs.py): what it reads beside what is saved.
   bool reads_h, reads_y;
   int stored_states, stored[most_states];
   Program step, gradient;
+  // What the backward program returns for the gradients of matrices, after those of gates and vectors; and of each
+  // product of a step where the rows lie whose outer products are added up: see fastrnn/_cell/programs.py.
+  int factors, products;
+  struct {
+    int matrix, left, right;
+  } product[most_products];
 
   bool reverse;
   int threads;
@@ -31,6 +37,7 @@ struct CellLoop {
   int64_t heads = 1;
   const T *w_hh, *b_hh;  // (recurrent_gates · hidden, hidden / heads)
   const T* vector[most_numbers];
+  const T* matrix[most_matrices];  // (hidden, hidden / heads)
   const T* numbers[most_numbers];  // per step, (N)
   const T* begin[most_states];     // (hidden): what rows begin with, where no state is given and after resets
   const T* initial[most_states];   // (batch, hidden) or null
@@ -42,7 +49,7 @@ struct CellLoop {
   const T *d_every[most_states], *d_last[most_states];
   T* d_numbers;  // (N, per_step)
   T* d_x;        // (N, input_size)
-  T *d_w_ih, *d_w_hh, *d_b_ih, *d_b_hh, *d_vector[most_numbers];
+  T *d_w_ih, *d_w_hh, *d_b_ih, *d_b_hh, *d_vector[most_numbers], *d_matrix[most_matrices];
   T* d_initial[most_states];  // (batch, hidden)
 };
 

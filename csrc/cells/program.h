@@ -52,13 +52,15 @@ enum class Operation : int32_t {
   // over the units of a row
   mean,             // of a
   mean_of_product,  // of a b
+  // with a matrix of the cell, that of number k, which the loop multiplies by
+  matrix_product,
   count
 };
 
 // Operands and results are places: first the inputs, then the outputs, the temporaries, the rows and the numbers.
 //
 //   temporaries  a block of units, used between two cuts
-//   rows         a number for each unit, which is read beyond a cut too
+//   rows         a number for each unit, which is read beyond a cut too; what matrices multiply, and their products
 //   numbers      one for a row: a mean, and what is computed of means
 //
 // An operand `constant` is the number k; of `where` k for b and l for c. A number can be an operand where a constant
@@ -89,11 +91,15 @@ struct CompiledPrograms {
   }
 };
 
-// A mean is known when all units of a row are added up, and there a program is cut. What is before a cut runs on all
-// blocks of a row, one after the other: instructions of units up to an index, then, once, those of numbers up to
-// another.
+// A mean is known when all units of a row are added up, and there a program is cut; so it is where a matrix multiplies
+// a row. What is before a cut runs on all blocks of a row, one after the other: instructions of units up to an index,
+// then, once, those of numbers up to another, then products up to a third.
 struct Cut {
   int64_t units_end, numbers_end;
+  int64_t products_end = numbers_end;
+
+  // Always inline: this is compiled for several instruction sets.
+  __attribute__((always_inline)) bool has_products() const { return products_end > numbers_end; }
 };
 
 struct Program {
@@ -106,13 +112,29 @@ struct Program {
 
   // Always inline likewise.
   __attribute__((always_inline)) int32_t first_number() const { return inputs + outputs + temporaries + rows; }
+  __attribute__((always_inline)) int32_t first_row() const { return inputs + outputs + temporaries; }
   // Whether it must be given whole rows: a mean is over the units that it is given.
-  __attribute__((always_inline)) bool has_means() const { return cut_count > 0; }
-  // The numbers of scratch that it takes to run it on rows of `units`.
-  __attribute__((always_inline)) int64_t scratch(int64_t units) const;
+  __attribute__((always_inline)) bool has_means() const { return numbers > 0; }
+  // Stage 0 is before the first cut, stage `cut_count` after the last.
+  __attribute__((always_inline)) int64_t first_of_stage(int32_t stage) const {
+    return stage ? cuts[stage - 1].products_end : 0;
+  }
+  // The stage after the first products that follow stage `first`; without any, one more than there are.
+  __attribute__((always_inline)) int32_t stages_end(int32_t first) const {
+    while (first < cut_count && !cuts[first].has_products()) ++first;
+    return first + 1;
+  }
+  __attribute__((always_inline)) bool has_products() const { return stages_end(0) <= cut_count; }
+  // The numbers of scratch that it takes to run it on a row of `units`: what is used between two cuts, and what is kept
+  // beyond them.
+  __attribute__((always_inline)) int64_t scratch_between() const;
+  __attribute__((always_inline)) int64_t scratch_beyond(int64_t units) const;
+  __attribute__((always_inline)) int64_t scratch(int64_t units) const {
+    return scratch_between() + scratch_beyond(units);
+  }
 };
 
-constexpr int32_t most_places = 256;
+constexpr int32_t most_places = 256, most_matrices = 4, most_products = 8;
 
 // Numbers of a block: a temporary is 1 or 2 KiB, so that a few dozen stay in the second-level cache at worst.
 constexpr int64_t block_numbers = 256;
@@ -122,8 +144,9 @@ constexpr int64_t block_numbers = 256;
 constexpr int64_t number_room = 16;
 __attribute__((always_inline)) constexpr int64_t row_room(int64_t units) { return (units + 15) / 16 * 16; }
 
-__attribute__((always_inline)) inline int64_t Program::scratch(int64_t units) const {
-  return temporaries * block_numbers + rows * row_room(units) + numbers * number_room;
+__attribute__((always_inline)) inline int64_t Program::scratch_between() const { return temporaries * block_numbers; }
+__attribute__((always_inline)) inline int64_t Program::scratch_beyond(int64_t units) const {
+  return rows * row_room(units) + numbers * number_room;
 }
 
 }  // namespace fastrnn

@@ -2,8 +2,7 @@
 // states after it into those of the gates, by the cell's gradient program, then into those of the states before it.
 // What needs no order in time waits until a chunk of steps is done.
 #pragma once
-#include "cell_rows.h"
-#include "interpreter.h"
+#include "cell_program.h"
 #include "row_sums.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -21,11 +20,16 @@ class CellBackward : CellRows<T> {
         w_hh(plan, {p.w_hh, WeightFormat::same}, p.recurrent_gates, hidden, hidden, R::places, width, false, p.heads),
         gradients(p.batch * p.states * width), d_slots(R::chunk_rows * slots_width),
         numbers(plan.threads * p.per_step * width), d_numbers(2 * p.batch * p.per_step * width),
-        scratch(plan.threads * p.gradient.scratch(hidden)), zeros(larger(hidden, p.input_size)),
-        zero_rows(1, R::chunk_rows), left_rows(plan.threads, R::chunk_rows), x_rows(plan.threads, R::chunk_rows),
-        h_rows(plan.threads, R::chunk_rows), result_rows(plan.threads, R::chunk_rows),
-        sums(plan, p.gates + p.vectors, hidden, width, R::chunk_rows, larger(hidden, p.input_size), count_rows(), zeros,
-             p.heads) {
+        program(*this, p.gradient,
+                [this](int m) {
+                  const Weights<T> matrix{m < p.matrices ? p.matrix[m] : nullptr, WeightFormat::same};
+                  return ColumnWeights<T>(plan, matrix, m < p.matrices, hidden, hidden, R::places, width, false,
+                                          p.heads);
+                }),
+        zeros(larger(hidden, p.input_size)), zero_rows(1, R::chunk_rows), left_rows(plan.threads, R::chunk_rows),
+        x_rows(plan.threads, R::chunk_rows), h_rows(plan.threads, R::chunk_rows),
+        result_rows(plan.threads, R::chunk_rows), sums(plan, p.gates + p.vectors, hidden, width, R::chunk_rows,
+                                                       larger(hidden, p.input_size), count_rows(), zeros, p.heads) {
     zeros.clear(larger(hidden, p.input_size));
     zero_rows.fill(zeros);
   }
@@ -38,6 +42,7 @@ class CellBackward : CellRows<T> {
   void run(Team& team) {
     w_ih.pack(team);
     w_hh.pack(team);
+    program.pack(team);
     for (Range rows = this->my_rows(team); rows.begin < rows.end; ++rows.begin)
       for (int k = 0; k < p.states; ++k)
         if (p.d_last[k])
@@ -66,7 +71,7 @@ class CellBackward : CellRows<T> {
 
   // Of state k after the step at hand, then before it.
   T* gradient(int k, int64_t b) const { return gradients + (b * p.states + k) * width; }
-  // Of the gates and the vectors, in a row of a chunk.
+  // Of the gates and the vectors, in a row of a chunk, then what matrices' gradients need.
   T* slots_row(Range times, int64_t t, int64_t b) const { return d_slots + this->place(times, t, b) * slots_width; }
   // The gradient of number k per step, before it is summed over units. There is memory for two steps: one is summed
   // while the next is written.
@@ -76,9 +81,9 @@ class CellBackward : CellRows<T> {
 
   void step(Team& team, Range times, int64_t t) {
     const Range rows = this->active(rows_of_chunk(team, times), t);
-    const Range cells = this->my_cells(team, rows);
-    for (int64_t b = cells.begin; b < cells.end; ++b) apply(team, times, t, b, this->my_units_of_cells(team));
-    if (p.recurrent_gates || p.per_step || has_means(p)) this->sync_units(team);
+    program.run(team, rows, reverses_sweep(t, rows.size()),
+                [&](int64_t b, Range units, Range stages) { apply(team, times, t, b, units, stages); });
+    if (p.recurrent_gates || p.per_step || has_means(p) || has_products(p)) this->sync_units(team);
     const T** left = left_rows.of(team);
     T** dh = result_rows.of(team);
     for (int64_t b = rows.begin; b < rows.end; ++b)
@@ -91,7 +96,7 @@ class CellBackward : CellRows<T> {
     this->sync_means(team);
   }
 
-  void apply(const Team& team, Range times, int64_t t, int64_t b, Range units) {
+  void apply(const Team& team, Range times, int64_t t, int64_t b, Range units, Range stages) {
     const T* in[most_places];
     T* out[most_places];
     int i = 0, o = 0;
@@ -108,14 +113,15 @@ class CellBackward : CellRows<T> {
       in[i++] = to;
     }
     for (int k = 0; k < p.states; ++k) {
-      if (p.d_every[k]) R::add(p.d_every[k] + at * hidden, gradient(k, b), units);
+      if (p.d_every[k] && stages.begin == 0) R::add(p.d_every[k] + at * hidden, gradient(k, b), units);
       in[i++] = out[o++] = gradient(k, b) + first;
     }
     T* slots = slots_row(times, t, b);
     for (int s = 0; s < p.gates; ++s) out[o++] = slots + s * width + first;
     for (int s = p.gates; s < p.gates + p.vectors; ++s) out[o++] = slots + s * width + first;
     for (int k = 0; k < p.per_step; ++k) out[o++] = number_row(k, t, b) + first;
-    run_program<T>(p.gradient, in, out, units.size(), scratch + team.rank * p.gradient.scratch(hidden));
+    for (int s = p.gates + p.vectors; s < all_slots; ++s) out[o++] = slots + s * width + first;
+    program.on_row(team, b, units, stages, in, out);
   }
 
   // In one order, however units are shared out.
@@ -149,7 +155,22 @@ class CellBackward : CellRows<T> {
     if (p.d_w_ih) sums.product(team, left, p.input_gates, p.input_slots, x, p.input_size, count, first, p.d_w_ih);
     if (p.d_w_hh)
       sums.product(team, left, p.recurrent_gates, R::places, h, hidden / p.heads, count, first, p.d_w_hh, p.heads);
+    matrices_over_time(team, times, first);
     sums.add(team.share(R::vectors), left, count);
+  }
+
+  void matrices_over_time(Team& team, Range times, bool first) {
+    const T **left = left_rows.of(team), **right = h_rows.of(team);  // whose rows of W_hh's gradient are packed
+    for (int k = 0; k < p.products; ++k) {
+      const auto& product = p.product[k];
+      int64_t count = 0;
+      for (int64_t t = times.begin; t < times.end; ++t)
+        for (int64_t b = 0; b < p.active[t]; ++b) right[count++] = slots_row(times, t, b) + product.right * width;
+      bool writes = first;  // as the first of its matrix
+      for (int other = 0; other < k; ++other) writes = writes && p.product[other].matrix != product.matrix;
+      if (T* const to = p.d_matrix[product.matrix])
+        sums.product(team, left, 1, &product.left, right, hidden / p.heads, count, writes, to, p.heads);
+    }
   }
 
   void store_sums(Range mine) const {
@@ -164,9 +185,12 @@ class CellBackward : CellRows<T> {
     return count;
   }
 
-  const int64_t slots_width = R::odd_lines((p.gates + p.vectors) * width);
+  const int all_slots = p.gates + p.vectors + p.factors;
+  const int64_t slots_width = R::odd_lines(all_slots * width);
   ColumnWeights<T> w_ih, w_hh;
-  Buffer<T> gradients, d_slots, numbers, d_numbers, scratch, zeros;
+  Buffer<T> gradients, d_slots, numbers, d_numbers;
+  CellProgram<T, ColumnWeights<T>> program;
+  Buffer<T> zeros;
   RowPointers<const T*> zero_rows, left_rows, x_rows, h_rows;
   RowPointers<T*> result_rows;
   RowSums<T> sums;

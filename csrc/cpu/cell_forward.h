@@ -1,9 +1,8 @@
 // The time loop of users' cells forward, as forward.h has it for built-in cells: gates by number at run time, the
 // pointwise part by the interpreter. No state is copied: each step reads it where the step before has left it.
 #pragma once
-#include "cell_rows.h"
+#include "cell_program.h"
 #include "cell_weights.h"
-#include "interpreter.h"
 
 namespace fastrnn::FASTRNN_TARGET {
 
@@ -20,7 +19,12 @@ class CellForward : CellRows<T> {
         w_ih(plan, plan.input, p.w_ih, p.input_gates, hidden, p.input_size, p.input_slots, width),
         w_hh(plan, plan.recurrent, p.w_hh, p.recurrent_gates, hidden, hidden, R::places, width, p.heads),
         bias(gates_width), gates(R::chunk_rows * gates_width), carried(p.batch * p.states * width),
-        numbers(plan.threads * p.per_step * width), scratch(plan.threads * p.step.scratch(hidden)),
+        numbers(plan.threads * p.per_step * width),
+        program(*this, p.step,
+                [this](int m) {
+                  return CellWeights<T>(plan, plan.recurrent, p.matrix[m], m < p.matrices, hidden, hidden, R::places,
+                                        width, p.heads);
+                }),
         bias_rows(1, R::chunk_rows), left_rows(plan.threads, R::chunk_rows), gate_rows(plan.threads, R::chunk_rows),
         states(plan.threads, p.batch * p.states + cache_line / int64_t(sizeof(T*))) {
     bias.clear(gates_width);
@@ -38,6 +42,7 @@ class CellForward : CellRows<T> {
   void run(Team& team) {
     w_ih.pack(team);
     w_hh.pack(team);
+    program.pack(team);
     if (plan.by_rows) team.sync();  // each needs what the others have packed
     const Range rows = this->my_rows(team);
     // Rows are independent: a thread that owns rows takes some through all times before the next.
@@ -56,7 +61,7 @@ class CellForward : CellRows<T> {
       multiply_input(team, times, rows);
       for (int64_t i = 0; i < times.size(); ++i) {
         step(team, times, p.reverse ? times.end - 1 - i : times.begin + i, rows);
-        if (p.recurrent_gates || has_means(p)) this->sync_units(team);
+        if (p.recurrent_gates || has_means(p) || has_products(p)) this->sync_units(team);
       }
     }
     for (int64_t b = rows.begin; b < rows.end; ++b)
@@ -100,9 +105,9 @@ class CellForward : CellRows<T> {
     if (p.recurrent_gates)
       w_hh.times(team, this->my_vectors(team), rows.size(), reverses_sweep(t, rows.size()), {h, to, to});
     this->sync_means(team);
-    const Range cells = this->my_cells(team, rows);
-    for (int64_t b = cells.begin; b < cells.end; ++b)
-      apply(team, t, b, gates_row(times, t, b), now + b * p.states, this->my_units_of_cells(team));
+    program.run(team, rows, reverses_sweep(t, rows.size()), [&](int64_t b, Range units, Range stages) {
+      apply(team, t, b, gates_row(times, t, b), now + b * p.states, units, stages);
+    });
     for (int64_t b = rows.begin; b < rows.end; ++b)
       for (int k = 0; k < p.states; ++k) now[b * p.states + k] = after(k, t, b);
   }
@@ -113,7 +118,7 @@ class CellForward : CellRows<T> {
   }
 
   // `now`: where the states of the row lie before the step.
-  void apply(const Team& team, int64_t t, int64_t b, const T* gates, const T* const* now, Range units) {
+  void apply(const Team& team, int64_t t, int64_t b, const T* gates, const T* const* now, Range units, Range stages) {
     const T* in[most_places];
     T* out[most_places];
     int i = 0, o = 0;
@@ -128,12 +133,13 @@ class CellForward : CellRows<T> {
     }
     for (int k = 0; k < p.states; ++k) out[o++] = after(k, t, b) + first;
     for (int k = 0; p.saved && k < p.saves; ++k) out[o++] = p.saved + (row(t, b) * p.saves + k) * hidden + first;
-    run_program<T>(p.step, in, out, units.size(), scratch + team.rank * p.step.scratch(hidden));
+    program.on_row(team, b, units, stages, in, out);
   }
 
   const int64_t gates_width = R::odd_lines(p.gates * width);
   CellWeights<T> w_ih, w_hh;
-  Buffer<T> bias, gates, carried, numbers, scratch;
+  Buffer<T> bias, gates, carried, numbers;
+  CellProgram<T, CellWeights<T>> program;
   RowPointers<const T*> bias_rows, left_rows;
   RowPointers<T*> gate_rows;
   RowPointers<const T*> states;  // where those of each row lie now, those of a thread a cache line from others'

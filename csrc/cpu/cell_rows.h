@@ -13,12 +13,17 @@ bool has_means(const CellLoop<T>& p) {
   return p.step.has_means() || p.gradient.has_means();
 }
 
+template <class T>
+bool has_products(const CellLoop<T>& p) {
+  return p.step.has_products() || p.gradient.has_products();
+}
+
 // Whether threads own rows of the batch: then no thread waits for another in a step, but each reads all of W_hh. Else
 // they own hidden units, or, where the program has means over these, share units and rows in turns. The limits are
 // make_plan()'s.
 template <class T>
 bool owns_rows(const CellLoop<T>& p) {
-  const int64_t weights = p.recurrent_gates * p.hidden * p.hidden / p.heads;
+  const int64_t weights = (p.recurrent_gates + p.matrices) * p.hidden * p.hidden / p.heads;
   return p.times > 1 && p.batch >= 4 * p.threads && (has_means(p) || weights * int64_t(sizeof(T)) <= (1 << 20));
 }
 
@@ -27,7 +32,7 @@ template <class T>
 Plan plan_cell(const CellLoop<T>& p, int64_t rows_per_chunk) {
   constexpr double pointwise = 10;  // what a gate's share of the program takes, in multiply-adds of a product
   const double rows = double(p.first[p.times - 1] + p.active[p.times - 1]), of_unit = 2.0 * p.hidden;
-  const double recurrent = double(p.recurrent_gates) * p.hidden / p.heads;
+  const double recurrent = double(p.recurrent_gates + p.products) * p.hidden / p.heads;
   const double step = of_unit * p.batch * (recurrent + pointwise * p.gates);
   const double whole = of_unit * rows * (recurrent + double(p.input_gates) * p.input_size + pointwise * p.gates);
   Plan plan;
@@ -35,7 +40,7 @@ Plan plan_cell(const CellLoop<T>& p, int64_t rows_per_chunk) {
   plan.threads = int(smaller(p.threads, plan.by_rows ? p.batch / 4 : divide_up(p.hidden, int64_t(Vec<T>::lanes))));
   // With means there are two barriers a step, and the program runs between them on some of the rows. LayerNormLSTM, one
   // row, T200, two threads against one: H128 (1.5e5 a step) 0.83 ms instead of 0.67, H256 (5.7e5) 1.60 instead of 2.19.
-  const bool meets = p.recurrent_gates || has_means(p);
+  const bool meets = p.recurrent_gates || has_means(p) || has_products(p);
   if (whole < 3e5 || (!plan.by_rows && meets && step < (has_means(p) ? 3e5 : 4e4))) plan.threads = 1;
   if (plan.threads <= 1) plan.threads = 1, plan.by_rows = true;
   const auto ahead = [](Packing packing) { return packing == Packing::none ? packing : Packing::ahead; };

@@ -188,6 +188,7 @@ FASTRNN_INLINE void run_instruction(const Instruction& i, const Loop<T>& loop, c
       break;
     case Operation::mean:
     case Operation::mean_of_product:
+    case Operation::matrix_product:
     case Operation::count:
       break;
   }

@@ -31,29 +31,35 @@ FASTRNN_INLINE void add_to_mean(T* to, int64_t begin, int64_t m, int64_t n, F nu
   *to = sum[0] / T(n);
 }
 
-// One program on one row of n numbers.
+// Where the rows of a program lie: `apart` numbers from one to the next, and after them the numbers of a row.
+template <class T>
+struct BeyondCuts {
+  T* rows;
+  int64_t apart;
+  T* numbers;
+};
+
+// One program on n numbers of one row.
 template <class T>
 class Run {
  public:
-  Run(const Program& program, int64_t n, T* scratch)
-      : program(program), n(n), row(row_room(n)), first_number(program.first_number()),
-        rows(scratch + program.temporaries * block_numbers) {
+  Run(const Program& program, int64_t n, T* temporaries, const BeyondCuts<T>& beyond)
+      : program(program), n(n), apart(beyond.apart), first_number(program.first_number()), rows(beyond.rows) {
     int32_t place = program.inputs + program.outputs;
-    for (int32_t i = 0; i < program.temporaries; ++i) set(place++, scratch + i * block_numbers);
+    for (int32_t i = 0; i < program.temporaries; ++i) set(place++, temporaries + i * block_numbers);
     place += program.rows;
-    T* const numbers = rows + program.rows * row;
-    for (int32_t i = 0; i < program.numbers; ++i) set(place++, numbers + i * number_room);
+    for (int32_t i = 0; i < program.numbers; ++i) set(place++, beyond.numbers + i * number_room);
   }
 
-  void run(const T* const* in, T* const* out) {
-    int64_t first = 0;
-    for (int32_t c = 0; c < program.cut_count; ++c) {
-      const Cut& cut = program.cuts[c];
-      on_units(in, out, first, cut.units_end);
-      on_block(cut.units_end, cut.numbers_end, 0, 1, most_places);
-      first = cut.numbers_end;
+  // Stages first … end - 1, among which there are no products.
+  void run(const T* const* in, T* const* out, int32_t first, int32_t end) {
+    for (int32_t stage = first; stage < end; ++stage) {
+      const int64_t begin = program.first_of_stage(stage);
+      if (stage == program.cut_count) return on_units(in, out, begin, program.count);
+      const Cut& cut = program.cuts[stage];
+      on_units(in, out, begin, cut.units_end);
+      if (cut.numbers_end > cut.units_end) on_block(cut.units_end, cut.numbers_end, 0, 1, most_places);
     }
-    on_units(in, out, first, program.count);
   }
 
  private:
@@ -65,7 +71,7 @@ class Run {
       for (int32_t i = 0; i < program.inputs; ++i) places[place++] = in[i] + begin;
       for (int32_t i = 0; i < program.outputs; ++i) set(place++, out[i] + begin);
       place += program.temporaries;
-      for (int32_t i = 0; i < program.rows; ++i) set(place++, rows + i * row + begin);
+      for (int32_t i = 0; i < program.rows; ++i) set(place++, rows + i * apart + begin);
       const int64_t left = n - begin;
       on_block(first, end, begin, left < block_numbers ? left : block_numbers, first_number);
     }
@@ -95,18 +101,21 @@ class Run {
   }
 
   const Program& program;
-  const int64_t n, row;  // row: with its end
+  const int64_t n, apart;
   const int32_t first_number;
   T* const rows;
   const T* places[most_places];
   T* results[most_places];
 };
 
-// Rows of n numbers: program.inputs of them in, program.outputs out. `scratch`: program.scratch(n) numbers.
+// Rows of n numbers: program.inputs of them in, program.outputs out. `scratch`: program.scratch(n) numbers. Without
+// products with matrices.
 template <class T>
 void run_program(const Program& program, const T* const* in, T* const* out, int64_t n, T* scratch) {
   if (const auto compiled = program.compiled.of<T>()) return compiled(in, out, n);
-  Run<T>(program, n, scratch).run(in, out);
+  T* const rows = scratch + program.scratch_between();
+  Run<T>(program, n, scratch, {rows, row_room(n), rows + program.rows * row_room(n)})
+      .run(in, out, 0, program.cut_count + 1);
 }
 
 }  // namespace fastrnn::FASTRNN_TARGET

@@ -69,7 +69,7 @@ def source() -> str | None:
         declared = getattr(cells, name).declaration
         made = programs(declared)
         if not emit.possible(made):
-            print(f"{name}: a step with means, which is not emitted")
+            print(f"{name}: a step with means or matrices, which is not emitted")
             continue
         headers.append(emit.header(name, declared, made))
         steps += [f"{name}::{step}" for step in ("Inference", "Forward", "Backward")]

@@ -1,13 +1,16 @@
 #include "checked_program.h"
 
+#include <algorithm>
+
 namespace fastrnn {
 
 namespace {
 
-bool over_units(Operation operation) { return operation >= Operation::mean; }
-bool multiplies_and_adds(Operation operation) { return operation > Operation::where && !over_units(operation); }
+bool over_units(Operation operation) { return operation == Operation::mean || operation == Operation::mean_of_product; }
+bool multiplies_and_adds(Operation operation) { return operation > Operation::where && operation < Operation::mean; }
 
 int operands(Operation operation) {
+  if (operation == Operation::matrix_product) return 1;
   if (over_units(operation)) return operation == Operation::mean ? 1 : 2;
   if (operation < Operation::add) return 1;
   return operation < Operation::where ? 2 : 3;
@@ -28,12 +31,14 @@ class Check {
     int64_t at = 0;
     for (int32_t c = 0; c < program.cut_count; ++c) {
       const Cut& cut = program.cuts[c];
-      if (cut.units_end < at || cut.numbers_end < cut.units_end || cut.numbers_end > program.count)
+      if (cut.units_end < at || cut.products_end < cut.units_end || cut.products_end > program.count)
         throw std::invalid_argument("a program of " + std::to_string(program.count) + " instructions is cut at " +
-                                    std::to_string(cut.units_end) + " and " + std::to_string(cut.numbers_end));
+                                    std::to_string(cut.units_end) + " and " + std::to_string(cut.products_end));
       for (; at < cut.units_end; ++at) of_units(program.code[at]);
       end_row();
       for (; at < cut.numbers_end; ++at) of_numbers(program.code[at]);
+      for (; at < cut.products_end; ++at) of_matrices(program.code[at]);
+      for (int64_t i = cut.numbers_end; i < cut.products_end; ++i) known[program.code[i].to] = true;
     }
     for (; at < program.count; ++at) of_units(program.code[at]);
     for (int32_t i = 0; i < program.outputs; ++i)
@@ -45,6 +50,8 @@ class Check {
   bool is_row(int32_t place) const { return place >= 0 && !is_number(place); }
 
   void of_units(const Instruction& i) {
+    if (i.operation == Operation::matrix_product)
+      throw std::invalid_argument("a product with a matrix is not the last before a cut");
     for (int n = 0; n < 3; ++n) {
       const int32_t place = operand(i, n);
       const bool used = n < operands(i.operation), one = used && may_be_one(i, n, is_row(other(i, n)));
@@ -79,9 +86,21 @@ class Check {
         throw std::invalid_argument("an instruction of numbers reads " + place_name(place));
       if (used) must_be_known(place);
     }
-    if (!is_number(i.to) || i.to >= places || over_units(i.operation))
+    if (!is_number(i.to) || i.to >= places || over_units(i.operation) || i.operation == Operation::matrix_product)
       throw std::invalid_argument("an instruction of numbers writes to " + place_name(i.to));
     known[i.to] = true;
+  }
+
+  // A row times a matrix is another row, which is not known until all products before the cut are.
+  void of_matrices(const Instruction& i) {
+    for (int32_t place : {i.a, i.to})
+      if (place < program.first_row() || is_number(place) || place >= places)
+        throw std::invalid_argument("a product with a matrix is of " + place_name(place) + ", which is no row");
+    must_be_known(i.a);
+    if (i.a == i.to) throw std::invalid_argument("a product with a matrix writes to what it reads");
+    if (!(i.k >= 0 && i.k < most_matrices) || i.k != int(i.k))
+      throw std::invalid_argument("a cell has " + std::to_string(most_matrices) + " matrices at most");
+    known[i.to] = false;
   }
 
   static int32_t operand(const Instruction& i, int n) { return n == 0 ? i.a : n == 1 ? i.b : i.c; }
@@ -120,8 +139,21 @@ CheckedProgram::CheckedProgram(const std::vector<Given>& given, int32_t inputs, 
       throw std::invalid_argument("there is no operation " + std::to_string(operation));
     instructions.push_back({Operation(operation), to, a, b, c, k, l});
   }
-  for (const auto& [units_end, numbers_end] : given_cuts) cuts.push_back({units_end, numbers_end});
+  for (const auto& [units_end, end] : given_cuts) {
+    int64_t numbers_end = end;  // products come last
+    while (numbers_end > 0 && numbers_end > units_end && numbers_end <= int64_t(instructions.size()) &&
+           instructions[numbers_end - 1].operation == Operation::matrix_product)
+      --numbers_end;
+    cuts.push_back({units_end, numbers_end, end});
+  }
   Check(program()).all();
+}
+
+int32_t CheckedProgram::matrices() const {
+  int32_t count = 0;
+  for (const Instruction& i : instructions)
+    if (i.operation == Operation::matrix_product) count = std::max(count, int32_t(i.k) + 1);
+  return count;
 }
 
 }  // namespace fastrnn

@@ -34,6 +34,9 @@ class CheckedProgram {
             compiled};
   }
 
+  // How many matrices its products are with: one more than the largest number.
+  int32_t matrices() const;
+
   // The same, run by these functions in their type of numbers.
   CheckedProgram with(const CompiledPrograms& functions) const {
     CheckedProgram copy(*this);

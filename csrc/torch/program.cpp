@@ -17,6 +17,7 @@ using Numbers = py::array_t<T, int(py::array::c_style) | int(py::detail::npy_api
 
 template <class T>
 std::vector<Numbers<T>> run(const Program& program, const std::vector<Numbers<T>>& in, const CellPasses<T>& passes) {
+  if (program.has_products()) throw py::value_error("a program with matrices runs in the loop of a cell alone");
   if (int64_t(in.size()) != program.inputs)
     throw py::value_error("this program has " + std::to_string(program.inputs) + " inputs, got " +
                           std::to_string(in.size()));

@@ -137,6 +137,7 @@ class Call {
       for (int which = 0; which < (given.biases ? 4 : 2); ++which)
         if (which % 2 == 0 || cell.recurrent_gates) next(*gradients[which]);
       for (int k = 0; k < cell.vectors; ++k) next(p.d_vector[k]);
+      for (int k = 0; k < cell.matrices; ++k) next(p.d_matrix[k]);
       run(passes<T>().backward, p);
       add(found[0], d_x);
       for (int k = 0; k < cell.per_step; ++k)
@@ -156,7 +157,8 @@ class Call {
  private:
   struct Weights {
     Tensor w_ih, w_hh, b_ih, b_hh;  // undefined where there is none
-    std::vector<Tensor> vectors;
+    std::vector<Tensor> vectors, matrices;
+    int64_t heads = 1;
   };
 
   void run(void (*pass)(const CellLoop<T>&), CellLoop<T>& p) const {
@@ -208,8 +210,8 @@ class Call {
     return w_ih.size(0) / gates;
   }
   // What the width of its blocks says.
-  int64_t heads_of(const Tensor& w_hh) const {
-    const int64_t columns = w_hh.dim() == 2 ? w_hh.size(1) : 0;
+  int64_t heads_of(const Tensor& matrix) const {
+    const int64_t columns = matrix.dim() == 2 ? matrix.size(1) : 0;
     return columns > 0 && hidden % columns == 0 ? hidden / columns : 1;
   }
   Weights read_weights(int64_t d) const {
@@ -220,10 +222,12 @@ class Call {
     };
     Weights w;
     w.w_ih = take({of_input, given.input.size(-1)}, "weight_ih");
-    if (of_state) w.w_hh = take({of_state, hidden / heads_of(*next)}, "weight_hh");
+    if (of_state) w.heads = heads_of(*next), w.w_hh = take({of_state, hidden / w.heads}, "weight_hh");
     if (given.biases) w.b_ih = take({of_input}, "bias_ih");
     if (given.biases && of_state) w.b_hh = take({of_state}, "bias_hh");
     for (int k = 0; k < cell.vectors; ++k) w.vectors.push_back(take({hidden}, "a vector"));
+    if (!of_state && cell.matrices) w.heads = heads_of(*next);
+    for (int k = 0; k < cell.matrices; ++k) w.matrices.push_back(take({hidden, hidden / w.heads}, "a matrix"));
     return w;
   }
 
@@ -238,15 +242,21 @@ class Call {
     p.stored_states = int(cell.stored.size());
     std::copy(cell.stored.begin(), cell.stored.end(), p.stored);
     p.gradient = cell.backward.program();
+    p.matrices = cell.matrices, p.factors = cell.factors(), p.products = int(cell.products.size());
+    for (int k = 0; k < p.products; ++k) {
+      const UserCell::Product& of = cell.products[k];
+      p.product[k] = {of.matrix, of.left, of.right};
+    }
     p.reverse = d == 1;
     p.times = rows.times, p.batch = rows.batch, p.hidden = hidden;
     p.first = rows.first.data(), p.active = rows.active.data();
     p.resets = resets.defined() ? static_cast<const uint8_t*>(resets.const_data_ptr()) : nullptr;
     p.input_size = x.size(1), p.x = numbers_of(x);
     const Weights& w = weights[d];
-    p.heads = w.w_hh.defined() ? heads_of(w.w_hh) : 1;
+    p.heads = w.heads;
     p.w_ih = at_of(w.w_ih), p.w_hh = at_of(w.w_hh), p.b_ih = at_of(w.b_ih), p.b_hh = at_of(w.b_hh);
     for (int k = 0; k < cell.vectors; ++k) p.vector[k] = numbers_of(w.vectors[k]);
+    for (int k = 0; k < cell.matrices; ++k) p.matrix[k] = numbers_of(w.matrices[k]);
     for (int k = 0; k < cell.per_step; ++k) p.numbers[k] = numbers_of(numbers[k]);
     for (int k = 0; k < cell.states(); ++k) {
       p.begin[k] = numbers_of(begin) + k * hidden;

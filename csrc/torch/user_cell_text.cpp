@@ -56,7 +56,8 @@ constexpr std::string_view names[] = {"copy",
                                       "multiply_sub",
                                       "sub_multiplied",
                                       "mean",
-                                      "mean_of_product"};
+                                      "mean_of_product",
+                                      "matrix_product"};
 static_assert(std::size(names) == size_t(Operation::count), "a name for each operation");
 
 int32_t operation_named(std::string_view name) {
@@ -140,12 +141,13 @@ void check(const CheckedProgram& p, int inputs, int outputs) {
 // What the loop relies on.
 void check(const UserCell& cell) {
   TORCH_CHECK_VALUE(cell.states() > 0 && !cell.input_slots.empty(), "Expected a cell with a state and a gate");
-  TORCH_CHECK_VALUE(cell.gates <= most_gates && int(cell.input_slots.size()) <= cell.gates &&
-                        cell.recurrent_gates >= 0 && cell.recurrent_gates <= cell.gates &&
-                        cell.states() <= most_states && cell.vectors >= 0 && cell.vectors <= most_numbers &&
-                        cell.per_step >= 0 && cell.per_step <= most_numbers && cell.saves >= 0,
-                    "Expected at most ", most_gates, " gates, ", most_states, " states, ", most_numbers,
-                    " vectors and ", most_numbers, " numbers per step");
+  TORCH_CHECK_VALUE(
+      cell.gates <= most_gates && int(cell.input_slots.size()) <= cell.gates && cell.recurrent_gates >= 0 &&
+          cell.recurrent_gates <= cell.gates && cell.states() <= most_states && cell.vectors >= 0 &&
+          cell.vectors <= most_numbers && cell.per_step >= 0 && cell.per_step <= most_numbers && cell.saves >= 0 &&
+          cell.matrices >= 0 && cell.matrices <= most_matrices && cell.products.size() <= most_products,
+      "Expected at most ", most_gates, " gates, ", most_states, " states, ", most_numbers, " vectors, ", most_numbers,
+      " numbers per step, ", most_matrices, " matrices and ", most_products, " products with them");
   for (int slot : cell.input_slots)
     TORCH_CHECK_VALUE(slot >= 0 && slot < cell.gates, "Expected a gate from 0 to ", cell.gates - 1, ", got ", slot);
   TORCH_CHECK_VALUE(int(cell.stored.size()) < cell.states(), "Expected no state to be stored twice");
@@ -155,7 +157,19 @@ void check(const UserCell& cell) {
   check(cell.inference, of_step, cell.states());
   check(cell.forward, of_step, cell.states() + cell.saves);
   const int read = cell.saves + cell.reads_h + cell.reads_y + 2 * int(cell.stored.size());
-  check(cell.backward, read + cell.vectors + cell.per_step + cell.states(), of_step);
+  const int factors = cell.factors();
+  TORCH_CHECK_VALUE(factors >= 0 && factors <= 2 * int(cell.products.size()), "Expected a program of ", of_step,
+                    " outputs and at most two for each product with a matrix, got ", of_step + factors);
+  check(cell.backward, read + cell.vectors + cell.per_step + cell.states(), of_step + factors);
+  const int slots = cell.gates + cell.vectors + factors;
+  for (const UserCell::Product& product : cell.products)
+    TORCH_CHECK_VALUE(product.matrix >= 0 && product.matrix < cell.matrices && product.left >= 0 &&
+                          product.left < slots && product.right >= 0 && product.right < slots,
+                      "Expected products with matrices 0 to ", cell.matrices - 1, " of rows 0 to ", slots - 1, ", got ",
+                      product.matrix, " of ", product.left, " and ", product.right);
+  for (const CheckedProgram* of : {&cell.inference, &cell.forward, &cell.backward})
+    TORCH_CHECK_VALUE(of->matrices() <= cell.matrices, "Expected a program with ", cell.matrices, " matrices, got ",
+                      of->matrices());
 }
 
 UserCell read(std::string_view text) {
@@ -172,6 +186,13 @@ UserCell read(std::string_view text) {
       cell.vectors = integer();
     else if (what == "per_step")
       cell.per_step = integer();
+    else if (what == "matrices")
+      cell.matrices = integer();
+    else if (what == "products")
+      cell.products = words.list([&] {
+        const int matrix = integer(), left = integer(), right = integer();
+        return UserCell::Product{matrix, left, right};
+      });
     else if (what == "saves")
       cell.saves = integer();
     else if (what == "reads_h")

@@ -20,6 +20,10 @@ py::dict described(const std::string& text) {
   found["input_gates"] = cell.input_slots.size();
   found["recurrent_gates"] = cell.recurrent_gates;
   found["vectors"] = cell.vectors;
+  found["matrices"] = cell.matrices;
+  std::vector<int> products;
+  for (const UserCell::Product& product : cell.products) products.push_back(product.matrix);
+  found["products"] = products;
   found["states"] = cell.states();
   found["saves"] = cell.saves;
   found["stored"] = cell.stored;
@@ -32,6 +36,8 @@ py::dict limits() {
   most["states"] = most_states;
   most["vectors"] = most_numbers;
   most["numbers per step"] = most_numbers;
+  most["matrices"] = most_matrices;
+  most["products with matrices"] = most_products;
   most["places"] = most_places;
   return most;
 }

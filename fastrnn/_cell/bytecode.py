@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from fastrnn._cell.graph import Node, reach
-from fastrnn._cell.stages import Step, schedule
+from fastrnn._cell.graph import PRODUCTS, Node, reach
+from fastrnn._cell.stages import Step, schedule, steps_of
 
 # In the order of Operation in csrc/cells/program.h.
 OPERATIONS = (
@@ -16,6 +16,7 @@ OPERATIONS = (
     *("add", "sub", "mul", "div", "maximum", "minimum", "lt", "le", "eq", "and", "or"),
     *("where", "multiply_add", "multiply_sub", "sub_multiplied"),
     *("mean", "mean_of_product"),
+    "matrix_product",
 )
 _NUMBER = {name: number for number, name in enumerate(OPERATIONS)}
 _CONSTANT = -1
@@ -33,7 +34,7 @@ class Code(NamedTuple):
     temporaries: int
     rows: int = 0
     numbers: int = 0
-    cuts: tuple[tuple[int, int], ...] = ()  # where the instructions of units and of numbers before each end
+    cuts: tuple[tuple[int, int], ...] = ()  # where the instructions of units, and of numbers and products, end
 
 
 def emit(inputs: Sequence[Node], outputs: Sequence[Node], shared: Collection[int] = ()) -> Code:
@@ -62,23 +63,31 @@ class _Emitter:
             self.place.setdefault(node, _Place("input", i))
         self.count = {**dict.fromkeys(_KINDS, 0), "input": len(inputs), "output": len(outputs)}
         self.free: dict[str, list[_Place]] = {kind: [] for kind in _KINDS[2:]}
+        self.row_of: dict[Node, _Place] = {}  # what matrices multiply
         given = set(self.place)
         order = [n for n in reach(outputs, given) if n not in given and n.op != "constant"]
         stages, self.numbers = schedule(order, outputs)
-        self.uses = Counter(a for stage in stages for step in (*stage.units, *stage.numbers) for a in step.operands)
+        self.uses = Counter(a for stage in stages for step in steps_of(stage) for a in step.operands)
         self.uses.update(outputs)
         self.last_stage = {a: s for s, stage in enumerate(stages) for step in stage.units for a in step.operands}
         self.last_stage |= dict.fromkeys(outputs, len(stages) - 1)
+        # What a matrix multiplies has a row of its own for as long as the program runs: where threads share the units
+        # of a row, one may go on while others still read it.
+        products = [step for stage in stages for step in stage.products]
+        self.multiplied = {step.operands[0] for step in products}
         # An output is computed where it goes, unless an input is still read there.
         self.direct: dict[Node, _Place] = {}
         for k, output in enumerate(outputs):
-            if k not in shared and output not in self.numbers:
+            elsewhere = output in self.numbers or output in self.multiplied or output.op in PRODUCTS
+            if k not in shared and not elsewhere:
                 self.direct.setdefault(output, _Place("output", k))
         cuts = []
         for s, stage in enumerate(stages):
             self.read: list[_Place] = []  # numbers that other blocks of the row read too
             for step in stage.units:
                 self._step(step, s)
+            for step in stage.products:
+                self._lay_out(step.operands[0])
             if s == len(stages) - 1:
                 self._write(outputs, shared)
                 break
@@ -86,6 +95,8 @@ class _Emitter:
             self.free["number"] += self.read
             for step in stage.numbers:
                 self._step(step, s)
+            for step in stage.products:
+                self._product(step)
             cuts.append((units_end, len(self.instructions)))
         counts = (self.count[kind] for kind in _KINDS)
         self.code = Code._make([[self._settled(*i) for i in self.instructions], *counts, tuple(cuts)])
@@ -120,6 +131,8 @@ class _Emitter:
                 places.append(self.place[operand])
         if node in self.numbers:
             to = self._new("number")
+        elif node in self.multiplied:
+            to = self.row_of[node] = self._own_row()
         elif node in self.direct:
             to = self.direct[node]
         else:
@@ -127,11 +140,32 @@ class _Emitter:
         self._add(op, to, *places, k=k, l=l)
         self.place[node] = to
         self.free["temporary"] += held
-        for operand in set(operands):
+        self._used(operands, once)
+
+    def _used(self, operands: Sequence[Node], once: bool) -> None:
+        """Free the places of what is not used again. ``once``: by an instruction of numbers."""
+        for operand in dict.fromkeys(operands):  # in their order, so that a cell's text is always the same
             self.uses[operand] -= operands.count(operand)
-            if not self.uses[operand] and operand in self.place and self.place[operand].kind in self.free:
-                place = self.place[operand]
-                (self.read if place.kind == "number" and not once else self.free[place.kind]).append(place)
+            place = self.place.get(operand)
+            if self.uses[operand] or place is None or place.kind not in self.free or operand in self.row_of:
+                continue
+            (self.read if place.kind == "number" and not once else self.free[place.kind]).append(place)
+
+    def _lay_out(self, operand: Node) -> None:
+        """See to it that an operand of a product is a row of all units."""
+        if operand not in self.row_of:
+            self.row_of[operand] = self._own_row()
+            self._copy(operand, self.row_of[operand])
+
+    def _product(self, step: Step) -> None:
+        to = self._new("row")
+        self._add("matrix_product", to, self.row_of[step.operands[0]], k=float(step.node.value))
+        self.place[step.node] = to
+        self._used(step.operands, False)
+
+    def _own_row(self) -> _Place:
+        self.count["row"] += 1
+        return _Place("row", self.count["row"] - 1)
 
     def _write(self, outputs: Sequence[Node], shared: Collection[int]) -> None:
         """What is not yet where it goes."""

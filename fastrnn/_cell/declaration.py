@@ -24,7 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from fastrnn._cell.errors import CellError, at_line, at_this_line
 from fastrnn._cell.graph import Graph, Node, reach
-from fastrnn._cell.symbol import Symbol
+from fastrnn._cell.symbol import Matrix, Symbol
 
 Names = str | tuple[str, ...] | list[str]
 Initial = float | tuple[float, float]  # a number, or between which two numbers random ones are
@@ -41,6 +41,7 @@ class Declaration(NamedTuple):
     states: dict[str, float]  # h first; what each begins with
     vectors: dict[str, Initial | None]  # None: as torch's parameters
     per_step: tuple[str, ...]
+    matrices: tuple[str, ...]
     step: Callable[..., Any]
     taken: tuple[str, ...]  # of the names above those that the step has as arguments
     graph: Graph
@@ -52,7 +53,7 @@ class Declaration(NamedTuple):
         return tuple(dict.fromkeys((*self.recurrent_gates, *self.input_gates)))
 
     def inputs(self) -> dict[str, Node]:
-        """The node of each of the step's arguments."""
+        """The node of each of the step's arguments that are numbers."""
         kinds = {"gate": self.gates, "state": self.states, "vector": self.vectors, "per_step": self.per_step}
         return {name: self.graph.input(kind, name) for kind, names in kinds.items() for name in names}
 
@@ -72,6 +73,7 @@ class Cell:
         vectors: names of parameters with a number for each unit, (H). A dictionary says what they are at first: a
             number, or a pair (low, high) for random ones; None, and by default, as all other parameters.
         per_step: names of numbers that a call gets with each step of the input, as keyword arguments (T, B, 1).
+        matrices: names of parameters (H, H) that multiply what the step computes: of one, u, ``u(r * h)`` is U (r ∘ h).
 
     ``step`` takes these by name, in any order, and returns the new states, a tuple in the order of ``state``, or h
     where it is alone. It has no ``self``; ``@staticmethod`` above it, which type checkers like to see, may be left out.
@@ -81,7 +83,7 @@ class Cell:
 
     The class statement traces the step once. It raises ValueError, with the line and what to write instead, where a
     step looks at a value (``if``), changes a shape, writes in place, uses another function, returns too few or too many
-    states, or does not use a gate, a vector or a number per step.
+    states, or does not use a gate, a vector, a matrix or a number per step.
     """
 
     gates: ClassVar[Names]
@@ -90,6 +92,7 @@ class Cell:
     state: ClassVar[Names | Mapping[str, float]] = "h"
     vectors: ClassVar[Names | Mapping[str, Initial | None]] = ""
     per_step: ClassVar[Names] = ""
+    matrices: ClassVar[Names] = ""
     step: ClassVar[Callable[..., Any]]
     declaration: ClassVar[Declaration]
 
@@ -110,7 +113,7 @@ def _declared(cls: type[Cell]) -> Declaration:
     input_gates, recurrent_gates = _gates_of(cls)
     states = {name: 0.0 if first is None else first for name, first in _with_values(cls, "state", _number).items()}
     vectors = _with_values(cls, "vectors", _initial)
-    per_step = _names(cls, "per_step")
+    per_step, matrices = _names(cls, "per_step"), _names(cls, "matrices")
     if not states:
         raise at_this_line(f"{cls.__name__}.state names no state; leave it out for one, h")
     kinds = {
@@ -118,18 +121,23 @@ def _declared(cls: type[Cell]) -> Declaration:
         "state": tuple(states),
         "vectors": tuple(vectors),
         "per_step": per_step,
+        "matrices": matrices,
     }
     _check_names(cls, kinds)
     graph = Graph()
-    declared = Declaration(input_gates, recurrent_gates, states, vectors, per_step, step, (), graph, ())
+    declared = Declaration(input_gates, recurrent_gates, states, vectors, per_step, matrices, step, (), graph, ())
     inputs = declared.inputs()
     _check_arguments(cls, step, kinds)
-    declared = declared._replace(taken=tuple(n for n in inspect.signature(step).parameters if n in inputs))
-    outputs = _traced(cls, declared, inputs)
-    used = set(reach(outputs))
-    for kind in ("gates", "vectors", "per_step"):
+    arguments: dict[str, Any] = {name: Symbol(graph, node) for name, node in inputs.items()}
+    arguments |= {name: Matrix(graph, name, k) for k, name in enumerate(matrices)}
+    declared = declared._replace(taken=tuple(n for n in inspect.signature(step).parameters if n in arguments))
+    outputs = _traced(cls, declared, arguments)
+    reached = reach(outputs)
+    used = {name for name, node in inputs.items() if node in reached}
+    used |= {matrices[node.value] for node in reached if node.op == "matrix_product"}
+    for kind in ("gates", "vectors", "per_step", "matrices"):
         for name in kinds[kind]:
-            if inputs[name] not in used:
+            if name not in used:
                 raise _at_step(
                     step, f"{name}, one of {kind}, is never used for what the step returns; use it, or leave it out"
                 )
@@ -219,7 +227,7 @@ def _check_names(cls: type[Cell], kinds: dict[str, tuple[str, ...]]) -> None:
                     f"{cls.__name__} has {name!r} in {owner[name]} and in {kind}; give each its own name"
                 )
             owner[name] = kind
-            taken = _CALL if kind == "per_step" else _PARAMETERS if kind == "vectors" else ()
+            taken = _CALL if kind == "per_step" else _PARAMETERS if kind in ("vectors", "matrices") else ()
             if name in taken:
                 raise at_this_line(f"{cls.__name__}.{kind} has {name!r}, a name that every layer uses; choose another")
 
@@ -240,11 +248,11 @@ def _check_arguments(cls: type[Cell], step: Callable[..., Any], kinds: dict[str,
             )
 
 
-def _traced(cls: type[Cell], declared: Declaration, inputs: dict[str, Node]) -> tuple[Node, ...]:
+def _traced(cls: type[Cell], declared: Declaration, arguments: dict[str, Any]) -> tuple[Node, ...]:
     step = declared.step
     graph = declared.graph
     try:
-        returned = step(**{name: Symbol(graph, node) for name, node in inputs.items() if name in declared.taken})
+        returned = step(**{name: arguments[name] for name in declared.taken})
     except CellError:
         raise
     except Exception as error:

@@ -7,6 +7,7 @@ the cell, in any dtype, on any device, and can be differentiated any number of t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -27,15 +28,17 @@ class Weights(NamedTuple):
     b_ih: Tensor | None
     b_hh: Tensor | None
     vectors: tuple[Tensor, ...]  # (H) each
+    matrices: tuple[Tensor, ...] = ()  # (H, H / n) each
 
     def tensors(self) -> tuple[Tensor | None, ...]:
-        return *self[:4], *self.vectors
+        return *self[:4], *self.vectors, *self.matrices
 
     def to(self, dtype: torch.dtype) -> Weights:
         if all(w is None or w.dtype == dtype for w in self.tensors()):  # to() of each is a tenth of a short call
             return self
         w_ih, w_hh, b_ih, b_hh = (None if w is None else w.to(dtype) for w in self[:4])
-        return Weights(w_ih, w_hh, b_ih, b_hh, tuple(v.to(dtype) for v in self.vectors))  # type: ignore[arg-type]
+        vectors, matrices = (tuple(w.to(dtype) for w in of) for of in (self.vectors, self.matrices))
+        return Weights(w_ih, w_hh, b_ih, b_hh, vectors, matrices)  # type: ignore[arg-type]
 
 
 class Steps(NamedTuple):
@@ -97,7 +100,9 @@ def direction(
     states = tuple(
         first.expand(batch, hidden) if state is None else state for state, first in zip(initial, begin, strict=True)
     )
-    vectors = dict(zip(cell.vectors, w.vectors, strict=True))
+    shared: dict[str, Any] = dict(zip(cell.vectors, w.vectors, strict=True))
+    for name, matrix in zip(cell.matrices, w.matrices, strict=True):
+        shared[name] = partial(linear, weight=block_diagonal(matrix, hidden // matrix.size(1), 1))
     after: list[States] = [()] * len(products)
     for t in reversed(range(len(products))) if reverse else range(len(products)):
         n = products[t].size(0)
@@ -106,7 +111,7 @@ def direction(
         if anew is not None:
             before = tuple(torch.where(anew, first, state) for first, state in zip(begin, before, strict=True))
         per_step = {name: of[t] for name, of in zip(cell.per_step, numbers_of, strict=True)}
-        new = _step(cell, products[t], before, w, per_step | vectors)
+        new = _step(cell, products[t], before, w, per_step | shared)
         if alive is None:
             states = tuple(
                 torch.cat([state, old[n:]]) if n < batch else state for state, old in zip(new, states, strict=True)
@@ -119,8 +124,8 @@ def direction(
     return [join(of) for of in zip(*after, strict=True)], states
 
 
-def _step(cell: Declaration, product: Tensor, before: States, w: Weights, others: dict[str, Tensor]) -> States:
-    """One step: ``product`` (B, G H) is W_ih x + b_ih, ``others`` vectors and numbers per step."""
+def _step(cell: Declaration, product: Tensor, before: States, w: Weights, others: dict[str, Any]) -> States:
+    """One step: ``product`` (B, G H) is W_ih x + b_ih, ``others`` vectors, matrices and numbers per step."""
     gates = dict(zip(cell.input_gates, product.chunk(len(cell.input_gates), 1), strict=True))
     if w.w_hh is not None:
         recurrent = linear(before[0], w.w_hh, w.b_hh).chunk(len(cell.recurrent_gates), 1)

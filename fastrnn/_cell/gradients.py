@@ -124,5 +124,6 @@ DERIVATIVES: dict[str, Callable[[Graph, Node, Node], Gradients]] = {
     "where": _where,
     "power": _power,
     "mean": lambda g, n, d: (d,),
+    "matrix_product": lambda g, n, d: (g.node("transposed_product", d, value=n.value),),
     **dict.fromkeys(("lt", "le", "eq", "and", "or", "not"), _none),
 }

@@ -13,21 +13,27 @@ from typing import Any
 # Operations whose result is a truth value: it may only choose, in `where`.
 BOOLEAN = frozenset({"lt", "le", "eq", "and", "or", "not"})
 _COMMUTES = frozenset({"add", "mul", "eq", "and", "or"})
+# A row of all units times a matrix of the cell, or times the same transposed. Its value is the matrix's number.
+PRODUCTS = frozenset({"matrix_product", "transposed_product"})
 
 
 class Node:
     """One operation.
 
     Attributes:
-        value: what it has beside its operands: a constant's number, an input's kind and name.
+        value: what it has beside its operands: a constant's number, an input's kind and name, a matrix's number.
         of_row: whether it is one number for all units of a row: a mean, and what is computed of means alone.
+        of_units: whether it is one for each: on tensors (..., H), where a number of a row or of a step is (..., 1).
     """
 
-    __slots__ = ("args", "id", "of_row", "op", "value")
+    __slots__ = ("args", "id", "of_row", "of_units", "op", "value")
 
     def __init__(self, op: str, args: tuple[Node, ...], value: Any, id: int) -> None:
         self.op, self.args, self.value, self.id = op, args, value, id
-        self.of_row: bool = op == "mean" or shared_by_units(args, {a for a in args if a.of_row})
+        self.of_row: bool = computed_once(op, args, {a for a in args if a.of_row})
+        self.of_units: bool = op in PRODUCTS or (op != "mean" and any(a.of_units for a in args))
+        if op == "input":
+            self.of_units = value[0] != "per_step"
 
     @property
     def boolean(self) -> bool:
@@ -106,8 +112,10 @@ class Graph:
         return a if a.of_row or a.op == "constant" else self.node("mean", a)
 
 
-def shared_by_units(operands: Sequence[Node], shared: Collection[Node]) -> bool:
-    """Whether what is computed of these operands is the same for all units of a row, where nodes in ``shared`` are."""
+def computed_once(op: str, operands: Sequence[Node], shared: Collection[Node]) -> bool:
+    """Whether the result of an operation is the same for all units of a row, where nodes in ``shared`` are."""
+    if op == "mean" or op in PRODUCTS:
+        return op == "mean"
     return any(a in shared for a in operands) and all(a in shared or a.op == "constant" for a in operands)
 
 

@@ -31,13 +31,15 @@ class Sizes(NamedTuple):
     input_gates: int
     recurrent_gates: int
     vectors: int
+    matrices: int
+    products: Sequence[int]  # of which matrix each of a step is
     states: int
     saves: int
     stored: Sequence[int]  # states whose values after every step the gradient reads
 
     def weights(self, biases: bool) -> int:
-        """How many there are of a direction: w_ih, w_hh, b_ih, b_hh where there are such, and the vectors."""
-        return (1 + biases) * (2 if self.recurrent_gates else 1) + self.vectors
+        """How many there are of a direction: w_ih, w_hh, b_ih, b_hh where there are such, vectors, matrices."""
+        return (1 + biases) * (2 if self.recurrent_gates else 1) + self.vectors + self.matrices
 
     def parts(self, weights: Sequence[Any], biases: bool) -> list[eager.Weights]:
         """The weights of each direction by their names."""
@@ -48,7 +50,8 @@ class Sizes(NamedTuple):
             w_ih, w_hh = of.pop(0), of.pop(0) if recurrent else None
             b_ih = of.pop(0) if biases else None
             b_hh = of.pop(0) if biases and recurrent else None
-            found.append(eager.Weights(w_ih, w_hh, b_ih, b_hh, tuple(of)))
+            vectors, matrices = tuple(of[: self.vectors]), tuple(of[self.vectors :])
+            found.append(eager.Weights(w_ih, w_hh, b_ih, b_hh, vectors, matrices))
         return found
 
 

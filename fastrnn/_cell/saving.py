@@ -6,6 +6,7 @@ choice is a closure of least weight, which a minimum cut finds (Picard, 1976). T
 step, h_{t-1}, lie in memory anyway and cost only their reading, as do states that the gradient reads in any case.
 
 What is one number for a row is always computed again: kept beside the numbers of units it would take as many as they.
+What a matrix multiplied is never: that would be a product of its own.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from fastrnn._cell.graph import Node, reach
+from fastrnn._cell.graph import PRODUCTS, Node, reach
 
 SAVED, READ, CHEAP = 100, 35, 4
+_NEVER = 10**9
 PRICES = {
     **{"sigmoid": 60, "tanh": 60, "exp": 50, "log": 60, "log1p": 70, "softplus": 120, "logsigmoid": 120},
     **{"div": 25, "sqrt": 25, "normal_cdf": 200, "normal_density": 80, "sin": 120, "cos": 120, "power": 8},
+    **dict.fromkeys(PRODUCTS, _NEVER),
 }
-_NEVER = 10**9
 
 
 class Saving(NamedTuple):

@@ -1,7 +1,8 @@
 """A number of a step while it is traced: torch's functions take it where a tensor would be, and make nodes.
 
 So one text is both the trace and, run on tensors, the reference. A step says what every unit does by itself, and has
-means over all units: whatever else would look at a value, change a shape or mix units is an error that names the line.
+means over all units, and products with the cell's matrices: whatever else would look at a value, change a shape or mix
+units is an error that names the line.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _MIXES = {
     *("normalize", "matmul", "mm", "bmm", "linear", "einsum", "dot", "outer"),
     *("__getitem__", "__matmul__", "__rmatmul__"),
 }
+_BY_A_MATRIX = "multiplied by a matrix with @; gates are what weights make of x and h, and u(x) is a product with a "
+_BY_A_MATRIX += "matrix of the cell, matrices = 'u'"
 _LOOKS = {"shape", "size", "dim", "numel", "dtype", "device", "item", "tolist", "requires_grad", "ndim", "data", "grad"}
 
 
@@ -89,8 +92,9 @@ def unknown(name: str) -> ValueError:
     if name in _MIXES:
         return at_this_line(
             f"a step cannot use {name}: it says what each unit does by itself, so no function that changes a shape "
-            "or mixes units has a meaning; a mixture of units is a gate's, through the weights, or the mean over the "
-            "units, x.mean(-1, keepdim=True), of which fastrnn.cells.layer_norm(x) is made"
+            "or mixes units has a meaning; a mixture of units is a gate's, through the weights, u(x) with a matrix "
+            "that the cell declares (matrices = 'u'), or the mean over the units, x.mean(-1, keepdim=True), of which "
+            "fastrnn.cells.layer_norm(x) is made"
         )
     return at_this_line(f"a step cannot use torch's {name}; it may use {ALLOWED}")
 
@@ -111,6 +115,8 @@ def _operand(name: str, graph: Graph, x: Any, numeric: bool) -> Any:
                 else f"{name} takes numbers, got a comparison; write torch.where(condition, a, b)"
             )
         return x._node
+    if isinstance(x, Matrix):
+        raise x.refused()
     if isinstance(x, torch.Tensor):
         raise at_this_line(
             f"a step cannot use a tensor that is not one of its arguments (of shape {tuple(x.shape)}); write a Python "
@@ -147,6 +153,55 @@ def _pow(self: Symbol, n: Any) -> Symbol:
     return apply("pow", power, (self, n), {})
 
 
+class Matrix:
+    """A matrix of a cell, (H, H), while its step is traced: it can be called with one number of each unit."""
+
+    __array_ufunc__ = None
+    __slots__ = ("_graph", "_name", "_number")
+
+    def __init__(self, graph: Graph, name: str, number: int) -> None:
+        self._graph, self._name, self._number = graph, name, number
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Symbol:
+        if len(args) != 1 or kwargs:
+            raise at_this_line(f"the matrix {self._name} multiplies one number; write {self._name}(x)")
+        (x,) = args
+        if isinstance(x, Symbol) and x._graph is not self._graph:
+            raise at_this_line("a number of another trace, kept from an earlier call of a step, cannot be used")
+        if not isinstance(x, Symbol) or x._node.boolean or not x._node.of_units:
+            what = "a Python number, a tensor or another matrix"
+            if isinstance(x, Symbol):
+                what = "a comparison" if x._node.boolean else "one number for all units of a row, as a mean is"
+            raise at_this_line(
+                f"the matrix {self._name} multiplies a number that each unit has, got {what}; write {self._name}(x) of "
+                "what is computed of gates, states or vectors, and multiply others by themselves"
+            )
+        return Symbol(self._graph, self._graph.node("matrix_product", x._node, value=self._number))
+
+    def refused(self) -> ValueError:
+        """What to say of a matrix in the place of a number."""
+        return at_this_line(
+            f"{self._name} is one of matrices, and no number: it can only multiply; write {self._name}(x) for its "
+            f"product with x, or declare {self._name} as one of vectors"
+        )
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise next(a for a in (*args, *(kwargs or {}).values()) if isinstance(a, Matrix)).refused()
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name) if name.startswith("__") else self.refused()
+
+    def __repr__(self) -> str:
+        return f"Matrix({self._name})"
+
+    __hash__ = object.__hash__
+
+
+def _not_a_number(self: Matrix, *others: Any) -> NoReturn:
+    raise self.refused()
+
+
 def _install() -> None:
     """Python's operators."""
     for name in ("add", "sub", "mul"):
@@ -175,8 +230,8 @@ def _install() -> None:
     one = "an argument of a step is one number of one unit: it cannot be {}"
     for name, what in (
         *(("getitem", "indexed"), ("setitem", "written to"), ("len", "asked for its length"), ("iter", "iterated")),
-        *(("contains", "searched"), ("matmul", "multiplied by a matrix; gates are what weights make of x and h")),
-        *(("rmatmul", "multiplied by a matrix; gates are what weights make of x and h"),),
+        *(("contains", "searched"), ("matmul", _BY_A_MATRIX), ("rmatmul", _BY_A_MATRIX)),
+        ("call", "called; what a step calls with a number is a matrix, which the cell declares: matrices = 'u'"),
     ):
         operators[f"__{name}__"] = _refused(one.format(what))
     for name in ("floordiv", "rfloordiv", "mod", "rmod", "divmod", "xor", "round", "floor", "ceil", "trunc"):
@@ -187,6 +242,10 @@ def _install() -> None:
         )
     for name, operator in operators.items():
         setattr(Symbol, name, operator)
+    for name in [name for name in vars(Symbol) if name not in vars(object)]:
+        if name.startswith("__") and name not in vars(Matrix) and callable(getattr(Symbol, name)):
+            setattr(Matrix, name, _not_a_number)
+    Matrix.__eq__ = _not_a_number  # type: ignore[method-assign, assignment]
 
 
 _install()

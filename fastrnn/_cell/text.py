@@ -21,6 +21,8 @@ def beyond(cell: Declaration, made: Programs) -> str | None:
         "states": len(cell.states),
         "vectors": len(cell.vectors),
         "numbers per step": len(cell.per_step),
+        "matrices": len(cell.matrices),
+        "products with matrices": len(made.products),
         "places": max(code.inputs + code.outputs + code.temporaries + code.rows + code.numbers for code in codes),
     }
     for name, most in _C.user_cell_limits().items():
@@ -38,6 +40,8 @@ def text(cell: Declaration, made: Programs) -> str:
         ("recurrent_gates", len(cell.recurrent_gates)),
         ("vectors", len(cell.vectors)),
         ("per_step", len(cell.per_step)),
+        ("matrices", len(cell.matrices)),
+        ("products", *_list([f"{of.matrix} {of.left} {of.right}" for of in made.products])),
         ("input_slots", *_list([cell.gates.index(name) for name in cell.input_gates])),
         ("begin", *_list([_number(value) for value in cell.states.values()])),
         ("saves", len(made.saving.saved)),

@@ -43,7 +43,8 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, device, dtype: as of
             ``torch.nn.RNN``.
         heads: n: h is cut into n heads, and every unit reads its own head of h_(t-1) alone, as in the sLSTM of Beck et
-            al., 2024. ``weight_hh_l{k}`` has H / n columns: of each gate n blocks, which are the diagonal of W_hh.
+            al., 2024. ``weight_hh_l{k}`` has H / n columns: of each gate n blocks, which are the diagonal of W_hh. The
+            cell's matrices are cut likewise.
         compile: the machine's C++ compiler compiles the step when it first runs on the CPU in a dtype, which takes part
             of a second, and keeps it on disk: see the guide, docs/guide/cells.md. Same bits, and less time where there
             are few units. Without a compiler a RuntimeWarning says so, and the step is interpreted as otherwise. A
@@ -62,8 +63,9 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
 
     Parameters:
         ``weight_ih_l{k}`` (G H, I; D H above layer 0), ``weight_hh_l{k}`` (R H, H / ``heads``), ``bias_ih_l{k}`` (G H),
-        ``bias_hh_l{k}`` (R H), gate by gate as the cell has them, and for each of its vectors ``{name}_l{k}`` (H); with
-        ``_reverse`` for the second direction. All uniform in +-1/sqrt(H) at first, vectors as the cell declares.
+        ``bias_hh_l{k}`` (R H), gate by gate as the cell has them, and for each of its vectors ``{name}_l{k}`` (H), of
+        its matrices ``{name}_l{k}`` (H, H / ``heads``); with ``_reverse`` for the second direction. All uniform in
+        +-1/sqrt(H) at first, vectors as the cell declares.
 
     bfloat16 and float16 are computed in float32, also under torch.autocast; results have the dtype of the input.
 
@@ -125,6 +127,8 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
                         shapes["bias_hh"] = (recurrent,)  # type: ignore[assignment]
                 for vector in declared.vectors:
                     shapes[vector] = (hidden_size,)  # type: ignore[assignment]
+                for matrix in declared.matrices:
+                    shapes[matrix] = (hidden_size, hidden_size // heads)
                 for name, shape in shapes.items():
                     self.register_parameter(name + suffix, Parameter(torch.empty(shape, device=device, dtype=dtype)))
             size = hidden_size * self._directions
@@ -134,9 +138,9 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
         """Their number.
 
         Raises:
-            TypeError, ValueError: it is not a number, does not divide H, or there is no W_hh to cut.
+            TypeError, ValueError: it is not a number, does not divide H, or there is no W_hh and no matrix to cut.
         """
-        if count("heads", heads) > 1 and not self._declared.recurrent_gates:
+        if count("heads", heads) > 1 and not (self._declared.recurrent_gates or self._declared.matrices):
             raise ValueError(f"{self.cell.__name__} has no W_hh, which heads={heads} would cut; leave heads out")
         if self.hidden_size % heads:
             raise ValueError(f"Expected heads that divide hidden_size={self.hidden_size}, got heads={heads}")
@@ -265,26 +269,29 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
             [
                 eager.Weights(
                     getattr(self, "weight_ih" + suffix),
-                    self._weight_hh(suffix),
+                    self._blocks("weight_hh" + suffix, len(self._declared.recurrent_gates)),
                     getattr(self, "bias_ih" + suffix, None),
                     getattr(self, "bias_hh" + suffix, None),
                     tuple(getattr(self, name + suffix) for name in self._declared.vectors),
+                    tuple(self._blocks(name + suffix, 1) for name in self._declared.matrices),  # type: ignore[misc]
                 )
                 for suffix in self._suffixes(layer)
             ]
             for layer in range(self.num_layers)
         ]
 
-    def _weight_hh(self, suffix: str) -> Tensor | None:
-        """The blocks of W_hh, or None of a cell that has none. Their width says to the loops how many heads there are.
+    def _blocks(self, name: str, gates: int) -> Tensor | None:
+        """The blocks of W_hh or of a matrix, or None where the cell has none. Their width says to the loops how many
+        heads there are.
 
         Raises:
             RuntimeError: another size than that of so many heads.
         """
-        found: Tensor | None = getattr(self, "weight_hh" + suffix, None)
-        expected = [len(self._declared.recurrent_gates) * self.hidden_size, self.hidden_size // self.heads]
+        found: Tensor | None = getattr(self, name, None)
+        expected = [gates * self.hidden_size, self.hidden_size // self.heads]
         if found is not None and list(found.shape) != expected:
-            raise RuntimeError(f"Expected weight_hh size {expected} of {self.heads} heads, got {list(found.shape)}")
+            kind = name.rpartition("_l")[0]
+            raise RuntimeError(f"Expected {kind} size {expected} of {self.heads} heads, got {list(found.shape)}")
         return found
 
     def _initial(self, hx: Any, batch: int | None) -> list[Tensor | None]:
@@ -319,9 +326,9 @@ class CellLayer(AnyInput, NotScriptable, torch.nn.Module):
 def layer(cell: type[Cell]) -> type[CellLayer]:
     """The class of a cell's layers, as ``fastrnn.layer(Peephole)(128, 256, num_layers=2)``: see :class:`CellLayer`.
 
-    Of one cell it is always the same class. A cell with more than 32 gates, 16 states, 32 vectors or 32 numbers per
-    step, or with so long a step that 256 numbers are not enough for it and its gradient, warns: its layers run in
-    Python.
+    Of one cell it is always the same class. A cell with more than 32 gates, 16 states, 32 vectors, 32 numbers per step,
+    4 matrices or 8 products with them, or with so long a step that 256 numbers are not enough for it and its gradient,
+    warns: its layers run in Python.
 
     Raises:
         TypeError: not a class that is derived from :class:`fastrnn.Cell`.

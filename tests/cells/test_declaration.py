@@ -91,6 +91,38 @@ def test_steps(line, says):
     assert re.search(says, failure(of_step(line, "return a * b"), line), re.DOTALL)
 
 
+@pytest.mark.parametrize(("line", "says"), [
+    ("a = u * b", r"u is one of matrices, and no number: .* write u\(x\) .*, or declare u as one of vectors"),
+    ("a = b - u", r"u is one of matrices, and no number"),
+    ("a = -u", r"u is one of matrices, and no number"),
+    ("a = u @ b", r"u is one of matrices, and no number"),
+    ("a = torch.tanh(u)", r"u is one of matrices, and no number"),
+    ("a = torch.add(b, u)", r"u is one of matrices, and no number"),
+    ("a = u.mean(-1, keepdim=True)", r"u is one of matrices, and no number"),
+    ("a = u.T", r"u is one of matrices, and no number"),
+    ("a = b if u == b else a", r"u is one of matrices, and no number"),
+    ("a = F.linear(b, u)", r"u is one of matrices, and no number|cannot use linear"),
+    ("a = a(b)", r"cannot be called; what a step calls with a number is a matrix, .*matrices = 'u'"),
+    ("a = a @ b", r"u\(x\) is a product with a matrix of the cell, matrices = 'u'"),
+    ("a = torch.matmul(a, b)", r"cannot use matmul: .*u\(x\) with a matrix that the cell declares"),
+    ("a = u(a, b)", r"the matrix u multiplies one number; write u\(x\)"),
+    ("a = u()", r"the matrix u multiplies one number; write u\(x\)"),
+    ("a = u(x=a)", r"the matrix u multiplies one number; write u\(x\)"),
+    ("a = u(a.mean(-1, keepdim=True))", r"a number that each unit has, got one number for all units of a row, as a m"),
+    ("a = u(2 * dt)", r"a number that each unit has, got one number for all units of a row"),
+    ("a = u(torch.ones_like(a))", r"a number that each unit has, got one number for all units"),
+    ("a = u(1.0)", r"a number that each unit has, got a Python number, a tensor or another matrix"),
+    ("a = u(torch.ones(3))", r"a number that each unit has, got a Python number, a tensor"),
+    ("a = u(u)", r"got a Python number, a tensor or another matrix"),
+    ("a = u(a > 0)", r"a number that each unit has, got a comparison"),
+])  # fmt: skip
+def test_matrices(line, says):
+    text = of_step(line, "return a * b + dt + u(h)", rest="matrices = 'u'; per_step = 'dt'").replace(
+        "h)", "h, dt, u)", 1
+    )
+    assert re.search(says, failure(text, line), re.DOTALL)
+
+
 @pytest.mark.parametrize(("returned", "rest", "says"), [
     ("a, b", "", r"returns 2 values, and there are 1 state; return h, each"),
     ("a * b", "state = 'h c'", r"returns 1 value, and there are 2 states; return h, c"),
@@ -101,6 +133,7 @@ def test_steps(line, says):
     ("a * b", "vectors = 'u'", r"u, one of vectors, is never used"),
     ("a * b", "per_step = 'dt'", r"dt, one of per_step, is never used"),
     ("torch.zeros_like(a)", "", r"returns a constant as h"),
+    ("a * b", "matrices = 'u'", r"u, one of matrices, is never used"),
 ])  # fmt: skip
 def test_what_is_returned(returned, rest, says):
     assert re.search(says, failure(of_step(f"return {returned}", rest=rest), "def step(a, b, h):"))
@@ -113,6 +146,10 @@ STEP = "\n    def step(a, b): return a + b\n"
     ("gates = 'a a'" + STEP, r"Made\.gates has 'a' twice"),
     ("gates = 'a b'; vectors = 'b'" + STEP, r"'b' in gates and in vectors"),
     ("gates = 'a b'; state = 'a'" + STEP, r"'a' in gates and in state"),
+    ("gates = 'a b'; matrices = 'u u'" + STEP, r"Made\.matrices has 'u' twice"),
+    ("gates = 'a b'; matrices = 'b'" + STEP, r"'b' in gates and in matrices"),
+    ("gates = 'a b'; vectors = 'u'; matrices = 'u'" + STEP, r"'u' in vectors and in matrices"),
+    ("gates = 'a b'; matrices = 'weight_hh'" + STEP, r"a name that every layer uses"),
     ("gates = 'a b'; state = ''" + STEP, r"names no state"),
     ("pass" + STEP, r"declares no gates"),
     ("gates = ''" + STEP, r"no gate of the input"),

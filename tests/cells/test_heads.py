@@ -17,7 +17,21 @@ from tests.support.instruction_sets import printed
 
 assert path  # a fixture
 ROOT = Path(__file__).parents[2]
-CELLS = [LSTM, GRU, *(cell for name in cells.__all__ if (cell := getattr(cells, name)).declaration.recurrent_gates)]
+
+
+class OfAMatrixAlone(fastrnn.Cell):
+    """No W_hh: its matrix alone is cut."""
+
+    input_gates = "a"
+    recurrent_gates = ""
+    matrices = "u"
+
+    def step(a, h, u):
+        return torch.tanh(a + u(h))
+
+
+RECURRENT = [cell for name in cells.__all__ if (cell := getattr(cells, name)).declaration.recurrent_gates]
+CELLS = [LSTM, GRU, OfAMatrixAlone, *RECURRENT]
 # T, B, I, hidden units, heads: whole vectors a head, and heads that vectors straddle; many rows, few, and one; heads so
 # deep that a sum goes in several chains; as many heads as units.
 SHAPES = [
@@ -41,13 +55,18 @@ def whole(layer):
     """The same layer with one head."""
     options = {name: getattr(layer, name) for name in ("num_layers", "bidirectional", "bias")}
     one = of(layer.cell, layer.input_size, layer.hidden_size, dtype=layer.weight_ih_l0.dtype, **options)
-    gates = len(layer.cell.declaration.recurrent_gates)
     weights = {
-        name: block_diagonal(w, layer.heads, gates) if "weight_hh" in name else w
+        name: block_diagonal(w, layer.heads, gates) if (gates := recurrent(layer, name)) else w
         for name, w in layer.state_dict().items()
     }
     one.load_state_dict(weights)
     return one
+
+
+def recurrent(layer, name):
+    """How many matrices a weight that heads cut has: the gates of W_hh, or one. 0 of others."""
+    declared, kind = layer.cell.declaration, name.rpartition("_l")[0].removeprefix("d ")
+    return len(declared.recurrent_gates) if kind == "weight_hh" else int(kind in declared.matrices)
 
 
 def results(layer, x, hx, **called):
@@ -66,9 +85,8 @@ def results(layer, x, hx, **called):
 def assert_equals_the_whole(layer, x, tolerance, **called):
     hx = [state.to(x.dtype) for state in states_of(layer, x.size(1))]
     found, expected = results(layer, x, hx, **called), results(whole(layer), x, hx, **called)
-    gates = len(layer.cell.declaration.recurrent_gates)
     for name, value in expected.items():
-        if "weight_hh" in name:
+        if gates := recurrent(layer, name):
             value = blocks(value, gates, layer.heads)
         torch.testing.assert_close(
             found[name], value, rtol=tolerance, atol=tolerance, msg=lambda m, n=name: f"{n}: {m}"

@@ -91,7 +91,9 @@ def everything(cell, hidden, shape, sizes=None):
 
 
 @pytest.mark.parametrize(
-    "cell", [cells.SLSTM, cells.LTC, cells.MGU, cells.Peephole, cells.LayerNormLSTM], ids=lambda c: c.__name__
+    "cell",
+    [cells.SLSTM, cells.LTC, cells.MGU, cells.Peephole, cells.LayerNormLSTM, cells.TextbookGRU],
+    ids=lambda c: c.__name__,
 )
 def test_the_same_bits_for_any_threads(cell):
     before = torch.get_num_threads()
@@ -158,7 +160,7 @@ def test_instruction_sets(isa):
     program = """
 from fastrnn import _C, cells
 from tests.cells.test_kernels import test_as_eager
-for cell in (cells.SLSTM, cells.LTC, cells.MGU, cells.LayerNormLSTM):
+for cell in (cells.SLSTM, cells.LTC, cells.MGU, cells.LayerNormLSTM, cells.TextbookGRU):
     test_as_eager(cell)
 print(_C.instruction_set())
 """

@@ -84,6 +84,8 @@ def by_hand(layer, x, states=None, lengths=None, resets=None, **per_step):
         for d, suffix in enumerate(suffixes):
             w = {name: getattr(layer, name + suffix, None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
             vectors = {name: getattr(layer, name + suffix) for name in declared.vectors}
+            for name in declared.matrices:
+                vectors[name] = getattr(layer, name + suffix).mv
             rows, last = [], []
             for b in range(batch):
                 begin = {name: torch.full((layer.hidden_size,), value, dtype=x.dtype) for name, value in
@@ -188,6 +190,33 @@ def test_as_the_built_in_lstm(cell, options):
         getattr(built_in, f"{own.get(kind, kind)}_l{place}").data = parameter.data
     x, hx = random(5, 4, 3), as_given(states_of(layer, 4))
     torch.testing.assert_close(layer(x, hx), built_in(x, hx))
+
+
+def test_as_the_built_in_gru_of_the_paper():
+    """Values, states and all gradients."""
+    layer = of(cells.TextbookGRU, 3, 6, num_layers=2, bidirectional=True)
+    built_in = fastrnn.GRU(3, 6, num_layers=2, bidirectional=True, reset_after=False, dtype=F64)
+    for place in ("l0", "l0_reverse", "l1", "l1_reverse"):
+        mine = {kind: getattr(layer, f"{kind}_{place}").data for kind in ("weight_ih", "bias_ih", "weight_hh", "u")}
+        bias = torch.cat([getattr(layer, f"bias_hh_{place}").data, torch.zeros(6, dtype=F64)])
+        theirs = {"weight_hh": torch.cat([mine["weight_hh"], mine.pop("u")]), "bias_hh": bias}
+        for kind, value in (mine | theirs).items():
+            getattr(built_in, f"{kind}_{place}").data.copy_(value)
+    x, hx = random(5, 4, 3).requires_grad_(), states_of(layer, 4)[0].requires_grad_()
+    found, expected = layer(x, hx), built_in(x, hx)
+    torch.testing.assert_close(found, expected)
+    results = []
+    for output, module in ((found, layer), (expected, built_in)):
+        loss = sum((part * random(*part.shape, seed=k)).sum() for k, part in enumerate(output))
+        names = [name for name, _ in module.named_parameters()]
+        d_x, d_hx, *d_weights = torch.autograd.grad(loss, [x, hx, *module.parameters()])
+        results.append({"x": d_x, "hx": d_hx} | dict(zip(names, d_weights, strict=True)))
+    mine, theirs = results
+    for name, value in mine.items():
+        kind, _, place = name.rpartition("_l")
+        whole = theirs[f"weight_hh_l{place}" if kind == "u" else name]
+        part = whole[12:] if kind == "u" else whole[:12] if "hh" in kind else whole
+        torch.testing.assert_close(value, part, msg=lambda m, n=name: f"{n}: {m}")
 
 
 def test_as_the_built_in_layer_norm_lstm():
@@ -348,7 +377,9 @@ def test_parametrized():
 
 
 @pytest.mark.parametrize(
-    "cell", [cells.SLSTM, cells.LTC, cells.Peephole, cells.LayerNormLSTM], ids=lambda c: c.__name__
+    "cell",
+    [cells.SLSTM, cells.LTC, cells.Peephole, cells.LayerNormLSTM, cells.TextbookGRU],
+    ids=lambda c: c.__name__,
 )
 def test_second_derivatives(cell, path):
     layer = of(cell, 2, 2, bidirectional=True)

@@ -28,8 +28,9 @@ def flat(found):
         (cells.LTC, {"packed": True}),
         (cells.SLSTM, {"lengths": LENGTHS, "resets": RESETS, "states": None}),
         (cells.IndRNN, {"every_state": False}),
+        (cells.TextbookGRU, {}),
     ],
-    ids=["padded", "packed", "lengths", "h alone"],
+    ids=["padded", "packed", "lengths", "h alone", "matrices"],
 )
 def test_opcheck(cell, given):
     call = arguments(cell, **given)
@@ -58,7 +59,7 @@ class Recorded:
         return self.inner(graph, inputs)
 
 
-@pytest.mark.parametrize(("cell", "train"), [(cells.SLSTM, True), (cells.LTC, False)])
+@pytest.mark.parametrize(("cell", "train"), [(cells.SLSTM, True), (cells.LTC, False), (cells.TextbookGRU, True)])
 def test_one_compiled_graph_for_all_sizes(cell, train):
     """Lengths, resets, states and numbers per step as operands; the graph calls the operator once a layer."""
     layer = of(cell, 3, 5, num_layers=2, bidirectional=True, dtype=F32).requires_grad_(train)
@@ -168,9 +169,10 @@ def test_gradients_in_batches():
     torch.testing.assert_close(through, found[0])
 
 
+@pytest.mark.parametrize("cell", [GRU, cells.TextbookGRU])
 @pytest.mark.parametrize("states", [False, True])
-def test_flops_are_those_of_the_eager_loop(states, monkeypatch):
-    layer, x = of(GRU, 3, 5, num_layers=2, bidirectional=True), random(T, B, 3).requires_grad_()
+def test_flops_are_those_of_the_eager_loop(cell, states, monkeypatch):
+    layer, x = of(cell, 3, 5, num_layers=2, bidirectional=True), random(T, B, 3).requires_grad_()
     hx, counted = states_of(layer, B)[0].requires_grad_() if states else None, []
     for _ in range(2):
         with FlopCounterMode(display=False) as counter:

@@ -90,7 +90,10 @@ def assert_as_autograd(cell, n, dtype=F64, seed=0, rtol=1e-11, atol=1e-13):
         np.testing.assert_allclose(found[name], exact, rtol=rtol, atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize("cell", [getattr(cells, name) for name in cells.__all__], ids=lambda c: c.__name__)
+ALONE = [cell for name in cells.__all__ if not (cell := getattr(cells, name)).declaration.matrices]
+
+
+@pytest.mark.parametrize("cell", ALONE, ids=lambda c: c.__name__)
 def test_published_cells(cell):
     for n in (1, 5, 16, 255, 256, 257, 700):
         assert_as_autograd(cell, n)
@@ -162,7 +165,7 @@ def test_where_torch_has_none_or_half():
 
 
 def test_states_that_change_places():
-    """New states lie where the old ones were: none is overwritten before it is read."""
+    """New states but h lie where the old ones were: none is overwritten before it is read."""
 
     class Swapped(fastrnn.Cell):
         gates = "a"
@@ -174,10 +177,9 @@ def test_states_that_change_places():
     declared = Swapped.declaration
     code = programs(declared).inference
     first_output = code.inputs
-    written = [i[1] for i in code.instructions if i[1] in range(first_output, first_output + 3)]
-    last = len(code.instructions) - len(written)
-    assert [i[1] for i in code.instructions[last:]] == written  # after everything was read
-    for operation, _, place, *_ in code.instructions[last:]:
+    shared = [i for i in code.instructions if i[1] in (first_output + 1, first_output + 2)]
+    assert code.instructions[-2:] == shared  # after everything was read
+    for operation, _, place, *_ in shared:
         assert OPERATIONS[operation] == "copy"
         assert place >= first_output + 3  # of a temporary
     assert_as_autograd(Swapped, 9)
@@ -275,6 +277,36 @@ def test_a_wrong_program_with_means_is_refused(instructions, cuts, says):
     padded = [(*i, *[0] * (5 - len(i)), 0.0, 0.0) for i in instructions]
     with pytest.raises(ValueError, match=says):
         _C.Program(padded, 1, 1, 1, 1, 2, cuts)
+
+
+PRODUCT = OPERATIONS.index("matrix_product")
+
+
+@pytest.mark.parametrize(("instructions", "cuts", "says"), [
+    ([(NEG, 3, 0), (PRODUCT, 4, 3), (NEG, 1, 4)], [], "is not the last before a cut"),
+    ([(NEG, 3, 0), (PRODUCT, 4, 3), (NEG, 1, 4)], [(2, 2)], "is not the last before a cut"),
+    ([(NEG, 3, 0), (MEAN, 5, 0), (PRODUCT, 4, 3), (NEG, 6, 5), (NEG, 1, 4)], [(2, 4)], "of numbers reads place 3"),
+    ([(NEG, 3, 0), (PRODUCT, 1, 3)], [(1, 2)], "of place 1, which is no row"),
+    ([(NEG, 3, 0), (PRODUCT, 5, 3), (NEG, 1, 0)], [(1, 2)], "of place 5, which is no row"),
+    ([(NEG, 3, 0), (PRODUCT, 9, 3), (NEG, 1, 0)], [(1, 2)], "of place 9, which is no row"),
+    ([(PRODUCT, 4, 0), (NEG, 1, 4)], [(0, 1)], "of place 0, which is no row"),
+    ([(NEG, 2, 0), (PRODUCT, 4, 2), (NEG, 1, 4)], [(1, 2)], "of place 2, which is no row"),
+    ([(PRODUCT, 4, 3), (NEG, 1, 4)], [(0, 1)], "reads place 3, which is not yet written"),
+    ([(NEG, 3, 0), (PRODUCT, 4, 3), (PRODUCT, 3, 4), (NEG, 1, 3)], [(1, 3)], "reads place 4, which is not yet"),
+    ([(NEG, 3, 0), (PRODUCT, 3, 3), (NEG, 1, 3)], [(1, 2)], "writes to what it reads"),
+    ([(NEG, 3, 0), (PRODUCT, 4, 3, 0, 0, 4), (NEG, 1, 4)], [(1, 2)], "has 4 matrices at most"),
+    ([(NEG, 3, 0), (PRODUCT, 4, 3, 0, 0, 0.5), (NEG, 1, 4)], [(1, 2)], "has 4 matrices at most"),
+    ([(NEG, 3, 0), (PRODUCT, 4, 3, 0, 0, float("nan")), (NEG, 1, 4)], [(1, 2)], "has 4 matrices at most"),
+])  # fmt: skip
+def test_a_wrong_program_with_products_is_refused(instructions, cuts, says):
+    """Of an input, an output, a temporary, two rows and two numbers: places 0 to 6. A right one runs in a loop."""
+    padded = [(*i, *[0.0 if at > 4 else 0 for at in range(len(i), 7)]) for i in instructions]
+    with pytest.raises(ValueError, match=says):
+        _C.Program(padded, 1, 1, 1, 2, 2, cuts)
+    right = [(NEG, 3, 0, 0, 0, 0.0, 0.0), (PRODUCT, 4, 3, 0, 0, 3.0, 0.0), (NEG, 1, 4, 0, 0, 0.0, 0.0)]
+    program = _C.Program(right, 1, 1, 1, 2, 2, [(1, 2)])
+    with pytest.raises(ValueError, match="runs in the loop of a cell alone"):
+        program.run_double([np.zeros(3)])
 
 
 def test_a_row_and_a_number_are_read_beyond_a_cut():

@@ -1,6 +1,9 @@
 """The operators of users' cells, and texts of cells, by hand with whatever: a result or an error that says why."""
 
 import random as python_random
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -17,8 +20,8 @@ def test_operations_have_the_same_names_in_python():
     assert tuple(_C.user_cell_operations()) == OPERATIONS
 
 
-def program():
-    return of(cells.SLSTM, 3, 4)._kernel.program
+def program(cell=cells.SLSTM):
+    return of(cell, 3, 4)._kernel.program
 
 
 @pytest.mark.parametrize(
@@ -43,6 +46,32 @@ def test_texts_that_are_wrong(change, says):
         ops.cell_forward(*call.values(), False)
 
 
+def test_a_cell_has_the_same_text_in_every_process():
+    """By which a second derivative finds it, and compiled code its program."""
+    show = "from fastrnn import cells, layer; print([layer(getattr(cells, n))._kernel.program for n in cells.__all__])"
+    found = {
+        subprocess.run([sys.executable, "-c", show], capture_output=True, check=True, text=True).stdout
+        for _ in range(2)
+    }
+    assert found == {f"{[program(getattr(cells, name)) for name in cells.__all__]}\n"}
+
+
+def test_texts_with_wrong_matrices():
+    text = program(cells.TextbookGRU)
+    for change, says in (
+        (text.replace("matrices 1", "matrices 0"), "matrices 0 to -1 of rows 0 to 3, got 0"),
+        (text.replace("matrices 1", "matrices 5"), "4 matrices and 8 products"),
+        (text.replace("products 1 0 2 3", "products 0"), "at most two for each product"),
+        (text.replace("products 1 0 2 3", "products 1 0 2 4"), "rows 0 to 3, got 0 of 2 and 4"),
+        (text.replace("products 1 0 2 3", "products 1 0 -1 3"), "rows 0 to 3, got 0 of -1 and 3"),
+        (text.replace("products 1 0 2 3", "products 9" + 9 * " 0 2 3"), "4 matrices and 8 products"),
+        (re.sub(r"(matrix_product \d+ \d+ 0 0) 0", r"\1 1", text, count=1), "with 1 matrices, got 2"),
+    ):
+        assert change != text
+        with pytest.raises(ValueError, match=says):
+            _C.user_cell(change)
+
+
 WORDS = [
     "-1",
     "0",
@@ -58,6 +87,7 @@ WORDS = [
     "copy",
     "where",
     "gates",
+    "matrix_product",
     "\0",
 ]
 
@@ -66,10 +96,11 @@ WORDS = [
 @given(st.randoms(use_true_random=False))
 def test_any_text_is_read_or_refused(draw):
     """And what is read runs within its places."""
-    words = program().split()
+    cell = draw.choice([cells.SLSTM, cells.TextbookGRU])
+    words = program(cell).split()
     for _ in range(draw.choice([1, 1, 2, 5])):
         words[draw.randrange(len(words))] = draw.choice(WORDS)
-    call = arguments(cells.SLSTM, program=" ".join(words))
+    call = arguments(cell, program=" ".join(words))
     try:
         found = ops.cell_forward(*call.values(), True)
         ops.cell_backward(*backward_arguments(call, *found).values())
@@ -122,7 +153,7 @@ def test_operands_of_the_gradient_are_checked():
 
 def test_shuffled_operands_never_read_out_of_bounds():
     draw = python_random.Random(0)
-    for cell in (cells.SLSTM, cells.LTC, cells.MGU, cells.IndRNN):
+    for cell in (cells.SLSTM, cells.LTC, cells.MGU, cells.IndRNN, cells.TextbookGRU):
         call = arguments(cell)
         tensors = [*call["weights"], *call["states"], *(call["per_step"] or ()), call["input"], RESETS, LENGTHS]
         for _ in range(100):

@@ -49,7 +49,7 @@ def chosen(cell):
 
 @pytest.mark.parametrize(("cell", "built_in"), [
     (LSTM, "lstm"), (GRU, "gru"), (RNN, "rnn_tanh"), (cells.Peephole, "peephole_lstm"), (cells.CIFG, "coupled_lstm"),
-    (cells.LayerNormLSTM, "layer_norm_lstm"),
+    (cells.LayerNormLSTM, "layer_norm_lstm"), (cells.TextbookGRU, "gru_reset_before"),
 ], ids=str)  # fmt: skip
 def test_no_more_than_built_in_cells(cell, built_in):
     saving = chosen(cell)

@@ -49,8 +49,12 @@ Arrays by_equations(const Operands& operands) {
         c[u] = at("v")[u] * c[u] + at("s")[row] * (of_input(u) + of_state(u));
         if (shape.means) mean += c[u] / hidden;
       }
-      for (int64_t u = 0; u < hidden; ++u)
-        next[u] = std::tanh(c[u] - mean + of_input(hidden + u) + of_state(hidden + u));
+      for (int64_t u = 0; u < hidden; ++u) {
+        double inside = c[u] - mean;
+        if (shape.product) inside = 0;
+        for (int64_t j = 0; shape.product && j < hidden; ++j) inside += at("u")[u * hidden + j] * c[j];
+        next[u] = std::tanh(inside + of_input(hidden + u) + of_state(hidden + u));
+      }
       h = next;
       std::copy(h.begin(), h.end(), found["h"].begin() + row * hidden);
       std::copy(c.begin(), c.end(), found["c"].begin() + row * hidden);
@@ -129,11 +133,17 @@ constexpr Shape shapes_with_means[] = {{3, 2, 5, 7, true, true, false, true, tru
                                        {15, 16, 2, 30, true, true, true, false, true},
                                        {4, 3, 3, 180, true, true, true, true, true},
                                        {2, 1, 3, 260, false, false, false, true, true}};
+// With a product inside the step: by one thread, by rows in several chunks, and by units of one row and of several.
+constexpr Shape shapes_with_a_product[] = {{3, 2, 5, 7, true, true, false, true, false, true},
+                                           {40, 12, 2, 30, true, true, true, false, false, true},
+                                           {4, 3, 3, 140, true, true, true, true, false, true},
+                                           {66, 1, 3, 110, false, true, false, true, false, true}};
 
 int check() {
   int failures = 0;
   std::vector<Shape> all(std::begin(shapes), std::end(shapes));
   all.insert(all.end(), std::begin(shapes_with_means), std::end(shapes_with_means));
+  all.insert(all.end(), std::begin(shapes_with_a_product), std::end(shapes_with_a_product));
   for (const Shape& shape : all) {
     const Operands operands(shape);
     const Arrays alone = run(operands, interpreter().of_double, 1);

@@ -64,6 +64,38 @@ constexpr Instruction centered_gradient[] = {
 };
 constexpr Cut after_3[] = {{3, 3}}, after_4[] = {{4, 4}};
 
+// The same with a matrix U: h = tanh(U c + n + q). Places: as above, but a temporary and two rows, with what U
+// multiplies and the product; two temporaries of the gradient, which returns c after the step once more.
+constexpr Instruction multiplied_inference[] = {
+    {Operation::mul, 9, 5, 4},
+    {Operation::multiply_add, 10, 6, 0, 9},
+    {Operation::matrix_product, 11, 10},
+    {Operation::add, 9, 11, 2},
+    {Operation::add, 9, 9, 1},
+    {Operation::tanh, 7, 9},
+    {Operation::copy, 8, 10},
+};
+constexpr Instruction multiplied_training[] = {
+    {Operation::copy, 9, 0},
+    {Operation::mul, 10, 5, 4},
+    {Operation::multiply_add, 11, 6, 0, 10},
+    {Operation::matrix_product, 12, 11},
+    {Operation::add, 10, 12, 2},
+    {Operation::add, 10, 10, 1},
+    {Operation::tanh, 7, 10},
+    {Operation::copy, 8, 11},
+};
+constexpr Instruction multiplied_gradient[] = {
+    {Operation::mul, 16, 1, 1},          {Operation::sub, 16, constant, 16, 0, 1},
+    {Operation::mul, 18, 16, 6},         {Operation::copy, 11, 18},
+    {Operation::copy, 12, 18},           {Operation::copy, 15, 3},
+    {Operation::matrix_product, 19, 18}, {Operation::add, 16, 7, 19},
+    {Operation::mul, 10, 5, 16},         {Operation::mul, 13, 16, 2},
+    {Operation::mul, 14, 16, 0},         {Operation::mul, 9, 4, 16},
+    {Operation::copy, 8, constant},
+};
+constexpr Cut at_2[] = {{2, 2, 3}}, at_3[] = {{3, 3, 4}}, at_6[] = {{6, 6, 7}};
+
 struct Programs {
   Program inference, training, gradient;
 };
@@ -73,11 +105,14 @@ constexpr Programs plain{{inference, std::size(inference), 7, 2, 2},
 constexpr Programs centered{{centered_inference, std::size(centered_inference), 7, 2, 1, 1, 1, 1, after_3},
                             {centered_training, std::size(centered_training), 7, 3, 1, 1, 1, 1, after_4},
                             {centered_gradient, std::size(centered_gradient), 8, 7, 1, 1, 1, 1, after_4}};
+constexpr Programs multiplied{{multiplied_inference, std::size(multiplied_inference), 7, 2, 1, 2, 0, 1, at_2},
+                              {multiplied_training, std::size(multiplied_training), 7, 3, 1, 2, 0, 1, at_3},
+                              {multiplied_gradient, std::size(multiplied_gradient), 8, 8, 2, 2, 0, 1, at_6}};
 
 struct Shape {
   int64_t times, batch, inputs, hidden;
   bool ragged, resets, reverse, states;  // states: whether initial ones are given, and gradients of the last ones
-  bool means;
+  bool means, product;
 };
 
 using Arrays = std::map<std::string, std::vector<double>>;
@@ -112,13 +147,15 @@ struct Operands {
         {"w_hh", 2 * hidden * hidden},
         {"b_ih", 2 * hidden},
         {"b_hh", 2 * hidden},
+        {"u", shape.product ? hidden * hidden : 0},
         {"v", hidden},
         {"s", rows},
         {"h", of_states},
         {"c", of_states},
     };
     for (const auto& [name, size] : sizes) given[name] = random_numbers(size, generator);
-    for (double& w : given["w_hh"]) w /= std::sqrt(double(hidden));
+    for (const char* name : {"w_hh", "u"})
+      for (double& w : given[name]) w /= std::sqrt(double(hidden));
     for (const char* name : {"h", "c"}) {
       gradients[name] = random_numbers(rows * hidden, generator);
       gradients[std::string("last_") + name] = random_numbers(of_states, generator);
@@ -146,7 +183,7 @@ Arrays run(const Operands& operands, const CellPasses<T>& passes, int threads) {
   };
   const auto given = [&](const std::string& name) { return kept("given " + name, operands.given.at(name)); };
   const auto gradient_of = [&](const std::string& name) { return kept("of " + name, operands.gradients.at(name)); };
-  const Programs& programs = shape.means ? centered : plain;
+  const Programs& programs = shape.product ? multiplied : shape.means ? centered : plain;
   CellLoop<T> p{};
   p.gates = 3, p.recurrent_gates = 2, p.input_gates = 2, p.states = 2, p.vectors = 1, p.per_step = 1, p.saves = 1;
   p.input_slots[0] = 0, p.input_slots[1] = 2;
@@ -157,6 +194,8 @@ Arrays run(const Operands& operands, const CellPasses<T>& passes, int threads) {
   p.resets = shape.resets ? operands.resets.data() : nullptr;
   p.x = given("x"), p.w_ih = given("w_ih"), p.w_hh = given("w_hh"), p.b_ih = given("b_ih"), p.b_hh = given("b_hh");
   p.vector[0] = given("v"), p.numbers[0] = given("s");
+  p.matrices = p.products = p.factors = shape.product;
+  p.matrix[0] = given("u"), p.product[0] = {0, 1, 4};
   p.initial[0] = given("h"), p.initial[1] = given("c");
   p.begin[0] = kept("begin h", std::vector<double>(hidden, 0.5));
   p.begin[1] = kept("begin c", std::vector<double>(hidden, -0.25));
@@ -181,6 +220,7 @@ Arrays run(const Operands& operands, const CellPasses<T>& passes, int threads) {
   p.d_x = made("d_x", rows * shape.inputs), p.d_numbers = made("d_s", rows);
   p.d_w_ih = made("d_w_ih", 2 * hidden * shape.inputs), p.d_w_hh = made("d_w_hh", 2 * hidden * hidden);
   p.d_b_ih = made("d_b_ih", 2 * hidden), p.d_b_hh = made("d_b_hh", 2 * hidden), p.d_vector[0] = made("d_v", hidden);
+  p.d_matrix[0] = made("d_u", int64_t(operands.given.at("u").size()));
   p.d_initial[0] = made("d_h", shape.batch * hidden), p.d_initial[1] = made("d_c", shape.batch * hidden);
   passes.backward(p);
 

@@ -18,7 +18,7 @@ namespace by_hand {
 namespace {
 
 // By rows, by units, by units with weights that lie where they are, and in several chunks; with means over units by
-// rows, by units and rows in turns, and by one thread.
+// rows, by units and rows in turns, and by one thread; with a product inside the step by rows and by units.
 constexpr int64_t sizes[][4] = {{40, 16, 9, 40}, {9, 3, 20, 80}, {4, 4, 5, 60}, {140, 2, 3, 70}};
 constexpr int64_t sizes_with_means[][4] = {{40, 16, 9, 40}, {5, 3, 3, 180}, {4, 4, 5, 60}, {70, 1, 3, 300}};
 
@@ -26,12 +26,12 @@ template <class T>
 int compare(const char* name, const CellPasses<T>& passes) {
   int runs = 0, different = 0;
   for (int number = 0; number < 4; ++number)
-    for (int options = 0; options < 32; ++options) {
-      const bool means = options & 16;
+    for (int options = 0; options < 48; ++options) {
+      const bool means = options / 16 == 1, product = options / 16 == 2;
       const auto& [times, batch, inputs, hidden] = means ? sizes_with_means[number] : sizes[number];
       const Shape shape{
-          times, batch, inputs, hidden, bool(options & 1), bool(options & 2), bool(options & 4), bool(options & 8),
-          means};
+          times, batch,  inputs, hidden, bool(options & 1), bool(options & 2), bool(options & 4), bool(options & 8),
+          means, product};
       const Operands operands(shape);
       const Arrays alone = run(operands, passes, 1);
       const int never = dissolve_teams_at;
