@@ -12,8 +12,8 @@ from fastrnn import cells
 from fastrnn._cell import compiled as compiled_cell
 from fastrnn._cell import compiler, kernels
 from tests.cells.test_kernels import compared
-from tests.cells.test_layers import F64, numbers, of, random
 from tests.support import compiled
+from tests.support.user_cells import F64, numbers, of, random
 
 CELLS = [getattr(cells, name) for name in cells.__all__]
 F32 = torch.float32

@@ -5,7 +5,7 @@ import torch
 
 import fastrnn
 from fastrnn import _verify
-from tests.cells.test_layers import GRU, LSTM
+from tests.support.user_cells import GRU, LSTM
 
 
 @pytest.mark.parametrize(("name", "cell"), [("lstm", LSTM), ("gru", GRU)], ids=["lstm", "gru"])

@@ -12,10 +12,10 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import fastrnn
 from fastrnn import cells
 from fastrnn.reference import block_diagonal
-from tests.cells.test_layers import F64, GRU, LSTM, as_given, assert_by_hand, numbers, of, path, random, states_of
+from tests.support.heads import SHAPES, blocks
 from tests.support.instruction_sets import printed
+from tests.support.user_cells import F64, GRU, LSTM, as_given, assert_by_hand, numbers, of, random, states_of
 
-assert path  # a fixture
 ROOT = Path(__file__).parents[2]
 
 
@@ -32,23 +32,6 @@ class OfAMatrixAlone(fastrnn.Cell):
 
 RECURRENT = [cell for name in cells.__all__ if (cell := getattr(cells, name)).declaration.recurrent_gates]
 CELLS = [LSTM, GRU, OfAMatrixAlone, *RECURRENT]
-# T, B, I, hidden units, heads: whole vectors a head, and heads that vectors straddle; many rows, few, and one; heads so
-# deep that a sum goes in several chains; as many heads as units.
-SHAPES = [
-    (7, 40, 5, 64, 4),
-    (5, 33, 3, 60, 3),
-    (6, 3, 4, 20, 20),
-    (1, 1, 9, 30, 6),
-    (3, 20, 4, 300, 2),
-    (20, 2, 3, 12, 4),
-]
-
-
-def blocks(matrix, gates, heads):
-    """Those on the diagonal of every gate's part of a matrix of all heads, as weight_hh has them."""
-    depth = matrix.size(1) // heads
-    columns = (slice(head * depth, (head + 1) * depth) for _ in range(gates) for head in range(heads))
-    return torch.cat([rows[:, of] for rows, of in zip(matrix.chunk(gates * heads), columns, strict=True)])
 
 
 def whole(layer):

@@ -10,8 +10,8 @@ from torch import tanh
 import fastrnn
 from fastrnn import cells
 from fastrnn._cell import eager, kernels
-from tests.cells.test_layers import F64, GRU, LSTM, as_given, numbers, of, random, states_of
 from tests.support.instruction_sets import printed
+from tests.support.user_cells import F64, GRU, LSTM, as_given, numbers, of, random, states_of
 
 ROOT = Path(__file__).parents[2]
 

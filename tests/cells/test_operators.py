@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import fastrnn
 from fastrnn import cells, ops
 from fastrnn._cell import kernels
-from tests.cells.test_layers import F64, GRU, LSTM, as_given, numbers, of, random, states_of
 from tests.support.cell_calls import F32, LENGTHS, RESETS, B, T, arguments, backward_arguments
+from tests.support.user_cells import F64, GRU, LSTM, as_given, numbers, of, random, states_of
 
 
 def flat(found):

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from fastrnn import _C, cells, ops
 from fastrnn._cell.bytecode import OPERATIONS
-from tests.cells.test_layers import of, random
 from tests.support.cell_calls import F32, LENGTHS, RESETS, B, T, arguments, backward_arguments
+from tests.support.user_cells import of, random
 
 
 def test_operations_have_the_same_names_in_python():

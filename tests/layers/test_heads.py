@@ -12,30 +12,10 @@ import fastrnn
 import fastrnn.nn
 from fastrnn import functional, reference
 from fastrnn._core import backend, cells
+from tests.support.heads import SHAPES, blocks
 from tests.support.twins import CELLS, assert_same, by_reference, initial, make, random, results
 
 F32, F64 = torch.float32, torch.float64
-# T, B, I, hidden units, heads: whole vectors a head, and heads that vectors straddle; many rows, few, and one; heads so
-# deep that a sum goes in several chains; as many heads as units.
-SHAPES = [
-    (7, 40, 5, 64, 4),
-    (5, 33, 3, 60, 3),
-    (6, 3, 4, 20, 20),
-    (1, 1, 9, 30, 6),
-    (3, 20, 4, 300, 2),
-    (20, 2, 3, 12, 4),
-    (12, 9, 6, 130, 26),
-]
-
-
-def blocks(matrix, gates, heads):
-    """Those on the diagonal of every gate's part of a matrix of all heads, as weight_hh has them."""
-    found = []
-    for gate in matrix.chunk(gates):
-        for head, rows in enumerate(gate.chunk(heads)):
-            depth = matrix.size(1) // heads
-            found.append(rows[:, head * depth : (head + 1) * depth])
-    return torch.cat(found)
 
 
 def whole(layer):

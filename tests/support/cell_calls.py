@@ -2,7 +2,7 @@
 
 import torch
 
-from tests.cells.test_layers import numbers, of, random, states_of
+from tests.support.user_cells import numbers, of, random, states_of
 
 F32 = torch.float32
 T, B = 5, 3
