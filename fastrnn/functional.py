@@ -108,7 +108,7 @@ def rnn(
         batch_sizes: for packed input, the int64 CPU tensor that a PackedSequence holds.
         dropout: probability of zeroing an element between layers, if ``training``.
         recompute: save almost nothing for the backward pass, which computes it again. The same numbers, less memory,
-            more time.
+            more time. The masks of zoneout are kept. No effect inside torch.func.
         lengths, resets, return_states: as a call of :class:`fastrnn.RNN` takes them. return_states adds a third result.
         learned_state: each direction's weights end with h_0 (H), and an LSTM's with h_0 (P) and c_0 (H): the state to
             begin with where hx is None, and after resets.

@@ -32,6 +32,13 @@ def layer(call: Call) -> Results:
     return operators.run_forward(call, save=False)[:3]
 
 
+def saves_little(call: Call) -> bool:
+    """Whether the kernels save next to nothing for the backward pass of this call with ``recompute``. Layer
+    normalization cannot be found again from what is there, nor can the h that zoneout mixes, of cells that save nothing
+    else."""
+    return call.cell.recomputable or not (call.cell.saves or call.zoneout_rates[0])
+
+
 def _setup(ctx: Any, inputs: tuple, output: Any) -> None:
     call, given = operators.backward_call(*inputs)
     ctx.call, ctx.needs, ctx.arguments = call.bare(), given.needs, _arguments_given(inputs)

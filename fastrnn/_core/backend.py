@@ -70,7 +70,7 @@ def sequence(call: Call) -> tuple[Any, ...]:
     if layer is autograd.layer and call.input.is_cpu and call.input.dtype in _NARROW_DTYPES:
         call = _widened(call)
     if call.recompute:
-        layer = _recomputing(layer)
+        layer = _recomputing(layer, call)
     states = None
     if layer is None:
         output, h_n, c_n = _torch_operator(call)
@@ -165,12 +165,21 @@ def _compiled_for_inference(call: Call) -> bool:
     return not torch.is_grad_enabled() or not call.requires_grad()
 
 
-def _recomputing(layer: Layer | None) -> Layer:
-    """What runs one layer without saving what can be computed again. Without kernels that is the whole layer.
+def _recomputing(layer: Layer | None, call: Call) -> Layer | None:
+    """What runs one layer without saving what can be computed again: kernels that find it again, if they know how, else
+    whatever runs the layer, a second time.
 
-    Dropout is left to the stack: cuDNN would not draw the same mask a second time.
+    Nothing in a layer is random. Masks are drawn by the stack, which keeps them. So is dropout between layers: cuDNN
+    would not draw the same mask a second time.
+
+    Inside torch.func and exported programs all is saved, because torch's checkpoint works in neither.
     """
-    return layer if layer is autograd.layer else partial(checkpoint, layer or _torch_operator, use_reentrant=False)
+    if layer is autograd.layer and autograd.saves_little(call):
+        return layer
+    if torch._C._are_functorch_transforms_active() or torch.compiler.is_exporting():
+        return layer
+    again = partial(checkpoint, layer or _torch_operator, use_reentrant=False, preserve_rng_state=False)
+    return lambda one: again(one._replace(recompute=False))
 
 
 def _torch_operator(call: Call) -> Results:

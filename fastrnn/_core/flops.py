@@ -53,7 +53,7 @@ def backward_flops(*arguments: Any, out_val: Any = None) -> int:
         for name, need in zip(call.weight_names(), wanted, strict=False):
             if name in sizes:
                 flops += 2 * sizes[name] * (carried[name] + (rows if need else 0))
-        if call.recompute and call.cell.saves:
+        if call.recompute and call.cell.recomputable:
             flops += 2 * rows * (sizes["w_ih"] + sizes["w_hh"])
     return flops
 

@@ -41,7 +41,7 @@ class RNN(Layer):
 
     Options, beyond torch, by keyword:
         recompute: save almost nothing for the backward pass, which computes it again. Less memory, more time, the same
-            numbers (docs/adr/0004).
+            numbers (docs/adr/0004). The masks of zoneout are kept. No effect inside torch.func.
         learn_initial_state: the state that sequences begin with, where hx is not given and after resets, is the
             parameter ``h_0`` (L D, H), zero at first; of an LSTM h_0 (L D, P) and ``c_0`` (L D, H).
         input_dropout: in training, the probability of zeroing an element of the input.

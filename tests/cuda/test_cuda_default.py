@@ -213,6 +213,21 @@ def test_recompute_checkpoints_torchs_operator(ran):
 
 
 @pytest.mark.usefixtures("built")
+@pytest.mark.parametrize(("cell", "again"), [("layer_norm_gru", True), ("gru", False)])
+def test_recompute_checkpoints_kernels_that_cannot(cell, again, ran, monkeypatch):
+    checkpoint, given = backend.checkpoint, []
+
+    def watched(layer, call, **options):
+        given.append(call)
+        return checkpoint(layer, call, **options)
+
+    monkeypatch.setattr(backend, "checkpoint", watched)
+    run_with_options(cell, resets=True, recompute=True)
+    assert ran == [("kernels", torch.float32)]
+    assert [call.cell.name for call in given] == [cell] * again
+
+
+@pytest.mark.usefixtures("built")
 @pytest.mark.parametrize(("kernel", "dtype"), [(None, torch.float32), ("step", torch.float16)])
 def test_autocast_is_torchs_where_its_operator_runs(kernel, dtype, ran, monkeypatch):
     """torch casts all weights as one piece, which cuDNN wants; the kernels' are cast one by one."""

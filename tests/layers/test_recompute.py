@@ -115,8 +115,9 @@ def test_gradcheck(cell):
     assert gradcheck(run, [t.detach().clone().requires_grad_() for t in operands], atol=1e-7, fast_mode=True)
 
 
-def test_second_derivative():
-    layer = make(fastrnn.nn, "lstm", 2, 3, dtype=F64, recompute=True).requires_grad_(False)
+@pytest.mark.parametrize("cell", ["lstm", "layer_norm_lstm"])
+def test_second_derivative(cell):
+    layer = make(fastrnn.nn, cell, 2, 3, dtype=F64, recompute=True).requires_grad_(False)
     assert gradgradcheck(lambda x: layer(x)[0], [random(2, 2, 2).requires_grad_()], atol=1e-6, fast_mode=True)
 
 
@@ -147,6 +148,110 @@ def test_what_is_kept(cell, batch):
     saves = 6 if "projected" in cell else 4 if "coupled" in cell else 5 if "lstm" in cell else 4 if "gru" in cell else 0
     assert plain == saves * number
     assert again == (number // 8 if "lstm" in cell else 0)
+
+
+# With a share of h, of c or of each that zoneout's masks keep: those are kept, whatever else is not.
+OPTIONS = [
+    ({}, 0),
+    ({"zoneout_h": 0.1}, 1),
+    ({"zoneout_c": 0.1}, 1),
+    ({"zoneout_h": 0.1, "zoneout_c": 0.1}, 2),
+    ({"recurrent_dropout": 0.1}, 0),
+    ({"weight_dropout": 0.1}, 0),
+    ({"learn_initial_state": True}, 0),
+    ({"heads": 4}, 0),
+    ({"bias": False, "batch_first": True}, 0),
+    ({"dtype": torch.float64}, 0),
+]
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize(("options", "masks"), OPTIONS, ids=str)
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_cell_and_no_option_keeps_what_can_be_found_again(cell, options, masks):
+    if "zoneout_c" in options and "lstm" not in cell:
+        pytest.skip("no c")
+    times, batch, hidden = 120, 32, 64
+    x = random(times, batch, 8, dtype=options.get("dtype", F32)).requires_grad_()
+    plain, again = (_kept(make(fastrnn.nn, cell, 8, hidden, **options, recompute=r), x) for r in (False, True))
+    number = times * batch * hidden * x.element_size()
+    assert again <= (masks + 0.3) * number  # an eighth is c; masks of one step, and of weights, are the rest
+    saves_nothing = cell.startswith("rnn") and "zoneout_h" not in options
+    assert plain > (masks + 0.9) * number or saves_nothing
+
+
+# Cells that cannot find again what they save, in kernels and in plain torch: the layer runs a second time.
+SECOND_TIME = [
+    ("layer_norm_rnn_tanh", {}),
+    ("layer_norm_lstm", {}),
+    ("layer_norm_gru", {"zoneout_h": 0.3, "recurrent_dropout": 0.3}),
+    ("rnn_tanh", {"zoneout_h": 0.3}),
+]
+
+
+@pytest.fixture(params=SECOND_TIME, ids=str)
+def with_and_without(request):
+    """Two layers, and a function that runs one with the random numbers of a seed."""
+    cell, options = request.param
+    options = {"num_layers": 2, "bidirectional": True, "dropout": 0.5, "dtype": F64} | options
+    layers = [make(fastrnn.nn, cell, 4, 6, **options, recompute=r) for r in (False, True)]
+
+    def run(layer, x, **given):
+        torch.manual_seed(3)
+        return layer(x, **given)[0]
+
+    return layers, run
+
+
+def _assert_equal(found):
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+class TestASecondTime:
+    @pytest.mark.parametrize("given", [{}, {"lengths": torch.tensor([0, 9, 4]), "resets": random(9, 3) < -0.5}])
+    def test_same_bits(self, with_and_without, given):
+        """Of masks, too, wherever the generator is when the backward pass comes."""
+        layers, run = with_and_without
+        found = []
+        for layer in layers:
+            x = random(9, 3, 4).requires_grad_()
+            output = run(layer, x, **given)
+            torch.manual_seed(4)
+            found.append([output, *torch.autograd.grad(output.square().sum(), [x, *layer.parameters()])])
+        _assert_equal(found)
+
+    def test_gradients_of_gradients(self, with_and_without):
+        layers, run = with_and_without
+        found = []
+        for layer in layers:
+            x = random(5, 2, 4).requires_grad_()
+            wanted = [x, *layer.parameters()]
+            first = torch.autograd.grad(run(layer, x).square().sum(), wanted, create_graph=True)
+            found.append(torch.autograd.grad(sum(g.square().sum() for g in first), wanted))
+        _assert_equal(found)
+
+    def test_gradients_in_a_batch(self, with_and_without):
+        layers, run = with_and_without
+        found = []
+        for layer in layers:
+            x = random(5, 2, 4).requires_grad_()
+            output = run(layer, x)
+            incoming = torch.stack([output, 2 * output]).detach()
+            found.append(torch.autograd.grad(output, [x, *layer.parameters()], incoming, is_grads_batched=True))
+        _assert_equal(found)
+
+    def test_inside_torch_func(self, with_and_without):
+        """Where torch's checkpoint does not work: there all is saved."""
+        layers, run = with_and_without
+        x = random(5, 2, 4)
+        _assert_equal([[torch.func.grad(lambda x, of=of: run(of, x).square().sum())(x)] for of in layers])
+        _assert_equal([[torch.vmap(lambda x, of=of: run(of, x), randomness="same")(x[None])] for of in layers])
+
+    def test_exported(self, with_and_without):
+        layers, run = with_and_without
+        x = random(2, 2, 4)
+        exported = [torch.export.export(layer.eval(), (x,), strict=False).module() for layer in layers]
+        _assert_equal([[run(program, x)] for program in exported])
 
 
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "batch_first": True}, {"packed": True}], ids=str)
