@@ -23,7 +23,12 @@ def kept(sizes: Sequence[int], p: float, device: torch.device) -> Tensor:
     if zeroed in (0, _STEPS):
         return torch.full(tuple(sizes), zeroed == 0, device=device)
     bits = torch.randint(_BITS.min, _BITS.max, ((count + 3) // 4,), device=device)
-    return (bits.view(torch.int16)[:count] >= zeroed - _STEPS // 2).view(*sizes)
+    least = zeroed - _STEPS // 2  # of what is kept, among numbers of 16 bits with a sign
+    if torch._C._are_functorch_transforms_active():
+        # torch 2.11 has no rule of vmap for views of another dtype. The same bits, each four moved to the upper end:
+        # what is below them makes no number that is kept smaller than `least`, and none that is not as large.
+        return (torch.stack([bits << up for up in (48, 32, 16, 0)], -1).flatten()[:count] >= least << 48).view(*sizes)
+    return (bits.view(torch.int16)[:count] >= least).view(*sizes)
 
 
 def scale(p: float) -> float:

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import fastrnn
-from fastrnn._core import operators, regularized
+from fastrnn._core import masks, operators, regularized
 from fastrnn._core.call import call_of
 from tests.support.regularized import computed, flat, layer_of
 from tests.support.twins import CELLS, make, random, results
@@ -26,6 +26,21 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr("fastrnn._core.stack.with_masks", watched)
     return seen
+
+
+@pytest.mark.parametrize("p", [2.0**-16, 0.3, 0.5, 1 - 2.0**-16])
+@pytest.mark.parametrize("sizes", [(1,), (7, 3), (20, 32, 50)], ids=str)
+def test_vmap_draws_the_same_masks(sizes, p):
+    """Inside of a transform they are drawn another way: no other bits for the same state of the generator."""
+
+    def draw(_):
+        return masks.kept(sizes, p, torch.device("cpu"))
+
+    torch.manual_seed(3)
+    expected = draw(None)
+    torch.manual_seed(3)
+    found = torch.vmap(draw, randomness="same")(torch.zeros(2))
+    assert torch.equal(found, expected.expand(2, *sizes))
 
 
 class TestMasks:
