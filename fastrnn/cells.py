@@ -86,9 +86,9 @@ class LayerNormLSTM(Cell):
 
 
 class TextbookGRU(Cell):
-    """The GRU whose reset gate acts before the recurrent product: K. Cho et al., 2014, arXiv:1406.1078, appendix A.
+    """The GRU whose reset gate acts before the recurrent product: K. Cho et al., 2014, arXiv:1406.1078, section 2.3.
 
-    z is torch's, 1 - z of the paper. ``fastrnn.GRU(..., reset_after=False)`` computes the same, faster.
+    z keeps h, as in the paper and in torch. ``fastrnn.GRU(..., reset_after=False)`` computes the same, and is built in.
     """
 
     input_gates = "r z n"

@@ -172,8 +172,9 @@ def test_second_derivatives(cell, path):
     assert torch.autograd.gradgradcheck(run, inputs)
 
 
-def test_compiled_and_exported():
-    layer = of(LSTM, 3, 5, num_layers=2)
+@pytest.mark.parametrize("cell", [LSTM, cells.TextbookGRU], ids=lambda c: c.__name__)
+def test_compiled_and_exported(cell):
+    layer = of(cell, 3, 5, num_layers=2)
     model, x = torch.nn.Sequential(layer), random(3, 2, 3)
     expected = layer(x)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
