@@ -1,16 +1,17 @@
 """One recurrent layer, as the programs of this folder run it: by a kernel of fastrnn's or by torch.nn."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
 from torch import Tensor
 
 import fastrnn
 from fastrnn._bench.work import described
-from fastrnn._core import gpu
+from fastrnn._core import gpu, masks, regularized
 
 CELLS = ("LSTM", "GRU", "RNN")
 
@@ -28,12 +29,37 @@ def tf32(allowed: bool) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
+def options_of(cell: str, hidden: int, masks: bool) -> dict[str, Any]:
+    """Returns a layer's arguments for the options: all of them, or those without masks and heads.
+
+    What dropout keeps is doubled, which every dtype can do.
+    """
+    if not masks:
+        return {"learn_initial_state": True}
+    heads = next(n for n in (5, 3, 1) if hidden % n == 0)
+    zoneout = {"zoneout_h": 0.25} | ({"zoneout_c": 0.25} if cell == "LSTM" else {})
+    return {"learn_initial_state": True, "recurrent_dropout": 0.5, "heads": heads} | zoneout
+
+
+@contextmanager
+def masks_from_the_cpu() -> Iterator[None]:
+    """Draws the masks of steps from the CPU's generator, wherever the layer is: the same ones."""
+    drawn = masks.kept
+
+    def kept(sizes: Sequence[int], p: float, device: torch.device) -> Tensor:
+        return drawn(sizes, p, torch.device("cpu")).to(device)
+
+    with mock.patch.object(regularized, "kept", kept):
+        yield
+
+
 class Layer(NamedTuple):
     """A layer's sizes, and who runs it: "torch", or what FASTRNN_CUDA_KERNEL says, such as "cluster:4".
 
     dtype: float64, float32, tf32 (float32 with TF32 allowed), bfloat16 or float16.
-    options: with resets, every state and a learned initial state, which torch.nn lacks: "torch" is the plain-torch
-        reference then, as with layer_norm.
+    options: "resets" has resets, every state and a learned initial state, "masks" besides recurrent dropout, zoneout
+        and several heads: what torch.nn lacks, so "torch" is the plain-torch reference then, as with
+        layer_norm. "" has none.
     """
 
     kernel: str
@@ -43,12 +69,12 @@ class Layer(NamedTuple):
     B: int
     I: int
     H: int
-    options: bool = False
+    options: str = ""
     layer_norm: bool = False
 
     def __str__(self) -> str:
         sizes = f"{self.T}x{self.B}x{self.I}x{self.H}"
-        lacking = (" with options" if self.options else "") + (" normalized" if self.layer_norm else "")
+        lacking = (f" with {self.options}" if self.options else "") + (" normalized" if self.layer_norm else "")
         return f"{self.kernel} {self.cell} {self.dtype} {sizes}{lacking}"
 
     @property
@@ -58,7 +84,7 @@ class Layer(NamedTuple):
     @property
     def lacking_in_torch(self) -> bool:
         """Whether torch.nn has no such layer."""
-        return self.options or self.layer_norm
+        return bool(self.options) or self.layer_norm
 
     def make(self, device: str, **options: Any) -> Any:
         """Returns torch.nn's module or fastrnn's, with the same weights on every device."""
@@ -69,7 +95,7 @@ class Layer(NamedTuple):
         """Returns the module with weights that were drawn on the device itself: soon, where there are many."""
         package = fastrnn if self.kernel != "torch" or self.lacking_in_torch else torch.nn
         if self.options:
-            options["learn_initial_state"] = True
+            options |= options_of(self.cell, self.H, masks=self.options == "masks")
         if self.layer_norm:
             options["layer_norm"] = True
         return getattr(package, self.cell)(self.I, self.H, device=device, dtype=dtype, **options)

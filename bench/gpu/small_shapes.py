@@ -16,7 +16,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastrnn
-from bench.gpu.layers import Layer
+from bench.gpu.layers import Layer, options_of
 
 KERNELS = ("step", "block", "cluster:2", "cluster:4", "grid:2", "grid:4")
 LAYERS: tuple[Callable[..., Any], ...] = (
@@ -26,7 +26,7 @@ LAYERS: tuple[Callable[..., Any], ...] = (
     fastrnn.GRU,
     partial(fastrnn.GRU, reset_after=False),
     fastrnn.LSTM,
-    partial(fastrnn.LSTM, proj_size=4),
+    partial(fastrnn.LSTM, proj_size=3),
 )
 NORMALIZED = tuple(partial(make, layer_norm=True) for make in (fastrnn.RNN, fastrnn.GRU, fastrnn.LSTM))
 DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
@@ -36,7 +36,9 @@ INPUTS = ("padded", "packed", "with options")
 
 
 def run(make: Callable[..., Any], layer: Layer, recompute: bool, given: str, device: str) -> None:
-    kind = {"bidirectional": True, "recompute": recompute, "learn_initial_state": given == "with options"}
+    cell = getattr(make, "func", make).__name__
+    kind = {"bidirectional": True, "recompute": recompute}
+    kind |= options_of(cell, layer.H, masks=make not in NORMALIZED) if given == "with options" else {}
     module = make(layer.I, layer.H, **kind, device=device, dtype=layer.torch_dtype)
     x = layer.input(device).requires_grad_()
     input = pack_padded_sequence(x, [3, 3, 2, 1, 1]) if given == "packed" else x
@@ -46,7 +48,7 @@ def run(make: Callable[..., Any], layer: Layer, recompute: bool, given: str, dev
         every_c = [after.c.sum() for after in states if after.c is not None]
         sum(every_c, (output.data if given == "packed" else output).sum()).backward()
         with torch.no_grad():
-            module(input, **options)
+            module.eval()(input, **options)
 
 
 def main(kernels: list[str], device: str = "cuda") -> None:

@@ -4,10 +4,10 @@
 
 Every kernel with teams of forced sizes, by cell, dtype and odd shape: outputs, final states and all gradients against
 torch.nn in float64 on the CPU; the step kernels also with what torch.nn lacks (resets, every state, a learned initial
-state, layer normalization), against fastrnn's own layers there. An error may be twice that of torch.nn, or of the
-plain-torch reference, in the same dtype on the same device, and what rounding explains in any case. A kernel's rows run
-in a process of its own; a row that fails runs once more by itself with CUDA_LAUNCH_BLOCKING=1. A line of JSON after
-every row.
+state; beside them recurrent dropout, zoneout and heads, or layer normalization), against the plain-torch reference
+there. An error may be twice that of torch.nn, or of the reference, in the same dtype on the same device, and what
+rounding explains in any case. A kernel's rows run in a process of its own; a row that fails runs once more by itself
+with CUDA_LAUNCH_BLOCKING=1. A line of JSON after every row.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from unittest import mock
 import torch
 
 from bench.gpu import processes
-from bench.gpu.layers import CELLS, Layer
+from bench.gpu.layers import CELLS, Layer, masks_from_the_cpu
 from fastrnn._bench.contenders import TOLERANCES, relative_errors
 from fastrnn._bench.work import described
 from fastrnn._core import backend
@@ -47,12 +47,12 @@ LIMIT, AGAIN_LIMIT, MOST_AGAIN = 10, 15, 3  # seconds a row, and of a row that r
 
 def rows(kernel: str) -> Iterator[Layer]:
     """Yields what to run of a kernel, the quickest first."""
-    dtypes, options = (STEP_DTYPES, (False, True)) if kernel == "step" else (DTYPES, (False,))
-    for shape, forced, dtype, cell, with_options in product(SHAPES, KERNELS[kernel], dtypes, CELLS, options):
-        yield Layer(forced, cell, dtype, *shape, with_options)
+    dtypes, options = (STEP_DTYPES, ("", "resets", "masks")) if kernel == "step" else (DTYPES, ("",))
+    for shape, forced, dtype, cell, with_them in product(SHAPES, KERNELS[kernel], dtypes, CELLS, options):
+        yield Layer(forced, cell, dtype, *shape, with_them)
     if kernel == "step":  # not over 9 numbers: two right computations differ too much there (docs/adr/0038)
         for shape, dtype, cell in product(SHAPES[1:], STEP_DTYPES, CELLS):
-            yield Layer("step", cell, dtype, *shape, True, True)
+            yield Layer("step", cell, dtype, *shape, "resets", True)
 
 
 def check(layer: Layer, device: str) -> processes.Found:
@@ -109,7 +109,7 @@ def called(layer: Layer, module: torch.nn.Module, input: torch.Tensor, hx: Any) 
     if not layer.lacking_in_torch:
         return list(module(input, hx))
     by_reference = mock.patch.object(backend, "kernels_serve", return_value=False)
-    with by_reference if layer.kernel == "torch" else nullcontext():
+    with by_reference if layer.kernel == "torch" else nullcontext(), masks_from_the_cpu():
         output, final, states = module(input, hx, resets=layer.resets(str(input.device)), return_states=True)
     return [output, final] if states.c is None else [output, final, states.c]
 

@@ -5,8 +5,10 @@ namespace fastrnn::cuda {
 template <class T>
 void Backward<T>::run() {
   const int64_t chunks = s.pieces(memory.steps_per_chunk), units = s.batch * s.hidden;
+  if (memory.w_hh) s.weights_by_head(memory.w_hh, queue.stream);
   check(convert(memory.dh, static_cast<const T*>(s.p.dhn), s.batch * s.output, queue.stream));
   if (memory.dc) check(convert(memory.dc, static_cast<const T*>(s.p.dcn), units, queue.stream));
+  if (memory.dmasked) check(convert<A, A>(memory.dmasked, nullptr, s.batch * s.output, queue.stream));
   if (memory.left_h) check(convert<A, A>(memory.left_h, nullptr, s.batch * s.output, queue.stream));
   if (memory.left_c) check(convert<A, A>(memory.left_c, nullptr, units, queue.stream));
   for (int64_t n = chunks - 1; n >= 0; --n) {
@@ -56,14 +58,16 @@ typename Backward<T>::StateBefore Backward<T>::c_before(int64_t t) const {
 template <class T>
 BackwardStep Backward<T>::operands(Range chunk) const {
   BackwardStep p{};
-  p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden, p.output_size = s.output;
-  if (s.cell.saves) p.saved = saved(chunk.begin), p.saved_row = s.saved_row;
+  p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden, p.head_size = s.hidden / s.heads,
+  p.output_size = s.output;
+  if (s.saved_row) p.saved = saved(chunk.begin), p.saved_row = s.saved_row;
   for (int k = 0; k < s.cell.vectors; ++k) p.vectors[k] = s.p.vectors[k].data;
   p.y = s.at(s.p.y, chunk.begin), p.y_row = s.p.y.row;
   p.h0 = s.h0, p.c0 = s.c0, p.start_h = s.start_h, p.start_c = s.start_c;
   p.dy = s.at(s.p.dy, chunk.begin), p.dy_row = s.p.dy.row, p.devery_c_row = s.p.devery_c.row;
   p.left_h = memory.left_h, p.left_c = memory.left_c;
-  p.dh = memory.dh, p.dc = memory.dc, p.dunprojected = memory.dunprojected, p.dgated = memory.dgated;
+  p.dh = memory.dh, p.dmasked = memory.dmasked, p.dc = memory.dc, p.dunprojected = memory.dunprojected,
+  p.dgated = memory.dgated;
   p.d_input = memory.d_input, p.d_recurrent = memory.d_state, p.d_vectors = memory.d_vectors;
   p.h_before = memory.h_before;
   // Without a projection the last thing saved is what W_hh's second product multiplies.
@@ -98,9 +102,9 @@ void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
   T* const da = dgates() + row * dgates_row();
   const StateBefore c = c_before(t);
   p.rows = s.p.active[t];
-  if (s.cell.saves) p.saved = saved(t);
+  if (s.saved_row) p.saved = saved(t);
   p.y = s.at(s.p.y, t), p.dy = s.at(s.p.dy, t), p.devery_c = s.at(s.p.devery_c, t);
-  p.resets_before = s.resets_before(t), p.resets_after = s.resets_after(t);
+  p.resets_before = s.resets_before(t), p.resets_after = s.resets_after(t), p.masks = s.masks(t);
   p.rows_before = s.rows_before(t), p.y_before = h_before(t);
   p.c_before = c.data, p.c_before_row = c.row, p.c_rows_before = c.rows;
   p.d_input = di, p.h_before = memory.h_before + row * s.output;
@@ -108,28 +112,27 @@ void Backward<T>::step(int64_t t, Range chunk, BackwardStep p) {
   if (memory.d_vectors) p.d_vectors = memory.d_vectors + row * s.vectors_row();
   if (memory.kept) p.kept = memory.kept + row * s.hidden;
 
-  if (s.projected()) {
-    if (p.resets_after.data) check(leave_rows(memory.dh, memory.left_h, p.resets_after, s.output, queue.stream));
-    through_projection(t, chunk, p.rows);
-  }
+  if (s.projected()) through_projection(t, chunk, p);
   check(s.cell.normalized ? layer_norm_backward(p, queue.stream) : cell_backward(p, queue.stream));
   if (s.cell.gated) {
-    queue.products.multiply({p.rows, s.output, s.hidden}, {memory.dgated, s.hidden},
-                            {di + s.state_width, s.input_width}, {s.w_hh_gated, s.output});
+    queue.products.multiply({p.rows, s.depth, s.hidden / s.heads, s.heads}, s.gated(memory.dgated, s.hidden),
+                            s.gated(di + s.state_width, s.input_width), s.weights_of_gated(s.w_hh_gated));
     check(gate_backward(p, queue.stream));
   }
-  // What is left in dh passes by W_hh; before a projection nothing does.
+  // What is left in dh passes by W_hh; before a projection nothing does but what zoneout keeps.
+  const bool left = !memory.dmasked && (!s.projected() || s.p.zoneout_h.data);
   if (p.rows_before > 0 || s.p.dh0 || s.p.dstart_h)
-    queue.products.multiply({p.rows, s.output, s.state_width}, {memory.dh, s.output}, {da, dgates_row()},
-                            {s.w_hh, s.output}, !s.projected());
+    queue.products.multiply({p.rows, s.depth, s.state_width / s.heads, s.heads},
+                            s.state(memory.dmasked ? memory.dmasked : memory.dh), s.gates_of_state(da, dgates_row()),
+                            s.weights_of_state(memory.w_hh ? memory.w_hh : s.w_hh), left);
 }
 
 // h = W_hr m: dm = (dy + dh) · W_hr.
 template <class T>
-void Backward<T>::through_projection(int64_t t, Range chunk, int64_t rows) {
+void Backward<T>::through_projection(int64_t t, Range chunk, const BackwardStep& p) {
   T* const sum = memory.doutput + s.rows({chunk.begin, t}) * s.output;
-  check(add_rows<T>(sum, memory.dh, s.at(s.p.dy, t), s.p.dy.row, rows, s.output, queue.stream));
-  queue.products.multiply({rows, s.hidden, s.output}, {memory.dunprojected, s.hidden}, {sum, s.output},
+  check(projection_backward(p, sum, queue.stream));
+  queue.products.multiply({p.rows, s.hidden, s.output}, {memory.dunprojected, s.hidden}, {sum, s.output},
                           {s.w_hr, s.hidden});
 }
 
@@ -144,19 +147,23 @@ void Backward<T>::products_over_time(Range chunk, bool first) {
     products.transposed_multiply({s.input_width, s.input, rows}, {m.dw_ih, s.input}, {m.d_input, s.input_width},
                                  s.x(chunk, m.x, queue.stream), !first);
   if (m.dw_hh) {
-    products.transposed_multiply({s.state_width, s.output, rows}, {m.dw_hh, s.output}, {dgates(), dgates_row()},
-                                 {m.h_before, s.output}, !first);
+    products.transposed_multiply({s.state_width / s.heads, s.depth, rows, s.heads}, s.weights_of_state(m.dw_hh),
+                                 s.gates_of_state(dgates(), dgates_row()), s.state(m.h_before), !first);
     if (s.cell.gated)
-      products.transposed_multiply({s.hidden, s.output, rows}, {m.dw_hh + s.state_width * s.output, s.output},
-                                   {gated, s.input_width}, {m.kept, s.hidden}, !first);
+      products.transposed_multiply({s.hidden / s.heads, s.depth, rows, s.heads},
+                                   s.weights_of_gated(m.dw_hh + s.state_width * s.depth), s.gated(gated, s.input_width),
+                                   s.gated(m.kept, s.hidden), !first);
   }
   if (m.dw_hr)
     products.transposed_multiply({s.output, s.hidden, rows}, {m.dw_hr, s.hidden}, {m.doutput, s.output},
                                  {m.kept, s.hidden}, !first);
   if (s.cell.normalized) return sums_of_normalized(chunk, first);
-  const int64_t gates = s.cell.gates_of_state() * s.hidden;
   if (m.db_ih) check(sum_rows<T>(m.db_ih, m.d_input, s.input_width, rows, s.input_width, !first, queue.stream));
-  if (m.db_hh) check(sum_rows<T>(m.db_hh, dgates(), dgates_row(), rows, gates, !first, queue.stream));
+  if (m.db_hh)
+    check(sum_rows<T>(m.db_hh, dgates(), dgates_row(), rows, m.d_state ? s.state_width : s.input_width, !first,
+                      queue.stream));
+  if (m.db_hh && s.cell.gated && m.d_state)
+    check(sum_rows<T>(m.db_hh + s.state_width, gated, s.input_width, rows, s.hidden, !first, queue.stream));
   for (int k = 0; k < s.cell.vectors; ++k)
     if (m.dvectors[k])
       check(sum_rows<A>(m.dvectors[k], m.d_vectors + k * s.hidden, s.cell.vectors * s.hidden, rows, s.hidden, !first,
@@ -191,6 +198,8 @@ void Backward<T>::input_gradient(Range chunk) {
 // Of what the rows began with: dh and dc of those that began anew with the first step are not of the given state.
 template <class T>
 void Backward<T>::initial_gradients() {
+  if (memory.dmasked && (s.p.dh0 || s.p.dstart_h))
+    check(add_multiplied(memory.dh, memory.dmasked, s.recurrent_mask, s.batch * s.output, queue.stream));
   if (const Resets resets = s.resets_before(s.time({0, s.p.times}, 0)); resets.data) {
     check(leave_rows(memory.dh, memory.left_h, resets, s.output, queue.stream));
     if (memory.dc) check(leave_rows(memory.dc, memory.left_c, resets, s.hidden, queue.stream));
@@ -215,10 +224,16 @@ void Backward<T>::round_sums() {
   auto round = [&](void* gradient, const A* sums, int64_t count) {
     if (gradient && gradient != sums) check(convert(static_cast<T*>(gradient), sums, count, queue.stream));
   };
-  const int64_t gates = s.cell.gates_of_state() * s.hidden;
+  auto round_gates = [&](void* gradient, const A* sums, int64_t depth) {
+    const int64_t of_state = s.state_width * depth, all = s.cell.gates_of_state() * s.hidden * depth;
+    if (s.heads == 1 || !gradient) return round(gradient, sums, all);
+    T* const to = static_cast<T*>(gradient);
+    check(transpose_blocks(to, sums, s.heads, s.cell.recurrent_gates, s.hidden / s.heads * depth, queue.stream));
+    if (all > of_state) round(to + of_state, sums + of_state, all - of_state);
+  };
   round(s.p.dh0, memory.dh, s.batch * s.output), round(s.p.dc0, memory.dc, s.batch * s.hidden);
-  round(s.p.dw_ih, memory.dw_ih, s.input_width * s.input), round(s.p.dw_hh, memory.dw_hh, gates * s.output);
-  round(s.p.db_ih, memory.db_ih, s.input_width), round(s.p.db_hh, memory.db_hh, gates);
+  round(s.p.dw_ih, memory.dw_ih, s.input_width * s.input), round_gates(s.p.dw_hh, memory.dw_hh, s.depth);
+  round(s.p.db_ih, memory.db_ih, s.input_width), round_gates(s.p.db_hh, memory.db_hh, 1);
   round(s.p.dw_hr, memory.dw_hr, s.output * s.hidden);
   round(s.p.dstart_h, memory.dstart_h, s.output), round(s.p.dstart_c, memory.dstart_c, s.hidden);
   for (int k = 0; k < s.cell.vectors; ++k) round(s.p.dvectors[k], memory.dvectors[k], s.cell.vector_size(k) * s.hidden);

@@ -20,7 +20,7 @@ class Backward {
   void run_chunk(Range chunk);
   void step(int64_t t, Range chunk, BackwardStep p);
   // dL/d(what a projection multiplied) of time t.
-  void through_projection(int64_t t, Range chunk, int64_t rows);
+  void through_projection(int64_t t, Range chunk, const BackwardStep& p);
   void products_over_time(Range chunk, bool first);
   void sums_of_normalized(Range chunk, bool first);
   void input_gradient(Range chunk);

@@ -14,11 +14,11 @@ int64_t chunk_steps(const Sequence<T>& s) {
   return std::clamp<int64_t>(chunk_bytes.gradients / (row_bytes * s.batch), 1, s.p.times);
 }
 
-// Where to add up a gradient of `count` numbers: in the gradient itself, if that is wide enough.
+// Where to add up a gradient of `count` numbers: in the gradient itself, if that is wide enough and in their order.
 template <class T>
-Accumulated<T>* sums_for(void* gradient, int64_t count, Scratch& scratch) {
+Accumulated<T>* sums_for(void* gradient, int64_t count, Scratch& scratch, bool reordered = false) {
   using A = Accumulated<T>;
-  if (!gradient || std::is_same_v<T, A>) return static_cast<A*>(gradient);
+  if (!gradient || (std::is_same_v<T, A> && !reordered)) return static_cast<A*>(gradient);
   return scratch.take<A>(count);
 }
 
@@ -32,20 +32,21 @@ BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
   dh = scratch.take<A>(s.batch * s.output);
   if (s.cell.carries_c) dc = scratch.take<A>(units);
   if (s.cell.gated) dgated = scratch.take<A>(units);
+  if (s.recurrent_mask) dmasked = scratch.take<A>(s.batch * s.output);
   if (s.projected()) dunprojected = scratch.take<A>(units), doutput = scratch.take<T>(rows * s.output);
   if (s.p.device_resets.data && s.p.dstart_h) left_h = scratch.take<A>(s.batch * s.output);
   if (s.p.device_resets.data && s.p.dstart_c) left_c = scratch.take<A>(units);
   d_input = scratch.take<T>(rows * s.input_width);
-  if (s.cell.separate_gradients) d_state = scratch.take<T>(rows * s.state_width);
+  if (s.cell.separate_gradients || s.heads > 1) d_state = scratch.take<T>(rows * s.state_width);
   h_before = scratch.take<T>(rows * s.output);
   if (s.cell.gated || s.projected()) kept = scratch.take<T>(rows * s.hidden);
   if (!s.matrix_row(s.p.x, s.input)) x = scratch.take<T>(rows * s.input);
   if (s.p.dx.data && !s.matrix_row(s.p.dx, s.input)) dx = scratch.take<T>(rows * s.input);
   const int64_t gates = s.cell.gates_of_state() * s.hidden;
   dw_ih = sums_for<T>(s.p.dw_ih, s.input_width * s.input, scratch);
-  dw_hh = sums_for<T>(s.p.dw_hh, gates * s.output, scratch);
+  dw_hh = sums_for<T>(s.p.dw_hh, gates * s.depth, scratch, s.heads > 1);
   db_ih = sums_for<T>(s.p.db_ih, s.input_width, scratch);
-  db_hh = sums_for<T>(s.p.db_hh, gates, scratch);
+  db_hh = sums_for<T>(s.p.db_hh, gates, scratch, s.heads > 1);
   dw_hr = sums_for<T>(s.p.dw_hr, s.output * s.hidden, scratch);
   dstart_h = sums_for<T>(s.p.dstart_h, s.output, scratch);
   dstart_c = sums_for<T>(s.p.dstart_c, s.hidden, scratch);
@@ -56,8 +57,9 @@ BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
   }
   if (vectors_wanted) d_vectors = scratch.take<A>(rows * s.vectors_row());
   if (team.exchanged) exchange = scratch.take<char>(team.exchanged), flags = scratch.take<unsigned>(team.flags);
-  if (!s.p.recompute) return;
-  again.emplace(s, scratch);
+  if (s.p.recompute) again.emplace(s, scratch);
+  if (s.heads > 1) w_hh = again ? again->w_hh : scratch.take<T>(s.state_width * s.depth);
+  if (!again) return;
   saved = scratch.take<A>(rows * s.saved_row);
   if (s.has_state()) carried = scratch.take<A>(units);
   h = scratch.take<T>(s.batch * s.output);

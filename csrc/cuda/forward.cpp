@@ -16,6 +16,9 @@ ForwardMemory<T>::ForwardMemory(const Sequence<T>& s, Scratch& scratch)
   if (s.has_state()) state = scratch.take<A>(s.batch * s.hidden);
   if (s.cell.gated) from_gated = scratch.take<A>(s.batch * s.hidden), gated = scratch.take<T>(s.batch * s.hidden);
   if (s.projected()) unprojected = scratch.take<T>(s.batch * s.hidden);
+  if (s.heads > 1) w_hh = scratch.take<T>(s.state_width * s.depth);
+  if (s.recurrent_mask) read = scratch.take<T>(s.batch * s.output);
+  if (s.projected() && s.p.zoneout_h.data) projection = scratch.take<T>(s.batch * s.output);
   if (team.exchanged) exchange = scratch.take<char>(team.exchanged), flags = scratch.take<unsigned>(team.flags);
 }
 
@@ -23,6 +26,7 @@ template <class T>
 void Forward<T>::run() {
   const State state{static_cast<T*>(s.p.hn), memory.state};
   const bool of_c = s.cell.carries_c;
+  if (memory.w_hh) s.weights_by_head(memory.w_hh, queue.stream);
   s.begin(state.h, s.h0, s.start_h, s.output, queue.stream);
   if (state.carried) s.begin(state.carried, of_c ? s.c0 : s.h0, of_c ? s.start_c : s.start_h, s.hidden, queue.stream);
   const int64_t steps = s.p.checkpoints ? steps_per_checkpoint(s.batch) : s.p.times;
@@ -37,6 +41,7 @@ void Forward<T>::run() {
 
 template <class T>
 void Forward<T>::run(Range times, const State& state, const Results& results) {
+  if (memory.read) check(multiply(memory.read, state.h, s.recurrent_mask, s.batch * s.output, queue.stream));
   for (int64_t done = 0; done < times.size(); done += memory.steps_per_chunk) {
     const int64_t steps = std::min(memory.steps_per_chunk, times.size() - done);
     const int64_t begin = s.p.reverse ? times.end - done - steps : times.begin + done;
@@ -70,7 +75,7 @@ void Forward<T>::run_chunk(Range chunk, const State& state, const Results& resul
     ForwardStep p = first;
     p.rows = s.p.active[t], p.from_input = memory.from_input + row * s.input_width;
     if (first.y) p.y = y_rows;
-    p.every_c = s.at(results.every_c, t), p.resets_after = s.resets_after(t);
+    p.every_c = s.at(results.every_c, t), p.resets_after = s.resets_after(t), p.masks = s.masks(t);
     if (results.saved) p.saved = results.saved + row * s.saved_row;
     step(p, state, y_rows, y.row);
   }
@@ -79,12 +84,12 @@ void Forward<T>::run_chunk(Range chunk, const State& state, const Results& resul
 template <class T>
 ForwardStep Forward<T>::operands(Range chunk, const State& state, const Results& results) const {
   ForwardStep p{};
-  p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden;
+  p.cell = &s.cell, p.number = s.precision.number, p.hidden_size = s.hidden, p.head_size = s.hidden / s.heads;
   p.from_input = memory.from_input, p.from_state = memory.from_state, p.from_gated = memory.from_gated;
   p.b_ih = s.b_ih, p.b_hh = s.b_hh, p.state = state.carried, p.gated = memory.gated;
   for (int k = 0; k < s.cell.vectors; ++k) p.vectors[k] = s.p.vectors[k].data;
   p.h = s.projected() ? memory.unprojected : state.h;
-  if (!s.projected()) p.y = s.at(results.y, chunk.begin), p.y_row = results.y.row;
+  if (!s.projected()) p.read = memory.read, p.y = s.at(results.y, chunk.begin), p.y_row = results.y.row;
   p.every_c_row = results.every_c.row, p.start_h = s.start_h, p.start_c = s.start_c;
   p.saved = results.saved, p.saved_row = s.saved_row, p.projected = s.projected();
   return p;
@@ -93,20 +98,26 @@ ForwardStep Forward<T>::operands(Range chunk, const State& state, const Results&
 template <class T>
 void Forward<T>::step(ForwardStep& p, const State& state, T* y, int64_t y_row) {
   const Products& products = queue.products;
-  products.multiply_transposed({p.rows, s.state_width, s.output}, {memory.from_state, s.state_width},
-                               {state.h, s.output}, {s.w_hh, s.output});
+  products.multiply_transposed(
+      {p.rows, s.state_width / s.heads, s.depth, s.heads}, s.gates_of_state(memory.from_state, s.state_width),
+      s.state(memory.read ? memory.read : state.h), s.weights_of_state(memory.w_hh ? memory.w_hh : s.w_hh));
   if (s.cell.gated) {
     check(gate_forward(p, queue.stream));
-    products.multiply_transposed({p.rows, s.hidden, s.output}, {memory.from_gated, s.hidden}, {memory.gated, s.hidden},
-                                 {s.w_hh_gated, s.output});
+    products.multiply_transposed({p.rows, s.hidden / s.heads, s.depth, s.heads}, s.gated(memory.from_gated, s.hidden),
+                                 s.gated(memory.gated, s.hidden), s.weights_of_gated(s.w_hh_gated));
   }
   check(s.cell.normalized ? layer_norm_forward(p, queue.stream) : cell_forward(p, queue.stream));
-  if (!s.projected()) return;
-  products.multiply_transposed({p.rows, s.output, s.hidden}, {state.h, s.output}, {memory.unprojected, s.hidden},
-                               {s.w_hr, s.hidden});
-  if (y) check(copy_rows<T>({y, p.rows, 0, y_row}, {state.h, p.rows, 0, s.output}, p.rows, s.output, queue.stream));
-  if (p.resets_after.data)
-    check(begin_rows<T, T>(state.h, state.h, s.start_h, p.resets_after, p.rows, s.output, queue.stream));
+  if (s.projected()) project(p, state, y, y_row);
+}
+
+template <class T>
+void Forward<T>::project(const ForwardStep& of, const State& state, T* y, int64_t y_row) {
+  T* const projection = memory.projection ? memory.projection : state.h;
+  queue.products.multiply_transposed({of.rows, s.output, s.hidden}, {projection, s.output},
+                                     {memory.unprojected, s.hidden}, {s.w_hr, s.hidden});
+  const ProjectionStep p{of.number, of.rows, s.output,        projection, state.h, memory.read,
+                         y,         y_row,   of.resets_after, s.start_h,  of.masks};
+  if (y || p.resets_after.data || s.masked()) check(projection_forward(p, queue.stream));
 }
 
 #define FASTRNN_FORWARD(T)          \

@@ -16,7 +16,9 @@ struct ForwardMemory {
   A *from_input, *from_state, *from_gated = nullptr;
   A* state = nullptr;
   T *gated = nullptr, *unprojected = nullptr;
-  void* exchange = nullptr;  // where blocks of a team that share no memory tell each other
+  T* w_hh = nullptr;                         // of several heads, by head
+  T *read = nullptr, *projection = nullptr;  // h as W_hh reads it, if masked; W_hr m, if zoneout keeps a part of h
+  void* exchange = nullptr;                  // where blocks of a team that share no memory tell each other
   unsigned* flags = nullptr;
 
   ForwardMemory(const Sequence<T>& sequence, Scratch& scratch);
@@ -51,6 +53,7 @@ class Forward {
  private:
   void run_chunk(Range chunk, const State& state, const Results& results);
   void step(ForwardStep& p, const State& state, T* y, int64_t y_row);
+  void project(const ForwardStep& p, const State& state, T* y, int64_t y_row);
   // What both ways of taking steps are told about the first of a chunk in memory.
   ForwardStep operands(Range chunk, const State& state, const Results& results) const;
 

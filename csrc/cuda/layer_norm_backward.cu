@@ -55,7 +55,8 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_backward(BackwardStep
     if constexpr (Cell::carries_c) {
       c_before = previous_c<T>(p, row, u);
       const A d_normalized = left[Row::of_c * size + u] * read<T>(p.vectors[2], u).v;
-      dc = incoming<A>(p.dc, p.left_c, i, p.resets_after.at(row)) + read<T>(p.devery_c, row * p.devery_c_row + u) +
+      dc = incoming(read<A>(p.dc, i), p.left_c, i, p.resets_after.at(row)) +
+           read<T>(p.devery_c, row * p.devery_c_row + u) +
            Scalar<A>{of_c.dx(d_normalized, saved[Row::normalized_c * size + u])};
     } else {
       dh = incoming_dh<T>(p, row, u);

@@ -7,10 +7,15 @@
 
 namespace fastrnn::cuda {
 
+// What makes a layer save more than its cell does.
+struct Saves {
+  bool projected, zones_h, zones_c;
+};
+
 // How many numbers the forward pass saves of a row and step for the backward pass. With recompute it saves none of
 // them, only the state that the cell carries, (batch, hidden_size), every steps_per_checkpoint steps, from the first
 // on: Problem::checkpoints.
-int64_t saved_row(const CellDescription& cell, int64_t hidden_size, bool projected);
+int64_t saved_row(const CellDescription& cell, int64_t hidden_size, Saves saves);
 int64_t steps_per_checkpoint(int64_t batch);
 
 // Of a chunk of time, at most: x · W_ihᵀ forward, the gates' gradients backward. Not yet measured; tests take less.

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "../sequence/problem.h"
+#include "masks.h"
 #include "number.h"
 #include "resets.h"
 
@@ -17,14 +18,17 @@ struct ForwardStep {
   const CellDescription* cell;
   Number number;
   int64_t rows, hidden_size;
-  const void* from_input;   // A (rows, input_gates * hidden_size): x · W_ihᵀ
-  void* from_state;         // A (rows, recurrent_gates * hidden_size): h_{t-1} · W_hhᵀ; gate() leaves r and z in it
-  const void* from_gated;   // A (rows, hidden_size): what gate() returned, times the rest of W_hhᵀ
-  const void *b_ih, *b_hh;  // T, or null
+  int64_t head_size;       // hidden units of a head: hidden_size where there is one
+  const void* from_input;  // A (rows, input_gates * hidden_size): x · W_ihᵀ
+  void* from_state;  // A (rows, recurrent_gates * hidden_size): h_{t-1} · W_hhᵀ, by head (place_by_head); gate() leaves
+                     // r and z there
+  const void* from_gated;             // A (rows, hidden_size): what gate() returned, times the rest of W_hhᵀ
+  const void *b_ih, *b_hh;            // T, or null
   const void* vectors[most_vectors];  // T (hidden_size): the cell's own parameters
   void* state;                        // A (rows, hidden_size): c of an LSTM, h of a GRU; in t-1, out t
-  void* h;                            // T (rows, hidden_size): out h_t, the operand of the next product
-  void* y;                            // T: out h_t once more, or null
+  void* h;     // T (rows, hidden_size): out h_t, the operand of the next product; in h_{t-1}, unless it is projected
+  void* read;  // T (rows, hidden_size): with recurrent dropout the operand in its place, out; else null
+  void* y;     // T: out h_t once more, or null
   int64_t y_row;
   void* every_c;  // T: out c_t, or null
   int64_t every_c_row;
@@ -32,16 +36,19 @@ struct ForwardStep {
   // null for zeros.
   Resets resets_after;
   const void *start_h, *start_c;
-  void* saved;  // A: out what backward needs, `saves` numbers a unit; null at inference
+  Masks masks;
+  // A: out what backward needs, null at inference: `saves` numbers a unit, h if it is to be projected, and what zoneout
+  // hides: c_t, which the cell has not saved then; of a cell that saves nothing its own h.
+  void* saved;
   int64_t saved_row;
-  bool projected;  // h is to be projected: it is saved, too
-  void* gated;     // T (rows, hidden_size): out what the second product multiplies (gate_forward only)
+  bool projected;
+  void* gated;  // T (rows, hidden_size): out what the second product multiplies (gate_forward only)
 };
 
 struct BackwardStep {
   const CellDescription* cell;
   Number number;
-  int64_t rows, hidden_size, output_size;
+  int64_t rows, hidden_size, head_size, output_size;
   const void* vectors[most_vectors];  // T (hidden_size)
   const void* saved;                  // A, as forward left it
   int64_t saved_row;
@@ -51,6 +58,7 @@ struct BackwardStep {
   // null start_h, as do those that begin anew with this step. Null: zeros.
   int64_t rows_before;
   Resets resets_before;
+  Masks masks;
   const void *start_h, *start_c;  // T (output_size), (hidden_size)
   const void *y_before, *h0;
   // Likewise for c.
@@ -62,21 +70,37 @@ struct BackwardStep {
   // in left_h and left_c: A (rows, hidden_size), or null.
   Resets resets_after;
   void *left_h, *left_c;
-  void* dh;                  // A (rows, output_size): in from the steps after, out what does not pass through W_hh
+  void* dh;             // A (rows, output_size): in from the steps after, out what does not pass through W_hh
+  const void* dmasked;  // A (rows, output_size): with recurrent dropout what did, to be masked and added; else null
   const void* dunprojected;  // A (rows, hidden_size): takes the place of dy + dh before a projection
   void* dc;                  // A (rows, hidden_size): in dL/dc_t, out dL/dc_{t-1}
   const void* dgated;        // A (rows, hidden_size) (gate_backward only)
   void* d_input;             // T (rows, input_gates * hidden_size): out dL/d(x · W_ihᵀ)
-  void* d_recurrent;         // T (rows, recurrent_gates * hidden_size): out dL/d(h · W_hhᵀ), null where it is the same
+  void* d_recurrent;  // T (rows, recurrent_gates * hidden_size): out dL/d(h · W_hhᵀ), by head; null where it is d_input
   void* d_vectors;    // A (rows, vectors * hidden_size): out what a row adds to their gradients; null: not wanted
   void* h_before;     // T (rows, output_size): out h_{t-1}, from which the gradient of W_hh is made
   void* kept;         // T (rows, hidden_size): out the last thing saved, for the gradient of what multiplied it
   int64_t kept_slot;  // its place among the saved
 };
 
+// What follows h = W_hr m.
+struct ProjectionStep {
+  Number number;
+  int64_t rows, output_size;
+  const void* projection;  // T (rows, output_size): the product; without zoneout it may be h
+  void *h, *read, *y;      // T (rows, output_size), as in ForwardStep
+  int64_t y_row;
+  Resets resets_after;
+  const void* start_h;
+  Masks masks;
+};
+
 cudaError_t gate_forward(const ForwardStep& step, cudaStream_t stream);
 cudaError_t cell_forward(const ForwardStep& step, cudaStream_t stream);
 cudaError_t cell_backward(const BackwardStep& step, cudaStream_t stream);
 cudaError_t gate_backward(const BackwardStep& step, cudaStream_t stream);
+cudaError_t projection_forward(const ProjectionStep& step, cudaStream_t stream);
+// doutput, T (rows, output_size): out dL/d(W_hr m). With masks the rest is left in dh.
+cudaError_t projection_backward(const BackwardStep& step, void* doutput, cudaStream_t stream);
 
 }  // namespace fastrnn::cuda

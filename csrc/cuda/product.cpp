@@ -69,14 +69,23 @@ void Products::run(ProductSize s, const Matrix& out, cublasOperation_t a_operati
   const double one = 1, beta = add;
   const float one_float = 1, beta_float = add;
   const bool is_double = a.number == Number::float64;
+  const void *const alpha_at = is_double ? static_cast<const void*>(&one) : &one_float,
+                    *const beta_at = is_double ? static_cast<const void*>(&beta) : &beta_float;
+  const int rows = size(s.rows), columns = size(s.columns), depth = size(s.depth);
+  const cudaDataType_t factors = data_type(a.number), result = data_type(out.number);
+  const cublasComputeType_t compute = compute_type(a.number, tf32);
   const cublasStatus_t status =
-      cublasGemmEx(handle, b_operation, a_operation, size(s.columns), size(s.rows), size(s.depth),
-                   is_double ? static_cast<const void*>(&one) : &one_float, b.data, data_type(b.number), size(b.row),
-                   a.data, data_type(a.number), size(a.row), is_double ? static_cast<const void*>(&beta) : &beta_float,
-                   out.data, data_type(out.number), size(out.row), compute_type(a.number, tf32), CUBLAS_GEMM_DEFAULT);
+      s.count == 1 ? cublasGemmEx(handle, b_operation, a_operation, columns, rows, depth, alpha_at, b.data, factors,
+                                  size(b.row), a.data, factors, size(a.row), beta_at, out.data, result, size(out.row),
+                                  compute, CUBLAS_GEMM_DEFAULT)
+                   : cublasGemmStridedBatchedEx(handle, b_operation, a_operation, columns, rows, depth, alpha_at,
+                                                b.data, factors, size(b.row), b.next, a.data, factors, size(a.row),
+                                                a.next, beta_at, out.data, result, size(out.row), out.next,
+                                                size(s.count), compute, CUBLAS_GEMM_DEFAULT);
   if (status != CUBLAS_STATUS_SUCCESS)
-    check(status, "on a product of " + std::to_string(s.rows) + " x " + std::to_string(s.depth) + " and " +
-                      std::to_string(s.depth) + " x " + std::to_string(s.columns));
+    check(status, "on " + (s.count == 1 ? std::string("a product") : std::to_string(s.count) + " products") + " of " +
+                      std::to_string(s.rows) + " x " + std::to_string(s.depth) + " and " + std::to_string(s.depth) +
+                      " x " + std::to_string(s.columns));
 }
 
 }  // namespace fastrnn::cuda

@@ -6,19 +6,22 @@
 
 namespace fastrnn::cuda {
 
-// Rows of numbers side by side, `row` numbers apart.
+// Rows of numbers side by side, `row` numbers apart. Of several products at once the matrix of the first; that of the
+// next begins `next` numbers further on.
 struct Matrix {
   void* data;
-  int64_t row;
+  int64_t row, next;
   Number number;
 
   template <class T>
-  Matrix(T* data, int64_t row)
-      : data(const_cast<std::remove_const_t<T>*>(data)), row(row), number(number_of<std::remove_const_t<T>>) {}
+  Matrix(T* data, int64_t row, int64_t next = 0)
+      : data(const_cast<std::remove_const_t<T>*>(data)), row(row), next(next),
+        number(number_of<std::remove_const_t<T>>) {}
 };
 
 struct ProductSize {
   int64_t rows, columns, depth;  // of the result, and of the sums
+  int64_t count = 1;             // of products of this size, which are one call
 };
 
 // Factors have numbers of one type; the result has the same or, of 16-bit numbers, float32, in which those are always

@@ -47,16 +47,30 @@ struct Leave {
   }
 };
 
+template <class To, class From>
+struct TransposeBlocks {
+  To* to;
+  const From* from;
+  int64_t rows, columns, block;
+  FASTRNN_DEVICE void operator()(int64_t element, int64_t i) const {
+    const int64_t row = element / columns, column = element % columns;
+    store(to + (column * rows + row) * block + i, widened(from[element * block + i]));
+  }
+};
+
 template <class T>
-struct Add {
+struct Multiply {
   T* to;
+  const T *a, *b;
+  FASTRNN_DEVICE void operator()(int64_t, int64_t i) const { store(to + i, widened(a[i]) * widened(b[i])); }
+};
+
+template <class T>
+struct AddMultiplied {
+  Accumulated<T>* to;
   const Accumulated<T>* a;
   const T* b;
-  int64_t b_row, columns;
-  FASTRNN_DEVICE void operator()(int64_t row, int64_t column) const {
-    const int64_t i = row * columns + column;
-    store(to + i, a[i] + (b ? widened(b[row * b_row + column]) : 0));
-  }
+  FASTRNN_DEVICE void operator()(int64_t, int64_t i) const { to[i] += a[i] * widened(b[i]); }
 };
 
 template <class T>
@@ -92,10 +106,21 @@ cudaError_t leave_rows(A* d_state, A* left, Resets resets, int64_t columns, cuda
   return for_each_number(Leave<A>{d_state, left, resets, columns}, resets.rows, columns, stream);
 }
 
+template <class To, class From>
+cudaError_t transpose_blocks(To* to, const From* from, int64_t rows, int64_t columns, int64_t block,
+                             cudaStream_t stream) {
+  return for_each_number(TransposeBlocks<To, From>{to, from, rows, columns, block}, rows * columns, block, stream);
+}
+
 template <class T>
-cudaError_t add_rows(T* to, const Accumulated<T>* a, const T* b, int64_t b_row, int64_t rows, int64_t columns,
-                     cudaStream_t stream) {
-  return for_each_number(Add<T>{to, a, b, b_row, columns}, rows, columns, stream);
+cudaError_t multiply(T* to, const T* a, const T* b, int64_t count, cudaStream_t stream) {
+  return for_each_number(Multiply<T>{to, a, b}, 1, count, stream);
+}
+
+template <class T>
+cudaError_t add_multiplied(Accumulated<T>* to, const Accumulated<T>* a, const T* b, int64_t count,
+                           cudaStream_t stream) {
+  return for_each_number(AddMultiplied<T>{to, a, b}, 1, count, stream);
 }
 
 template <class T>
@@ -105,11 +130,13 @@ cudaError_t sum_rows(Accumulated<T>* sums, const T* from, int64_t row, int64_t r
   return launch(sum_each_column<T>, shape, stream, sums, from, row, rows, columns, add);
 }
 
-#define FASTRNN_OF_ROWS(T)                                                                                     \
-  template cudaError_t copy_rows(Lying<T>, Lying<const T>, int64_t, int64_t, cudaStream_t);                    \
-  template cudaError_t convert(T*, const T*, int64_t, cudaStream_t);                                           \
-  template cudaError_t begin_rows(T*, const T*, const T*, Resets, int64_t, int64_t, cudaStream_t);             \
-  template cudaError_t add_rows(T*, const Accumulated<T>*, const T*, int64_t, int64_t, int64_t, cudaStream_t); \
+#define FASTRNN_OF_ROWS(T)                                                                                      \
+  template cudaError_t copy_rows(Lying<T>, Lying<const T>, int64_t, int64_t, cudaStream_t);                     \
+  template cudaError_t convert(T*, const T*, int64_t, cudaStream_t);                                            \
+  template cudaError_t begin_rows(T*, const T*, const T*, Resets, int64_t, int64_t, cudaStream_t);              \
+  template cudaError_t multiply(T*, const T*, const T*, int64_t, cudaStream_t);                                 \
+  template cudaError_t add_multiplied(Accumulated<T>*, const Accumulated<T>*, const T*, int64_t, cudaStream_t); \
+  template cudaError_t transpose_blocks(T*, const T*, int64_t, int64_t, int64_t, cudaStream_t);                 \
   template cudaError_t sum_rows(Accumulated<T>*, const T*, int64_t, int64_t, int64_t, bool, cudaStream_t);
 FASTRNN_OF_ROWS(double)
 FASTRNN_OF_ROWS(float)
@@ -121,6 +148,8 @@ template cudaError_t leave_rows(float*, float*, Resets, int64_t, cudaStream_t);
 template cudaError_t begin_rows(float*, const __nv_bfloat16*, const __nv_bfloat16*, Resets, int64_t, int64_t,
                                 cudaStream_t);
 template cudaError_t begin_rows(float*, const __half*, const __half*, Resets, int64_t, int64_t, cudaStream_t);
+template cudaError_t transpose_blocks(__nv_bfloat16*, const float*, int64_t, int64_t, int64_t, cudaStream_t);
+template cudaError_t transpose_blocks(__half*, const float*, int64_t, int64_t, int64_t, cudaStream_t);
 template cudaError_t convert(float*, const __nv_bfloat16*, int64_t, cudaStream_t);
 template cudaError_t convert(float*, const __half*, int64_t, cudaStream_t);
 template cudaError_t convert(__nv_bfloat16*, const float*, int64_t, cudaStream_t);

@@ -1,4 +1,4 @@
-// What the loops do to whole matrices besides products: copy, convert, add, sum. "A" is Accumulated<T>.
+// What the loops do to whole matrices besides products: copy, convert, multiply, sum. "A" is Accumulated<T>.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -34,10 +34,16 @@ cudaError_t begin_rows(To* to, const From* given, const From* start, Resets rese
 template <class A>
 cudaError_t leave_rows(A* d_state, A* left, Resets resets, int64_t columns, cudaStream_t stream);
 
-// to (rows, columns) = a + b. b's rows lie b_row apart; it may be null, for zeros.
+// to (columns, rows) = the transpose of from (rows, columns), whose elements are `block` numbers side by side.
+template <class To, class From>
+cudaError_t transpose_blocks(To* to, const From* from, int64_t rows, int64_t columns, int64_t block,
+                             cudaStream_t stream);
+
+// to = a ∗ b and to += a ∗ b, `count` numbers.
 template <class T>
-cudaError_t add_rows(T* to, const Accumulated<T>* a, const T* b, int64_t b_row, int64_t rows, int64_t columns,
-                     cudaStream_t stream);
+cudaError_t multiply(T* to, const T* a, const T* b, int64_t count, cudaStream_t stream);
+template <class T>
+cudaError_t add_multiplied(Accumulated<T>* to, const Accumulated<T>* a, const T* b, int64_t count, cudaStream_t stream);
 
 // sums (columns) = the sums over the rows, or with `add` grow by them. Always in the same order; every thread carries
 // along what it rounds off (Kahan 1965), so that the error does not grow with the number of rows.

@@ -12,9 +12,10 @@ void check(cudaError_t error) {
                            ". Unset FASTRNN_CUDA_KERNEL to run torch's own operator instead");
 }
 
-int64_t saved_row(const CellDescription& cell, int64_t hidden_size, bool projected) {
+int64_t saved_row(const CellDescription& cell, int64_t hidden_size, Saves saves) {
   if (cell.normalized) return layer_norm_saved(cell, hidden_size);
-  return cell.saves ? (cell.saves + projected) * hidden_size : 0;
+  const int of_unit = cell.saves ? cell.saves + saves.projected + saves.zones_c : saves.zones_h;
+  return of_unit * hidden_size;
 }
 
 // At least 8, and rows enough for full products.

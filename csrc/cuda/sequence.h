@@ -10,6 +10,7 @@
 #include <climits>
 
 #include "layer_norm.h"
+#include "masks.h"
 #include "passes.h"
 #include "product.h"
 #include "resets.h"
@@ -40,13 +41,16 @@ struct Sequence {
   const CellDescription& cell = *p.cell;
   const int64_t batch = p.batch, input = p.input_size, hidden = p.hidden_size;
   const int64_t output = projected() ? p.projection_size : hidden;
+  const int64_t heads = p.heads, depth = output / heads;  // depth: of h that a head's units read, the columns of w_hh
   const int64_t input_width = cell.input_gates * hidden;  // of x · W_ihᵀ
   const int64_t state_width = cell.recurrent_gates * hidden;
-  const int64_t saved_row = cuda::saved_row(cell, hidden, projected());
-  const int64_t slot_of_c = cell.saves - 1 - cell.normalized;  // among what a unit saves: the last
+  const bool zones_c = p.zoneout_c.data;
+  const int64_t saved_row = cuda::saved_row(cell, hidden, {projected(), p.zoneout_h.data != nullptr, zones_c});
+  // Among what a unit saves: the last, but for what the row has.
+  const int64_t slot_of_c = cell.saves - 1 - cell.normalized + (zones_c ? 1 + projected() : 0);
   const T* const w_ih = weight(p.w_ih);
   const T* const w_hh = weight(p.w_hh);
-  const T* const w_hh_gated = w_hh + state_width * output;  // of the second product
+  const T* const w_hh_gated = w_hh + state_width * depth;  // of the second product
   const T* const w_hr = weight(p.w_hr);
   const T* const b_ih = weight(p.b_ih);
   const T* const b_hh = weight(p.b_hh);
@@ -54,17 +58,47 @@ struct Sequence {
   const T* const c0 = static_cast<const T*>(p.c0);
   const T* const start_h = weight(p.start_h);
   const T* const start_c = weight(p.start_c);
+  const T* const recurrent_mask = static_cast<const T*>(p.recurrent_mask);
 
   static const T* weight(const Weights<void>& w) { return static_cast<const T*>(w.data); }
 
   bool projected() const { return p.projection_size > 0; }
   bool has_state() const { return cell.carries_c || cell.reads_h; }
+  // The recurrent products, one for each head: what W_hh multiplies and makes of it, by head, and the weights of all
+  // gates of a head side by side (weights_by_head).
+  template <class V>
+  Matrix state(V* h) const {
+    return {h, output, depth};
+  }
+  template <class V>
+  Matrix gates_of_state(V* gates, int64_t row) const {
+    return {gates, row, state_width / heads};
+  }
+  template <class V>
+  Matrix gated(V* units, int64_t row) const {
+    return {units, row, hidden / heads};
+  }
+  template <class V>
+  Matrix weights_of_state(V* w) const {
+    return {w, depth, state_width / heads * depth};
+  }
+  template <class V>
+  Matrix weights_of_gated(V* w) const {
+    return {w, depth, hidden / heads * depth};
+  }
+  // W_hh has gate by gate, in each the rows of one head after the other; here it is the other way round.
+  void weights_by_head(T* to, cudaStream_t stream) const {
+    check(transpose_blocks(to, w_hh, cell.recurrent_gates, heads, hidden / heads * depth, stream));
+  }
+
+  bool masked() const { return p.recurrent_mask || p.zoneout_h.data || p.zoneout_c.data; }
   // The kernels that FASTRNN_CUDA_KERNEL asks for, if they serve this: all rows at all times, no projection, no resets,
-  // c after the last step alone.
+  // no masks, one head, c after the last step alone.
   Regime regime() const {
     const Regime asked_for = regime_for(cell, precision);
     const bool uneven = p.before[p.times] != p.times * batch;
-    return projected() || uneven || p.device_resets.data || p.every_c.data ? step_by_step : asked_for;
+    const bool with_options = p.device_resets.data || masked() || heads > 1 || p.every_c.data;
+    return projected() || uneven || with_options ? step_by_step : asked_for;
   }
 
   // The i-th time of a range in the direction of the loop, and the time before one, which may not exist.
@@ -86,6 +120,9 @@ struct Sequence {
   Resets resets_after(int64_t t) const {
     const int64_t next = p.reverse ? t - 1 : t + 1;
     return next < 0 || next >= p.times ? Resets{} : resets_before(next);
+  }
+  Masks masks(int64_t t) const {
+    return {recurrent_mask, at(p.zoneout_h, t), at(p.zoneout_c, t), p.zoneout_h.row, p.zoneout_c.row};
   }
   int64_t rows(Range times) const { return p.before[times.end] - p.before[times.begin]; }
   // Piece n of all times cut into pieces, again in the direction of the loop.

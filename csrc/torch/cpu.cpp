@@ -75,8 +75,7 @@ const Device device = {
           clear_beyond_ends(layer, gradients.input);
         },
     .sums_by_group = true,
-    .regularizes = true,
-    .cuts_heads = true,
+    .normalizes_heads = true,
     .takes_lengths = true,
 };
 

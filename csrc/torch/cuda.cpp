@@ -37,7 +37,10 @@ Precision precision_of(at::ScalarType dtype) {
   }
 }
 
-int64_t row_saved(const Layer& layer) { return saved_row(layer.cell, layer.hidden_size, layer.projected); }
+int64_t row_saved(const Layer& layer) {
+  return saved_row(layer.cell, layer.hidden_size,
+                   {layer.projected, layer.zoneout_h.defined(), layer.zoneout_c.defined()});
+}
 
 std::vector<int64_t> saved_sizes(const Layer& layer) {
   if (!layer.recompute) return {layer.directions, layer.saved_rows(), row_saved(layer)};

@@ -1,5 +1,5 @@
 """Lengths and a learned initial state for operators that have neither: torch's own. The kernels of the GPU have the
-latter, and resets and every state, but lengths only of packed rows.
+latter, and all other options, but lengths only of packed rows.
 
 A learned state is given as any other. Of rows with lengths, those that have steps are sorted and packed, and what comes
 out is laid out as the input was: by index, so it is differentiable, on any device.
@@ -41,8 +41,8 @@ def _initial_states(call: Call) -> tuple[Tensor | None, Tensor | None]:
 
 
 def possible(call: Call) -> bool:
-    """Whether lengths can be packed: their numbers are known, one is not 0, and there are no masks of padded steps."""
-    if call.lengths is None or call.is_regularized():
+    """Whether lengths can be packed: their numbers are known, and one is not 0."""
+    if call.lengths is None:
         return False
     traced = torch.compiler.is_compiling() or exports_to_onnx() or torch._C._are_functorch_transforms_active()
     return not traced and not call.lengths.is_meta and bool(call.lengths.any())

@@ -64,7 +64,8 @@ def sequence(call: Call) -> tuple[Any, ...]:
     call, rows = before_layers(call), None
     if call.has_options() and not _takes_options_as_given(call):
         padded_call = call = as_packed.with_states_given(call)
-        if as_packed.possible(call):
+        # Without kernels the masks of padded steps are drawn, as where kernels take lengths as they are given.
+        if as_packed.possible(call) and (kernels_serve(call.input) or not call.is_regularized()):
             call, rows = as_packed.packed(call)
     layer = _layer(call)
     if layer is autograd.layer and call.input.is_cpu and call.input.dtype in _NARROW_DTYPES:
@@ -132,9 +133,9 @@ def _takes_options_as_given(call: Call) -> bool:
 
 
 def _kernels_know_options(call: Call) -> bool:
-    """Whether the kernels of this call's device have what it asks for: those of the GPU have no masks of steps, no
-    heads and no lengths but packed ones. Else the reference runs."""
-    unknown_on_cuda = call.lengths is not None or call.is_regularized() or call.heads != 1
+    """Whether the kernels of this call's device have what it asks for: those of the GPU have no lengths but packed
+    ones, and one head beside layer normalization. Else the reference runs."""
+    unknown_on_cuda = call.lengths is not None or (call.cell.normalized and call.heads != 1)
     return not exports_to_onnx() and not (unknown_on_cuda and call.input.is_cuda)
 
 

@@ -30,6 +30,10 @@ class Operands(NamedTuple):
     resets: Tensor | None
     every_state: bool
     learned_state: bool
+    recurrent_mask: Tensor | None
+    zoneout_h: Tensor | None
+    zoneout_c: Tensor | None
+    heads: int
 
     def to(self, dtype: torch.dtype) -> "Operands":
         def convert(t: Any) -> Any:
@@ -53,10 +57,12 @@ def operands(
     resets: float | None = None,
     every_state: bool = False,
     learned_state: bool = False,
+    masks: str = "",
+    heads: int = 1,
 ) -> Operands:
     """Makes a layer's in float64; ``cell`` is a name of tests.support.twins, ``resets`` how many of the rows begin anew
-    at a step."""
-    options = {} if projection is None else {"proj_size": projection}
+    at a step; ``masks`` has an "r" for recurrent dropout, "h" and "c" for zoneout of them."""
+    options = {"heads": heads} if projection is None else {"proj_size": projection, "heads": heads}
     layer = make(fastrnn.nn, cell, 4, hidden, bidirectional=bidirectional, bias=bias, dtype=torch.float64, **options)
     if packed:
         shape, batch = (sum(packed), 4), packed[0]
@@ -71,6 +77,7 @@ def operands(
         weights = with_initial_states(
             weights, [random(*s[:, 0].shape, seed=6 + i) for i, s in enumerate((h,) if c is None else (h, c))]
         )
+    in_rows = [None if state is None else (*shape[:-1], directions * state.size(-1)) for state in (h, c)]
     features = h.size(-1) + (c.size(-1) if every_state and c is not None else 0)
     return Operands(
         layer._cell,
@@ -89,12 +96,16 @@ def operands(
         None if resets is None else torch.rand(shape[:-1], generator=torch.Generator().manual_seed(8)) < resets,
         every_state,
         learned_state,
+        random(*h.shape, seed=11).abs() if "r" in masks else None,
+        random(*in_rows[0], seed=12).sigmoid() if "h" in masks else None,
+        random(*in_rows[1], seed=13).sigmoid() if "c" in masks and in_rows[1] else None,
+        heads,
     )
 
 
 def forward(operators: Any, given: Operands, recompute: bool = False) -> tuple[Tensor, ...]:
     cell, input, sizes, h0, c0, weights, *options, projected = given[:10]
-    last = (None, given.resets, given.every_state, given.learned_state)
+    last = (None, *given[given._fields.index("resets") :])
     return operators.forward(cell, input, sizes, h0, c0, weights, *options, True, recompute, projected, *last)
 
 
@@ -104,7 +115,7 @@ def backward(operators: Any, given: Operands, output: Tensor, saved: Tensor, rec
     incoming = (given.d_output, given.d_hn, given.d_cn)
     needs = [True, h0 is not None, c0 is not None, *([True] * len(weights))]
     of_forward = (input, sizes, h0, c0, weights, output, saved)
-    last = (0, None, given.resets, given.every_state, given.learned_state)
+    last = (0, None, *given[given._fields.index("resets") :])
     return operators.backward(cell, *incoming, *of_forward, *options, needs, recompute, projected, *last)
 
 
@@ -133,6 +144,10 @@ def expected(given: Operands) -> list[Tensor]:
         resets=given.resets,
         every_state=given.every_state,
         learned_state=given.learned_state,
+        recurrent_mask=given.recurrent_mask,
+        zoneout_h=given.zoneout_h,
+        zoneout_c=given.zoneout_c,
+        heads=given.heads,
     )
     results = [(output, given.d_output), (h_n, given.d_hn)]
     if given.d_cn is not None:

@@ -126,29 +126,23 @@ OPTIONS = [
     {"resets": True, "learned_state": True},
     {"resets": True, "every_state": True, "learned_state": True, "recompute": True},
 ]
+MASKS_AND_HEADS = [
+    {"recurrent_dropout": 0.5, "training": True},
+    {"zoneout_rates": (0.1, 0.0)},
+    {"heads": 5},
+    {"resets": True, "every_state": True, "learned_state": True, "recompute": True, "zoneout_rates": (0.1, 0.0)},
+]
 
 
 @pytest.mark.usefixtures("built")
 @pytest.mark.parametrize("kernel", ["", *KERNELS])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS + MASKS_AND_HEADS, ids=str)
 @pytest.mark.parametrize("cell", GATES)
 def test_what_torch_lacks_runs_in_the_kernels(cell, options, kernel, ran, monkeypatch):
     """Not in the reference's loop, one by one."""
     monkeypatch.setenv(gpu.KERNEL, kernel)
     run_with_options(cell, **options)
     assert ran == [("kernels", torch.float32)]
-
-
-@pytest.mark.usefixtures("built")
-@pytest.mark.parametrize(
-    "options", [{"recurrent_dropout": 0.5, "training": True}, {"zoneout_rates": (0.1, 0.0)}, {"heads": 5}], ids=str
-)
-def test_masks_of_steps_and_heads_run_in_the_reference(options, monkeypatch):
-    """Which the GPU's kernels lack; they are not ignored."""
-    found = []
-    monkeypatch.setattr(operators, "run_reference", lambda call: found.append(call) or layer_of_sizes(call))
-    run_with_options("gru", resets=True, **options)
-    assert len(found) == 1
 
 
 @pytest.mark.usefixtures("built")
@@ -159,8 +153,10 @@ def test_layer_normalization_runs_in_the_kernels(options, ran):
 
 
 @pytest.mark.usefixtures("built")
-def test_layer_normalization_with_masks_of_steps_runs_in_the_reference(ran):
-    run_with_options("layer_norm_gru", zoneout_rates=(0.1, 0.0))
+@pytest.mark.parametrize("options", MASKS_AND_HEADS, ids=str)
+def test_layer_normalization_with_masks_of_steps_or_heads_runs_in_the_reference(options, ran):
+    """Which the GPU's kernels lack; they are not ignored."""
+    run_with_options("layer_norm_gru", **options)
     assert ran == [("reference", torch.float32)]
 
 

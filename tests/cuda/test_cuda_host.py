@@ -2,7 +2,7 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ import torch
 from torch._subclasses import FakeTensorMode
 
 from tests.cuda.operands import backward, forward, operands, run
-from tests.support.twins import CELLS
+from tests.support.twins import CELLS, PLAIN_CELLS
 
 ROOT = Path(__file__).parents[2]
 CUDA = ROOT / "csrc" / "cuda"
@@ -51,8 +51,11 @@ def test_a_step_is_one_product_and_one_kernel(emulated, cell, batch_first):
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell not in TWO_OF_EACH])
 def test_options_cost_no_step_another_kernel(emulated, cell, packed):
-    """Rows that begin anew with the next step find in h and c what they begin with: the step before writes it there."""
+    """Rows that begin anew with the next step find in h and c what they begin with: the step before writes it there, as
+    it writes h with a mask. Heads are one product."""
     every = {"resets": 0.3, "every_state": True, "learned_state": True}
+    if cell in PLAIN_CELLS:
+        every |= {"masks": "rhc", "heads": 3}
     few, many = (
         _calls(emulated, operands(cell, packed=[3] + [2] * (n - 1) if packed else None, times=n, **every))
         for n in (3, 13)
@@ -121,6 +124,11 @@ def test_a_failed_product_says_which(emulated):
     with pytest.raises(RuntimeError, match=r"cuBLAS failed on a product of 15 x 4 and 4 x 18: CUBLAS_STATUS_EXEC"):
         run(emulated, given)
     assert emulated.last_error() == 0
+    given = operands("gru", heads=3)
+    output, _, _, saved = forward(emulated, given)
+    emulated.fail_next_product()
+    with pytest.raises(RuntimeError, match=r"cuBLAS failed on 3 products of 3 x 6 and 6 x 2: CUBLAS_STATUS_EXEC"):
+        backward(emulated, given, output, saved)
 
 
 @pytest.mark.parametrize(("cell", "float64"), [("gru_reset_before", False), ("lstm", True), ("peephole_lstm", True)])
@@ -129,19 +137,20 @@ def test_a_kernel_that_is_not_compiled_is_an_error(emulated, cell, float64):
     assert all(emulated.sequence_errors(cell, float64))
 
 
+OF_ALL_CELLS = [
+    {},
+    {"packed": [3, 3, 2, 1]},
+    {"times": 30, "batch": 100},
+    {"resets": 0.3, "every_state": True, "learned_state": True},
+]
+OF_PLAIN_CELLS = [{"masks": "r", "heads": 3}, {"masks": "h"}, {"masks": "rhc", "packed": [3, 3, 2, 1]}]
+
+
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"packed": [3, 3, 2, 1]},
-        {"times": 30, "batch": 100},
-        {"resets": 0.3, "every_state": True, "learned_state": True},
-    ],
-    ids=str,
-)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize(
+    ("cell", "options"), [*product(CELLS, OF_ALL_CELLS), *product(PLAIN_CELLS, OF_PLAIN_CELLS)], ids=str
+)
 def test_shapes_are_those_that_python_tells_the_compiler(emulated, cell, dtype, options, recompute):
     given = operands(cell, bidirectional=True, **options).to(dtype)
     with FakeTensorMode(allow_non_fake_inputs=True):  # lengths are read, on the CPU
@@ -149,8 +158,10 @@ def test_shapes_are_those_that_python_tells_the_compiler(emulated, cell, dtype, 
             None if t is None else torch.empty(t.shape, dtype=dtype, device="cuda")
             for t in (given.input, given.h0, given.c0, *given.weights)
         )
-        resets = None if given.resets is None else torch.empty_like(given.resets, device="cuda")
-        on_cuda = given._replace(input=input, h0=h0, c0=c0, weights=weights, resets=resets)
+        names = ("resets", "recurrent_mask", "zoneout_h", "zoneout_c")
+        constants = {name: getattr(given, name) for name in names}
+        constants = {n: None if t is None else torch.empty_like(t, device="cuda") for n, t in constants.items()}
+        on_cuda = given._replace(input=input, h0=h0, c0=c0, weights=weights, **constants)
         expected = forward(torch.ops.fastrnn, on_cuda, recompute)
     for want, got in zip(expected, forward(emulated, given, recompute), strict=True):
         assert got.shape == want.shape

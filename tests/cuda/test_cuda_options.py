@@ -1,9 +1,10 @@
-"""What torch's layers lack, in the step kernels of the CUDA layers: resets, every state, a learned initial state.
+"""What torch's layers lack, in the step kernels of the CUDA layers: resets, every state, a learned initial state,
+recurrent dropout, zoneout, several heads.
 
 On the CPU, by emulation, see emulation/library.cpp; whole modules as well, whose rows with lengths are packed.
 """
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from unittest import mock
 
 import pytest
@@ -13,13 +14,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from fastrnn._core import backend, gpu, operators, transforms
+from fastrnn._core.extension import _C
 from tests.cuda.operands import expected, forward, operands, run
 from tests.layers.test_sequence_options import layer_and_call
-from tests.support.twins import PLAIN_CELLS, assert_same, by_reference, results
+from tests.support.regularized import carries_c, computed
+from tests.support.twins import PLAIN_CELLS, assert_same, by_reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 EVERY = {"resets": 0.3, "every_state": True, "learned_state": True}
+ALL = EVERY | {"masks": "rhc", "heads": 3}
 RAGGED = [4, 4, 3, 3, 1]
 
 
@@ -41,11 +45,17 @@ def _assert_close(found, wanted):
         {"every_state": True},
         {"learned_state": True},
         {"learned_state": True, "state": False},
-        EVERY,
-        EVERY | {"state": False, "bias": False},
-        EVERY | {"batch_first": True, "times": 1},
-        EVERY | {"packed": RAGGED},
-        EVERY | {"packed": RAGGED, "state": False},
+        {"masks": "r"},
+        {"masks": "h"},
+        {"masks": "c"},
+        {"masks": "rhc", "packed": RAGGED, "state": False},
+        {"heads": 2, "hidden": 8},
+        {"heads": 3, "packed": RAGGED},
+        ALL,
+        ALL | {"state": False, "bias": False},
+        ALL | {"batch_first": True, "times": 1},
+        ALL | {"packed": RAGGED},
+        ALL | {"packed": RAGGED, "state": False},
     ],
     ids=str,
 )
@@ -62,14 +72,14 @@ def test_as_the_reference(emulated, cell, options, recompute):
 @pytest.mark.usefixtures("small_chunks")
 def test_over_several_chunks(emulated, cell, options, recompute):
     """Rows also begin anew with the first step of a chunk."""
-    given = _operands(cell, **EVERY | options)
+    given = _operands(cell, **ALL | options)
     _assert_close(run(emulated, given, recompute), expected(given))
 
 
 @pytest.mark.parametrize("packed", [None, list(range(600, 0, -20))], ids=["padded", "packed"])
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_recompute_over_several_checkpoints(emulated, cell, packed):
-    given = _operands(cell, **EVERY | {"times": 20, "batch": 300, "packed": packed})
+    given = _operands(cell, **ALL | {"times": 20, "batch": 300, "packed": packed})
     _assert_close(run(emulated, given, recompute=True), run(emulated, given))
 
 
@@ -78,7 +88,7 @@ def test_recompute_over_several_checkpoints(emulated, cell, packed):
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
 def test_narrower_numbers(emulated, cell, dtype, tolerance):
     for recompute in (False, True):
-        given = _operands(cell, **EVERY).to(dtype)
+        given = _operands(cell, **ALL).to(dtype)
         with gpu.tf32(False):
             found = run(emulated, given, recompute)
         for got, want in zip(found, expected(given.to(torch.float64)), strict=True):
@@ -98,7 +108,7 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_layout_of_resets(emulated, layout, batch_first):
     """The kernels read them where they lie."""
-    given = _operands("lstm", **EVERY | {"batch_first": batch_first})
+    given = _operands("lstm", **ALL | {"batch_first": batch_first})
     resets = LAYOUTS[layout](given.resets)
     assert not resets.is_contiguous()
     wanted = run(emulated, given._replace(resets=resets.contiguous()))
@@ -107,7 +117,7 @@ def test_any_layout_of_resets(emulated, layout, batch_first):
 
 
 def test_resets_of_packed_rows_that_lie_apart(emulated):
-    given = _operands("gru", **EVERY | {"packed": RAGGED})
+    given = _operands("gru", **ALL | {"packed": RAGGED})
     apart = torch.stack([given.resets, ~given.resets], 1)[:, 0]
     assert all(map(torch.equal, run(emulated, given), run(emulated, given._replace(resets=apart))))
 
@@ -128,7 +138,10 @@ def test_persistent_kernels_take_a_learned_state_alone(emulated, monkeypatch, ce
         ({"learned_state": True, "state": False}, True),
         ({"resets": 0.3}, False),
         ({"every_state": True}, cell != "lstm"),  # which asks for nothing where there is no c
-        (EVERY, False),
+        ({"masks": "r"}, False),
+        ({"masks": "h"}, False),
+        ({"heads": 3}, False),
+        (ALL, False),
     ):
         given = _operands(cell, **options).to(torch.float16)
         wanted = expected(given.to(torch.float64))
@@ -151,15 +164,16 @@ def test_lengths_are_refused(emulated):
 
 
 @contextmanager
-def as_on_cuda(emulated):
+def as_on_cuda(emulated, layer=transforms.layer):
     """Whole modules on the CPU that do as on CUDA, by the emulated operators. Gradients go through transforms.Layer,
     since autograd knows fastrnn's own operators alone."""
 
     def kernels(call):
         assert call.lengths is None
-        return transforms.layer(call)
+        return layer(call)
 
     replaced = [
+        mock.patch.object(_C, "run_layer", return_value=None),  # the way of the CPU's layers
         mock.patch.object(backend, "_takes_options_as_given", return_value=False),
         mock.patch.object(backend, "_kernels_know_options", lambda call: call.lengths is None),
         mock.patch.object(backend, "_compiled_for_inference", return_value=False),
@@ -179,27 +193,87 @@ def as_on_cuda(emulated):
     cell=st.sampled_from(list(PLAIN_CELLS)),
     times=st.integers(1, 9),
     batch=st.integers(1, 6),
-    hidden=st.integers(2, 9),
+    units=st.integers(1, 4),
+    heads=st.sampled_from([1, 1, 2, 3]),
+    rates=st.tuples(*[st.sampled_from([0.0, 0.25, 1.0])] * 3) | st.just((0.0, 0.0, 0.0)),
     layers=st.integers(1, 2),
-    bidirectional=st.booleans(),
-    batch_first=st.booleans(),
+    flags=st.tuples(*[st.booleans()] * 4),
 )
-def test_modules_with_any_combination(emulated, data, cell, times, batch, hidden, layers, bidirectional, batch_first):
+def test_modules_with_any_combination(emulated, data, cell, times, batch, units, heads, rates, layers, flags):
+    training, bidirectional, batch_first, recompute = flags
+    rates = rates[: 2 + carries_c(cell)]
+    names = ("recurrent_dropout", "zoneout_h", "zoneout_c")[: len(rates)]
     layer, x, hx, called = layer_and_call(
         lambda name: data.draw(st.booleans(), label=name),
-        *(cell, times, batch, hidden),
+        *(cell, times, batch, 2 * units * heads),
+        heads=heads,
         num_layers=layers,
         bidirectional=bidirectional,
         batch_first=batch_first,
+        recompute=recompute,
+        **dict(zip(names, rates, strict=True)),
     )
-    expected = results(layer, x, hx, call=by_reference, **called)
+    layer.train(training)
+    with as_on_cuda(emulated, operators.run_reference) if any(rates) else nullcontext():  # masks of packed rows
+        expected = computed(layer, x, hx, call=None if any(rates) else by_reference, **called)
     none = "lengths" in called and not called["lengths"].any()  # then there is nothing to pack
     reference, before = operators.run_reference if none else None, emulated.calls()["products"]
     with as_on_cuda(emulated), mock.patch.object(operators, "run_reference", reference):
-        assert_same(results(layer, x, hx, **called), expected)
-    assert emulated.calls()["products"] > before or none or not (called or layer.learn_initial_state)  # the fast path's
+        assert_same(computed(layer, x, hx, **called), expected)
+    assert emulated.calls()["products"] > before or none
 
 
 def test_a_step_saves_the_same_rows(emulated):
-    """What is left for the backward pass has one size with and without options: Python tells the compiler of one."""
-    assert forward(emulated, _operands("lstm", **EVERY))[3].shape == forward(emulated, _operands("lstm"))[3].shape
+    """But with zoneout, which hides what the backward pass goes by: c of the cell, or h of one that saves nothing."""
+    for cell, hidden_by in (("lstm", "c"), ("gru", ""), ("rnn_tanh", "h")):
+        plain = forward(emulated, _operands(cell))[3].shape
+        for masks in ("r", "h", "c", "rhc"):
+            found = forward(emulated, _operands(cell, **ALL | {"masks": masks}))[3].shape
+            assert found[:-1] == plain[:-1]
+            assert found[-1] - plain[-1] == (6 if hidden_by and hidden_by in masks else 0)
+
+
+MASKS = {
+    "the same at all steps": lambda m: m[:1, :1].expand_as(m),
+    "a number for all": lambda m: m[:1, :1, :1].expand_as(m),
+    "transposed": lambda m: m.transpose(0, 1).contiguous().transpose(0, 1),
+    "columns": lambda m: m.movedim(-1, 0).contiguous().movedim(0, -1),
+}
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("layout", MASKS)
+def test_any_layout_of_masks(emulated, layout, batch_first):
+    """At inference zoneout is one row, expanded."""
+    given = _operands("lstm", masks="rhc", batch_first=batch_first)
+    names = ("recurrent_mask", "zoneout_h", "zoneout_c")
+    laid_out = {name: MASKS[layout](getattr(given, name)) for name in names}
+    wanted = run(emulated, given._replace(**{name: t.contiguous() for name, t in laid_out.items()}))
+    assert all(map(torch.equal, run(emulated, given._replace(**laid_out)), wanted))
+
+
+def test_masks_of_more_rows_than_the_batch(emulated):
+    """As packed input has them while it is traced."""
+    given = _operands("gru", masks="r", packed=RAGGED)
+    more = torch.cat([given.recurrent_mask, given.recurrent_mask], 1)
+    assert all(map(torch.equal, run(emulated, given), run(emulated, given._replace(recurrent_mask=more))))
+
+
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
+def test_masks_of_ones_and_zoneout_of_nothing_are_the_plain_layer(emulated, cell):
+    given = _operands(cell, masks="rhc")
+    nothing = {
+        name: torch.zeros_like(getattr(given, name))
+        for name in ("zoneout_h", "zoneout_c")
+        if getattr(given, name) is not None
+    }
+    given = given._replace(recurrent_mask=torch.ones_like(given.recurrent_mask), **nothing)
+    _assert_close(run(emulated, given), run(emulated, _operands(cell)))
+
+
+@pytest.mark.parametrize("cell", PLAIN_CELLS)
+def test_heads_are_the_blocks_of_one(emulated, cell):
+    """With as many heads as there are units of the state, and sizes that no vector divides."""
+    for heads, hidden in ((3, 6), (5, 30), (2, 4) if cell == "lstm_projected" else (7, 7)):
+        given = _operands(cell, heads=heads, hidden=hidden, every_state=True)
+        _assert_close(run(emulated, given), expected(given))

@@ -71,16 +71,18 @@ class TestSmoke:
     def test_rows(self):
         found = {kernel: list(smoke.rows(kernel)) for kernel in smoke.KERNELS}
         assert {kernel: len(each) for kernel, each in found.items()} == {
-            "step": 3 * 5 * 3 * 2 + 2 * 5 * 3,
+            "step": 3 * 5 * 3 * 3 + 2 * 5 * 3,
             "block": 3 * 3 * 3,
             "cluster": 3 * 3 * 3 * 3,
             "grid": 3 * 4 * 3 * 3,
         }
-        assert len({row for each in found.values() for row in each}) == 336
+        assert len({row for each in found.values() for row in each}) == 381
         assert all(row.kernel.partition(":")[0] == kernel for kernel, each in found.items() for row in each)
 
     @pytest.mark.parametrize(
-        "lacking", [{}, {"options": True}, {"options": True, "layer_norm": True, "H": 40}], ids=str
+        "lacking",
+        [{}, {"options": "resets"}, {"options": "masks"}, {"options": "resets", "layer_norm": True, "H": 40}],
+        ids=str,
     )
     @pytest.mark.parametrize("dtype", smoke.STEP_DTYPES)
     @pytest.mark.parametrize("cell", layers.CELLS)
@@ -103,8 +105,15 @@ class TestSmoke:
         found = smoke.check(TINY, "cpu")
         assert (found["status"], found["tensor"]) == ("failed", wrong)
 
-    @pytest.mark.parametrize("wrong", ["every_c", "d_h_0", "d_learned_h_0", "d_weight_norm_hh_l0", "d_bias_norm_c_l0"])
-    def test_wrong_numbers_of_options_fail(self, wrong, monkeypatch):
+    @pytest.mark.parametrize(
+        ("wrong", "options"),
+        [
+            *product(["every_c", "d_h_0", "d_learned_h_0", "d_weight_hh_l0", "d_bias_hh_l0"], ["resets", "masks"]),
+            ("d_weight_norm_hh_l0", "resets"),
+            ("d_bias_norm_c_l0", "resets"),
+        ],
+    )
+    def test_wrong_numbers_of_options_fail(self, wrong, options, monkeypatch):
         right = smoke.computed
 
         def planted(layer, device, round_to):
@@ -112,10 +121,10 @@ class TestSmoke:
             return found | ({wrong: 1.1 * found[wrong]} if layer.kernel == "step" else {})
 
         monkeypatch.setattr(smoke, "computed", planted)
-        found = smoke.check(TINY._replace(options=True, layer_norm="norm" in wrong, H=40), "cpu")
+        found = smoke.check(TINY._replace(options=options, layer_norm="norm" in wrong, H=40), "cpu")
         assert (found["status"], found["tensor"]) == ("failed", wrong)
 
-    @pytest.mark.parametrize("lacking", [{}, {"options": True}], ids=str)
+    @pytest.mark.parametrize("lacking", [{}, {"options": "resets"}], ids=str)
     def test_all_of_a_layer_is_on_its_device(self, lacking, monkeypatch):
         """Without a GPU: "meta" is another device than the CPU, too, and holds no numbers."""
         seen = []

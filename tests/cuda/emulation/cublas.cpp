@@ -87,12 +87,25 @@ void multiply(bool a_plain, bool b_plain, int m, int n, int k, const void* a, cu
     }
 }
 
+size_t bytes_of(cudaDataType_t type) { return type == CUDA_R_64F ? 8 : type == CUDA_R_32F ? 4 : 2; }
+
 }  // namespace
 
 cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_operation, cublasOperation_t b_operation, int m,
                             int n, int k, const void* alpha, const void* a, cudaDataType_t a_type, int a_leading,
                             const void* b, cudaDataType_t b_type, int b_leading, const void* beta, void* c,
-                            cudaDataType_t c_type, int c_leading, cublasComputeType_t compute, cublasGemmAlgo_t) {
+                            cudaDataType_t c_type, int c_leading, cublasComputeType_t compute,
+                            cublasGemmAlgo_t algorithm) {
+  return cublasGemmStridedBatchedEx(handle, a_operation, b_operation, m, n, k, alpha, a, a_type, a_leading, 0, b,
+                                    b_type, b_leading, 0, beta, c, c_type, c_leading, 0, 1, compute, algorithm);
+}
+
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t a_operation,
+                                          cublasOperation_t b_operation, int m, int n, int k, const void* alpha,
+                                          const void* a, cudaDataType_t a_type, int a_leading, long long a_next,
+                                          const void* b, cudaDataType_t b_type, int b_leading, long long b_next,
+                                          const void* beta, void* c, cudaDataType_t c_type, int c_leading,
+                                          long long c_next, int count, cublasComputeType_t compute, cublasGemmAlgo_t) {
   ++emulated::calls.products;
   if (std::exchange(emulated::next_product_fails, false)) return CUBLAS_STATUS_EXECUTION_FAILED;
   const bool a_plain = a_operation == CUBLAS_OP_N, b_plain = b_operation == CUBLAS_OP_N;
@@ -101,12 +114,18 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_operation
   auto number = [&](const void* p) {
     return is_double ? *static_cast<const double*>(p) : *static_cast<const float*>(p);
   };
-  if (std::min({m, n, k}) < 1 || a_leading < (a_plain ? m : k) || b_leading < (b_plain ? k : n) || c_leading < m ||
-      a_type != b_type || (c_type != a_type && !wide_result) || number(alpha) != 1)
+  if (std::min({m, n, k, count}) < 1 || a_leading < (a_plain ? m : k) || b_leading < (b_plain ? k : n) ||
+      c_leading < m || a_type != b_type || (c_type != a_type && !wide_result) || number(alpha) != 1 ||
+      (count > 1 && c_next == 0))
     return CUBLAS_STATUS_INVALID_VALUE;
   const bool tf32 = compute == CUBLAS_COMPUTE_32F_FAST_TF32 ||
                     (compute == CUBLAS_COMPUTE_32F && handle->math % 16 == CUBLAS_TF32_TENSOR_OP_MATH);
-  (is_double ? multiply<double> : multiply<float>)(a_plain, b_plain, m, n, k, a, a_type, a_leading, b, b_type,
-                                                   b_leading, number(beta) != 0, c, c_type, c_leading, tf32);
+  for (int i = 0; i < count; ++i)
+    (is_double ? multiply<double>
+               : multiply<float>)(a_plain, b_plain, m, n, k,
+                                  static_cast<const char*>(a) + i * a_next * bytes_of(a_type), a_type, a_leading,
+                                  static_cast<const char*>(b) + i * b_next * bytes_of(b_type), b_type, b_leading,
+                                  number(beta) != 0, static_cast<char*>(c) + i * c_next * bytes_of(c_type), c_type,
+                                  c_leading, tf32);
   return CUBLAS_STATUS_SUCCESS;
 }

@@ -27,3 +27,10 @@ cublasStatus_t cublasGemmEx(cublasHandle_t handle, cublasOperation_t a_operation
                             int n, int k, const void* alpha, const void* a, cudaDataType_t a_type, int a_leading,
                             const void* b, cudaDataType_t b_type, int b_leading, const void* beta, void* c,
                             cudaDataType_t c_type, int c_leading, cublasComputeType_t compute, cublasGemmAlgo_t);
+// The same for `count` matrices, each `..._next` numbers after the one before.
+cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t a_operation,
+                                          cublasOperation_t b_operation, int m, int n, int k, const void* alpha,
+                                          const void* a, cudaDataType_t a_type, int a_leading, long long a_next,
+                                          const void* b, cudaDataType_t b_type, int b_leading, long long b_next,
+                                          const void* beta, void* c, cudaDataType_t c_type, int c_leading,
+                                          long long c_next, int count, cublasComputeType_t compute, cublasGemmAlgo_t);
