@@ -51,10 +51,10 @@ def stages(out: Path, left: float = 0) -> list[Stage]:
     found = [
         Stage("compile preflight", 40, [*compiled, binary], needs_build=False),
         Stage("preflight", 20, ["sh", "-c", f"{binary} >{out}/preflight.jsonl; rm {binary}"], needs_build=False),
-        Stage("build", 150, [*BUILD, "build_ext", "--inplace"], {"FASTRNN_CUDA": "1"}, needs_build=False),
+        Stage("build", 200, [*BUILD, "build_ext", "--inplace"], {"FASTRNN_CUDA": "1"}, needs_build=False),
         Stage("smoke", 90, module("smoke", "--out", out / "smoke.jsonl")),
     ]
-    for kernel in ("step", "cluster", "grid", "block"):
+    for kernel in ("step", "fastest", "cluster", "grid", "block"):
         tests = device_tests(None if kernel == "step" else QUICK_TESTS)
         found.append(Stage(f"tests {kernel}", 100 if kernel == "step" else 60, [*pytest(), *tests], asked_for(kernel)))
     found.append(Stage("sweep", 110, module("sweep", "--out", out / "sweep.jsonl", "--budget", 85)))

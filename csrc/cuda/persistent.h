@@ -51,11 +51,13 @@ struct BackwardSequence {
 struct Regime {
   int least_blocks, most_blocks;  // 0: step by step
   bool grid = false;              // the blocks share no memory; they are not a cluster
+  bool fastest = false;           // clusters that all run at once, else a grid
   bool operator==(const Regime&) const = default;
 };
-constexpr Regime step_by_step{0, 0}, one_block{1, 1}, block_cluster{2, 16}, whole_grid{1, 1 << 20, true};
+constexpr Regime step_by_step{0, 0}, one_block{1, 1}, block_cluster{2, 16}, whole_grid{1, 1 << 20, true},
+    what_is_fastest{2, 16, false, true};
 
-// The smallest team that the current device can run.
+// The team that takes a layer through its steps on the current device; none where no team fits.
 Team forward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
 Team backward_team(const CellDescription& cell, Number number, int64_t hidden_size, int64_t batch, Regime regime);
 

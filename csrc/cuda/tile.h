@@ -27,9 +27,9 @@ __device__ inline void load_matrices(uint32_t (&a)[4], const void* row) {
 
 #define FASTRNN_MULTIPLY_ADD(T, instruction)                                                              \
   __device__ inline void multiply_add(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], T) { \
-    asm volatile(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"           \
-                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                         \
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                     \
+    asm(instruction " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"                    \
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])                                                  \
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));                              \
   }
 FASTRNN_MULTIPLY_ADD(__half, "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32")
 FASTRNN_MULTIPLY_ADD(__nv_bfloat16, "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")
@@ -51,38 +51,83 @@ __device__ inline void load_left(uint32_t (&left)[4], const T* a, int row) {
   }
 }
 
-// For g < count:  out[g][n][m] = sum over k in [begin, end) of a[g][m][k] * b[n][k],  m < 16, n < 8 * tiles; begin and
+// What a lane has of count matrices of 8 * tiles rows n and 16 columns m, summed up: number j of tile i is that of row
+// tile_row(i, j) and column tile_column(j).
+template <int count, int tiles>
+struct TileSums {
+  float of[count][tiles][4] = {};
+};
+__device__ inline int tile_row(int tile, int j) { return tile * 8 + threadIdx.x % 4 * 2 + j % 2; }
+__device__ inline int tile_column(int j) { return threadIdx.x % 32 / 4 + j / 2 * 8; }
+
+// This lane's part of tile_depth columns k of 8 * tiles rows from b[n][k].
+template <int tiles, class T>
+__device__ inline void load_right(uint32_t (&right)[tiles][2], const T* b, int b_row, int k) {
+  const T* lane = b + threadIdx.x % 32 / 4 * b_row + threadIdx.x % 4 * numbers_per_word<T> + k;
+#pragma unroll
+  for (int n = 0; n < tiles; ++n) {
+    right[n][0] = *reinterpret_cast<const uint32_t*>(lane + n * 8 * b_row);
+    right[n][1] = *reinterpret_cast<const uint32_t*>(lane + n * 8 * b_row + tile_depth<T> / 2);
+  }
+}
+
+// For g < count:  sums[g][n][m] = sum over k in [begin, end) of a[g][m][k] * b[n][k],  m < 16, n < 8 * tiles; begin and
 // end are multiples of 16. With `transposed` it is a[g][k][m] that lies in memory. `..._row` numbers from one row to
 // the next, `..._next` from one g to the next; rows of a and b begin at multiples of 16 bytes. All of a warp calls it.
 template <int count, int tiles, bool transposed, class T>
-__device__ inline void multiply_tile(const T* a, int a_row, int a_next, const T* b, int b_row, int begin, int end,
-                                     float* out, int out_row, int out_next) {
-  float c[count][tiles][4] = {};
-  const int lane = threadIdx.x % 32;
-  const T* b_lane = b + lane / 4 * b_row + lane % 4 * numbers_per_word<T>;
+__device__ inline TileSums<count, tiles> multiply_tile(const T* a, int a_row, int a_next, const T* b, int b_row,
+                                                       int begin, int end) {
+  TileSums<count, tiles> sums;
+#pragma unroll(count == 1 ? 4 : 2)
   for (int k = begin; k < end; k += tile_depth<T>) {
-    uint32_t right[tiles][2];
+    uint32_t right[tiles][2], left[count][4];
+    load_right<tiles>(right, b, b_row, k);
 #pragma unroll
-    for (int n = 0; n < tiles; ++n) {
-      const T* word = b_lane + n * 8 * b_row + k;
-      right[n][0] = *reinterpret_cast<const uint32_t*>(word);
-      right[n][1] = *reinterpret_cast<const uint32_t*>(word + tile_depth<T> / 2);
-    }
+    for (int g = 0; g < count; ++g)
+      load_left<transposed>(left[g], a + g * a_next + (transposed ? k * a_row : k), a_row);
 #pragma unroll
-    for (int g = 0; g < count; ++g) {
-      uint32_t left[4];
-      load_left<transposed>(left, a + g * a_next + (transposed ? k * a_row : k), a_row);
+    for (int g = 0; g < count; ++g)
 #pragma unroll
-      for (int n = 0; n < tiles; ++n) multiply_add(c[g][n], left, right[n], T{});
-    }
+      for (int n = 0; n < tiles; ++n) multiply_add(sums.of[g][n], left[g], right[n], T{});
   }
-#pragma unroll
-  for (int g = 0; g < count; ++g)
-#pragma unroll
-    for (int n = 0; n < tiles; ++n)
-#pragma unroll
-      for (int j = 0; j < 4; ++j)
-        out[g * out_next + (n * 8 + lane % 4 * 2 + j % 2) * out_row + lane / 4 + j / 2 * 8] = c[g][n][j];
+  return sums;
 }
+
+// The same where a stays in registers: `steps` times tile_depth numbers of k at most, 4 * count * steps registers of a
+// lane. Read once, at the beginning of a sequence, it is not read from shared memory at every step.
+template <int count, int steps, bool transposed, class T>
+class ResidentTile {
+ public:
+  static constexpr int most_depth = steps * tile_depth<T>;
+  __device__ void load(const T* a, int a_row, int a_next, int first, int last) {
+    begin = first, end = last;
+#pragma unroll
+    for (int s = 0; s < steps; ++s)
+#pragma unroll
+      for (int g = 0; g < count; ++g)
+        if (const int k = begin + s * tile_depth<T>; k < end)
+          load_left<transposed>(left[s][g], a + g * a_next + (transposed ? k * a_row : k), a_row);
+  }
+  template <int tiles>
+  __device__ TileSums<count, tiles> multiply(const T* b, int b_row) const {
+    TileSums<count, tiles> sums;
+    uint32_t right[steps][tiles][2] = {};  // all of it first: one wait for shared memory instead of one a step
+#pragma unroll
+    for (int s = 0; s < steps; ++s)
+      if (const int k = begin + s * tile_depth<T>; k < end) load_right<tiles>(right[s], b, b_row, k);
+#pragma unroll
+    for (int s = 0; s < steps; ++s)
+      if (begin + s * tile_depth<T> < end)
+#pragma unroll
+        for (int g = 0; g < count; ++g)
+#pragma unroll
+          for (int n = 0; n < tiles; ++n) multiply_add(sums.of[g][n], left[s][g], right[s][n], T{});
+    return sums;
+  }
+
+ private:
+  uint32_t left[steps][count][4];
+  int begin, end;
+};
 
 }  // namespace fastrnn::cuda

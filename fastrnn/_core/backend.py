@@ -3,8 +3,9 @@
 The fused kernels serve the devices and dtypes of :func:`kernels_serve`. Elsewhere torch's operator runs, or the
 reference for a cell that torch lacks.
 
-On CUDA the kernels have not been measured yet, so torch's operator runs every cell that torch has, with ``recompute``
-checkpointed, and the kernels run the others. FASTRNN_CUDA_KERNEL asks for the kernels everywhere (docs/adr/0016).
+On CUDA torch's operator runs the cells that torch has, with ``recompute`` checkpointed, except where the kernels were
+measured to be faster (:mod:`fastrnn._core.cuda_default`); the kernels run the others. FASTRNN_CUDA_KERNEL asks for the
+kernels everywhere (docs/adr/0016).
 
 The CPU's kernels compute in float32 and float64. Input and states in bfloat16 or float16 are first converted to
 float32, weights are read in their own dtype, and only the results of the last layer are rounded: between layers and
@@ -29,6 +30,7 @@ from fastrnn._core.autocast import autocast, cast
 from fastrnn._core.call import Call, Layer, Results, States, cell_and_states, state_of
 from fastrnn._core.cells import CELLS
 from fastrnn._core.checks import check_lengths, check_sequence, check_step
+from fastrnn._core.cuda_default import kernels_are_faster
 from fastrnn._core.dropping import before_layers, drops_between
 from fastrnn._core.extension import _C
 from fastrnn._core.gpu import OWN_KERNELS
@@ -120,10 +122,12 @@ def _widened(call: Call) -> Call:
 
 
 def _left_to_torch(call: Call) -> bool:
-    """Whether torch's operator runs this call although there may be kernels for it: those of CUDA are not measured yet,
-    and an ONNX graph consists of torch's operators."""
-    unmeasured = call.input.is_cuda and not gpu.kernels_asked_for()
-    return (unmeasured or exports_to_onnx()) and call.cell.name in _TORCH_OPERATORS and not call.has_options()
+    """Whether torch's operator runs this call although there may be kernels for it: where on CUDA they are not known to
+    be faster, and in an ONNX graph, which consists of torch's operators."""
+    asked_for = call.input.is_cuda and gpu.kernels_asked_for()
+    if call.cell.name not in _TORCH_OPERATORS or call.has_options():
+        return False
+    return exports_to_onnx() or (call.input.is_cuda and not asked_for and not kernels_are_faster(call))
 
 
 def _takes_options_as_given(call: Call) -> bool:

@@ -28,6 +28,13 @@ def emulated(tmp_path_factory: pytest.TempPathFactory):
     return torch.ops.fastrnn_cuda_on_cpu
 
 
+@pytest.fixture(autouse=True)
+def _steps_by_default(request, monkeypatch):
+    """What runs in the emulation, where a test does not ask for other kernels."""
+    if "emulated" in request.fixturenames:
+        monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "step")
+
+
 @pytest.fixture
 def small_chunks(emulated):
     """Chunks of a step or two, which have to be of many megabytes else."""

@@ -8,7 +8,7 @@ from torch._subclasses import FakeTensorMode
 
 import fastrnn
 from fastrnn import _environment, functional
-from fastrnn._core import backend, gpu, operators
+from fastrnn._core import backend, cuda_default, gpu, operators
 from fastrnn._core.backend import sequence, step
 from fastrnn._core.call import call_of
 from fastrnn._verify import Case
@@ -18,7 +18,7 @@ from tests.cli.test_cli import call
 
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "rnn_sigmoid": 1, "gru": 3, "gru_reset_before": 3, "lstm": 4}
 TORCH_HAS = set(GATES) - {"rnn_sigmoid", "gru_reset_before"}
-KERNELS = ("step", "block", "cluster", "grid")
+KERNELS = ("fastest", "step", "block", "cluster", "grid")
 PLAIN = (True, 1, 0.0, False, False, False)  # what torch's operator is told: biases, layers, dropout, training, …
 
 
@@ -29,8 +29,9 @@ def _nothing_asked_for(monkeypatch):
 
 @pytest.fixture
 def built(monkeypatch):
-    """A build that has CUDA kernels."""
+    """A build that has CUDA kernels, on a GPU that has no place for a team."""
     monkeypatch.setattr(gpu, "BUILT", True)
+    monkeypatch.setattr(cuda_default, "team", lambda *layer: [])
     monkeypatch.setattr(backend, "OWN_KERNELS", ("cpu", "cuda"))
     monkeypatch.setattr(backend, "_KERNEL_DEVICES", ("cpu", "cuda", "meta"))
 
@@ -88,6 +89,60 @@ def run(cell, dtype=torch.float32, device="cuda", **options):
 def test_what_was_not_measured_is_not_the_default(cell, dtype, ran):
     run(cell, dtype)
     assert ran == [("torch" if cell in TORCH_HAS else "kernels", dtype)]
+
+
+class TestMeasured:
+    """The kernels run by default where they were measured to be faster than torch's operator."""
+
+    @pytest.fixture(autouse=True)
+    def _teams(self, built, monkeypatch):
+        """On this GPU a team of 8 blocks has room for everything that the kernels serve, a larger one for H 1024."""
+
+        def team(cell, dtype, hidden_size, batch, backward):
+            served = dtype in (torch.bfloat16, torch.float16, torch.float32)
+            return [64 if hidden_size == 1024 else 8, 8, 100_000] if served else []
+
+        monkeypatch.setattr(cuda_default, "team", team)
+
+    @staticmethod
+    def faster(cell="lstm", dtype=torch.bfloat16, hidden=256, batch=32, **options):
+        call = call_of(cell, *sized(cell, dtype, hidden, batch), **options)
+        return cuda_default.kernels_are_faster(call)
+
+    @pytest.mark.parametrize("cell", sorted(TORCH_HAS))
+    def test_in_bfloat16_of_any_size(self, cell):
+        assert all(self.faster(cell, hidden=hidden) for hidden in (5, 256, 1024))
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+    def test_not_where_cudnn_keeps_small_layers_on_the_chip(self, dtype):
+        for cell, most in (("lstm", 192), ("gru", 192), ("rnn_tanh", 384)):
+            assert [self.faster(cell, dtype, hidden=hidden) for hidden in (most, most + 16)] == [False, True]
+
+    def test_not_where_cudnn_keeps_large_lstms_in_float16_on_the_chip(self):
+        assert not self.faster(dtype=torch.float16, hidden=1024)
+        assert self.faster(dtype=torch.float16, hidden=1024, batch=1)
+        assert self.faster("gru", torch.float16, hidden=1024)
+        assert self.faster(dtype=torch.float16, hidden=512)
+
+    def test_not_what_goes_step_by_step(self):
+        assert not self.faster(dtype=torch.float64)
+        assert not self.faster(recompute=True)
+        assert not self.faster(batch_sizes=torch.tensor([32, 32, 32]))
+
+    def test_they_run_it(self, ran):
+        run("lstm", torch.bfloat16)
+        assert ran == [("kernels", torch.bfloat16)]
+
+    def test_not_in_a_build_without_them(self, monkeypatch):
+        monkeypatch.setattr(gpu, "BUILT", False)
+        assert not self.faster()
+
+
+def sized(cell, dtype, hidden, batch):
+    rows = GATES[cell] * hidden
+    sizes = ((3, batch, 4), (rows, 4), (rows, hidden), (rows,), (rows,))
+    x, *weights = (torch.empty(size, dtype=dtype, device="meta") for size in sizes)
+    return x, None, weights
 
 
 @pytest.mark.usefixtures("built")

@@ -91,7 +91,7 @@ UNKNOWN = ["warp", "step:2", "block:2", "cluster:1", "cluster:17", "cluster:", "
 def test_unknown_kernel(emulated, monkeypatch, kernel):
     given = operands("lstm").to(torch.float16)
     monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
-    with pytest.raises(ValueError, match=f"must be step, block, cluster or grid, or .*, got {kernel}$"):
+    with pytest.raises(ValueError, match=f"must be fastest, step, block, cluster or grid, or .*, got {kernel}$"):
         run(emulated, given)
 
 
@@ -149,6 +149,20 @@ class TestTeams:
         assert team("grid:12", 128, 17, groups=[24])[:2] == [12, 16]
         assert team("grid:12", 128, 65, groups=[24]) == []
 
+    def test_blocks_without_units_are_not_taken(self, team):
+        assert team("cluster", 40, 8, groups=[24])[:2] == [2, 8]
+        assert team("cluster:16", 40, 8, groups=[24])[:2] == [16, 8]
+
+    def test_a_cluster_has_the_most_blocks_of_which_all_teams_run_at_once(self, team):
+        assert team("cluster", 256, 8, groups=[24])[:2] == [16, 8]
+        assert team("cluster", 256, 24, groups=[24])[:2] == [8, 8]
+        assert team("cluster", 128, 48, groups=[24])[:2] == [4, 8]
+
+    def test_the_fastest_is_a_cluster_or_else_a_grid(self, team):
+        assert team("fastest", 256, 8, groups=[24]) == team("cluster", 256, 8, groups=[24])
+        assert team("fastest", 640, 8, groups=[132]) == team("grid", 640, 8, groups=[132])
+        assert team("fastest", 1024, 300, groups=[132]) == []  # step by step
+
     def test_one_buffer_of_h_is_enough_for_a_grid(self, team):
         """With two, an H100 has no place for this layer; blocks that write into each other's need two."""
         assert team("grid", 1024, 32, groups=[132])[0] > 0
@@ -162,7 +176,7 @@ class TestTeams:
         with gpu.tf32(False):
             assert team("cluster", 64, 8, groups=[24], dtype=torch.float32) == []
         with gpu.tf32(True):
-            assert team("cluster", 64, 8, groups=[24], dtype=torch.float32)[0] == 2
+            assert team("cluster", 64, 8, groups=[24], dtype=torch.float32)[0] == 4
 
 
 def test_what_the_driver_refuses_is_an_answer(emulated, monkeypatch):

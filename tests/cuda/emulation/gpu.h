@@ -160,21 +160,21 @@ A warp_sum(A x) {
 
 struct BlockCluster {
   static constexpr bool share_memory = true;
-  BlockCluster(int, unsigned*) {}
+  BlockCluster(int, unsigned*, uint64_t*) {}
   int rank() const { return int(emulated::running->block.x % emulated::blocks.size()); }
   void sync() const { emulated::wait(emulated::cluster, emulated::running->times_at_cluster); }
-  template <class T>
-  T* of(T* mine, int rank) const {
-    const char* place = reinterpret_cast<const char*>(mine);
-    return reinterpret_cast<T*>(emulated::aligned(emulated::blocks[rank].shared) + (place - shared_memory()));
+  void send(void* mine, int rank, int4 value) const {
+    const char* place = static_cast<const char*>(mine);
+    *reinterpret_cast<int4*>(emulated::aligned(emulated::blocks[rank].shared) + (place - shared_memory())) = value;
   }
+  void receive(int) const { sync(); }
 };
 using OneBlock = BlockCluster;
 
 struct BlocksOfGrid {
   static constexpr bool share_memory = false;
   const int blocks;
-  BlocksOfGrid(int blocks, unsigned*) : blocks(blocks) {}
+  BlocksOfGrid(int blocks, unsigned*, uint64_t*) : blocks(blocks) {}
   int rank() const { return int(emulated::running->block.x) % blocks; }
   void sync() const { emulated::wait(emulated::cluster, emulated::running->times_at_cluster); }
 };
@@ -184,19 +184,46 @@ T load_remote(const T* from) {
   return *from;
 }
 
-// The matrix units, as csrc/cuda/tile.h has them: the first thread of a warp computes for all.
+inline void fetch(float* to, const float* from) { *to = *from; }
+inline void wait_for_fetched() {}
+
+// The matrix units, as csrc/cuda/tile.h has them: each thread computes what would be its lane's.
+template <int count, int tiles>
+struct TileSums {
+  float of[count][tiles][4] = {};
+};
+inline int tile_row(int tile, int j) { return tile * 8 + threadIdx.x % 4 * 2 + j % 2; }
+inline int tile_column(int j) { return threadIdx.x % 32 / 4 + j / 2 * 8; }
+
 template <int count, int tiles, bool transposed, class T>
-void multiply_tile(const T* a, int a_row, int a_next, const T* b, int b_row, int begin, int end, float* out,
-                   int out_row, int out_next) {
-  if (threadIdx.x % 32) return;
+TileSums<count, tiles> multiply_tile(const T* a, int a_row, int a_next, const T* b, int b_row, int begin, int end) {
+  TileSums<count, tiles> sums;
   for (int g = 0; g < count; ++g)
-    for (int n = 0; n < 8 * tiles; ++n)
-      for (int m = 0; m < 16; ++m) {
-        float sum = 0;
+    for (int i = 0; i < tiles; ++i)
+      for (int j = 0; j < 4; ++j) {
+        const int m = tile_column(j);
+        const T* row = b + tile_row(i, j) * b_row;
         for (int k = begin; k < end; ++k)
-          sum += widened(a[g * a_next + (transposed ? k * a_row + m : m * a_row + k)]) * widened(b[n * b_row + k]);
-        out[g * out_next + n * out_row + m] = sum;
+          sums.of[g][i][j] += widened(a[g * a_next + (transposed ? k * a_row + m : m * a_row + k)]) * widened(row[k]);
       }
+  return sums;
 }
+
+template <int count, int steps, bool transposed, class T>
+class ResidentTile {
+ public:
+  static constexpr int most_depth = steps * (32 / sizeof(T));
+  void load(const T* a, int a_row, int a_next, int begin, int end) {
+    this->a = a, this->a_row = a_row, this->a_next = a_next, this->begin = begin, this->end = end;
+  }
+  template <int tiles>
+  TileSums<count, tiles> multiply(const T* b, int b_row) const {
+    return multiply_tile<count, tiles, transposed>(a, a_row, a_next, b, b_row, begin, end);
+  }
+
+ private:
+  const T* a = nullptr;
+  int a_row, a_next, begin, end;
+};
 
 }  // namespace fastrnn::cuda

@@ -9,7 +9,8 @@ namespace at::cuda {
 
 inline cudaStream_t getCurrentCUDAStream() { return nullptr; }
 
-// torch sets the handle's mode by the switch of its own products, and warns where the thread has no context: this counts.
+// torch sets the handle's mode by the switch of its own products, and warns where the thread has no context: this
+// counts.
 inline cublasHandle_t getCurrentCUDABlasHandle() {
   fastrnn::cuda::emulated::calls.without_context += !fastrnn::cuda::emulated::has_context;
   static cublasContext handle;
