@@ -4,8 +4,8 @@
 
 Needs torch for CUDA, nvcc, ninja, pybind11, setuptools, pytest and hypothesis, and no network. What decides most comes
 first: a stage that fails or hangs costs no other, and each has a time of its own within the limit of all. It leaves at
-most eight files: summary.json (written after every stage), log.txt, preflight.jsonl, smoke.jsonl, sweep.jsonl, ncu.txt,
-verify.json and bench.json. Exits with 0 only if every stage passed.
+most nine files: summary.json (written after every stage), log.txt, preflight.jsonl, smoke.jsonl, beside_torch.jsonl,
+sweep.jsonl, ncu.txt, verify.json and bench.json. Exits with 0 only if every stage passed.
 """
 
 import argparse
@@ -57,6 +57,7 @@ def stages(out: Path, left: float = 0) -> list[Stage]:
     for kernel in ("step", "fastest", "cluster", "grid", "block"):
         tests = device_tests(None if kernel == "step" else QUICK_TESTS)
         found.append(Stage(f"tests {kernel}", 100 if kernel == "step" else 60, [*pytest(), *tests], asked_for(kernel)))
+    found.append(Stage("beside torch", 80, module("beside_torch", "--out", out / "beside_torch.jsonl", "--budget", 60)))
     found.append(Stage("sweep", 110, module("sweep", "--out", out / "sweep.jsonl", "--budget", 85)))
     if ncu := tool("ncu"):
         for kernel, sizes in (("cluster", (32, 32, 512, 512)), ("grid", (32, 32, 1024, 1024))):

@@ -1,4 +1,4 @@
-"""Puts the committed results into README.md and docs/benchmarks.md, and draws README's picture.
+"""Puts the committed results into README.md, docs/benchmarks.md and docs/cuda.md, and draws README's picture.
 
     python -m bench.pages
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.clients import tables
+from bench.gpu import beside_torch
 from bench.pages import front_page, word2vec_table
 from bench.suites import busy_neighbour, features, linear_cross_entropy, training, user_cells_table
 from fastrnn._bench.table import markdown as bench_markdown
@@ -18,7 +19,8 @@ from fastrnn._markdown import insert
 from fastrnn._verify.table import markdown as verify_markdown
 
 ROOT = Path(__file__).parents[2]
-README, BENCHMARKS, PICTURE = ROOT / "README.md", ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "speed.png"
+README, PICTURE = ROOT / "README.md", ROOT / "docs" / "speed.png"
+BENCHMARKS, CUDA = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "cuda.md"
 RESULTS = {
     "verify": "2026-11-26-amd-epyc-zen5-verify.json",
     "bench": "2026-11-26-amd-epyc-zen5-cpu.json",
@@ -37,10 +39,15 @@ RESULTS = {
     "training": "2026-11-26-amd-epyc-zen5-training.json",
     "word2vec": "2026-11-23-amd-epyc-word2vec.json",
 }
+ON_CUDA = "2026-11-27-h100-kernels.json"
 
 
 def load(topic: str) -> dict[str, Any]:
-    return json.loads((ROOT / "bench" / "results" / RESULTS[topic]).read_text(encoding="utf-8"))
+    return read(RESULTS[topic])
+
+
+def read(file: str) -> dict[str, Any]:
+    return json.loads((ROOT / "bench" / "results" / file).read_text(encoding="utf-8"))
 
 
 def blocks() -> dict[tuple[Path, str], str]:
@@ -58,6 +65,7 @@ def blocks() -> dict[tuple[Path, str], str]:
         "word2vec": word2vec_table.markdown,
     }
     found = {(BENCHMARKS, topic): markdown.get(topic, bench_markdown)(load(topic)) for topic in RESULTS}
+    found[CUDA, "beside-torch"] = beside_torch.markdown(read(ON_CUDA)["beside_torch"])
     found[README, "numbers"] = front_page.numbers(load("bench"), load("word2vec"), load("verify"))
     return found
 

@@ -222,6 +222,6 @@ def _outside_graphs(operator: Any) -> Any:
     """Keep torch's operator out of a compiled graph, in which every step on CUDA would become several nodes."""
     torch._dynamo.graph_break(
         "torch.compile has no graph of torch's recurrent operators on CUDA and runs them between two graphs. For "
-        "fullgraph=True set FASTRNN_CUDA_KERNEL=step, which runs fastrnn's kernels"
+        "fullgraph=True set FASTRNN_CUDA_KERNEL=fastest, which runs fastrnn's kernels"
     )
     return torch.compiler.disable(operator)

@@ -16,7 +16,7 @@ from fastrnn._core.call import Call
 # cuDNN has kernels that keep the weights on the chip, too, in float16 and TF32: up to these sizes for cells of several
 # gates and of one; and for LSTMs in float16 of some larger sizes, where a team of more blocks than a cluster has is
 # slower (H1024 B32, 320 steps, forward and both passes on an H200: cuDNN 1.6 and 3.9 ms, fastrnn 2.4 and 6.4).
-SMALL, SMALL_OF_ONE_GATE = 192, 384
+SMALL, SMALL_OF_ONE_GATE = 128, 384
 CLUSTER = 16  # blocks at most
 
 

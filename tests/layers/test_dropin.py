@@ -61,12 +61,12 @@ def test_the_random_state_is_left_where_torch_leaves_it():
 
 @pytest.mark.parametrize("cell", TORCH_CELLS)
 def test_state_dicts_go_both_ways(cell):
-    theirs, ours = twins(cell, 3, 6, num_layers=2)
+    theirs, ours = twins(cell, 3, 6, num_layers=2, dtype=torch.float64)  # in float32 cuDNN's RNN is off by 2e-5
     with torch.no_grad():
         for p in theirs.parameters():
             p.mul_(2)
     assert str(ours.load_state_dict(theirs.state_dict())) == "<All keys matched successfully>"
-    x = random(4, 2, 3, dtype=torch.float32)
+    x = random(4, 2, 3)
     torch.testing.assert_close(ours(x), theirs(x))
     assert str(theirs.load_state_dict(ours.state_dict())) == "<All keys matched successfully>"
 

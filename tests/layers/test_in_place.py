@@ -63,7 +63,8 @@ def test_as_torch(cell):
 
 
 def test_cells():
-    cell, x = fastrnn.LSTMCell(3, 4), random(2, 3, dtype=torch.float32)
+    x = random(2, 3, dtype=torch.float32)
+    cell = fastrnn.LSTMCell(3, 4, device=x.device)
 
     def step(before):
         cell.zero_grad()
@@ -74,7 +75,8 @@ def test_cells():
 
 
 def test_a_second_backward_pass_after_the_change():
-    layer, x = fastrnn.GRU(3, 4), random(4, 2, 3, dtype=torch.float32).requires_grad_()
+    x = random(4, 2, 3, dtype=torch.float32).requires_grad_()
+    layer = fastrnn.GRU(3, 4, device=x.device)
     y = layer(x)[0]
     (expected,) = torch.autograd.grad(y.sum(), x, retain_graph=True)
     z = y.mul_(3)
@@ -83,7 +85,8 @@ def test_a_second_backward_pass_after_the_change():
 
 
 def test_a_second_derivative_after_the_change():
-    layer, x = fastrnn.LSTM(3, 4, dtype=torch.float64), random(4, 2, 3).requires_grad_()
+    x = random(4, 2, 3).requires_grad_()
+    layer = fastrnn.LSTM(3, 4, device=x.device, dtype=torch.float64)
 
     def second(change):
         (first,) = torch.autograd.grad(change(layer(x)[0]).sin().sum(), x, create_graph=True)
