@@ -121,6 +121,11 @@ def cuda_include_dirs() -> list[str]:
     return sorted(str(path) for place in places for path in Path(place).glob("*/include"))
 
 
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
 def build_command(torch_version: str, cuda: bool) -> type:
     """torch's own build_ext, which also writes fastrnn/_built.py, by which _core/extension.py knows a binary's torch.
 
@@ -136,11 +141,10 @@ def build_command(torch_version: str, cuda: bool) -> type:
             if not noted.exists() or noted.read_text() != facts:
                 shutil.rmtree(self.build_temp, ignore_errors=True)
                 self.force = True
+                write(noted, facts)  # now: a build that is interrupted goes on where it was
             super().run()
-            packages = [Path(self.build_lib), *([ROOT] if self.inplace else [])]
-            for file in (noted, *(package / "fastrnn" / "_built.py" for package in packages)):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_text(facts)
+            for package in (Path(self.build_lib), *([ROOT] if self.inplace else [])):
+                write(package / "fastrnn" / "_built.py", facts)
             for name in of_cells["HEADERS"]:
                 header = Path(self.build_lib) / "fastrnn" / of_cells["IN_PACKAGE"] / name
                 header.parent.mkdir(parents=True, exist_ok=True)

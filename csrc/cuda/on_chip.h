@@ -38,7 +38,7 @@ class Shared {
 // What a block tells another in a step of the backward pass: numbers in the order in which lanes have them.
 FASTRNN_DEVICE int part_size(const Team& team) { return team.rows * team.units; }
 
-// Whether a block has units at all: the last ones of a team may not.
+// How many blocks of a team have units: the last ones may have none.
 FASTRNN_DEVICE int blocks_with_units(const Team& team, int pad) {
   return (team.row - pad + team.units - 1) / team.units;
 }
@@ -82,12 +82,6 @@ FASTRNN_DEVICE void load_weights(T* weights, const T* w_hh, int first, const Tea
     const int k = i % team.row, unit = first + i / team.row % team.units, gate = i / team.row / team.units;
     store_operand(weights + i, unit < size && k < size ? widened(w_hh[(gate * size + unit) * size + k]) : 0);
   });
-}
-
-// A pointer moved on by rows of a matrix.
-template <class T, class Pointer>
-FASTRNN_DEVICE Pointer after(Pointer p, int64_t numbers) {
-  return p ? Pointer(reinterpret_cast<intptr_t>(p) + numbers * int64_t(sizeof(T))) : p;
 }
 
 template <class Memory>
