@@ -2,7 +2,7 @@
 // between two of its stages.
 //
 // A stage runs on all rows of a step before the next begins, so a product is one of all these rows. What is read beyond
-// it is then kept for every row of the batch; without products it is a thread's, for the row at hand.
+// it is then kept for every row of the batch. Without products each thread keeps that of one row.
 #pragma once
 #include "cell_rows.h"
 #include "interpreter.h"

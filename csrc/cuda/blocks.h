@@ -27,9 +27,9 @@ struct OneBlock {
 };
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-// What a block sends is stored in the other's shared memory and counted there, by one of two barriers in turn: nobody
-// waits for more than the data itself. A barrier of the whole cluster takes 0.43 to 0.53 us on an H100, as it also
-// waits for all that was written to global memory; st.async there and back 0.28 (bench/gpu/preflight.cu).
+// A block stores what it sends in the other's shared memory, where one of two barriers, in turn, counts the bytes:
+// nobody waits for more than the data itself. A barrier of the whole cluster takes 0.43 to 0.53 us on an H100, as it
+// also waits for all that was written to global memory; st.async there and back 0.28 (bench/gpu/preflight.cu).
 class BlockCluster {
  public:
   static constexpr bool share_memory = true;
@@ -48,7 +48,7 @@ class BlockCluster {
         "r"(v.x), "r"(v.y), "r"(v.z), "r"(v.w), "r"(of_block(barrier(received), rank))
         : "memory");
   }
-  // Waits until so many bytes have come since the last time. All of a block calls it.
+  // Waits until that many bytes have arrived since the last call. All threads of a block call it.
   __device__ void receive(int bytes) {
     const uint32_t at = barrier(received);
     if (threadIdx.x == 0)

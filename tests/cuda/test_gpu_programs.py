@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.gpu import beside_torch, layers, one, pages, processes, run, small_shapes, smoke, sweep
+from bench.gpu import layers, one, pages, processes, run, small_shapes, smoke, sweep
 from bench.gpu.layers import Layer
 from fastrnn._core import gpu
 from fastrnn._verify import Case
@@ -426,26 +426,3 @@ class TestRun:
         monkeypatch.setattr(run, "stages", lambda out, left=0: [run.Stage("smoke", 30, ["true"])])
         assert run.main(["--out", str(tmp_path)]) == 0
         assert capsys.readouterr().out.split()[:2] == ["smoke", "passed"]
-
-
-class TestBesideTorch:
-    """The table of whole calls beside torch.nn, which docs/cuda.md shows."""
-
-    @staticmethod
-    def row(kernel, H, ms=None, teams=None):
-        times = {name: {"ms": ms, "us a step": 1.0} for name in ("infer", "train")} if ms else {}
-        sizes = {"cell": "LSTM", "dtype": "tf32", "T": 512, "B": 4, "I": H, "H": H}
-        return {"kernel": kernel, "teams": teams, **sizes, **times}
-
-    def test_a_row_for_each_size_with_how_many_times_as_fast(self):
-        found = [self.row("torch", 64, 6.0), self.row("fastest", 64, 4.0, [[4, 8, 100], [2, 8, 100]])]
-        *_, row = beside_torch.markdown(found).splitlines()
-        assert row == "| LSTM | tf32 | 64 | 4 | 6.00 / 6.00 | 4.00 / 4.00 | 1.5 / 1.5 | 4 × 8 rows |"
-
-    def test_what_no_team_fits_is_torchs_alone(self):
-        *_, row = beside_torch.markdown([self.row("torch", 2048, 6.0), self.row("fastest", 2048)]).splitlines()
-        assert row == "| LSTM | tf32 | 2048 | 4 | 6.00 / 6.00 | – | – | – |"
-
-    def test_a_layer_without_a_team_is_not_measured(self, monkeypatch):
-        monkeypatch.setattr(Layer, "team", lambda layer, device, backward=False: [])
-        assert beside_torch.measure(Layer("fastest", "LSTM", "bfloat16", 4, 2, 3, 5)) == {"status": "no team"}
