@@ -11,9 +11,9 @@ __global__ void __launch_bounds__(most_row_threads)
     normalize_row(A* products, int64_t columns, A* saved, int64_t saved_row, int64_t deviation) {
   BlockSums<A> block;
   A *x = products + blockIdx.x * columns, *to = saved ? saved + blockIdx.x * saved_row : x;
-  const Moments<A> of_row = moments(x, columns, block);
+  const Moments<A> of_row = moments(columns, block, [&](int64_t i) { return x[i]; });
   for (int64_t i = threadIdx.x; i < columns; i += blockDim.x) to[i] = of_row.normalized(x[i]);
-  if (saved && threadIdx.x == 0) to[deviation] = of_row.scale;
+  if (saved && threadIdx.x == 0) to[deviation] = of_row.over_deviation();
 }
 
 template <class Cell, class T>
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_forward(ForwardStep p
   A* const saved = p.saved ? static_cast<A*>(p.saved) + row * p.saved_row : nullptr;
   const A* const from_input = saved ? saved : static_cast<const A*>(p.from_input) + row * Cell::input_gates * size;
   BlockSums<A> block;
-  const Moments<A> of_state = moments(from_state, Cell::recurrent_gates * size, block);
+  const Moments<A> of_state = moments(Cell::recurrent_gates * size, block, [&](int64_t i) { return from_state[i]; });
   for (int64_t u = threadIdx.x; u < size; u += blockDim.x) {
     Scalar<A> a[Plain::slots] = {}, save[Plain::saves + 1], none[1], h, state{};
     each<Cell::slots>([&](auto k) {
@@ -57,10 +57,10 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_forward(ForwardStep p
       write_h<Cell, T>(p, row, u, h);
     }
   }
-  A scale_c = 0;
+  A over_deviation_of_c = 0;
   if constexpr (Cell::carries_c) {  // h = o tanh(gain_c norm(c) + b_c)
-    const Moments<A> of_c = moments(from_state, size, block);
-    scale_c = of_c.scale;
+    const Moments<A> of_c = moments(size, block, [&](int64_t u) { return from_state[u]; });
+    over_deviation_of_c = of_c.over_deviation();
     for (int64_t u = threadIdx.x; u < size; u += blockDim.x) {
       const Scalar<A> normalized{of_c.normalized(from_state[u])}, o{from_state[size + u]};
       write_h<Cell, T>(p, row, u, o * tanh(read<T>(p.vectors[2], u) * normalized + read<T>(p.vectors[3], u)));
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_forward(ForwardStep p
   }
   if (!saved || threadIdx.x > 0) return;
   A* const deviations = saved + Row::deviations * size;  // normalize_input() has written the first
-  deviations[1] = of_state.scale, deviations[2] = scale_c, deviations[3] = 0;
+  deviations[1] = of_state.over_deviation(), deviations[2] = over_deviation_of_c, deviations[3] = 0;
 }
 
 }  // namespace

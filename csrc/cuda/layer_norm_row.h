@@ -45,24 +45,40 @@ class BlockSums {
   bool second = false;
 };
 
+// Of the numbers `unit` times as large. unit is a power of two, and 1 but of very large numbers.
 template <class A>
 struct Moments {
-  A mean, scale;  // 1/σ
+  A unit, mean, scale;
 
-  FASTRNN_DEVICE A normalized(A x) const { return (x - mean) * scale; }
+  FASTRNN_DEVICE A normalized(A x) const { return (unit * x - mean) * scale; }
+  FASTRNN_DEVICE A over_deviation() const { return unit * scale; }  // 1/σ
 };
 
-// Of `count` numbers of which each thread reads its own. First the mean, then squares: no large numbers cancel.
-template <class A>
-__device__ Moments<A> moments(const A* x, int64_t count, BlockSums<A>& block) {
-  constexpr A epsilon = 1e-5;  // added to the variance, as torch.nn.LayerNorm does
+// Of `count` numbers, number(i) the i-th, of which each thread asks for its own. First the mean, then squares: no large
+// numbers cancel.
+template <class A, class NumberAt>
+__device__ Moments<A> moments(int64_t count, A unit, A epsilon, BlockSums<A>& block, NumberAt number) {
   A sum[1] = {}, squares[1] = {};
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum[0] += x[i];
+  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) sum[0] += unit * number(i);
   block.add_up(sum);
   const A mean = sum[0] / A(count);
-  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) squares[0] += (x[i] - mean) * (x[i] - mean);
+  for (int64_t i = threadIdx.x; i < count; i += blockDim.x) {
+    const A difference = unit * number(i) - mean;
+    squares[0] += difference * difference;
+  }
   block.add_up(squares);
-  return {mean, 1 / ::sqrt(squares[0] / A(count) + epsilon)};
+  return {unit, mean, 1 / ::sqrt(squares[0] / A(count) + epsilon)};
+}
+
+// With an epsilon of 1e-5, as torch.nn.LayerNorm. Where sums are beyond A, σ would be infinite and the row 0: they are
+// added up again of smaller numbers, whose epsilon is only to keep equal ones from 0 / 0. All threads of a block take
+// the same way, since they have the same sums.
+template <class A, class NumberAt>
+__device__ Moments<A> moments(int64_t count, BlockSums<A>& block, NumberAt number) {
+  const Moments<A> found = moments(count, A(1), A(1e-5), block, number);
+  if (found.scale > 0) return found;
+  constexpr A unit = sizeof(A) == 4 ? 0x1p-80 : 0x1p-640, least = sizeof(A) == 4 ? 0x1p-126 : 0x1p-1022;
+  return moments(count, unit, least, block, number);
 }
 
 // The gradient of x through y = (x - mean x) / σ, from that of y; the means are over all numbers of the row.
