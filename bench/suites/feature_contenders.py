@@ -150,6 +150,16 @@ def layer_norms(cell: str, shape: Shape) -> Contenders:
     return Contenders(option, plain(cell, shape), training(partial(loops[cell], weights), x, other))
 
 
+def regularized_layer_norm(cell: str, shape: Shape) -> Contenders:
+    """Recurrent dropout and zoneout of h and c. Without them it is the layer with layer normalization."""
+    layer = ours(cell, shape, layer_norm=True, recurrent_dropout=0.2, zoneout_h=0.1, zoneout_c=0.1)
+    other, x = ours(cell, shape, layer_norm=True), input_of(shape)
+    weights = {name.removesuffix("_l0"): weight for name, weight in other.named_parameters()}
+    option = training(lambda x: layer(x)[:1], x, layer)
+    steps = training(partial(layer_norm_lstm, weights, dropped=0.2, kept=0.1), x, other)
+    return Contenders(option, plain(cell, shape, layer_norm=True), steps)
+
+
 def heads(cell: str, shape: Shape) -> Contenders:
     """Heads of 64 units. torch.nn's layer is called with block-diagonal matrices, made of the blocks at each call."""
     layer, other, x = ours(cell, shape, heads=max(2, shape.H // 64)), theirs(cell, shape), input_of(shape)

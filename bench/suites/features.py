@@ -86,6 +86,8 @@ ROWS = (
     Row("layer norm", contenders.layer_norms, "GRU", SMALL, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "LSTM", MIDDLE, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "GRU", MIDDLE, "a loop in Python", NORMED),
+    Row("layer norm, masks", contenders.regularized_layer_norm, "LSTM", SMALL, "a loop in Python", random=True),
+    Row("layer norm, masks", contenders.regularized_layer_norm, "LSTM", MIDDLE, "a loop in Python", random=True),
     Row("heads", contenders.heads, "LSTM", WIDE, BLOCKS, (Goal("cost", 0.4),)),
     Row("heads", contenders.heads, "GRU", WIDE, BLOCKS, (Goal("cost", 0.4),)),
     Row("heads", contenders.heads, "LSTM", WIDE._replace(I=512), BLOCKS),

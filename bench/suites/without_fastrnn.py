@@ -55,15 +55,21 @@ def normalized(x: Tensor, gain: Tensor, bias: Tensor | None = None) -> Tensor:
     return layer_norm(x, x.shape[-1:], gain, bias)
 
 
-def layer_norm_lstm(w: dict[str, Tensor], x: Tensor) -> tuple[Tensor]:
-    h = c = x.new_zeros(x.size(1), w["weight_hh"].size(1))
-    outputs = []
-    for step in normalized(linear(x, w["weight_ih"]), w["weight_norm_ih"], w["bias_ih"] + w["bias_hh"]):
-        i, f, g, o = (step + normalized(linear(h, w["weight_hh"]), w["weight_norm_hh"])).chunk(4, dim=1)
+def layer_norm_lstm(w: dict[str, Tensor], x: Tensor, dropped: float = 0.0, kept: float = 0.0) -> tuple[Tensor]:
+    """With recurrent dropout and zoneout at these rates."""
+    zeros = x.new_zeros(x.size(1), w["weight_hh"].size(1))
+    mask = dropout(torch.ones_like(zeros), dropped) if dropped else None
+
+    def cell(step: Tensor, state: Any) -> Any:
+        h, c = state or (zeros, zeros)
+        read = h if mask is None else mask * h
+        i, f, g, o = (step + normalized(linear(read, w["weight_hh"]), w["weight_norm_hh"])).chunk(4, dim=1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * normalized(c, w["weight_norm_c"], w["bias_norm_c"]).tanh()
-        outputs.append(h)
-    return (torch.stack(outputs),)
+        return o.sigmoid() * normalized(c, w["weight_norm_c"], w["bias_norm_c"]).tanh(), c
+
+    products = normalized(linear(x, w["weight_ih"]), w["weight_norm_ih"], w["bias_ih"] + w["bias_hh"])
+    states = loop(zoned(cell, kept) if kept else cell, products)
+    return (torch.stack([hidden(state) for state in states]),)
 
 
 def layer_norm_gru(w: dict[str, Tensor], x: Tensor) -> tuple[Tensor]:

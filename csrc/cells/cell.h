@@ -41,6 +41,22 @@ namespace fastrnn {
 template <class Cell>
 constexpr bool normalizes = requires { typename Cell::Plain; };
 
+// Of what a cell saves, the first numbers are those of its pointwise part, c last.
+template <class Cell>
+constexpr int pointwise_saves() {
+  if constexpr (normalizes<Cell>)
+    return Cell::Plain::saves;
+  else
+    return Cell::saves;
+}
+
+// Whether that part saves nothing: it goes backward from the cell's h. Where zoneout makes another of it, the cell's is
+// saved after all.
+template <class Cell>
+constexpr bool goes_back_from_h() {
+  return pointwise_saves<Cell>() == 0;
+}
+
 // The same of a cell that is known when the program runs: what code that is not a template is told of it.
 struct CellDescription {
   const char* name;
@@ -50,6 +66,8 @@ struct CellDescription {
   const char* const* vector_names;
   const int* vector_sizes;  // null: one number for each unit
   bool separate_gradients;  // the gates' gradients are not the same for W_ih and W_hh
+
+  bool goes_back_from_h;
 
   bool normalized;  // its products are normalized (layer_norm.h): plain cells' loops do not run it
 

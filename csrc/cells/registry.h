@@ -47,6 +47,7 @@ constexpr CellDescription describe() {
           .vector_names = names,
           .vector_sizes = sizes,
           .separate_gradients = !same,
+          .goes_back_from_h = goes_back_from_h<Cell>(),
           .normalized = normalizes<Cell>,
           .onednn = requires { Cell::onednn; }};
 }

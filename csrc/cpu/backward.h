@@ -127,17 +127,10 @@ class Backward : BackwardStates<Cell, T> {
     const T* const* init = result;
     if (p.recurrent_mask) init = this->zero_rows;
     w_hh.times(team, outputs(team), rows.size(), from_end, {da, init, result});
-    for (int64_t b = rows.begin; p.recurrent_mask && b < rows.end; ++b) add_masked(b, outputs(team));
+    for (int64_t b = rows.begin; p.recurrent_mask && b < rows.end; ++b)
+      this->add_masked(dmasked + b * output_width, dh + b * output_width, b, outputs(team));
     for (int64_t b = rows.begin; p.resets && b < rows.end; ++b)
       if (this->begins_anew(t, b)) this->leave(dh, left_h, output_width, b, outputs(team));
-  }
-
-  // dL/dh_{t-1} through the mask of recurrent dropout.
-  void add_masked(int64_t b, Range mine) {
-    const T *mask = this->mask(b), *from = dmasked + b * output_width;
-    T* to = dh + b * output_width;
-    for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
-      (V::load(to + u) + V::load(mask + u, int(output - u)) * V::load(from + u)).store(to + u);
   }
 
   // Through the projection h = W_hr m: dm = (dy + dh) · W_hr. What zoneout has kept of h_{t-1} stays in dh.
@@ -234,11 +227,12 @@ class Backward : BackwardStates<Cell, T> {
     const Factor<T>** da = left_rows.of(team);
     T** dx = result_rows.of(team);
     int64_t count = 0;
-    const Range to_mask = team.share(p.before[times.end] - p.before[times.begin]);  // read after a barrier
+    const Range to_mask = team.share(p.before[times.end] - p.before[times.begin]);
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
-        if (masked_h) h[count] = masked(h[count], b, count, to_mask.begin <= count && count < to_mask.end);
+        const bool fill = to_mask.begin <= count && count < to_mask.end;
+        if (masked_h) h[count] = this->masked(h[count], b, masked_h + count * output_width, fill);
         if (Cell::saves) kept[count] = saved(t, b) + (Cell::saves - 1 + bool(p.w_hr)) * width;
         da[count] = rounded_dgates(count, dgates + count * gates_width), dx[count] = at(p.dx, t, b);
       }
@@ -249,15 +243,8 @@ class Backward : BackwardStates<Cell, T> {
       w_ih.times(team, {0, divide_up(p.input_size, V::lanes)}, mine.size(), false,
                  {da + mine.begin, init, dx + mine.begin});
     }
+    if (masked_h) team.sync();  // each reads what the others have masked
     gradients.add(team, {count, dgates, doutput, x, h, kept}, times, first);
-  }
-
-  // h_{t-1} of a row of the chunk as W_hh read it, of which one thread makes the numbers.
-  const T* masked(const T* h, int64_t b, int64_t place, bool fill) const {
-    T* const to = masked_h + place * output_width;
-    for (int64_t u = 0; fill && u < output; u += V::lanes)
-      (V::load(h + u, int(output - u)) * V::load(this->mask(b) + u, int(output - u))).store(to + u);
-    return to;
   }
 
   Recompute<Cell, T>* recomputed = nullptr;  // where the forward pass saved nothing

@@ -29,6 +29,21 @@ struct BackwardStates : Sequence<Cell, T> {
     }
   }
 
+  // dL/dh_{t-1} of row b through the mask of recurrent dropout, from that of what W_hh read.
+  void add_masked(const T* dread, T* dh, int64_t b, Range mine) const {
+    const T* const mask = this->mask(b);
+    for (int64_t u = mine.begin * V::lanes; u < mine.end * V::lanes; u += V::lanes)
+      (V::load(dh + u) + V::load(mask + u, int(this->output - u)) * V::load(dread + u)).store(dh + u);
+  }
+
+  // h_{t-1} of row b as W_hh read it, at `to`. One thread fills it.
+  const T* masked(const T* h, int64_t b, T* to, bool fill) const {
+    const T* const mask = this->mask(b);
+    for (int64_t u = 0; fill && u < this->output; u += V::lanes)
+      (V::load(h + u, int(this->output - u)) * V::load(mask + u, int(this->output - u))).store(to + u);
+    return to;
+  }
+
   // The gradient of a learned initial state, of each group: what rows have left at resets, and of those that began with
   // it. In blocks, to round less.
   void sum_over_rows(Range mine, const T* left, bool began, const T* state, int64_t row_width, int64_t size, T* sums) {

@@ -48,7 +48,7 @@ const Kernels& kernels() {
 }
 
 int64_t saved_width(const CellDescription& cell, int64_t hidden_size, const Saves& saves, int64_t number_size) {
-  const int64_t slots = cell.saves ? cell.saves + saves.projected + saves.zoneout_c : saves.zoneout_h;
+  const int64_t slots = cell.saves + saves.projected + saves.zoneout_c + (saves.zoneout_h && cell.goes_back_from_h);
   return slots * padded(hidden_size, number_size);
 }
 

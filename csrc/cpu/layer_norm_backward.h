@@ -4,6 +4,7 @@
 #pragma once
 #include "backward_states.h"
 #include "layer_norm.h"
+#include "layer_norm_zoneout.h"
 #include "weight_gradients.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -22,8 +23,9 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
       : S(problem, backward_rows(problem)),
         w_ih(plan, p.dx.data ? p.w_ih : Weights<T>{}, in, hidden, p.input_size, Cell::input_slots, width, true),
         w_hh(plan, p.w_hh, Cell::recurrent_gates, hidden, hidden, Cell::recurrent_slots, width, false, p.heads),
-        drows(chunk_rows() * gates_width), dh(p.batch * width), dc(Cell::carries_c ? p.batch * width : 0),
-        left_rows(plan.threads, chunk_rows()), result_rows(plan.threads, chunk_rows()),
+        drows(chunk_rows() * gates_width), dh(p.batch * width), dread(p.recurrent_mask ? p.batch * width : 0),
+        dc(Cell::carries_c ? p.batch * width : 0), masked_h(p.recurrent_mask && p.dw_hh ? chunk_rows() * width : 0),
+        zoneout(*this), left_rows(plan.threads, chunk_rows()), result_rows(plan.threads, chunk_rows()),
         x_rows(plan.threads, chunk_rows()), h_rows(plan.threads, chunk_rows()), gradients(*this),
         left_h(p.dstart_h ? p.batch * width : 0), left_c(p.dstart_c ? p.batch * width : 0) {
     left_h.clear(p.dstart_h ? p.batch * width : 0);
@@ -65,46 +67,54 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
   FASTRNN_INLINE const T* previous_c(int64_t t, int64_t b) const {
     if (this->begins_anew(t, b)) return this->start_c;
     if (!this->has_previous(t, b)) return this->initial_c(b);
-    return this->saved_at(this->previous(t), b) + (Plain::saves - 1) * width;
+    return this->saved_at(this->previous(t), b) + this->slot_of_c * width;
   }
 
   void step(Team& team, Range times, int64_t t, Range rows) {
     const T** da = left_rows.of(team);
     T** result = result_rows.of(team);
+    T* const read = p.recurrent_mask ? dread : dh;  // the gradient of h as W_hh reads it
     for (int64_t i = 0; i < rows.size(); ++i) {
       da[i] = drows + row_in_chunk(times, t, rows.begin + i) * gates_width;
-      result[i] = dh + (rows.begin + i) * width;
+      result[i] = read + (rows.begin + i) * width;
     }
     const Range mine = this->my_cells(team, rows);
     for (int64_t b = mine.begin; b < mine.end; ++b) {
-      T* const row = drows + row_in_chunk(times, t, b) * gates_width;
+      T *const row = drows + row_in_chunk(times, t, b) * gates_width, *const dh_row = dh + b * width;
+      T* const dc_row = Cell::carries_c ? dc + b * width : nullptr;
+      if (this->zones) zoneout.before_cell(team, t, b, dh_row, dc_row);
       if constexpr (Cell::carries_c) through_output(t, b, row);
       through_cell(t, b, row);
+      if (this->zones) zoneout.after_cell(team, dh_row, dc_row);
       if (Cell::carries_c && this->begins_anew(t, b)) this->leave(dc, left_c, width, b, {0, vectors});
     }
     const bool first = this->previous(t) < 0 || this->previous(t) >= p.times;
     if (first && !p.dh0 && !p.dstart_h) return;  // dL/dh_0 is not wanted
     this->sync_units(team);
     const Range units = this->my_units(team);
-    w_hh.times(team, units, rows.size(), reverses_sweep(t, rows.size()), {da, result, result});
+    const T* const* init = result;
+    if (p.recurrent_mask) init = this->zero_rows;
+    w_hh.times(team, units, rows.size(), reverses_sweep(t, rows.size()), {da, init, result});
+    for (int64_t b = rows.begin; p.recurrent_mask && b < rows.end; ++b)
+      this->add_masked(dread + b * width, dh + b * width, b, units);
     for (int64_t b = rows.begin; p.resets && b < rows.end; ++b)
       if (this->begins_anew(t, b)) this->leave(dh, left_h, width, b, units);
     this->sync_units(team);
   }
 
-  FASTRNN_INLINE V dh_at(int64_t t, int64_t b, int64_t u, int n) const {
-    return V::load((p.dy.data ? at(p.dy, t, b) : zeros) + u, n) + V::load(dh + b * width + u, n);
-  }
+  // What dh lacks of dL/dh_t. Zoneout has added it already.
+  FASTRNN_INLINE const T* dy(int64_t t, int64_t b) const { return p.dy.data && !this->zones ? at(p.dy, t, b) : zeros; }
 
   // Through h = o tanh(gain_c norm(c) + b_c): adds to dc, and leaves da of the output gate in the row.
   void through_output(int64_t t, int64_t b, T* row) {
-    const T* saved = this->saved_at(t, b);
-    const T* devery_c = p.devery_c.data ? at(p.devery_c, t, b) : nullptr;
+    const T *saved = this->saved_at(t, b), *dy_row = dy(t, b), *dh_row = dh + b * width;
+    const T* devery_c = p.devery_c.data && !this->zones ? at(p.devery_c, t, b) : nullptr;
     T* dc_row = dc + b * width;
     NormGradient<T> norm;
     this->each_vector([&](int64_t u, int n) {
       const V normalized = V::load(saved + Cell::normalized_c * width + u, n), gain = this->vector(S::gain_c, u);
-      const V read = tanh(gain * normalized + this->vector(S::bias_c, u)), dh_value = dh_at(t, b, u, n);
+      const V read = tanh(gain * normalized + this->vector(S::bias_c, u));
+      const V dh_value = V::load(dy_row + u, n) + V::load(dh_row + u, n);
       const V o = V::load(saved + Plain::output_gate * width + u, n), dread = dh_value * o * (1 - read * read);
       (dh_value * read * o * (1 - o)).store(row + (da_slot + Plain::output_gate) * width + u);
       (dread * normalized).store(row + c_slot * width + u), dread.store(row + (c_slot + 1) * width + u);
@@ -122,7 +132,8 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
 
   // Through the plain cell, and then the normalization of both products.
   void through_cell(int64_t t, int64_t b, T* row) {
-    const T *saved = this->saved_at(t, b), *h_row = at(p.y, t, b);
+    const T *saved = this->saved_at(t, b), *dy_row = dy(t, b);
+    const T* h_row = p.zoneout_h.data ? saved + S::slot_of_h * width : at(p.y, t, b);  // of cells that go back from it
     const T* h_prev = Cell::reads_h ? this->previous_h(t, b) : nullptr;
     const T* c_prev = Cell::carries_c ? previous_c(t, b) : nullptr;
     T *dh_row = dh + b * width, *dc_row = dc + b * width;
@@ -133,7 +144,7 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
       if (Cell::carries_c)
         dc_value = V::load(dc_row + u);  // h is a function of c that through_output has seen to
       else
-        dh_value = dh_at(t, b, u, n);
+        dh_value = V::load(dy_row + u, n) + V::load(dh_row + u, n);
       Plain::backward(save, none, Plain::saves ? V{} : V::load(h_row + u, n),
                       Cell::reads_h ? V::load(h_prev + u, n) : V{}, Cell::carries_c ? V::load(c_prev + u, n) : V{},
                       dh_value, dc_value, da, none, dh_prev);
@@ -165,9 +176,12 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
     const T **x = x_rows.of(team), **h = h_rows.of(team), **da = left_rows.of(team);
     T** dx = result_rows.of(team);
     int64_t count = 0;
+    const Range to_mask = team.share(p.before[times.end] - p.before[times.begin]);
     for (int64_t t = times.begin; t < times.end; ++t)
       for (int64_t b = 0; b < p.active[t]; ++b, ++count) {
         x[count] = at(p.x, t, b), h[count] = this->previous_h(t, b);
+        const bool fill = to_mask.begin <= count && count < to_mask.end;
+        if (masked_h) h[count] = this->masked(h[count], b, masked_h + count * width, fill);
         da[count] = drows + count * gates_width, dx[count] = at(p.dx, t, b);
       }
     if (p.dx.data) {
@@ -177,11 +191,13 @@ class LayerNormBackward : Normalized<Cell, T, BackwardStates<Cell, T>> {
       w_ih.times(team, {0, divide_up(p.input_size, V::lanes)}, mine.size(), false,
                  {da + mine.begin, init, dx + mine.begin});
     }
+    if (masked_h) team.sync();  // each reads what the others have masked
     gradients.add(team, {count, drows, nullptr, x, h, nullptr}, times, first);
   }
 
   ColumnWeights<T> w_ih, w_hh;
-  Buffer<T> drows, dh, dc;
+  Buffer<T> drows, dh, dread, dc, masked_h;  // the last of a chunk
+  ZoneoutBackward<Cell, T> zoneout;
   RowPointers<const T*> left_rows;
   RowPointers<T*> result_rows;
   RowPointers<const T*> x_rows, h_rows;

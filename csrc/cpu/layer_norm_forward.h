@@ -1,7 +1,9 @@
 // The time loop forward of a cell with layer normalization: as forward.h, with the two products of a step kept apart
 // until each is normalized.
 #pragma once
+#include "factor_rows.h"
 #include "layer_norm.h"
+#include "layer_norm_zoneout.h"
 #include "packed.h"
 
 namespace fastrnn::FASTRNN_TARGET {
@@ -22,7 +24,8 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
         w_ih(plan, plan.input, p.w_ih, hidden, p.input_size, Cell::input_slots, width, chunk_rows()),
         w_hh(plan, plan.recurrent, p.w_hh, hidden, hidden, Cell::recurrent_slots, width, p.batch, p.heads),
         products(chunk_rows() * row_width), c(Cell::carries_c ? p.batch * width : 0), bias(Plain::slots * width),
-        zero_row(row_width), zero_products(1, chunk_rows()), left_rows(plan.threads, chunk_rows()),
+        zero_row(row_width), read_h(p.recurrent_mask ? p.batch : 0, hidden, p.recurrent_mask), zoneout(*this),
+        zero_products(1, chunk_rows()), left_rows(plan.threads, chunk_rows()),
         product_rows(plan.threads, chunk_rows()) {
     zero_row.clear(row_width);
     zero_products.fill(zero_row);
@@ -60,8 +63,11 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
 
   void run(Team& team, Range rows) {
     const Range first = this->my_cells(team, rows);
-    for (int64_t b = first.begin; Cell::carries_c && b < first.end; ++b)
-      this->each_vector([&](int64_t u, int n) { V::load(this->initial_c(b) + u, n).store(c + b * width + u); });
+    for (int64_t b = first.begin; b < first.end; ++b) {
+      if (Cell::carries_c)
+        this->each_vector([&](int64_t u, int n) { V::load(this->initial_c(b) + u, n).store(c + b * width + u); });
+      mask_h(p.reverse ? p.times - 1 : 0, b);
+    }
     for (int64_t n = 0; n < this->chunks(); ++n) {
       const Range times = this->chunk(n, p.reverse);
       input_product(team, times, rows);
@@ -98,14 +104,26 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
     const T** h = left_rows.of(team);
     T** to = product_rows.of(team);
     for (int64_t i = 0; i < rows.size(); ++i)
-      h[i] = this->previous_h(t, rows.begin + i), to[i] = product_row(times, t, rows.begin + i);
+      h[i] = read_h(rows.begin + i, this->previous_h(t, rows.begin + i)), to[i] = product_row(times, t, rows.begin + i);
     w_hh.times(team, this->my_units(team), rows.size(), false, reverses_sweep(t, rows.size()), {h, zero_products, to},
                [](Range) {});
     this->sync_units(team);
     const Range mine = this->my_cells(team, rows);
     this->begin_anew(t, mine, {0, vectors}, c);
-    for (int64_t b = mine.begin; b < mine.end; ++b) apply_cell(t, b, to[b - rows.begin], h[b - rows.begin]);
+    for (int64_t b = mine.begin; b < mine.end; ++b) {
+      const T* const h_prev = this->previous_h(t, b);
+      if (this->zones) zoneout.before_cell(team, c + b * width);
+      apply_cell(t, b, to[b - rows.begin], h_prev);
+      if (this->zones) zoneout.after_cell(team, t, b, h_prev, c + b * width);
+      mask_h(p.reverse ? t - 1 : t + 1, b);
+    }
     this->sync_units(team);
+  }
+
+  // h as W_hh reads it at time t, once it is there. One row is enough: all have read the row of a step before a cell
+  // writes that of the next.
+  void mask_h(int64_t t, int64_t b) const {
+    if (read_h.is_copy() && 0 <= t && t < p.times) read_h.fill(b, this->previous_h(t, b), this->mask(b));
   }
 
   void apply_cell(int64_t t, int64_t b, T* row, const T* h_prev) {
@@ -182,6 +200,8 @@ class LayerNormForward : Normalized<Cell, T, Sequence<Cell, T>> {
   ForwardWeights<T, Cell::input_gates> w_ih;
   ForwardWeights<T, Cell::recurrent_gates> w_hh;
   Buffer<T> products, c, bias, zero_row;
+  MaskedRows<T> read_h;
+  ZoneoutForward<Cell, T> zoneout;
   RowPointers<const T*> zero_products, left_rows;
   RowPointers<T*> product_rows;
 };

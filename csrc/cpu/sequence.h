@@ -68,13 +68,13 @@ struct Sequence {
   // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.
   const int64_t gates_width = row_slots * width + (row_slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
   // Of a row: what the cell saves, m of h = W_hr m, and where zoneout makes c_t another than what the cell saves, that
-  // too. A cell that saves nothing goes backward from its h, which zoneout replaces: then that is saved.
-  const int64_t saved_slots = Cell::saves
-                                  ? Cell::saves + (p.projection_size > 0) + (Cell::carries_c && p.zoneout_c.data)
-                                  : bool(p.zoneout_h.data);
+  // too. A cell that goes backward from its h has it in y, but for zoneout: then that is saved.
+  const int64_t saved_slots = Cell::saves + (p.projection_size > 0) + (Cell::carries_c && p.zoneout_c.data) +
+                              (goes_back_from_h<Cell>() && p.zoneout_h.data);
   const int64_t saved_row = saved_slots * width;
   const bool zones = p.zoneout_h.data || p.zoneout_c.data;
-  const int64_t slot_of_c = Cell::carries_c && p.zoneout_c.data ? saved_slots - 1 : Cell::saves - 1;
+  static constexpr int64_t slot_of_h = Cell::saves;
+  const int64_t slot_of_c = Cell::carries_c && p.zoneout_c.data ? saved_slots - 1 : pointwise_saves<Cell>() - 1;
   const int64_t longest = larger(larger(p.input_size, width), padded<T>(output));
   Buffer<T> zeros{longest};
   Buffer<T> cell_vectors{vector_slots<Cell>() * width};  // widened, padded with zeros

@@ -76,6 +76,7 @@ const Device device = {
         },
     .sums_by_group = true,
     .normalizes_heads = true,
+    .normalizes_masked = true,
     .takes_lengths = true,
 };
 

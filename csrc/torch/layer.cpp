@@ -270,9 +270,6 @@ void Layer::read_resets(const Tensor& given) {
 }
 
 void Layer::read_masks(const Arguments& a) {
-  TORCH_CHECK_NOT_IMPLEMENTED(!cell.normalized || !(a.recurrent_mask || a.zoneout_h || a.zoneout_c),
-                              "Expected recurrent_mask, zoneout_h and zoneout_c with a cell without layer ",
-                              "normalization, got ", cell.name, "; fastrnn.reference.layer runs it");
   TORCH_CHECK(!a.zoneout_c || cell.carries_c, "Expected no zoneout_c, got one: ", cell.name, " has no state c");
   if (a.recurrent_mask) {
     // While packed input is traced, how many rows the batch has is not known, and there are masks for more.

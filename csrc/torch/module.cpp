@@ -82,6 +82,7 @@ py::dict cells() {
     entry["reads_h"] = cell->reads_h;
     entry["projectable"] = cell->projectable();
     entry["saves"] = cell->saves;
+    entry["goes_back_from_h"] = cell->goes_back_from_h;
     py::dict vectors;  // name to numbers for each unit
     for (int k = 0; k < cell->vectors; ++k) vectors[cell->vector_names[k]] = cell->vector_size(k);
     entry["vectors"] = vectors;

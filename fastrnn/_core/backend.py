@@ -138,8 +138,9 @@ def _takes_options_as_given(call: Call) -> bool:
 
 def _kernels_know_options(call: Call) -> bool:
     """Whether the kernels of this call's device have what it asks for: those of the GPU have no lengths but packed
-    ones, and one head beside layer normalization. Else the reference runs."""
-    unknown_on_cuda = call.lengths is not None or (call.cell.normalized and call.heads != 1)
+    ones, and beside layer normalization neither several heads nor recurrent dropout nor zoneout. Else the reference
+    runs."""
+    unknown_on_cuda = call.lengths is not None or (call.cell.normalized and (call.heads != 1 or call.is_regularized()))
     return not exports_to_onnx() and not (unknown_on_cuda and call.input.is_cuda)
 
 
@@ -152,7 +153,7 @@ def _casts(call: Call) -> bool:
 def _layer(call: Call) -> Layer | None:
     """What runs one layer, or None where torch's operator runs them all."""
     if not _left_to_torch(call):
-        if kernels_serve(call.input) and not (call.cell.normalized and call.is_regularized()):
+        if kernels_serve(call.input):
             # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
             known = not call.has_options() or _kernels_know_options(call)
             return autograd.layer if call.weights[0].numel() and known else operators.run_reference

@@ -15,6 +15,7 @@ class Cell(NamedTuple):
     carries_c: bool  # there is a state c besides h
     reads_h: bool  # the pointwise part mixes the new state with the old h
     saves: int  # numbers per unit and step that the backward pass needs
+    goes_back_from_h: bool  # it needs the cell's h, which is saved where zoneout makes another of it
     projectable: bool  # a product with w_hr may follow
     gated: bool  # the last block of rows of w_hh is multiplied by itself, after the others
     vectors: dict[str, int]  # the cell's own parameters: name, numbers for each unit
@@ -30,6 +31,7 @@ CELLS = {
         carries_c=found["carries_c"],
         reads_h=found["reads_h"],
         saves=found["saves"],
+        goes_back_from_h=found["goes_back_from_h"],
         projectable=found["projectable"],
         gated=found["gated"],
         vectors=found["vectors"],

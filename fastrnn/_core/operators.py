@@ -273,8 +273,8 @@ def _output_shapes(call: Call, output_size: _Size, hidden_size: _Size) -> tuple[
 
 
 def _saved_shape(call: Call, batch: _Size) -> Tensor:
-    zoned_h, zoned_c = call.zoneout_h is not None, call.zoneout_c is not None
-    numbers = call.cell.saves + call.projected + zoned_c if call.cell.saves else int(zoned_h)  # of a unit in a row
+    cell, zoned_h, zoned_c = call.cell, call.zoneout_h is not None, call.zoneout_c is not None
+    numbers = cell.saves + call.projected + zoned_c + (zoned_h and cell.goes_back_from_h)  # of a unit in a row
     saved = (_saved_on_cuda if call.input.is_cuda else _saved_on_cpu)(call, numbers, batch)
     return saved.new_empty(call.directions(), *saved.shape)
 

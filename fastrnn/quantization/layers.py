@@ -269,15 +269,9 @@ class PackedLayer(AnyInput, PackedModule):
     _zoneout = (0.0, 0.0)  # how much of h and of c a step keeps
 
     def __init__(self, plain: Any, numbers: str, name: str = "") -> None:
-        zoneout = plain.zoneout_h, plain.zoneout_c
-        if plain.layer_norm and any(zoneout):
-            raise ValueError(
-                f"Expected zoneout without layer_norm to pack, got both{f' in {name}' if name else ''}: zoneout_h="
-                f"{plain.zoneout_h}, zoneout_c={plain.zoneout_c}. Keep that layer plain: see skip of fastrnn.quantize"
-            )
         super().__init__(plain, numbers, name)
         self._learned = len(plain._initial_states())
-        self._zoneout = zoneout
+        self._zoneout = plain.zoneout_h, plain.zoneout_c
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
         # torch.fx passes no dictionary.

@@ -161,7 +161,7 @@ def test_layer(program, cell):
         if projection and not CELLS[cell].projectable:
             continue
         reverse, recompute, biases, states = options & 1, options >> 1, options < 3, n % 3
-        regularized = n // 2 % 2 and not CELLS[cell].normalized
+        regularized = n // 2 % 2
         operands = _operands(cell, lengths, inputs, hidden, projection, biases, states, regularized)
         expected = _expected(cell, lengths, hidden, reverse, operands)
         sizes, threads = (inputs, hidden, projection), 1 + n % 3

@@ -13,7 +13,7 @@ from fastrnn._core import operators
 from fastrnn._core.call import call_of
 from fastrnn._core.operators import run_reference
 from tests.support.regularized import carries_c, computed, layer_of
-from tests.support.twins import CELLS, PLAIN_CELLS, assert_same, by_reference, initial, make, random
+from tests.support.twins import CELLS, assert_same, by_reference, initial, make, random
 
 F32, F64 = torch.float32, torch.float64
 
@@ -60,7 +60,7 @@ def test_any_combination(cell, times, batch, heads, units, rates, layers, flags)
 
 @settings(max_examples=60)
 @given(
-    cell=st.sampled_from(list(PLAIN_CELLS)),
+    cell=st.sampled_from(list(CELLS)),
     lengths=st.lists(st.integers(1, 30), min_size=1, max_size=8),
     hidden=st.integers(2, 40),
     given_masks=st.tuples(*[st.booleans()] * 3),
@@ -145,7 +145,7 @@ def test_the_equations():
         torch.testing.assert_close(found, [expected[0], expected[1][None]])
 
 
-@pytest.mark.parametrize("cell", PLAIN_CELLS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_masks_that_change_nothing(cell):
     """Ones before W_hh, and nothing kept: the bits of the plain layer. (Gradients are added up in another order.)"""
     layer, x = make(fastrnn, cell, 3, 24), random(9, 5, 3, dtype=F32)
@@ -166,9 +166,14 @@ def test_masks_that_change_nothing(cell):
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("cell", ["rnn_sigmoid", "gru", "gru_reset_before", "lstm_projected", "peephole_lstm"])
+@pytest.mark.parametrize("cell", ["rnn_sigmoid", "gru", "gru_reset_before", "lstm_projected", "peephole_lstm",
+                                  "layer_norm_rnn_tanh", "layer_norm_gru", "layer_norm_lstm"])  # fmt: skip
 def test_derivatives(cell, training):
-    layer = layer_of(cell, 2, (0.5, 0.3, 0.2), 2, learn_initial_state=True, dtype=F64).train(training)
+    normalized = cell.startswith("layer_norm")
+    units = 4 if normalized else 2  # two that are normalized are 1 and -1
+    layer = layer_of(cell, units, (0.5, 0.3, 0.2), 2, learn_initial_state=True, dtype=F64).train(training)
+    for i, name in enumerate(layer._initial_states()):
+        getattr(layer, name).data = random(*getattr(layer, name).shape, seed=20 + i)
     names = [name for name, _ in layer.named_parameters()]
     resets = torch.tensor([[False, False], [True, False], [False, True]])
 
@@ -177,8 +182,8 @@ def test_derivatives(cell, training):
         return functional_call(layer, dict(zip(names, weights, strict=True)), (x,), {"resets": resets})[0]
 
     operands = (random(3, 2, 2).requires_grad_(), *layer.parameters())
-    assert gradcheck(output, operands)
-    assert gradgradcheck(output, operands)
+    assert gradcheck(output, operands, fast_mode=normalized)
+    assert gradgradcheck(output, operands, fast_mode=normalized)
 
 
 # T, B, H, recompute: threads share out rows, and units; and chunks and segments of several kinds.
@@ -186,7 +191,7 @@ SHAPES = [(30, 70, 24, False), (30, 70, 24, True), (12, 3, 200, True), (60, 5, 4
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("cell", PLAIN_CELLS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_same_bits_with_any_number_of_threads(cell, shape):
     times, batch, hidden, recompute = shape
     layer = layer_of(cell, hidden, (0.25, 0.2, 0.1), bidirectional=True, recompute=recompute)
@@ -205,7 +210,7 @@ def test_the_same_bits_with_any_number_of_threads(cell, shape):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("cell", PLAIN_CELLS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_narrow_weights(cell, dtype):
     narrow, x = layer_of(cell, 17, (0.25, 0.2, 0.1), dtype=dtype), random(9, 8, 3, dtype=dtype)
     wide = layer_of(cell, 17, (0.25, 0.2, 0.1))

@@ -14,7 +14,7 @@ from fastrnn._core import backend, operators
 from fastrnn._core.call import call_of
 from fastrnn._core.operators import run_reference
 from tests.support.regularized import computed, flat, layer_of
-from tests.support.twins import PLAIN_CELLS, assert_same, random
+from tests.support.twins import CELLS, PLAIN_CELLS, assert_same, by_reference, random
 
 # Of torch's forward mode.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script.* is deprecated:DeprecationWarning")
@@ -119,7 +119,7 @@ def test_exported(training):
 
 
 def test_what_has_no_masks_runs_the_reference(monkeypatch):
-    """On CUDA, and layers with layer normalization."""
+    """On CUDA layers with lengths, and those with layer normalization."""
     layer, x = layer_of("lstm", 8, (0.5, 0.25, 0.25), dtype=F64), random(6, 2, 3)
     expected, calls = computed(layer, x, None), []
     monkeypatch.setattr(backend, "_kernels_know_options", lambda call: False)
@@ -127,11 +127,16 @@ def test_what_has_no_masks_runs_the_reference(monkeypatch):
     assert_same(computed(layer, x, None), expected)
     assert_same(computed(layer, x, None, lengths=torch.tensor([6, 6])), expected)
     assert len(calls) == 2
-    monkeypatch.undo()
-    monkeypatch.setattr(operators, "run_reference", lambda call: calls.append(call) or run_reference(call))
-    layer_of("layer_norm_gru", 8, (0.5,))(random(6, 2, 3, dtype=F32))
-    layer_of("layer_norm_gru", 8, (0.5,)).eval()(random(6, 2, 3, dtype=F32))
-    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("dtype", [F32, torch.bfloat16])
+def test_every_cell_runs_in_the_kernels(cell, dtype, monkeypatch):
+    monkeypatch.setattr(operators, "run_reference", None)
+    layer = layer_of(cell, 8, (0.5, 0.25, 0.25), dtype=dtype)
+    for rows in ({}, {"lengths": torch.tensor([6, 4]), "resets": random(6, 2) < -1, "return_states": True}):
+        layer(random(6, 2, 3, dtype=dtype), **rows)[0].sum().backward()
+    layer.eval()(random(6, 2, 3, dtype=dtype))
 
 
 class TestPacked:
@@ -155,8 +160,21 @@ class TestPacked:
                     torch.testing.assert_close(a.float(), b, rtol=0, atol=tolerance)
         assert fastrnn.dequantize(packed).zoneout_h == 0.1
 
+    @pytest.mark.parametrize(("numbers", "tolerance"), [("float32", 1e-5), ("bfloat16", 1e-5), ("int8", 0.03)])
+    @pytest.mark.parametrize("cell", sorted(CELLS.keys() - PLAIN_CELLS.keys()))
+    def test_with_layer_normalization(self, cell, numbers, tolerance):
+        """Beside the reference with the weights as they are packed: normalization magnifies what rounds them."""
+        layer = layer_of(cell, 24, (0.5, 0.1, 0.3), num_layers=2, bidirectional=True).eval()
+        packed = fastrnn.freeze(layer) if numbers == "float32" else fastrnn.quantize(layer, dtype=numbers)
+        x, exact = random(9, 8, 3, dtype=F32), fastrnn.dequantize(packed).double()
+        with torch.no_grad():
+            for options in ({}, {"lengths": torch.arange(8) + 2, "return_states": True}):
+                found, expected = flat(packed(x, **options)), flat(by_reference(exact, x.double(), None, **options))
+                for a, b in zip(found, expected, strict=True):
+                    assert (a - b).norm() <= tolerance * b.norm()
+
     @pytest.mark.parametrize("numbers", ["float32", "bfloat16", "int8"])
-    @pytest.mark.parametrize("cell", PLAIN_CELLS)
+    @pytest.mark.parametrize("cell", CELLS)
     def test_streams_have_the_bits_of_the_sequence(self, cell, numbers):
         layer = layer_of(cell, 24, (0.5, 0.1, 0.3), num_layers=2).eval()
         packed = fastrnn.freeze(layer) if numbers == "float32" else fastrnn.quantize(layer, dtype=numbers)
@@ -171,9 +189,3 @@ class TestPacked:
         packed, x = fastrnn.freeze(layer_of("gru", 8, (0, 0.1)).eval()), random(5, 2, 3, dtype=F32)
         with torch.no_grad():
             torch.testing.assert_close(torch.compile(packed, fullgraph=True, backend="aot_eager")(x), packed(x))
-
-    def test_not_with_layer_normalization(self):
-        layer = layer_of("layer_norm_gru", 4, (0, 0.1)).eval()
-        for pack in (fastrnn.freeze, fastrnn.quantize, lambda layer: layer.stream(2)):
-            with pytest.raises(ValueError, match=r"Expected zoneout without layer_norm .*: zoneout_h=0.1"):
-                pack(layer)

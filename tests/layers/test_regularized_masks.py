@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import fastrnn
 from fastrnn._core import masks, operators, regularized
 from fastrnn._core.call import call_of
-from tests.support.regularized import computed, flat, layer_of
+from tests.support.regularized import carries_c, computed, flat, layer_of
 from tests.support.twins import CELLS, make, random, results
 
 F32, F64 = torch.float32, torch.float64
@@ -166,16 +166,19 @@ def test_masks_of_other_cells():
     x, gru = torch.zeros(3, 2, 5), make(fastrnn, "gru", 5, 6)
     with pytest.raises(RuntimeError, match="Expected no zoneout_c, got one: gru has no state c"):
         operators.run_forward(call_of("gru", x, None, gru._weights(), zoneout_c=torch.zeros(3, 2, 6)), False)
-    normalized = make(fastrnn, "layer_norm_gru", 5, 6)
-    call = call_of(normalized._cell, x, None, normalized._weights(), recurrent_mask=torch.zeros(1, 2, 6))
-    with pytest.raises(NotImplementedError, match="with a cell without layer normalization, got layer_norm_gru"):
-        operators.run_forward(call, False)
-    lstm = make(fastrnn, "lstm", 5, 6)
-    call = call_of("lstm", x, None, lstm._weights(), zoneout_c=torch.zeros(3, 2, 6))
+
+
+@pytest.mark.parametrize("cell", ["rnn_tanh", "lstm", "layer_norm_rnn_tanh", "layer_norm_lstm"])
+def test_masks_that_forward_did_not_have(cell):
+    """Where they change what is saved: with zoneout of c, and of the h of a cell that goes backward from it."""
+    layer, name = make(fastrnn, cell, 5, 6), "zoneout_c" if carries_c(cell) else "zoneout_h"
+    call = call_of(layer._cell, torch.zeros(3, 2, 5), None, layer._weights(), **{name: torch.zeros(3, 2, 6)})
     output, h_n, c_n, saved = operators.run_forward(call, True)
-    given = operators.Backward((output, h_n, c_n), output, saved, [True, False, False, *[True] * 4])
+    incoming = output, h_n, c_n if carries_c(cell) else None
+    given = operators.Backward(incoming, output, saved, [True, False, False, *[True] * len(call.weights)])
+    operators.run_backward(call, given)
     with pytest.raises(RuntimeError, match="Expected saved size"):
-        operators.run_backward(call._replace(zoneout_c=None), given)
+        operators.run_backward(call._replace(**{name: None}), given)
 
 
 class TestOptions:

@@ -66,13 +66,19 @@ for cell in CELLS:
         name, _, _, *others = _arguments(cell, bidirectional=True, dtype=dtype)
         for x, sizes in ((random(20, 3, 5, dtype=dtype), None),
                          (random(40, 5, dtype=dtype), torch.tensor([3] * 9 + [2] * 2 + [1] * 9))):
-            for recompute in (False, True):
+            for recompute, masked in ((False, False), (True, False), (False, True)):
+                output = others[2][1].size(1)
+                masks = {"recurrent_mask": random(2, 3, output, dtype=dtype)} if masked else {}
+                if masked:
+                    masks["zoneout_h"] = random(*x.shape[:-1], 2 * output, dtype=dtype).sigmoid()
+                if masked and "lstm" in cell:
+                    masks["zoneout_c"] = random(*x.shape[:-1], 12, dtype=dtype).sigmoid()
                 def forward():
-                    return ops.forward(name, x, sizes, *others, True, recompute, "projected" in cell)
+                    return ops.forward(name, x, sizes, *others, True, recompute, "projected" in cell, **masks)
                 before = [torch.full_like(t, math.nan) for t in forward() for _ in range(3)]
                 del before
                 if any(t.isnan().any() for t in forward()):
-                    print(cell, dtype, "equal" if sizes is None else "packed", "recompute" if recompute else "")
+                    print(cell, dtype, "equal" if sizes is None else "packed", "recompute" if recompute else "", *masks)
 """
 
 

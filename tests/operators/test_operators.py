@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import fastrnn.nn
-from fastrnn import ops
+from fastrnn import _C, ops
+from tests.support.raw_calls import backward_call, right_call, with_masks
 from tests.support.twins import CELLS, initial, make, random
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -45,6 +46,16 @@ def test_opcheck(cell, options):
         (name, *incoming, input, sizes, h0, c0, weights, output, saved, biases, bidirectional, batch_first, needs),
         projected,
     )
+
+
+@pytest.mark.cpu
+@pytest.mark.parametrize("cell", _C.cells())
+def test_opcheck_with_masks(cell):
+    """What is saved depends on them."""
+    call = with_masks(right_call(cell, directions=2))
+    fake = ("test_schema", "test_faketensor")
+    torch.library.opcheck(ops.forward, (), call | {"save": True}, test_utils=fake)
+    torch.library.opcheck(ops.backward, (), backward_call(call), test_utils=fake)
 
 
 @pytest.mark.cpu

@@ -84,7 +84,7 @@ def _any_call(draw):
 
 def _maybe_masked(draw):
     call = _any_call(draw)
-    return with_masks(call) if draw.choice([False, True]) and not CELLS[call["cell"]]["normalized"] else call
+    return with_masks(call) if draw.choice([False, True]) else call
 
 
 def _other(draw, name, value, call):

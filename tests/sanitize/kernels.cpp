@@ -110,7 +110,7 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
   const bool has_c = cell.carries_c;
   recompute &= saves == 0 || cell.recomputable();
   const int64_t width = (hidden + 15) / 16 * 16;
-  const int64_t slots = saves ? saves + (regularized && has_c) : regularized;
+  const int64_t slots = saves + (regularized && has_c) + (regularized && cell.goes_back_from_h);
   std::vector<int64_t> active(times), before(times + 1, 0);
   for (int64_t t = 0; t < times; ++t) {
     active[t] = packed ? batch - t * (batch - 1) / times : batch;
@@ -179,7 +179,9 @@ Numbers run(const CellDescription& cell, const Shape& shape, const Kind& kind, b
     p.hn = f.hn.data(), p.cn = has_c ? f.cn.data() : nullptr;
     p.dhn = state.data(), p.dcn = has_c ? state.data() : nullptr;
     p.dh0 = f.dh0.data(), p.dc0 = has_c ? f.dc0.data() : nullptr;
-    p.dw_ih = f.dw_ih.data(), p.dw_hh = f.dw_hh.data(), p.db_ih = f.db_ih.data(), p.db_hh = f.db_hh.data();
+    // A frozen W_ih, whose gradient would be a product with barriers before that of W_hh.
+    p.dw_ih = regularized && heads > 1 ? nullptr : f.dw_ih.data(), p.dw_hh = f.dw_hh.data(), p.db_ih = f.db_ih.data(),
+    p.db_hh = f.db_hh.data();
     p.add_to_dx = d == 1;
   }
   if (together) {
@@ -220,7 +222,7 @@ int compare(const Kind& kind) {
       for (int options = 0; options < 16; ++options) {
         const bool packed = options & 1, together = options & 2, recompute = options & 4, regularized = options & 8;
         if ((recompute || regularized) && !kind.trains()) continue;
-        if (regularized && (cell->normalized || packed || together)) continue;
+        if (regularized && (packed || together)) continue;
         const Numbers alone = run(*cell, shape, kind, packed, recompute, together, regularized, 1);
         // Teams that stay together, and teams that a barrier dissolves: the others go on beside the first, with
         // nothing.

@@ -34,6 +34,13 @@ if "peephole" in inspect.signature(fastrnn.LSTM).parameters:  # an older build m
         "lstm_peephole": lambda *sizes, **options: fastrnn.LSTM(*sizes, peephole=True, **options),
         "lstm_coupled": lambda *sizes, **options: fastrnn.LSTM(*sizes, coupled=True, **options),
     }
+if hasattr(fastrnn.LSTM, "layer_norm"):
+    LAYERS |= {
+        "rnn_normalized": lambda *sizes, **options: fastrnn.RNN(*sizes, layer_norm=True, **options),
+        "gru_normalized": lambda *sizes, **options: fastrnn.GRU(*sizes, layer_norm=True, **options),
+        "lstm_normalized": lambda *sizes, **options: fastrnn.LSTM(*sizes, layer_norm=True, **options),
+    }
+MASKS = {"recurrent_dropout": 0.25, "zoneout_h": 0.2} if hasattr(fastrnn.LSTM, "zoneout_h") else {}
 CELLS: dict[str, Callable] = {
     "RNNCell": fastrnn.RNNCell,
     "RNNCell_relu": lambda *sizes, **options: fastrnn.RNNCell(*sizes, nonlinearity="relu", **options),
@@ -251,6 +258,8 @@ def cases(threads: int) -> Iterator[tuple[str, Callable[[], Hashes]]]:
     plain = {"directions": 2, "layers": 3, "bias": True, "layout": "time first", "recompute": False, "state": "none"}
     for cell in LAYERS:
         yield f"{cell} with dropout", lambda c=cell: layer_case(c, SHAPES[0], torch.float32, plain, 0, dropout=0.4)
+        masks = MASKS | ({"zoneout_c": 0.1} if MASKS and cell.startswith("lstm") else {})
+        yield f"{cell} with masks", lambda c=cell, m=masks: layer_case(c, SHAPES[0], torch.float32, plain, 0, **m)
         yield f"{cell} with autocast", lambda c=cell: autocast_case(c, plain)
     serial = itertools.count()
     for name, dtype, bias in itertools.product(CELLS, DTYPES, (True, False)):
