@@ -11,14 +11,12 @@ and of the reference are taken to be torch's float32 errors, scaled down. fastrn
 the one plus once the other, plus the unit in the last place.
 
 On CUDA torch may round the operands of float32 products to TF32, so float32 is verified with TF32 forbidden and, as
-"tf32", allowed. Whether cuDNN then uses TF32 depends on the shape. fastrnn's error may therefore also be twice that of
-the reference in float32 with the operands of its products rounded to TF32. On a processor that multiplies bfloat16 the
-same holds for bfloat16: its products sum in float32, but their operands are rounded, and where that turns units of a
-ReLU on or off, which ones is luck, torch's and ours.
+"tf32", allowed. Whether cuDNN then uses TF32 depends on the shape.
 
-Layer normalization divides by a deviation, which may be small where few numbers are normalized: what was rounded before
-is magnified, in fastrnn and in torch, each by its luck. There an error may also be twice what the float64 reference is
-off by if every operation's result is moved at random by up to one unit of the layer's dtype.
+A layer beyond that is not yet wrong: torch's error is that of one order of adding, and of one side of every ReLU whose
+sum is within rounding of zero. So there an error may also be twice what right computations may be off by on the same
+problems, whatever their order (monte_carlo.py), on the layer's side of its ReLUs (kinks.py). Layer normalization of few
+numbers, which magnifies what was rounded before, is judged by that too.
 
 For cells that torch lacks (the sigmoid RNN, the GRU that resets before the product) the torch column is the reference
 in the layer's dtype.

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from fastrnn._core.extension import _C
-from fastrnn._verify.cases import CELLS, Case
-from fastrnn._verify.problem import Problem, Tensors, fastrnn_layer, random_problem, torch_layer
-from fastrnn._verify.rounding import RandomRounding, to_bfloat16, to_tf32
+from fastrnn._verify.cases import Case
+from fastrnn._verify.monte_carlo import Precision, beside_right_ones
+from fastrnn._verify.problem import Problem, Tensors, distances, fastrnn_layer, random_problem, torch_layer
+from fastrnn._verify.rounding import TF32_EPS, to_tf32
 
 EPS_RATIO = torch.finfo(torch.float64).eps / torch.finfo(torch.float32).eps
 LayerOf = Callable[[Case], torch.nn.Module]
@@ -36,6 +37,9 @@ class TensorError:
     def share(self) -> float:
         """fastrnn's error as a share of what is allowed."""
         return self.fastrnn / self.allowed
+
+
+Errors = dict[str, TensorError]
 
 
 @dataclass(frozen=True)
@@ -66,33 +70,45 @@ def verify(cases: Sequence[Case], device: str = "cpu", layer: LayerOf = fastrnn_
     """Runs the cases on a device and yields the result of each. ``layer`` makes what stands in fastrnn's place."""
     for case in cases:
         drawn = [draw(case, seed, torch.device(device), layer) for seed in range(case.draws)]
-        yield Result(case, tuple(over_draws([errors[name] for errors in drawn]) for name in drawn[0]))
+        result = over_draws(case, drawn)
+        if not result.passed:  # torch's luck, or its order of adding, may be to blame
+            drawn = [beside_right(case, seed, torch.device(device), layer, each) for seed, each in enumerate(drawn)]
+            result = over_draws(case, drawn)
+        yield result
 
 
-def draw(case: Case, seed: int, device: torch.device, layer: LayerOf) -> dict[str, TensorError]:
+def draw(case: Case, seed: int, device: torch.device, layer: LayerOf) -> Errors:
     """Runs the layer, torch and the reference on one problem and compares every tensor with the float64 reference."""
     problem, oracle, theirs = torch_errors(case, seed, device)
     own = distances(problem.by_module(layer(case), device), oracle)
     allowed = {name: 2 * error for name, error in theirs.items()}
-    # Whether cuDNN uses TF32 depends on the shape, so its error may be that of float32. And where operands are rounded
-    # to bfloat16, some units of a ReLU turn on or off: which ones, in torch's layer and in ours, is luck.
-    if rounded := to_tf32 if case.tf32 else to_bfloat16 if multiplies_bfloat16(case, device) else None:
-        rounding = distances(problem.by_reference(torch.float32, rounded), oracle)
-        allowed = {name: max(allowed[name], 2 * rounding[name]) for name in rounding}
     if case.dtype == torch.float64:
         # Twice the estimate of torch's error, and once the reference's own.
         single = torch_errors(replace(case, dtype=torch.float32), seed, device)[2]
         allowed = {name: max(allowed[name], 3 * EPS_RATIO * single[name]) for name in single}
-    units = {name: unit_in_last_place(float(true.abs().max()), case.dtype) for name, true in oracle.items()}
-    # A normalization divides by a deviation, which of a few numbers may be small.
-    if CELLS[case.cell].normalized and any(own[name] > allowed[name] + units[name] for name in own):
-        with RandomRounding(torch.finfo(case.dtype).eps, seed):
-            moved = distances(problem.by_reference(torch.float64), oracle)
-        allowed = {name: max(allowed[name], 2 * moved[name]) for name in moved}
-    errors = {}
-    for name, unit in units.items():
-        errors[name] = TensorError(name, own[name], theirs[name], allowed[name] + unit)
-    return errors
+    units = units_in_last_place(oracle, case.dtype)
+    return {name: TensorError(name, own[name], theirs[name], allowed[name] + units[name]) for name in oracle}
+
+
+def beside_right(case: Case, seed: int, device: torch.device, layer: LayerOf, errors: Errors) -> Errors:
+    """Allows each error to be twice what right computations may be off by on this problem, where that is more."""
+    problem, oracle, _ = torch_errors(case, seed, device)
+    found = problem.by_module(layer(case), device)
+    own, right = beside_right_ones(problem, found, precision(case, device), seed)
+    units = units_in_last_place(oracle, case.dtype)
+    return {
+        name: replace(error, fastrnn=own[name], allowed=max(error.allowed, 2 * right[name] + units[name]))
+        for name, error in errors.items()
+    }
+
+
+def precision(case: Case, device: torch.device) -> Precision:
+    """How the kernels of a device round: half precision is widened on the CPU, but where it multiplies bfloat16."""
+    eps = torch.finfo(torch.float64 if case.dtype == torch.float64 else torch.float32).eps
+    half = case.dtype in (torch.bfloat16, torch.float16)
+    if case.tf32 or (half and device.type == "cuda") or multiplies_bfloat16(case, device):
+        return Precision(eps, TF32_EPS if case.tf32 else torch.finfo(case.dtype).eps)
+    return Precision(eps)
 
 
 @lru_cache(maxsize=256)  # float64 cases ask for the float32 errors again
@@ -123,12 +139,12 @@ def multiplies_bfloat16(case: Case, device: torch.device) -> bool:
     return case.dtype == torch.bfloat16 and device.type == "cpu" and _C.instruction_set() == "avx512_bf16"
 
 
-def distances(found: Tensors, true: Tensors) -> dict[str, float]:
-    """The largest absolute difference in each tensor; infinite if one is NaN."""
-    return {name: float((found[name].double() - true[name]).abs().nan_to_num(math.inf).max()) for name in true}
+def over_draws(case: Case, drawn: Sequence[Errors]) -> Result:
+    """The errors of a case: of every tensor the root mean squares over the draws."""
+    return Result(case, tuple(root_mean_squares([errors[name] for errors in drawn]) for name in drawn[0]))
 
 
-def over_draws(errors: Sequence[TensorError]) -> TensorError:
+def root_mean_squares(errors: Sequence[TensorError]) -> TensorError:
     """The errors of one tensor, and the allowed error, as root mean squares over several draws.
 
     Not the largest: of a layer with one hidden unit that is one number's luck, ours or torch's (docs/adr/0003).
@@ -139,6 +155,11 @@ def over_draws(errors: Sequence[TensorError]) -> TensorError:
 
     found = (mean(getattr(error, field) for error in errors) for field in ("fastrnn", "torch", "allowed"))
     return TensorError(errors[0].tensor, *found)
+
+
+def units_in_last_place(true: Tensors, dtype: torch.dtype) -> dict[str, float]:
+    """Of each tensor that of its largest value."""
+    return {name: unit_in_last_place(float(values.abs().max()), dtype) for name, values in true.items()}
 
 
 def unit_in_last_place(value: float, dtype: torch.dtype) -> float:

@@ -94,6 +94,11 @@ class Problem:
         return {name: value.detach().cpu() for name, value in outputs.items()}
 
 
+def distances(found: Tensors, true: Tensors) -> dict[str, float]:
+    """The largest absolute difference in each tensor; infinite if one is NaN."""
+    return {name: float((found[name].double() - true[name]).abs().nan_to_num(math.inf).max()) for name in true}
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Within it torch uses one thread: the reference multiplies small matrices, and a second thread slows it down."""

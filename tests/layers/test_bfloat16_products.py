@@ -13,7 +13,7 @@ import torch
 
 import fastrnn.nn
 from fastrnn import _C, reference
-from fastrnn._verify.rounding import RoundedProducts, to_bfloat16
+from fastrnn._verify.rounding import RoundedProducts
 from tests.support.twins import PLAIN_CELLS, make, random
 
 pytestmark = pytest.mark.skipif(
@@ -64,7 +64,7 @@ def test_operands_are_rounded_and_nothing_else(cell, shape, lengths):
         batch_sizes = torch.tensor([max(1, batch - batch * t // times) for t in range(times)])
     name, x, h0, c0, weights, projected = _operands(cell, shape, batch_sizes)
     exact = []
-    for rounding in (RoundedProducts(to_bfloat16), nullcontext()):
+    for rounding in (RoundedProducts(lambda operand: operand.bfloat16().to(operand.dtype)), nullcontext()):
         with rounding:
             layer = partial(reference.layer, projected=projected)
             wide = [_wide(w) for w in weights]
