@@ -18,6 +18,7 @@ from torch import Tensor
 from fastrnn._cell import eager
 from fastrnn._cell.declaration import Declaration
 from fastrnn._core.batching import under_autograds_vmap
+from fastrnn._core.checks import check_numbers
 from fastrnn._core.extension import _C
 from fastrnn._core.operators import by_name
 
@@ -95,6 +96,7 @@ def _backward_shapes(*arguments: Any) -> list[Tensor]:
 
 def _check_devices(given: dict[str, Any]) -> None:
     """Check that no operand is elsewhere than the input. Lengths and batch_sizes may be on the CPU whatever that is."""
+    check_numbers(given["input"], given["batch_sizes"], given["lengths"])
     for name, value in given.items():
         for t in value if isinstance(value, (list, tuple)) else [value]:
             if isinstance(t, Tensor) and t.device != given["input"].device and name not in ("batch_sizes", "lengths"):

@@ -81,13 +81,22 @@ def check_lengths(call: Call) -> None:
 
 
 def check_devices(call: Call, *others: Tensor | None) -> None:
-    """Check that no operand is elsewhere than the input."""
+    """Check that no operand is elsewhere than the input, but lengths and batch_sizes, which are on the CPU."""
     device = call.input.device
+    check_numbers(call.input, call.batch_sizes, call.lengths)
     names = ("resets", "recurrent_mask", "zoneout_h", "zoneout_c", "d_output", "d_hn", "d_cn", "output", "saved")
     masks = call.resets, call.recurrent_mask, call.zoneout_h, call.zoneout_c
     for name, tensor in (*_named(call), *zip(names, (*masks, *others), strict=False)):
         if tensor is not None and tensor.device != device:
             _refuse_device(name, tensor, device)
+
+
+def check_numbers(input: Tensor, batch_sizes: Tensor | None, lengths: Tensor | None) -> None:
+    """Check that lengths and batch_sizes are not without data where the input has some: its shapes alone would be
+    computed, and the memory of the results left as it was."""
+    for name, tensor in (("batch_sizes", batch_sizes), ("lengths", lengths)):
+        if tensor is not None and tensor.is_meta and not input.is_meta:
+            raise RuntimeError(f"Expected {name} on the cpu, got a tensor on {tensor.device}, which has no numbers")
 
 
 def autocasts(input: Tensor) -> bool:

@@ -51,6 +51,9 @@ def _lengths(call: Call, lengths: Any) -> Tensor:
         raise ValueError(
             f"Expected lengths of size [{batch}], one for each row of the batch, got size {list(lengths.shape)}"
         )
+    _check_dense("lengths", lengths)
+    if lengths.is_meta and not call.input.is_meta:
+        raise ValueError("Expected lengths with numbers, got a tensor on meta, which has none; pass them on the cpu")
     lengths = lengths.to(device="meta" if lengths.is_meta else "cpu", dtype=torch.int64)
     check_range(lengths, steps)
     return lengths
@@ -79,11 +82,17 @@ def _check_resets(call: Call, resets: Any) -> None:
             f"Expected resets of size {list(call.input.shape[:-1])}, that of the input without its features, got size "
             f"{list(resets.shape)}"
         )
+    _check_dense("resets", resets)
     if resets.device != call.input.device:
         raise ValueError(
             f"Expected resets on the input's device {call.input.device}, got {resets.device}; move it there with "
             f'.to("{call.input.device}")'
         )
+
+
+def _check_dense(name: str, t: Tensor) -> None:
+    if t.layout is not torch.strided:
+        raise ValueError(f"Expected {name} to be a dense tensor, got layout {t.layout}; pass {name}.to_dense()")
 
 
 def _kind(value: Any) -> str:

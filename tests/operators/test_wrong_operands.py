@@ -7,6 +7,8 @@ import torch
 
 import fastrnn
 from fastrnn import _C
+from fastrnn._core import operators
+from fastrnn._core.call import call_of
 from tests.support.raw_calls import CELLS, backward, backward_call, forward, infer, replaced, resized, right_call, views
 from tests.support.twins import random
 
@@ -276,3 +278,14 @@ def test_strides_of_gradients_do_not_matter(name):
     for view in others:
         found = backward(arguments | {name: view})
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
+@pytest.mark.parametrize("run", [operators.run_forward, operators.run_infer], ids=["forward", "infer"])
+def test_lengths_without_numbers(run):
+    """Of an operand on meta alone, torch runs the function of shapes, whose results are memory that nobody wrote."""
+    layer, x, lengths = fastrnn.GRU(5, 6), random(3, 2, 5, dtype=torch.float32), torch.tensor([3, 1])
+    call = call_of("gru", x, None, [w.detach() for w in layer.parameters()], lengths=lengths)
+    right = (call,) if run is operators.run_infer else (call, False)
+    run(*right)
+    with pytest.raises(RuntimeError, match="Expected lengths on the cpu, got a tensor on meta, which has no numbers"):
+        run(call._replace(lengths=lengths.to("meta")), *right[1:])
