@@ -11,6 +11,7 @@ def recurrent_layers(module: torch.nn.Module) -> list[tuple[str, Any]]:
     """The names and layers of every RNN, GRU and LSTM inside a module, itself included.
 
     Raises:
+        TypeError: ``module`` is not a module.
         ValueError: there is none.
     """
     return _of(module, torch.nn.RNNBase, "RNN, GRU or LSTM layer")
@@ -38,6 +39,8 @@ def heads_of(module: Any) -> int:
 
 
 def _of(module: torch.nn.Module, kinds: Any, what: str) -> list[tuple[str, Any]]:
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"Expected a torch.nn.Module, got {type(module).__name__}")
     found = [(name, each) for name, each in module.named_modules() if isinstance(each, kinds)]
     if not found:
         raise ValueError(f"Expected a module with an {what}, got {type(module).__name__}, which has none")

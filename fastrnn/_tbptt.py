@@ -29,7 +29,7 @@ def tbptt(x: Any, k: int, state: Any = None, *, batch_first: bool = False) -> Ch
 
     Raises:
         ValueError: k is less than 1, or the tensors have different lengths or no steps.
-        TypeError: ``x`` is a PackedSequence or no tensor, or k no integer.
+        TypeError: ``x`` is a PackedSequence, nested or no tensor, k no integer, or batch_first no bool.
 
     Example:
         >>> chunks = fastrnn.tbptt((x, y), 35)
@@ -55,6 +55,8 @@ class Chunks:
             raise TypeError(f"Expected k, the steps in a chunk, to be an int, got {type(k).__name__}")
         if k < 1:
             raise ValueError(f"Expected k, the steps in a chunk, to be at least 1, got {k}")
+        if not isinstance(batch_first, bool):
+            raise TypeError(f"Expected batch_first to be a bool, got {type(batch_first).__name__}")
         self._axis = 1 if batch_first else 0
         lengths = [_steps(tensor, self._axis) for tensor in tensors]
         if len(set(lengths)) != 1 or lengths[0] == 0:
@@ -97,6 +99,11 @@ def _steps(tensor: Any, axis: int) -> int:
         )
     if not isinstance(tensor, Tensor):
         raise TypeError(f"Expected a tensor or a tuple of tensors, got {type(tensor).__name__}")
+    if tensor.is_nested:
+        raise TypeError(
+            "Expected padded tensors, got a nested one, whose steps cannot be cut; pad it by "
+            "torch.nested.to_padded_tensor(x, 0.0), and give each chunk the lengths that are left"
+        )
     if tensor.dim() <= axis:
         raise ValueError(f"Expected tensors of at least {axis + 1} dimensions, got size {list(tensor.shape)}")
     return tensor.size(axis)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fastrnn import reference
 from fastrnn._inside import cell_of, heads_of, layers_and_cells
+from fastrnn._numbers import finite
 
 __all__ = ["chrono_", "forget_bias_", "identity_", "orthogonal_"]
 
@@ -26,7 +27,12 @@ def orthogonal_(module: Module, gain: float = 1.0, generator: torch.Generator | 
 
     Saxe, McClelland and Ganguli, 2014, arXiv:1312.6120. Of a projected LSTM the columns are orthonormal. With several
     heads the matrix of each is orthogonal.
+
+    Raises:
+        TypeError: ``module`` is not a module, or ``gain`` not a number.
+        ValueError: there is no layer or cell in it, or ``gain`` is not finite.
     """
+    finite("gain", gain)
     for _, layer in layers_and_cells(module):
         for weight in _named(layer, "weight_hh"):
             for block in weight.chunk(reference.CELLS[cell_of(layer)].gates * heads_of(layer)):
@@ -42,8 +48,10 @@ def identity_(module: Module, scale: float = 1.0) -> Module:
     arXiv:1504.00941. A non-negative h_t is then copied from step to step, and so is its gradient.
 
     Raises:
-        ValueError: a layer or cell has gates.
+        TypeError: ``module`` is not a module, or ``scale`` not a number.
+        ValueError: a layer or cell has gates, there is none, or ``scale`` is not finite.
     """
+    finite("scale", scale)
     for _, layer in _suiting(module, lambda cell: cell.gates == 1, "identity_ is for RNN layers and cells"):
         for weight in _named(layer, "weight_hh"):
             for block in weight.chunk(heads_of(layer)):
@@ -64,8 +72,10 @@ def forget_bias_(module: Module, value: float = 1.0) -> Module:
     log(T - 1) for about T steps (Tallec and Ollivier, 2018).
 
     Raises:
-        ValueError: a layer or cell has no gates or no biases.
+        TypeError: ``module`` is not a module, or ``value`` not a number.
+        ValueError: a layer or cell has no gates or no biases, there is none, or ``value`` is not finite.
     """
+    finite("value", value)
     for layer, cell in _gated(module, "forget_bias_"):
         for bias_ih, bias_hh in _biases(layer):
             _set_gate(cell.keeps, bias_ih, bias_hh, cell.gates, value)
@@ -83,9 +93,11 @@ def chrono_(module: Module, longest: float, generator: torch.Generator | None = 
         longest: T_max, the longest dependency in the data, in steps.
 
     Raises:
-        ValueError: ``longest`` is less than 2, or a layer or cell has no gates or no biases.
+        TypeError: ``module`` is not a module, or ``longest`` not a number.
+        ValueError: ``longest`` is less than 2 or not finite, a layer or cell has no gates or no biases, or there is
+            none.
     """
-    if not longest >= 2:
+    if finite("longest", longest) < 2:
         raise ValueError(f"Expected longest, the longest dependency in steps, to be at least 2, got {longest}")
     for layer, cell in _gated(module, "chrono_"):
         for bias_ih, bias_hh in _biases(layer):

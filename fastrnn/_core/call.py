@@ -108,7 +108,7 @@ class Call(NamedTuple):
 
     def is_regularized(self) -> bool:
         """Whether there is recurrent dropout or zoneout in its steps."""
-        return self.zoneout_rates != (0.0, 0.0) or (self.training and self.recurrent_dropout > 0)
+        return self.zoneout_rates != (0.0, 0.0) or (self.training and self.recurrent_dropout != 0)
 
     def with_tensors(self, input: Tensor, h0: Tensor | None, c0: Tensor | None, weights: Sequence[Tensor]) -> Call:
         """The same call of other tensors. (``_replace`` takes twice as long.)"""

@@ -91,7 +91,11 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
                 )
             if name not in Options.__annotations__:
                 raise TypeError(f"{type(self).__name__}.__init__() got an unexpected keyword argument {name!r}")
-            setattr(self, name, checked(name, value))
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Options may be changed, and have to be what the constructor takes."""
+        super().__setattr__(name, checked(name, value) if name in type(self)._beyond_torch else value)
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
         if type(options) is not dict or options:  # torch.fx passes no dictionary

@@ -63,6 +63,8 @@ class AnyInput:
                     f"{', '.join(CallOptions._fields)}"
                 )
         given = CallOptions(**(options or {}))
+        if not isinstance(given.return_states, bool):
+            raise TypeError(f"Expected return_states to be a bool, got {type(given.return_states).__name__}")
         if isinstance(input, PackedSequence):
             return self._packed(input, hx, given)
         if input.is_nested:

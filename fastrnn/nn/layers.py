@@ -12,7 +12,7 @@ from fastrnn.functional import gru_name, lstm_name
 from fastrnn.init import forget_bias_
 from fastrnn.nn.base import Layer
 from fastrnn.nn.calls import LayerCall
-from fastrnn.nn.options import Options, checked
+from fastrnn.nn.options import Options
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -195,7 +195,7 @@ class GRU(Layer):
         super().__init__(
             "GRU", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, 0, device, dtype
         )
-        self.reset_after = checked("reset_after", reset_after)
+        self.reset_after = reset_after
         self._set_options(**options)
         self._cut_into_heads()
         self._add_vectors()
@@ -286,13 +286,13 @@ class LSTM(Layer):
             dtype,
         )
         self.mode = "LSTM"
-        self.peephole = checked("peephole", peephole)
-        self.coupled = checked("coupled", coupled)
+        self.peephole = peephole
+        self.coupled = coupled
         self._set_options(**options)
-        self.zoneout_c = checked("zoneout_c", zoneout_c)
+        self.zoneout_c = zoneout_c
         self._cut_into_heads()
         self._add_vectors()
-        self.forget_bias = checked("forget_bias", forget_bias)
+        self.forget_bias = forget_bias
         self._set_forget_bias()
         self._add_initial_states()
 

@@ -5,10 +5,11 @@ An option is an attribute of the layer, with its default on the class, and count
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple, TypedDict
+
+from fastrnn._numbers import finite
 
 
 class Changes(Enum):
@@ -71,13 +72,7 @@ def locked(name: str, value: Any) -> bool:
 
 
 def number_or_none(name: str, value: Any) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"Expected {name} to be a number, got {type(value).__name__}")
-    if not math.isfinite(value):
-        raise ValueError(f"Expected {name} to be finite, got {value}")
-    return float(value)
+    return None if value is None else finite(name, value)
 
 
 OPTIONS: dict[str, Option] = {

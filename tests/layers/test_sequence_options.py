@@ -126,6 +126,9 @@ WRONG = {
     r"one for each row of the batch, got size \[3, 1\]": {"lengths": LENGTHS[:, None]},
     r"lengths from 0 to 5, the steps of the input, got 6 at 1": {"lengths": LENGTHS + 1},
     r"lengths from 0 to 5, the steps of the input, got -1 at 2": {"lengths": LENGTHS - 1},
+    r"lengths with numbers, got a tensor on meta, which has none; pass them": {"lengths": LENGTHS.to("meta")},
+    r"lengths to be a dense tensor, got layout torch.sparse_coo; pass lengths": {"lengths": LENGTHS.to_sparse()},
+    r"resets to be a dense tensor, got layout torch.sparse_coo; pass resets.to_dense": {"resets": RESETS.to_sparse()},
     r"resets to be a tensor of dtype torch.bool, got a list of 0": {"resets": []},
     r"resets of dtype torch.bool, got torch.int64; convert it with .bool\(\)": {"resets": RESETS.long()},
     r"resets of size \[5, 3\], .*, got size \[3, 5\]": {"resets": RESETS.t()},
@@ -156,6 +159,8 @@ def test_input_that_cannot_have_them():
         fastrnn.functional.gru(
             sequence.data, None, list(layer.parameters()), batch_sizes=sequence.batch_sizes, lengths=LENGTHS
         )
+    with pytest.raises(TypeError, match="Expected return_states to be a bool, got str"):
+        layer(X, return_states="no")
     with pytest.raises(TypeError, match="unexpected keyword argument 'length'; it takes input, hx, lengths, resets"):
         layer(X, length=LENGTHS)
 

@@ -123,6 +123,12 @@ def test_a_state_that_is_not_kept_is_an_error(steps):
             TypeError,
             "got a PackedSequence, whose steps cannot be cut; pad it by",
         ),
+        (
+            torch.nested.nested_tensor([torch.zeros(3, 2)], layout=torch.jagged),
+            2,
+            TypeError,
+            "got a nested one, whose steps cannot be cut; pad it by torch.nested.to_padded_tensor",
+        ),
         (numpy.zeros((5, 2)), 2, TypeError, "Expected a tensor or a tuple of tensors, got ndarray"),
         (torch.zeros(()), 2, ValueError, r"at least 1 dimensions, got size \[\]"),
     ],
@@ -135,6 +141,8 @@ def test_what_cannot_be_cut(x, k, error, message):
 def test_batch_first_needs_two_dimensions():
     with pytest.raises(ValueError, match=r"at least 2 dimensions, got size \[5\]"):
         fastrnn.tbptt(torch.zeros(5), 2, batch_first=True)
+    with pytest.raises(TypeError, match="Expected batch_first to be a bool, got int"):
+        fastrnn.tbptt(torch.zeros(5, 2), 2, batch_first=1)
 
 
 def test_a_dictionary_with_a_default_keeps_its_type():

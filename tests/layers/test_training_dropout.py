@@ -318,3 +318,31 @@ class TestConvert:
         mine.weight_dropout = 0.5  # which it applies by itself
         with pytest.warns(UserWarning, match="it defines weight_dropout, which fastrnn would ignore or replace"):
             fastrnn.convert(mine, derived=True)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize(
+    ("option", "value", "error", "message"),
+    [
+        ("zoneout_h", 1.5, ValueError, r"Expected zoneout_h to be a probability in \[0, 1\], got 1.5"),
+        ("zoneout_c", float("nan"), ValueError, r"Expected zoneout_c to be a probability in \[0, 1\], got nan"),
+        (
+            "recurrent_dropout",
+            -0.5,
+            ValueError,
+            r"Expected recurrent_dropout to be a probability in \[0, 1\], got -0.5",
+        ),
+        ("weight_dropout", "0.5", TypeError, "Expected weight_dropout to be a probability, got str"),
+        ("locked_dropout", 0.5, TypeError, "Expected locked_dropout to be a bool, got float; the rates are"),
+        ("recompute", 1, TypeError, "Expected recompute to be a bool, got int"),
+        ("heads", 2.0, TypeError, "Expected heads to be an int, got float"),
+    ],
+)
+def test_an_option_that_is_changed_is_checked(option, value, error, message, training):
+    layer = fastrnn.LSTM(3, 4).train(training)
+    before = getattr(layer, option)
+    with pytest.raises(error, match=message):
+        setattr(layer, option, value)
+    assert getattr(layer, option) == before
+    layer.zoneout_h = 1
+    assert isinstance(layer.zoneout_h, float)
