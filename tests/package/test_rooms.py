@@ -17,6 +17,7 @@ ORDER = [
         "_C",
         "_built",
         "_choices",
+        "_numbers",
         "_saving",
         "_markdown",
         "reference",
