@@ -38,7 +38,7 @@ INPUTS = ("padded", "packed", "with options")
 def run(make: Callable[..., Any], layer: Layer, recompute: bool, given: str, device: str) -> None:
     cell = getattr(make, "func", make).__name__
     kind = {"bidirectional": True, "recompute": recompute}
-    kind |= options_of(cell, layer.H, masks=make not in NORMALIZED) if given == "with options" else {}
+    kind |= options_of(cell, layer.H, masks=True) if given == "with options" else {}
     module = make(layer.I, layer.H, **kind, device=device, dtype=layer.torch_dtype)
     x = layer.input(device).requires_grad_()
     input = pack_padded_sequence(x, [3, 3, 2, 1, 1]) if given == "packed" else x

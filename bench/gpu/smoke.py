@@ -4,10 +4,10 @@
 
 Every kernel with teams of forced sizes, by cell, dtype and odd shape: outputs, final states and all gradients against
 torch.nn in float64 on the CPU; the step kernels also with what torch.nn lacks (resets, every state, a learned initial
-state; beside them recurrent dropout, zoneout and heads, or layer normalization), against the plain-torch reference
-there. An error may be twice that of torch.nn, or of the reference, in the same dtype on the same device, and what
-rounding explains in any case. A kernel's rows run in a process of its own; a row that fails runs once more by itself
-with CUDA_LAUNCH_BLOCKING=1. A line of JSON after every row.
+state; beside them recurrent dropout, zoneout and heads; either with layer normalization too), against the plain-torch
+reference there. An error may be twice that of torch.nn, or of the reference, in the same dtype on the same device, and
+what rounding explains in any case. A kernel's rows run in a process of its own; a row that fails runs once more by
+itself with CUDA_LAUNCH_BLOCKING=1. A line of JSON after every row.
 """
 
 import argparse
@@ -51,8 +51,8 @@ def rows(kernel: str) -> Iterator[Layer]:
     for shape, forced, dtype, cell, with_them in product(SHAPES, KERNELS[kernel], dtypes, CELLS, options):
         yield Layer(forced, cell, dtype, *shape, with_them)
     if kernel == "step":  # not over 9 numbers: two right computations differ too much there (docs/adr/0038)
-        for shape, dtype, cell in product(SHAPES[1:], STEP_DTYPES, CELLS):
-            yield Layer("step", cell, dtype, *shape, "resets", True)
+        for shape, dtype, cell, with_them in product(SHAPES[1:], STEP_DTYPES, CELLS, options[1:]):
+            yield Layer("step", cell, dtype, *shape, with_them, True)
 
 
 def check(layer: Layer, device: str) -> processes.Found:

@@ -173,10 +173,10 @@ void Backward<T>::products_over_time(Range chunk, bool first) {
 // Biases follow the normalization, so their gradients are not sums of what the products' are made of.
 template <class T>
 void Backward<T>::sums_of_normalized(Range chunk, bool first) {
-  LayerNormSums sums{&s.cell,      s.precision.number, s.rows(chunk),
-                     s.hidden,     memory.d_vectors,   saved(chunk.begin),
-                     memory.db_ih, memory.db_hh,       {},
-                     !first};
+  LayerNormSums sums{};
+  sums.cell = &s.cell, sums.number = s.precision.number, sums.rows = s.rows(chunk), sums.hidden_size = s.hidden;
+  sums.d_vectors = memory.d_vectors, sums.saved = saved(chunk.begin), sums.saved_row = s.saved_row;
+  sums.db_ih = memory.db_ih, sums.db_hh = memory.db_hh, sums.add = !first;
   std::copy(memory.dvectors, memory.dvectors + most_vectors, sums.dvectors);
   check(layer_norm_sums(sums, queue.stream));
 }
@@ -224,16 +224,17 @@ void Backward<T>::round_sums() {
   auto round = [&](void* gradient, const A* sums, int64_t count) {
     if (gradient && gradient != sums) check(convert(static_cast<T*>(gradient), sums, count, queue.stream));
   };
-  auto round_gates = [&](void* gradient, const A* sums, int64_t depth) {
+  auto round_gates = [&](void* gradient, const A* sums, int64_t depth, bool by_head) {
     const int64_t of_state = s.state_width * depth, all = s.cell.gates_of_state() * s.hidden * depth;
-    if (s.heads == 1 || !gradient) return round(gradient, sums, all);
+    if (!by_head || !gradient) return round(gradient, sums, all);
     T* const to = static_cast<T*>(gradient);
     check(transpose_blocks(to, sums, s.heads, s.cell.recurrent_gates, s.hidden / s.heads * depth, queue.stream));
     if (all > of_state) round(to + of_state, sums + of_state, all - of_state);
   };
   round(s.p.dh0, memory.dh, s.batch * s.output), round(s.p.dc0, memory.dc, s.batch * s.hidden);
-  round(s.p.dw_ih, memory.dw_ih, s.input_width * s.input), round_gates(s.p.dw_hh, memory.dw_hh, s.depth);
-  round(s.p.db_ih, memory.db_ih, s.input_width), round_gates(s.p.db_hh, memory.db_hh, 1);
+  round(s.p.dw_ih, memory.dw_ih, s.input_width * s.input), round_gates(s.p.dw_hh, memory.dw_hh, s.depth, s.heads > 1);
+  round(s.p.db_ih, memory.db_ih, s.input_width);
+  round_gates(s.p.db_hh, memory.db_hh, 1, s.heads > 1 && !s.cell.normalized);
   round(s.p.dw_hr, memory.dw_hr, s.output * s.hidden);
   round(s.p.dstart_h, memory.dstart_h, s.output), round(s.p.dstart_c, memory.dstart_c, s.hidden);
   for (int k = 0; k < s.cell.vectors; ++k) round(s.p.dvectors[k], memory.dvectors[k], s.cell.vector_size(k) * s.hidden);

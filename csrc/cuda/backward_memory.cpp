@@ -46,7 +46,7 @@ BackwardMemory<T>::BackwardMemory(const Sequence<T>& s, Scratch& scratch)
   dw_ih = sums_for<T>(s.p.dw_ih, s.input_width * s.input, scratch);
   dw_hh = sums_for<T>(s.p.dw_hh, gates * s.depth, scratch, s.heads > 1);
   db_ih = sums_for<T>(s.p.db_ih, s.input_width, scratch);
-  db_hh = sums_for<T>(s.p.db_hh, gates, scratch, s.heads > 1);
+  db_hh = sums_for<T>(s.p.db_hh, gates, scratch, s.heads > 1 && !s.cell.normalized);
   dw_hr = sums_for<T>(s.p.dw_hr, s.output * s.hidden, scratch);
   dstart_h = sums_for<T>(s.p.dstart_h, s.output, scratch);
   dstart_c = sums_for<T>(s.p.dstart_c, s.hidden, scratch);

@@ -21,7 +21,7 @@ struct BackwardMemory {
   A* d_vectors = nullptr;  // what each row adds to the gradients of the cell's own vectors
   // The weights' gradients, accumulated: where the caller wants them, if that is wide enough.
   A *dw_ih, *dw_hh, *db_ih, *db_hh, *dw_hr, *dvectors[most_vectors] = {}, *dstart_h, *dstart_c;
-  T* w_hh = nullptr;  // of several heads, by head, as dw_hh and db_hh are then
+  T* w_hh = nullptr;  // of several heads, by head, as dw_hh is then, and db_hh but of normalized cells
   void* exchange = nullptr;
   unsigned* flags = nullptr;
   // With recompute: what the forward pass saves of a chunk, and where its loop is.

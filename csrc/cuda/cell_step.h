@@ -30,6 +30,11 @@ FASTRNN_DEVICE void write(void* to, int64_t i, Scalar<Accumulated<T>> x) {
   store(static_cast<T*>(to) + i, x.v);
 }
 
+template <class Step>
+bool has_options(const Step& step) {
+  return step.masks.any() || step.head_size != step.hidden_size;
+}
+
 // By how much recurrent dropout multiplies a number of h.
 template <class T>
 FASTRNN_DEVICE Scalar<Accumulated<T>> dropout(const Masks& masks, int64_t i) {
@@ -46,6 +51,23 @@ FASTRNN_DEVICE Scalar<A> blend_backward(Scalar<A> part, Scalar<A>& d) {
   const Scalar<A> kept = part * d;
   d = (1 - part) * d;
   return kept;
+}
+
+// The state after zoneout, of the cell's own.
+template <class Cell, class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> zoneout_h(const ForwardStep& p, int64_t row, int64_t unit,
+                                                Scalar<Accumulated<T>> h) {
+  if (!p.masks.zoneout_h || p.projected) return h;
+  const int64_t i = row * p.hidden_size + unit;
+  return blend(read<T>(p.masks.zoneout_h, row * p.masks.zoneout_h_row + unit),
+               Cell::reads_h ? read<Accumulated<T>>(p.state, i) : read<T>(p.h, i), h);
+}
+template <class T>
+FASTRNN_DEVICE Scalar<Accumulated<T>> zoneout_c(const ForwardStep& p, int64_t row, int64_t unit,
+                                                Scalar<Accumulated<T>> c) {
+  if (!p.masks.zoneout_c) return c;
+  return blend(read<T>(p.masks.zoneout_c, row * p.masks.zoneout_c_row + unit),
+               read<Accumulated<T>>(p.state, row * p.hidden_size + unit), c);
 }
 
 // Where gate g of a unit is in a row of h · W_hhᵀ or of its gradient: of each head all gates, one after the other.
@@ -126,11 +148,8 @@ FASTRNN_DEVICE Scalar<Accumulated<T>> apply_cell(const ForwardStep& p, int64_t r
   Cell::forward(a, w, state, state, h, save);
   const Scalar<A> h_of_cell = h;
   if constexpr (optional) {  // the old state is read again, as holding it would take registers of every step
-    if (Cell::carries_c && p.masks.zoneout_c)
-      state = blend(read<T>(p.masks.zoneout_c, row * p.masks.zoneout_c_row + unit), read<A>(p.state, i), state);
-    if (p.masks.zoneout_h && !p.projected)
-      h = blend(read<T>(p.masks.zoneout_h, row * p.masks.zoneout_h_row + unit),
-                Cell::reads_h ? read<A>(p.state, i) : read<T>(p.h, i), h);
+    if (Cell::carries_c) state = zoneout_c<T>(p, row, unit, state);
+    h = zoneout_h<Cell, T>(p, row, unit, h);
   }
   const bool anew = p.resets_after.at(row);
   if constexpr (Cell::carries_c)

@@ -52,7 +52,7 @@ void Forward<T>::run(Range times, const State& state, const Results& results) {
     if (results.saved) of_chunk.saved += s.rows({times.begin, begin}) * s.saved_row;
     if (s.cell.normalized)
       check(normalize_input(s.cell, s.precision.number, memory.from_input, s.rows(chunk), s.hidden, of_chunk.saved,
-                            queue.stream));
+                            s.saved_row, queue.stream));
     run_chunk(chunk, state, of_chunk);
   }
 }

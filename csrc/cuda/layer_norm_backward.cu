@@ -7,8 +7,9 @@
 namespace fastrnn::cuda {
 namespace {
 
-// Through h = o tanh(gain_c norm(c) + b_c): leaves the gradients of what tanh reads and of the output gate in the row.
-template <class Cell, class T>
+// Through h = o tanh(gain_c norm(c) + b_c): leaves the gradients of what tanh reads and of the output gate in the row,
+// and in dh what zoneout keeps.
+template <class Cell, class T, bool optional>
 __device__ NormGradient<Accumulated<T>> through_output(const BackwardStep& p, int64_t row, const Accumulated<T>* saved,
                                                        Accumulated<T>* left, BlockSums<Accumulated<T>>& block) {
   using Row = NormalizedRow<Cell>;
@@ -18,17 +19,21 @@ __device__ NormGradient<Accumulated<T>> through_output(const BackwardStep& p, in
   A sums[2] = {};
   for (int64_t u = threadIdx.x; u < size; u += blockDim.x) {
     const Scalar<A> normalized{saved[Row::normalized_c * size + u]}, gain = read<T>(p.vectors[2], u);
-    const Scalar<A> activated = tanh(gain * normalized + read<T>(p.vectors[3], u)), dh = incoming_dh<T>(p, row, u);
+    const Scalar<A> activated = tanh(gain * normalized + read<T>(p.vectors[3], u));
+    Scalar<A> dh = incoming_dh<T, optional>(p, row, u), dh_kept{};
+    if (optional && p.masks.zoneout_h)
+      dh_kept = blend_backward(read<T>(p.masks.zoneout_h, row * p.masks.zoneout_h_row + u), dh);
+    write<A>(p.dh, row * size + u, dh_kept);
     const Scalar<A> o{saved[(Row::plain + Plain::output_gate) * size + u]},
         d_read = dh * o * (1 - activated * activated);
     left[Plain::output_gate * size + u] = (dh * activated * o * (1 - o)).v, left[Row::of_c * size + u] = d_read.v;
     sums[0] += (d_read * gain).v, sums[1] += (d_read * gain * normalized).v;
   }
   block.add_up(sums);
-  return {sums[0] / A(size), sums[1] / A(size), saved[Row::deviations * size + 2]};
+  return {sums[0] / A(size), sums[1] / A(size), saved[p.saved_row - deviations_saved + 2]};
 }
 
-template <class Cell, class T>
+template <class Cell, class T, bool optional>
 __global__ void __launch_bounds__(most_row_threads, 1) row_backward(BackwardStep p) {
   using Row = NormalizedRow<Cell>;
   using Plain = typename Cell::Plain;
@@ -38,7 +43,7 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_backward(BackwardStep
   A* const left = static_cast<A*>(p.d_vectors) + row * Row::gradients * size;
   BlockSums<A> block;
   NormGradient<A> of_c;
-  if constexpr (Cell::carries_c) of_c = through_output<Cell, T>(p, row, saved, left, block);
+  if constexpr (Cell::carries_c) of_c = through_output<Cell, T, optional>(p, row, saved, left, block);
 
   auto scaled = [&](auto k, int64_t u) {  // the gradient of product k normalized
     constexpr int slot = Row::slot(k), gate = Row::gate(k), gains = !Row::of_input(k);
@@ -47,26 +52,33 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_backward(BackwardStep
   A sums[4] = {};
   for (int64_t u = threadIdx.x; u < size; u += blockDim.x) {
     const int64_t i = row * size + u;
-    Scalar<A> save[Plain::saves + 1], none[1], da[Plain::slots], h{}, c_before{}, dh{}, dc{}, dh_before;
+    Scalar<A> save[Plain::saves + 1], none[1], da[Plain::slots];
+    Scalar<A> h{}, c_before{}, dh{}, dc{}, dh_before, dh_kept{}, dc_kept{};
     each<Plain::saves>([&](auto k) { save[k] = {saved[(Row::plain + k) * size + u]}; });
     const Scalar<A> h_before = previous_h<T>(p, row, u);
-    write<T>(p.h_before, i, h_before);
-    if constexpr (Plain::saves == 0) h = read<T>(p.y, row * p.y_row + u);
+    write<T>(p.h_before, i, optional ? h_before * dropout<T>(p.masks, i) : h_before);
+    if constexpr (Plain::saves == 0)
+      h = optional && p.masks.zoneout_h ? Scalar<A>{saved[Row::zoned * size + u]} : read<T>(p.y, row * p.y_row + u);
     if constexpr (Cell::carries_c) {
       c_before = previous_c<T>(p, row, u);
       const A d_normalized = left[Row::of_c * size + u] * read<T>(p.vectors[2], u).v;
       dc = incoming(read<A>(p.dc, i), p.left_c, i, p.resets_after.at(row)) +
-           read<T>(p.devery_c, row * p.devery_c_row + u) +
-           Scalar<A>{of_c.dx(d_normalized, saved[Row::normalized_c * size + u])};
+           read<T>(p.devery_c, row * p.devery_c_row + u);
+      if (optional && p.masks.zoneout_c)
+        dc_kept = blend_backward(read<T>(p.masks.zoneout_c, row * p.masks.zoneout_c_row + u), dc);
+      dc = dc + Scalar<A>{of_c.dx(d_normalized, saved[Row::normalized_c * size + u])};
     } else {
-      dh = incoming_dh<T>(p, row, u);
+      dh = incoming_dh<T, optional>(p, row, u);
+      if (optional && p.masks.zoneout_h)
+        dh_kept = blend_backward(read<T>(p.masks.zoneout_h, row * p.masks.zoneout_h_row + u), dh);
     }
     Plain::backward(save, none, h, h_before, c_before, dh, dc, da, none, dh_before);
     if constexpr (Cell::carries_c) {
-      da[Plain::output_gate] = {left[Plain::output_gate * size + u]};  // which through_output has found
-      write<A>(p.dc, i, dc);
+      da[Plain::output_gate] = {left[Plain::output_gate * size + u]};  // which through_output has found, and dh
+      write<A>(p.dc, i, optional ? dc + dc_kept : dc);
+    } else {
+      write<A>(p.dh, i, optional ? dh_before + dh_kept : dh_before);
     }
-    write<A>(p.dh, i, dh_before);
     each<Plain::slots>([&](auto k) { left[k * size + u] = da[k].v; });
     each<Cell::slots>([&](auto k) {
       constexpr int first = Row::of_input(k) ? 0 : 2;
@@ -76,7 +88,7 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_backward(BackwardStep
   }
   block.add_up(sums);
   const A of_input = A(Cell::input_gates * size), of_state = A(Cell::recurrent_gates * size);
-  const A* const deviations = saved + Row::deviations * size;
+  const A* const deviations = saved + p.saved_row - deviations_saved;
   const NormGradient<A> input{sums[0] / of_input, sums[1] / of_input, deviations[0]};
   const NormGradient<A> state{sums[2] / of_state, sums[3] / of_state, deviations[1]};
   for (int64_t u = threadIdx.x; u < size; u += blockDim.x)
@@ -84,7 +96,9 @@ __global__ void __launch_bounds__(most_row_threads, 1) row_backward(BackwardStep
       constexpr bool of_input = Row::of_input(k);
       constexpr int gates = of_input ? Cell::input_gates : Cell::recurrent_gates;
       const A dx = (of_input ? input : state).dx(scaled(k, u), saved[k * size + u]);
-      write<T>(of_input ? p.d_input : p.d_recurrent, (row * gates + Row::gate(k)) * size + u, {dx});
+      const int64_t place =
+          of_input ? (row * gates + Row::gate(k)) * size + u : place_by_head<Cell, optional>(p, row, u, Row::gate(k));
+      write<T>(of_input ? p.d_input : p.d_recurrent, place, {dx});
     });
 }
 
@@ -119,7 +133,7 @@ cudaError_t run_sums(const LayerNormSums& given, cudaStream_t stream) {
                    static_cast<const A*>(given.d_vectors),
                    static_cast<const A*>(given.saved),
                    Row::gradients * size,
-                   layer_norm_saved(*given.cell, size),
+                   given.saved_row,
                    given.rows,
                    size,
                    given.add};
@@ -147,7 +161,8 @@ cudaError_t layer_norm_backward(const BackwardStep& step, cudaStream_t stream) {
   return for_cell(NormalizedCells{}, *step.cell, [&]<class Cell>() {
     return for_number(step.number, [&]<class T>() {
       const Launch shape = launch_rows(step.rows, step.hidden_size, sizeof(Accumulated<T>));
-      return launch(row_backward<Cell, T>, shape, stream, step);
+      return launch(has_options(step) ? row_backward<Cell, T, true> : row_backward<Cell, T, false>, shape, stream,
+                    step);
     });
   });
 }

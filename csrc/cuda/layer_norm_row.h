@@ -94,9 +94,9 @@ template <class Cell>
 struct NormalizedRow {
   using Plain = typename Cell::Plain;
   static constexpr int in = Cell::input_gates, slots = Cell::slots;
-  // Of what is saved.
-  static constexpr int normalized_c = slots, plain = slots + Cell::carries_c, deviations = plain + Plain::saves;
-  static_assert(deviations == Cell::saves - 1);
+  // Of what is saved. `zoned`: what zoneout hides.
+  static constexpr int normalized_c = slots, plain = slots + Cell::carries_c, zoned = plain + Plain::saves;
+  static_assert(zoned == Cell::saves - 1);
   // Of d_vectors: the plain cell's pre-activations, then what tanh reads of c.
   static constexpr int of_c = Plain::slots, gradients = Plain::slots + Cell::carries_c;
 

@@ -94,8 +94,7 @@ cudaError_t run(const Step& step, cudaStream_t stream) {
 template <template <bool> class Pass, class Step>
 cudaError_t run_cell(const Step& step, cudaStream_t stream) {
   return for_cell(PlainCells{}, *step.cell, [&]<class Cell>() {
-    const bool optional = step.masks.any() || step.head_size != step.hidden_size;
-    return optional ? run<Pass<true>, Cell>(step, stream) : run<Pass<false>, Cell>(step, stream);
+    return has_options(step) ? run<Pass<true>, Cell>(step, stream) : run<Pass<false>, Cell>(step, stream);
   });
 }
 

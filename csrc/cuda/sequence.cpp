@@ -13,9 +13,9 @@ void check(cudaError_t error) {
 }
 
 int64_t saved_row(const CellDescription& cell, int64_t hidden_size, Saves saves) {
-  if (cell.normalized) return layer_norm_saved(cell, hidden_size);
-  const int of_unit = cell.saves ? cell.saves + saves.projected + saves.zones_c : saves.zones_h;
-  return of_unit * hidden_size;
+  const int hidden = saves.zones_c + (saves.zones_h && cell.goes_back_from_h);  // by zoneout
+  if (cell.normalized) return (cell.saves - 1 + hidden) * hidden_size + deviations_saved;
+  return (cell.saves + saves.projected + hidden) * hidden_size;
 }
 
 // At least 8, and rows enough for full products.

@@ -75,8 +75,6 @@ const Device device = {
           clear_beyond_ends(layer, gradients.input);
         },
     .sums_by_group = true,
-    .normalizes_heads = true,
-    .normalizes_masked = true,
     .takes_lengths = true,
 };
 

@@ -11,16 +11,8 @@ using at::Tensor;
 namespace {
 
 void check_served(const Device& device, const Arguments& a) {
-  const bool masked = a.recurrent_mask || a.zoneout_h || a.zoneout_c;
   TORCH_CHECK(device.serves(a.input.scalar_type()), "Expected input of dtype ", device.dtypes, ", got ",
               name_of(a.input.scalar_type()));
-  TORCH_CHECK_NOT_IMPLEMENTED(device.normalizes_heads || !a.cell->normalized || a.heads == 1,
-                              "Expected heads=1 with layer normalization on ", a.input.device(), ", got ", a.heads,
-                              "; fastrnn.reference.layer runs it there");
-  TORCH_CHECK_NOT_IMPLEMENTED(device.normalizes_masked || !a.cell->normalized || !masked,
-                              "Expected recurrent_mask, zoneout_h and zoneout_c with a cell without layer ",
-                              "normalization on ", a.input.device(), ", got ", a.cell->name,
-                              "; fastrnn.reference.layer runs it there");
   TORCH_CHECK_NOT_IMPLEMENTED(device.takes_lengths || !a.lengths, "Expected packed input with batch_sizes on ",
                               a.input.device(), ", got padded input with lengths; the layers pack it there");
 }

@@ -25,10 +25,8 @@ struct Device {
   void (*forward)(const Layer& layer, const at::Tensor& output, const at::Tensor& hn, const at::Tensor& cn,
                   const at::Tensor& saved);
   void (*backward)(const Layer& layer, const at::Tensor& output, const at::Tensor& saved, const Gradients& gradients);
-  bool sums_by_group = false;      // whether backward takes `groups`
-  bool normalizes_heads = false;   // whether there are loops for layer normalization with several heads
-  bool normalizes_masked = false;  // the same with recurrent dropout and zoneout
-  bool takes_lengths = false;      // in any order; packed input has its own, which every device takes
+  bool sums_by_group = false;  // whether backward takes `groups`
+  bool takes_lengths = false;  // in any order; packed input has its own, which every device takes
 };
 
 // What schema.h says of the two operators.

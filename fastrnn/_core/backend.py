@@ -138,10 +138,8 @@ def _takes_options_as_given(call: Call) -> bool:
 
 def _kernels_know_options(call: Call) -> bool:
     """Whether the kernels of this call's device have what it asks for: those of the GPU have no lengths but packed
-    ones, and beside layer normalization neither several heads nor recurrent dropout nor zoneout. Else the reference
-    runs."""
-    unknown_on_cuda = call.lengths is not None or (call.cell.normalized and (call.heads != 1 or call.is_regularized()))
-    return not exports_to_onnx() and not (unknown_on_cuda and call.input.is_cuda)
+    ones. Else the reference runs."""
+    return not exports_to_onnx() and not (call.lengths is not None and call.input.is_cuda)
 
 
 def _casts(call: Call) -> bool:

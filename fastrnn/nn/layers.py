@@ -51,7 +51,7 @@ class RNN(Layer):
             steps of a call: DropConnect, as in AWD-LSTM, Merity et al., 2018. What is kept is divided by 1 - p.
         recurrent_dropout: in training, the probability of zeroing a feature of h_(t-1) as W_hh reads it, in each row
             the same features at all steps: Gal and Ghahramani, 2016. What is kept is divided by 1 - p. What a GRU's
-            gate z keeps of h_(t-1) is not dropped. With ``layer_norm`` on CUDA, this and zoneout are a loop in torch.
+            gate z keeps of h_(t-1) is not dropped.
         zoneout_h: in training, the probability that a unit keeps its h_(t-1), drawn at each step; in eval mode that
             share of h_(t-1) is blended in: h_t = m * h_(t-1) + (1 - m) * (h of the cell), Krueger et al., 2017.
         layer_norm: layer normalization inside the cell, of W_ih x and of W_hh h, each over all gates: Ba et al., 2016,

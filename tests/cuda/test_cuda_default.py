@@ -201,18 +201,10 @@ def test_what_torch_lacks_runs_in_the_kernels(cell, options, kernel, ran, monkey
 
 
 @pytest.mark.usefixtures("built")
-@pytest.mark.parametrize("options", [{}, *OPTIONS], ids=str)
+@pytest.mark.parametrize("options", [{}, *OPTIONS, *MASKS_AND_HEADS], ids=str)
 def test_layer_normalization_runs_in_the_kernels(options, ran):
     run_with_options("layer_norm_gru", **options)
     assert ran == [("kernels", torch.float32)]
-
-
-@pytest.mark.usefixtures("built")
-@pytest.mark.parametrize("options", MASKS_AND_HEADS, ids=str)
-def test_layer_normalization_with_masks_of_steps_or_heads_runs_in_the_reference(options, ran):
-    """Which the GPU's kernels lack; they are not ignored."""
-    run_with_options("layer_norm_gru", **options)
-    assert ran == [("reference", torch.float32)]
 
 
 @pytest.mark.usefixtures("built")

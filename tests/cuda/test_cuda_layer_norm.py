@@ -7,7 +7,7 @@ import torch
 
 from fastrnn._core import gpu
 from tests.cuda.operands import expected, forward, operands, run
-from tests.cuda.test_cuda_options import EVERY, RAGGED
+from tests.cuda.test_cuda_options import ALL, EVERY, RAGGED
 from tests.support.twins import CELLS, random
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,6 +26,16 @@ OPTIONS = [
     {"bidirectional": True, **EVERY, "batch_first": True},
     {"bidirectional": True, **EVERY, "packed": RAGGED},
     {"bidirectional": True, **EVERY, "packed": RAGGED, "state": False},
+    {"bidirectional": True, "masks": "r"},
+    {"bidirectional": True, "masks": "h"},
+    {"bidirectional": True, "masks": "c", "packed": RAGGED},
+    {"bidirectional": True, "heads": 2},
+    {"bidirectional": True, "heads": 6, "state": False, "bias": False},
+    {"times": 7, "batch": 4, "bidirectional": True, **ALL},
+    {"bidirectional": True, **ALL, "state": False, "bias": False},
+    {"bidirectional": True, **ALL, "batch_first": True, "times": 1},
+    {"bidirectional": True, **ALL, "packed": RAGGED},
+    {"bidirectional": True, **ALL, "packed": RAGGED, "state": False},
 ]
 
 
@@ -56,14 +66,16 @@ def test_as_the_reference(emulated, given, options):
 @pytest.mark.parametrize("options", [{}, {"batch_first": True}, {"packed": [4, 4, 3, 3, 1, 1, 1]}], ids=str)
 @pytest.mark.usefixtures("small_chunks")
 def test_over_several_chunks(emulated, given, options):
-    made = given(**EVERY | {"times": 7, "batch": 4, "bidirectional": True} | options)
+    made = given(**ALL | {"times": 7, "batch": 4, "bidirectional": True} | options)
     _assert_close(run(emulated, made), expected(made))
 
 
-# A warp, several, and more units than a block has threads.
+# A warp, several, and more units than a block has threads. Heads of a warp's units and of others.
+@pytest.mark.parametrize("options", [EVERY, ALL], ids=["one head", "masks and heads"])
 @pytest.mark.parametrize("hidden", [3, 32, 33, 150, 530])
-def test_rows_of_any_width(emulated, given, hidden):
-    made = given(times=3, batch=2, hidden=hidden, **EVERY)
+def test_rows_of_any_width(emulated, given, hidden, options):
+    heads = {3: 3, 32: 2, 33: 3, 150: 3, 530: 5}[hidden] if "heads" in options else 1
+    made = given(times=3, batch=2, hidden=hidden, **options | {"heads": heads})
     _assert_close(run(emulated, made), expected(made), 1e-9 if hidden == 3 else 1e-10)
 
 
@@ -80,8 +92,9 @@ def test_rows_of_one_or_two_units(emulated, given, hidden):
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 1.5e-2), (torch.bfloat16, 1e-1)]
 )
-def test_narrower_numbers(emulated, cell, dtype, tolerance):
-    made = made_of(cell, hidden=40, batch=4, bidirectional=True, **EVERY).to(dtype)
+@pytest.mark.parametrize("options", [EVERY, ALL | {"heads": 5}], ids=["one head", "masks and heads"])
+def test_narrower_numbers(emulated, cell, dtype, tolerance, options):
+    made = made_of(cell, hidden=40, batch=4, bidirectional=True, **options).to(dtype)
     with gpu.tf32(False):
         found = run(emulated, made)
     for got, want in zip(found, expected(made.to(torch.float64)), strict=True):
@@ -101,16 +114,19 @@ def test_the_mean_does_not_cancel(emulated):
     assert (found.double() - wanted).abs().max() <= 5e-3
 
 
-def test_a_row_has_the_same_bits_in_any_batch(emulated, given):
-    made = given(batch=5, hidden=40)
-    few = made._replace(input=made.input[:, 1:3], h0=made.h0[:, 1:3], c0=None if made.c0 is None else made.c0[:, 1:3])
+@pytest.mark.parametrize("options", [{}, ALL | {"heads": 5}], ids=["plain", "with options"])
+def test_a_row_has_the_same_bits_in_any_batch(emulated, given, options):
+    made = given(batch=5, hidden=40, **options)
+    by_row = ("input", "h0", "c0", "resets", "recurrent_mask", "zoneout_h", "zoneout_c")
+    some = {name: getattr(made, name)[:, 1:3] for name in by_row if getattr(made, name) is not None}
+    few = made._replace(**some)
     for whole, part in zip(forward(emulated, made)[:2], forward(emulated, few)[:2], strict=True):
         assert torch.equal(whole[:, 1:3], part)
 
 
 @pytest.mark.parametrize("kernel", ["block", "cluster", "grid"])
 def test_persistent_kernels_leave_it_to_the_steps(emulated, given, monkeypatch, kernel):
-    made = given(hidden=40).to(torch.float16)
+    made = given(hidden=40, masks="rhc", heads=5).to(torch.float16)
     wanted = run(emulated, made)
     monkeypatch.setenv("FASTRNN_CUDA_KERNEL", kernel)
     before = emulated.calls()["sequences"]
@@ -131,7 +147,17 @@ def memory_of_nans():
 @pytest.mark.parametrize("options", [{}, {"packed": RAGGED}], ids=str)
 @pytest.mark.usefixtures("memory_of_nans")
 def test_no_number_is_read_before_it_is_written(emulated, given, options):
-    made = given(**EVERY | options)
+    made = given(**ALL | options)
     assert torch.empty(3).isnan().all()
     assert not forward(emulated, made)[3].isnan().any()
     _assert_close(run(emulated, made), expected(made))
+
+
+def test_a_step_saves_the_same_rows(emulated):
+    """But with zoneout, which hides c, or of an RNN the h of the cell."""
+    for cell, hidden_by in (("layer_norm_lstm", "c"), ("layer_norm_gru", ""), ("layer_norm_rnn_tanh", "h")):
+        plain = forward(emulated, made_of(cell))[3].shape
+        for masks in ("r", "h", "c", "rhc"):
+            found = forward(emulated, made_of(cell, masks=masks, heads=3))[3].shape
+            assert found[:-1] == plain[:-1]
+            assert found[-1] - plain[-1] == (6 if hidden_by and hidden_by in masks else 0)

@@ -18,7 +18,7 @@ from fastrnn._core.extension import _C
 from tests.cuda.operands import expected, forward, operands, run
 from tests.layers.test_sequence_options import layer_and_call
 from tests.support.regularized import carries_c, computed
-from tests.support.twins import PLAIN_CELLS, assert_same, by_reference
+from tests.support.twins import CELLS, PLAIN_CELLS, assert_same, by_reference
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -190,7 +190,7 @@ def as_on_cuda(emulated, layer=transforms.layer):
 @settings(max_examples=80)
 @drawn(
     data=st.data(),
-    cell=st.sampled_from(list(PLAIN_CELLS)),
+    cell=st.sampled_from(list(CELLS)),
     times=st.integers(1, 9),
     batch=st.integers(1, 6),
     units=st.integers(1, 4),
@@ -259,7 +259,7 @@ def test_masks_of_more_rows_than_the_batch(emulated):
     assert all(map(torch.equal, run(emulated, given), run(emulated, given._replace(recurrent_mask=more))))
 
 
-@pytest.mark.parametrize("cell", PLAIN_CELLS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_masks_of_ones_and_zoneout_of_nothing_are_the_plain_layer(emulated, cell):
     given = _operands(cell, masks="rhc")
     nothing = {
@@ -271,7 +271,7 @@ def test_masks_of_ones_and_zoneout_of_nothing_are_the_plain_layer(emulated, cell
     _assert_close(run(emulated, given), run(emulated, _operands(cell)))
 
 
-@pytest.mark.parametrize("cell", PLAIN_CELLS)
+@pytest.mark.parametrize("cell", CELLS)
 def test_heads_are_the_blocks_of_one(emulated, cell):
     """With as many heads as there are units of the state, and sizes that no vector divides."""
     for heads, hidden in ((3, 6), (5, 30), (2, 4) if cell == "lstm_projected" else (7, 7)):

@@ -71,17 +71,23 @@ class TestSmoke:
     def test_rows(self):
         found = {kernel: list(smoke.rows(kernel)) for kernel in smoke.KERNELS}
         assert {kernel: len(each) for kernel, each in found.items()} == {
-            "step": 3 * 5 * 3 * 3 + 2 * 5 * 3,
+            "step": 3 * 5 * 3 * 3 + 2 * 5 * 3 * 2,
             "block": 3 * 3 * 3,
             "cluster": 3 * 3 * 3 * 3,
             "grid": 3 * 4 * 3 * 3,
         }
-        assert len({row for each in found.values() for row in each}) == 381
+        assert len({row for each in found.values() for row in each}) == 411
         assert all(row.kernel.partition(":")[0] == kernel for kernel, each in found.items() for row in each)
 
     @pytest.mark.parametrize(
         "lacking",
-        [{}, {"options": "resets"}, {"options": "masks"}, {"options": "resets", "layer_norm": True, "H": 40}],
+        [
+            {},
+            {"options": "resets"},
+            {"options": "masks"},
+            {"options": "resets", "layer_norm": True, "H": 40},
+            {"options": "masks", "layer_norm": True, "H": 40},
+        ],
         ids=str,
     )
     @pytest.mark.parametrize("dtype", smoke.STEP_DTYPES)
@@ -109,8 +115,7 @@ class TestSmoke:
         ("wrong", "options"),
         [
             *product(["every_c", "d_h_0", "d_learned_h_0", "d_weight_hh_l0", "d_bias_hh_l0"], ["resets", "masks"]),
-            ("d_weight_norm_hh_l0", "resets"),
-            ("d_bias_norm_c_l0", "resets"),
+            *product(["d_weight_norm_hh_l0", "d_bias_norm_c_l0"], ["resets", "masks"]),
         ],
     )
     def test_wrong_numbers_of_options_fail(self, wrong, options, monkeypatch):
