@@ -21,8 +21,10 @@ int64_t saved_row(const Layer& layer) {
 std::vector<int64_t> saved_sizes(const Layer& layer) {
   if (!layer.recompute) return {layer.directions, layer.saved_rows(), saved_row(layer)};
   const int64_t checkpoints = (layer.times - 1) / least_steps_per_checkpoint + 1;  // of one step at least
-  return {layer.directions, checkpoints, layer.batch,
-          checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype))};
+  // As one axis, for graphs of any number of steps: where checkpoints had one, an example with a single checkpoint
+  // would make a graph for that number alone.
+  const int64_t width = checkpoint_width(layer.cell, layer.hidden_size, c10::elementSize(layer.dtype));
+  return {layer.directions, checkpoints * layer.batch * width};
 }
 
 const Passes<float>& float_passes(const Layer& layer) {

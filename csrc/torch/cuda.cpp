@@ -45,7 +45,7 @@ int64_t row_saved(const Layer& layer) {
 std::vector<int64_t> saved_sizes(const Layer& layer) {
   if (!layer.recompute) return {layer.directions, layer.saved_rows(), row_saved(layer)};
   const int64_t steps = steps_per_checkpoint(layer.batch);
-  return {layer.directions, (layer.times + steps - 1) / steps, layer.batch, layer.hidden_size};
+  return {layer.directions, (layer.times + steps - 1) / steps * layer.batch * layer.hidden_size};  // as on the CPU
 }
 
 // Runs the directions one after the other, on the device of the layer and the current stream there, with the same

@@ -22,7 +22,8 @@ def kept(sizes: Sequence[int], p: float, device: torch.device) -> Tensor:
     count, zeroed = math.prod(sizes), _zeroed(p)
     if zeroed in (0, _STEPS):
         return torch.full(tuple(sizes), zeroed == 0, device=device)
-    bits = torch.randint(_BITS.min, _BITS.max, ((count + 3) // 4,), device=device)
+    # Two or more: a graph whose example needs one would be for that number alone.
+    bits = torch.randint(_BITS.min, _BITS.max, (torch.sym_max(2, (count + 3) // 4),), device=device)
     least = zeroed - _STEPS // 2  # of what is kept, among numbers of 16 bits with a sign
     if torch._C._are_functorch_transforms_active():
         # torch 2.11 has no rule of vmap for views of another dtype. The same bits, each four moved to the upper end:

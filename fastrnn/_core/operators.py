@@ -285,7 +285,7 @@ def _saved_on_cpu(call: Call, numbers: int, batch: _Size) -> Tensor:
     if not (call.recompute and call.cell.recomputable):
         return call.input.new_empty(_rows(call), numbers * width)
     checkpoints = (_times(call) + _LEAST_STEPS_PER_CHECKPOINT - 1) // _LEAST_STEPS_PER_CHECKPOINT
-    return call.input.new_empty(checkpoints, batch, width if call.cell.carries_c else 0)
+    return call.input.new_empty(checkpoints * batch * width if call.cell.carries_c else 0)
 
 
 def _saved_on_cuda(call: Call, numbers: int, batch: _Size) -> Tensor:
@@ -296,7 +296,8 @@ def _saved_on_cuda(call: Call, numbers: int, batch: _Size) -> Tensor:
             width += _DEVIATIONS_SAVED - call.hidden_size()
         return call.input.new_empty(_rows(call), width, dtype=accumulated)
     steps = torch.sym_max(_LEAST_STEPS_PER_CHECKPOINT, (_ROWS_PER_CHECKPOINT + batch - 1) // torch.sym_max(1, batch))
-    return call.input.new_empty((_times(call) + steps - 1) // steps, batch, call.hidden_size(), dtype=accumulated)
+    checkpoints = (_times(call) + steps - 1) // steps
+    return call.input.new_empty(checkpoints * batch * call.hidden_size(), dtype=accumulated)
 
 
 def _rows(call: Call) -> _Size:

@@ -163,3 +163,25 @@ def test_deterministic_algorithms():
     finally:
         torch.use_deterministic_algorithms(False)
     assert layer.h_0.grad.any()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_one_graph_of_a_recomputed_layer_for_all_sizes(cell):
+    """An example of few steps has one checkpoint, and one integer for the bits of a mask: no size may say so."""
+    layer = make(fastrnn.nn, cell, 3, 2, recompute=True, recurrent_dropout=0.5, dtype=F32)
+    graphs = CompileCounterWithBackend("aot_eager")
+    run, counts = torch.compile(layer, fullgraph=True, dynamic=True, backend=graphs), []
+    for times, batch in ((6, 2), (30, 7), (70, 3)):
+        output, _ = run(random(times, batch, 3, dtype=F32))
+        output.sum().backward()
+        counts.append(graphs.frame_count)
+    assert counts[0] == counts[2]  # torch may count its first graph twice
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_recomputed_layer_exported_from_few_steps_runs_many(cell):
+    layer, x = make(fastrnn.nn, cell, 3, 5, recompute=True, dtype=F32), random(4, 2, 3, dtype=F32)
+    sizes = ({0: torch.export.Dim("t", min=2), 1: torch.export.Dim("b", min=2)},)
+    program = torch.export.export(layer, (x,), dynamic_shapes=sizes).module()
+    for many in (random(9, 3, 3, dtype=F32), random(100, 7, 3, dtype=F32)):
+        torch.testing.assert_close(program(many), layer(many))
