@@ -44,7 +44,7 @@ void check_weight_count(const Arguments& a, int64_t num_layers) {
   TORCH_CHECK(given % of_layer == 0 && given / of_layer == num_layers && given > 0, "Expected ", of_layer,
               " weights for each of ", num_layers, " layer(s) in ", directions, " direction(s) of ", cell.name,
               a.biases ? " with" : " without", " biases and ", a.projected ? "with" : "without", " a projection",
-              a.learned_state ? " and with a learned initial state, got " : ", got ", given);
+              a.learned_state ? " and with a learned initial state, got " : ", got ", given, " in all");
 }
 
 std::string name_of(at::ScalarType dtype) { return std::string("torch.").append(c10::getDtypeNames(dtype).first); }

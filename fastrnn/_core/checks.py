@@ -25,7 +25,7 @@ def check_sequence(call: Call) -> None:
         raise RuntimeError(
             f"Expected {call.directions() * call.weights_per_direction()} weights for each of {call.num_layers} "
             f"layer(s) in {call.directions()} direction(s) of {call.cell.name} {biases} biases and {projection} a "
-            f"projection{' and with a learned initial state' if call.learned_state else ''}, got {len(weights)}"
+            f"projection{' and with a learned initial state' if call.learned_state else ''}, got {len(weights)} in all"
         )
     rank = 3 if call.batch_sizes is None else 2
     if len(shape) != rank:
