@@ -132,10 +132,11 @@ def _expected(cell, lengths, hidden, reverse, operands):
     steps = operands["x"].split(active)
     weights = [operands.get(name) for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
     weights += [operands[name] for name in operands if name == "w_hr" or name.startswith("vector")]
-    zeros = torch.zeros(len(lengths), weights[1].shape[1], dtype=torch.float64)
+    dtype = weights[1].dtype
+    zeros = torch.zeros(len(lengths), weights[1].shape[1], dtype=dtype)
     h, c = operands.get("h0", zeros), None
     if reference.CELLS[cell].carries_c:
-        c = operands.get("c0", torch.zeros(len(lengths), hidden, dtype=torch.float64))
+        c = operands.get("c0", torch.zeros(len(lengths), hidden, dtype=dtype))
     y = [zeros] * len(steps)
     zones = [operands[name].split(active) if name in operands else None for name in ("zone_h", "zone_c")]
     for t in reversed(range(len(steps))) if reverse else range(len(steps)):
@@ -164,14 +165,20 @@ def test_layer(program, cell):
         regularized = n // 2 % 2
         operands = _operands(cell, lengths, inputs, hidden, projection, biases, states, regularized)
         expected = _expected(cell, lengths, hidden, reverse, operands)
+        narrow = {name: t.detach().float().requires_grad_(t.requires_grad) for name, t in operands.items()}
+        rounded = _expected(cell, lengths, hidden, reverse, narrow)
         sizes, threads = (inputs, hidden, projection), 1 + n % 3
         for isa, (dtype, tolerance) in itertools.product(SETS, TOLERANCES.items()):
             found = _run(program, isa, cell, numpy.dtype(dtype), threads, reverse, recompute, lengths, sizes, operands)
             assert expected.keys() <= found.keys()
             for name, value in expected.items():
-                value = value.detach().numpy().ravel()
-                error = abs(found[name] - value).max() / max(1, abs(value).max())
-                assert error <= tolerance, f"{name} of {lengths} {sizes}, options {options}, {isa}, {dtype}: {error}"
+                value, other = value.detach().numpy().ravel(), rounded[name].detach().numpy().ravel()
+                error, known = (
+                    abs(numbers - value).max() / max(1, abs(value).max()) for numbers in (found[name], other)
+                )
+                # Normalization of few numbers magnifies how they are rounded: in the equations in float32 as well.
+                allowed = tolerance + 2 * known * (dtype == "float32" and CELLS[cell].normalized)
+                assert error <= allowed, f"{name} of {lengths} {sizes}, options {options}, {isa}, {dtype}: {error}"
 
 
 def test_user_cells(objects):
