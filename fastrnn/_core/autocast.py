@@ -19,6 +19,8 @@ from fastrnn._core.call import Call
 
 Dtypes = tuple[torch.dtype, torch.dtype]
 
+_ONEDNN_TAKES_BFLOAT16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
 
 def autocast(call: Call, layer: bool) -> tuple[Dtypes, Call]:
     """Apply autocast, which is on for the device of the input.
@@ -57,6 +59,7 @@ def _on_cpu(call: Call, low: torch.dtype, padded: bool) -> Dtypes:
         return low, promoted
     if not (cell.onednn and padded):
         return promoted, promoted
-    # oneDNN takes a float16 input only where the processor multiplies float16.
-    enabled = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and given != torch.float16
+    # oneDNN takes a float16 or bfloat16 input only where the processor multiplies it.
+    taken = given == torch.float32 or (given == torch.bfloat16 and _ONEDNN_TAKES_BFLOAT16)
+    enabled = torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled and taken
     return (low, low) if enabled else (promoted, promoted)
