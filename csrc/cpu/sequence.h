@@ -67,8 +67,8 @@ struct Sequence {
   static constexpr int row_slots = Cell::slots + row_sums<Cell>();
   // An odd number of cache lines a row: else the same slot of many rows would fall into the same few cache sets.
   const int64_t gates_width = row_slots * width + (row_slots * width / padded<T>(1) % 2 ? 0 : padded<T>(1));
-  // Of a row: what the cell saves, m of h = W_hr m, and where zoneout makes c_t another than what the cell saves, that
-  // too. A cell that goes backward from its h has it in y, but for zoneout: then that is saved.
+  // Of a row: what the cell saves; with a projection m, of h = W_hr m; with zoneout of c also c_t. With zoneout of h y
+  // is no longer the cell's own h: a cell that goes backward from its h saves it then.
   const int64_t saved_slots = Cell::saves + (p.projection_size > 0) + (Cell::carries_c && p.zoneout_c.data) +
                               (goes_back_from_h<Cell>() && p.zoneout_h.data);
   const int64_t saved_row = saved_slots * width;

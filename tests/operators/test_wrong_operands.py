@@ -282,7 +282,7 @@ def test_strides_of_gradients_do_not_matter(name):
 
 @pytest.mark.parametrize("run", [operators.run_forward, operators.run_infer], ids=["forward", "infer"])
 def test_lengths_without_numbers(run):
-    """Of an operand on meta alone, torch runs the function of shapes, whose results are memory that nobody wrote."""
+    """If any operand is on meta, torch runs the shape function, which returns uninitialised memory."""
     layer, x, lengths = fastrnn.GRU(5, 6), random(3, 2, 5, dtype=torch.float32), torch.tensor([3, 1])
     call = call_of("gru", x, None, [w.detach() for w in layer.parameters()], lengths=lengths)
     right = (call,) if run is operators.run_infer else (call, False)
