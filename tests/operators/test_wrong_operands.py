@@ -70,7 +70,7 @@ def test_number_of_weights(run, cell):
                 needs = {"needs": [True] * (3 + count)} if "needs" in call else {}
                 return call | {"weights": (call["weights"] * 20)[:count]} | needs
 
-            _refused(run, call, change, f"Expected {right} weights .* in {directions} direction.*, got {count}$")
+            _refused(run, call, change, f"Expected {right} weights .* in {directions} direction.*, got {count} in all$")
 
 
 @pytest.mark.parametrize("cell", CELLS)
