@@ -16,8 +16,9 @@ SOURCES := setup.py build_backend.py pyproject.toml $(CPP)
 demo: install
 	$(BIN)/fastrnn demo --out out/demo
 
+# Files of tests are shared out to two processes.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # The C++ under gcc's sanitizers, for races, memory and undefined behaviour: see tests/sanitize/__main__.py.
 sanitize: install

@@ -1,9 +1,14 @@
 """What tests have in common: a fixed seed, no graphs of earlier tests, hypothesis without a clock, torch's warnings,
 and the device of those that run on any."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+
+# torch's own threads sleep while they wait: where two processes of tests share the cores, spinning took 6 times as long
+# (14 tests of awkward sizes: 146 s in each of two processes, 22 s asleep; alone 24 s). Read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import hypothesis
 import pytest
