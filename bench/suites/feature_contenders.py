@@ -12,20 +12,17 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
-from torch.nn.functional import dropout
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.func import functional_call
+from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence, unpack_sequence
 
 import fastrnn
 from bench.suites.without_fastrnn import (
     hidden,
     layer_norm_gru,
     layer_norm_lstm,
-    locked,
     loop,
+    parts_of,
     times,
-    with_dropped,
-    zoned,
 )
 from fastrnn._bench.work import Shape
 
@@ -95,6 +92,23 @@ def lengths(cell: str, shape: Shape) -> Contenders:
     return Contenders(option, plain(cell, shape), training(packed, x, other))
 
 
+def nested(cell: str, shape: Shape) -> Contenders:
+    """Nested tensors in and out, of the lengths above. torch.nn takes none: it packs, and unpacks what it returns."""
+    layer, other = ours(cell, shape, batch_first=True), theirs(cell, shape)
+    ends = torch.randint(1, shape.T + 1, (shape.B,), generator=torch.Generator().manual_seed(3))
+    steps = torch.randn(int(ends.sum()), shape.I, generator=torch.Generator().manual_seed(1))
+    offsets = torch.cat([ends.new_zeros(1), ends.cumsum(0)])
+
+    def jagged(x: Tensor) -> tuple[Tensor]:
+        return (layer(torch.nested.nested_tensor_from_jagged(x, offsets))[0].values(),)
+
+    def packed(x: Tensor) -> tuple[Tensor]:
+        output, _ = other(pack_sequence(x.split(ends.tolist()), enforce_sorted=False))
+        return (torch.cat(unpack_sequence(output)),)
+
+    return Contenders(training(jagged, steps, layer), plain(cell, shape), training(packed, steps, other))
+
+
 def resets(cell: str, shape: Shape, suffix: str = "") -> Contenders:
     """A twentieth of the steps begins anew. A loop over steps multiplies the state by a mask before each."""
     layer, other, x = ours(cell, shape), theirs(cell, shape, suffix), input_of(shape)
@@ -116,15 +130,15 @@ def resets_by_cell(cell: str, shape: Shape) -> Contenders:
 
 
 def every_state(cell: str, shape: Shape) -> Contenders:
-    """The LSTM's c after every step, beside h."""
+    """c after every step beside h, where the cell has a c."""
     layer, other, x = ours(cell, shape), theirs(cell, shape, "Cell"), input_of(shape)
 
-    def states(x: Tensor) -> tuple[Tensor, Tensor]:
+    def states(x: Tensor) -> tuple[Tensor, ...]:
         found = layer(x, return_states=True)[2]
-        return found.h[0], found.c[0]
+        return tuple(every[0] for every in found if every is not None)
 
     def steps(x: Tensor) -> list[Tensor]:
-        return [torch.stack(each) for each in zip(*loop(other, x), strict=True)]
+        return [torch.stack(each) for each in zip(*map(parts_of, loop(other, x)), strict=True)]
 
     return Contenders(training(states, x, layer), plain(cell, shape), training(steps, x, other))
 
@@ -141,6 +155,24 @@ def learned_state(cell: str, shape: Shape) -> Contenders:
     return Contenders(option, plain(cell, shape), training(expanded, x, other, start))
 
 
+def hidden_sizes(cell: str, shape: Shape) -> Contenders:
+    """Two layers, the second half as wide; in torch.nn two modules. Plain is two layers of the first's width."""
+    narrow, x = shape.H // 2, input_of(shape)
+    torch.manual_seed(0)
+    layer = getattr(fastrnn, cell)(shape.I, [shape.H, narrow], num_layers=2)
+    others = nn.ModuleList([getattr(nn, cell)(shape.I, shape.H), getattr(nn, cell)(shape.H, narrow)])
+    for number, other in enumerate(others):
+        other.load_state_dict({f"{name[:-1]}0": w for name, w in layer.state_dict().items() if name[-1] == str(number)})
+
+    def modules(x: Tensor) -> tuple[Tensor]:
+        for other in others:
+            x = other(x)[0]
+        return (x,)
+
+    option = training(lambda x: layer(x)[:1], x, layer)
+    return Contenders(option, plain(cell, shape, num_layers=2), training(modules, x, others))
+
+
 def layer_norms(cell: str, shape: Shape) -> Contenders:
     """The loop multiplies and normalizes the inputs of all steps at once."""
     layer, other, x = (*(ours(cell, shape, layer_norm=True) for _ in range(2)), input_of(shape))
@@ -148,16 +180,6 @@ def layer_norms(cell: str, shape: Shape) -> Contenders:
     loops = {"LSTM": layer_norm_lstm, "GRU": layer_norm_gru}
     option = training(lambda x: layer(x)[:1], x, layer)
     return Contenders(option, plain(cell, shape), training(partial(loops[cell], weights), x, other))
-
-
-def regularized_layer_norm(cell: str, shape: Shape) -> Contenders:
-    """Recurrent dropout and zoneout of h and c. Without them it is the layer with layer normalization."""
-    layer = ours(cell, shape, layer_norm=True, recurrent_dropout=0.2, zoneout_h=0.1, zoneout_c=0.1)
-    other, x = ours(cell, shape, layer_norm=True), input_of(shape)
-    weights = {name.removesuffix("_l0"): weight for name, weight in other.named_parameters()}
-    option = training(lambda x: layer(x)[:1], x, layer)
-    steps = training(partial(layer_norm_lstm, weights, dropped=0.2, kept=0.1), x, other)
-    return Contenders(option, plain(cell, shape, layer_norm=True), steps)
 
 
 def heads(cell: str, shape: Shape) -> Contenders:
@@ -171,81 +193,6 @@ def heads(cell: str, shape: Shape) -> Contenders:
         return functional_call(other, weights, x)[:1]
 
     return Contenders(training(lambda x: layer(x)[:1], x, layer), plain(cell, shape), training(whole, x, layer))
-
-
-def weight_dropout(cell: str, shape: Shape) -> Contenders:
-    """Half of the recurrent weights. torch.nn's layer is called with weights that torch's dropout returned."""
-    layer, other, x = ours(cell, shape, weight_dropout=0.5), theirs(cell, shape), input_of(shape)
-    option = training(lambda x: layer(x)[:1], x, layer)
-    return Contenders(option, plain(cell, shape), training(lambda x: with_dropped(other, 0.5, x)[:1], x, other))
-
-
-def locked_dropout(cell: str, shape: Shape) -> Contenders:
-    """Of the input."""
-    options = {"input_dropout": 0.4, "locked_dropout": True}
-    layer, other, x = ours(cell, shape, **options), theirs(cell, shape), input_of(shape)
-    option = training(lambda x: layer(x)[:1], x, layer)
-    return Contenders(option, plain(cell, shape), training(lambda x: other(locked(x, 0.4))[:1], x, other))
-
-
-def recurrent_dropout(cell: str, shape: Shape) -> Contenders:
-    """Half of h as the recurrent matrix reads it, with one mask for all steps."""
-    layer, other, x = ours(cell, shape, recurrent_dropout=0.5), theirs(cell, shape, "Cell"), input_of(shape)
-
-    def steps(x: Tensor) -> tuple[Tensor]:
-        mask = dropout(x.new_ones(shape.B, shape.H), 0.5)
-        states = loop(other, x, lambda t, state: (mask * state[0], state[1]))
-        return (torch.stack([hidden(state) for state in states]),)
-
-    option = training(lambda x: layer(x)[:1], x, layer)
-    return Contenders(option, plain(cell, shape), training(steps, x, other))
-
-
-def zoneout(cell: str, shape: Shape) -> Contenders:
-    """A tenth of h and of c is kept at each step."""
-    layer, other, x = ours(cell, shape, zoneout_h=0.1, zoneout_c=0.1), theirs(cell, shape, "Cell"), input_of(shape)
-
-    def steps(x: Tensor) -> tuple[Tensor]:
-        return (torch.stack([hidden(state) for state in loop(zoned(other, 0.1), x)]),)
-
-    option = training(lambda x: layer(x)[:1], x, layer)
-    return Contenders(option, plain(cell, shape), training(steps, x, other))
-
-
-def awd_lstm(cell: str, shape: Shape) -> Contenders:
-    """Three layers with the dropouts of AWD-LSTM; in torch.nn three modules."""
-    options = {"weight_dropout": 0.5, "input_dropout": 0.4, "dropout": 0.25, "locked_dropout": True, "num_layers": 3}
-    layer, x = ours(cell, shape, **options), input_of(shape)
-    others = nn.ModuleList([theirs(cell, shape), *(theirs(cell, shape._replace(I=shape.H)) for _ in range(2))])
-
-    def modules(x: Tensor) -> tuple[Tensor]:
-        for rate, other in zip((0.4, 0.25, 0.25), others, strict=True):
-            x = with_dropped(other, 0.5, locked(x, rate))[0]
-        return (x,)
-
-    option = training(lambda x: layer(x)[:1], x, layer)
-    return Contenders(option, plain(cell, shape, num_layers=3), training(modules, x, others))
-
-
-def per_sample_gradients(cell: str, shape: Shape) -> Contenders:
-    """The gradient of the weights for every sample, beside that of the whole batch."""
-    layer, other, x = ours(cell, shape), theirs(cell, shape), input_of(shape)
-    weights = {name: weight.detach() for name, weight in layer.named_parameters()}
-
-    def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(layer, weights, (x,))[0].square().mean()
-
-    def samples() -> list[Tensor]:
-        each = vmap(grad(lambda weights, x: loss(weights, x.unsqueeze(1))), in_dims=(None, 1))(weights, x)
-        return list(each.values())
-
-    def one_by_one() -> list[Tensor]:
-        each = []
-        for sample in x.split(1, dim=1):
-            each.append(torch.autograd.grad(other(sample)[0].square().mean(), list(other.parameters())))
-        return [torch.stack(of_weight) for of_weight in zip(*each, strict=True)]
-
-    return Contenders(samples, lambda: list(grad(loss)(weights, x).values()), one_by_one)
 
 
 def stream(cell: str, shape: Shape) -> Contenders:

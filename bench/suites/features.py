@@ -2,9 +2,10 @@
 
     python -m bench.suites.features --json bench/results/NAME.json [--only lengths,resets]
 
-A row of the table below names an option, who takes part (feature_contenders.py), and the goals. Times are medians over
-rounds, of training steps: forward, and backward to input and weights. The stream's is a step at inference. All is
-float32. Before they are timed, the layer with the option and the other way are compared, where they draw no masks.
+A row of the table below names an option, who takes part (feature_contenders.py, mask_contenders.py and
+derivative_contenders.py), and the goals. Times are medians over rounds, of training steps: forward, and backward to
+input and weights. Of a stream it is a step at inference, of forward mode output and derivative. All is float32. Before
+they are timed, the layer with the option and the other way are compared, where they draw no masks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from bench.suites import derivative_contenders as derivatives
 from bench.suites import feature_contenders as contenders
+from bench.suites import mask_contenders as masks
 from bench.suites.feature_contenders import Contenders
 from bench.turns import heading, medians, turns
 from fastrnn import _markdown
@@ -67,11 +70,13 @@ SINGLE, SMALL, MIDDLE, TEXT = (
 )
 CHEAP = (Goal("cost", 1.1),)
 NORMED = (Goal("cost", 1.4), Goal("faster", 5))
+SAMPLES = Shape(50, 64, 64, 64)
 WIDE, BLOCKS = Shape(128, 32, 64, 512), "torch.nn, whole matrices"
 STEPS, LOOP = "torch.nn, a call for each step", "torch.nn, a cell for each step"
 ROWS = (
     Row("lengths", contenders.lengths, "LSTM", RAGGED, "torch.nn, packed", (Goal("faster", 5),)),
     Row("lengths", contenders.lengths, "GRU", RAGGED, "torch.nn, packed", (Goal("faster", 5),)),
+    Row("nested tensors", contenders.nested, "LSTM", RAGGED, "torch.nn, packed"),
     Row("resets", contenders.resets, "LSTM", ROLLOUT, STEPS, (*CHEAP, Goal("faster", 5))),
     Row("resets", contenders.resets_by_cell, "LSTM", ROLLOUT, LOOP, (*CHEAP, Goal("faster", 5))),
     Row("resets", contenders.resets, "GRU", ROLLOUT, STEPS, (*CHEAP, Goal("faster", 5))),
@@ -79,27 +84,38 @@ ROWS = (
     Row("resets", contenders.resets_by_cell, "LSTM", LARGE_ROLLOUT, LOOP, (*CHEAP, Goal("faster", 5))),
     Row("resets", contenders.resets_by_cell, "GRU", LARGE_ROLLOUT, LOOP, (*CHEAP, Goal("faster", 5))),
     Row("every state", contenders.every_state, "LSTM", MIDDLE, LOOP),
+    Row("every state", contenders.every_state, "GRU", MIDDLE, LOOP),
     Row("learned initial state", contenders.learned_state, "LSTM", MIDDLE, "torch.nn, hx expanded"),
+    Row("hidden size per layer", contenders.hidden_sizes, "LSTM", MIDDLE, "torch.nn, a module for each layer"),
     Row("layer norm", contenders.layer_norms, "LSTM", SINGLE, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "GRU", SINGLE, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "LSTM", SMALL, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "GRU", SMALL, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "LSTM", MIDDLE, "a loop in Python", NORMED),
     Row("layer norm", contenders.layer_norms, "GRU", MIDDLE, "a loop in Python", NORMED),
-    Row("layer norm, masks", contenders.regularized_layer_norm, "LSTM", SMALL, "a loop in Python", random=True),
-    Row("layer norm, masks", contenders.regularized_layer_norm, "LSTM", MIDDLE, "a loop in Python", random=True),
+    Row("layer norm with masks", masks.regularized_layer_norm, "LSTM", SMALL, "a loop in Python", random=True),
+    Row("layer norm with masks", masks.regularized_layer_norm, "LSTM", MIDDLE, "a loop in Python", random=True),
     Row("heads", contenders.heads, "LSTM", WIDE, BLOCKS, (Goal("cost", 0.4),)),
     Row("heads", contenders.heads, "GRU", WIDE, BLOCKS, (Goal("cost", 0.4),)),
     Row("heads", contenders.heads, "LSTM", WIDE._replace(I=512), BLOCKS),
-    Row("weight dropout", contenders.weight_dropout, "LSTM", TEXT, "torch.nn, dropped weights", CHEAP, random=True),
-    Row("locked dropout of the input", contenders.locked_dropout, "LSTM", TEXT, "torch.nn, a mask", CHEAP, random=True),
-    Row("recurrent dropout", contenders.recurrent_dropout, "LSTM", SMALL, LOOP, CHEAP, random=True),
-    Row("recurrent dropout", contenders.recurrent_dropout, "LSTM", MIDDLE, LOOP, CHEAP, random=True),
-    Row("zoneout", contenders.zoneout, "LSTM", SMALL, LOOP, random=True),
-    Row("zoneout", contenders.zoneout, "LSTM", MIDDLE, LOOP, random=True),
-    Row("AWD-LSTM's dropouts, 3 layers", contenders.awd_lstm, "LSTM", TEXT, "torch.nn, both", CHEAP, random=True),
-    Row("per-sample gradients", contenders.per_sample_gradients, "LSTM", Shape(50, 64, 64, 64), "torch.nn, one by one"),
-    Row("stream", contenders.stream, "LSTM", Shape(1, 1, 64, 64), "torch.nn, a step", (Goal("µs", 5),), inference=True),
+    Row("weight dropout", masks.weight_dropout, "LSTM", TEXT, "torch.nn, dropped weights", CHEAP, random=True),
+    Row("locked dropout of the input", masks.locked_dropout, "LSTM", TEXT, "torch.nn, a mask", CHEAP, random=True),
+    Row("recurrent dropout", masks.recurrent_dropout, "LSTM", SMALL, LOOP, CHEAP, random=True),
+    Row("recurrent dropout", masks.recurrent_dropout, "LSTM", MIDDLE, LOOP, CHEAP, random=True),
+    Row("recurrent dropout", masks.recurrent_dropout, "GRU", MIDDLE, LOOP, CHEAP, random=True),
+    Row("zoneout", masks.zoneout, "LSTM", SMALL, LOOP, random=True),
+    Row("zoneout", masks.zoneout, "LSTM", MIDDLE, LOOP, random=True),
+    Row("zoneout", masks.zoneout, "GRU", MIDDLE, LOOP, random=True),
+    Row("AWD-LSTM's dropouts in 3 layers", masks.awd_lstm, "LSTM", TEXT, "torch.nn, both", CHEAP, random=True),
+    Row("per-sample gradients", derivatives.per_sample_gradients, "LSTM", SAMPLES, "torch.nn, one by one"),
+    Row("forward mode", derivatives.forward_mode, "LSTM", SAMPLES, LOOP),
+    Row("second derivatives", derivatives.second_derivatives, "LSTM", SAMPLES, LOOP),
+    *(
+        Row(
+            "stream", contenders.stream, cell, Shape(1, 1, 64, 64), "torch.nn, a step", (Goal("µs", 5),), inference=True
+        )
+        for cell in ("LSTM", "GRU")
+    ),
 )
 
 

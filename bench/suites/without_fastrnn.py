@@ -28,18 +28,24 @@ def times(mask: Tensor, state: Any) -> Any:
 
 
 def zoned(cell: Callable[[Tensor, Any], Any], rate: float) -> Callable[[Tensor, Any], Any]:
-    """An LSTM's cell each number of whose state keeps its old value with this probability."""
+    """A cell each number of whose state keeps its old value with this probability."""
 
     def step(x: Tensor, state: Any) -> Any:
         new = cell(x, state)
-        old = state or [torch.zeros_like(part) for part in new]
-        return tuple(torch.where(torch.rand_like(n) < rate, o, n) for o, n in zip(old, new, strict=True))
+        before = [torch.zeros_like(part) for part in parts_of(new)] if state is None else parts_of(state)
+        kept = [torch.where(torch.rand_like(n) < rate, o, n) for o, n in zip(before, parts_of(new), strict=True)]
+        return tuple(kept) if isinstance(new, tuple) else kept[0]
 
     return step
 
 
+def parts_of(state: Any) -> tuple[Tensor, ...]:
+    """(h, c), or (h,)."""
+    return state if isinstance(state, tuple) else (state,)
+
+
 def hidden(state: Any) -> Tensor:
-    return state[0] if isinstance(state, tuple) else state
+    return parts_of(state)[0]
 
 
 def with_dropped(layer: Any, rate: float, x: Tensor) -> Any:
