@@ -20,6 +20,7 @@ MACHINE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.* is deprecated:DeprecationWarning")  # torch's, of forward mode
 @pytest.mark.parametrize("row", features.ROWS, ids=lambda row: f"{row.option}, {row.cell}")
 def test_a_row_compares_what_computes_the_same(row: features.Row) -> None:
     small = row._replace(shape=Shape(row.shape.T and min(row.shape.T, 7), min(row.shape.B, 3), 5, 6))
