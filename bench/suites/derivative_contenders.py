@@ -38,7 +38,7 @@ def forward_mode(cell: str, shape: Shape) -> Contenders:
     """The output's derivative in one direction of the input. torch.nn's layer has none: the other is a loop over its
     cell. Plain is the layer without it."""
     layer, x = ours(cell, shape).requires_grad_(False), input_of(shape)
-    steps = loop_over(cell, shape).requires_grad_(False)
+    steps = Loop(theirs(cell, shape, "Cell")).requires_grad_(False)
     direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
 
     def along(output: Callable[[Tensor], Tensor]) -> Run:
@@ -49,7 +49,7 @@ def forward_mode(cell: str, shape: Shape) -> Contenders:
 
 def second_derivatives(cell: str, shape: Shape) -> Contenders:
     """The gradient of the squared norm of the input's gradient, as a gradient penalty takes it. Plain is the first."""
-    layer, x, steps = ours(cell, shape), input_of(shape).requires_grad_(), loop_over(cell, shape)
+    layer, x, steps = ours(cell, shape), input_of(shape).requires_grad_(), Loop(theirs(cell, shape, "Cell"))
 
     def penalty(output: Callable[[Tensor], Tensor], weights: list[Tensor]) -> Run:
         def run() -> list[Tensor]:
@@ -74,7 +74,3 @@ class Loop(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.stack([hidden(state) for state in loop(self.cell, x)])
-
-
-def loop_over(cell: str, shape: Shape) -> Loop:
-    return Loop(theirs(cell, shape, "Cell"))

@@ -16,14 +16,7 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence, unpack_sequence
 
 import fastrnn
-from bench.suites.without_fastrnn import (
-    hidden,
-    layer_norm_gru,
-    layer_norm_lstm,
-    loop,
-    parts_of,
-    times,
-)
+from bench.suites.without_fastrnn import hidden, layer_norm_gru, layer_norm_lstm, loop, parts_of, times
 from fastrnn._bench.work import Shape
 
 Run = Callable[[], list[Tensor]]
@@ -93,7 +86,7 @@ def lengths(cell: str, shape: Shape) -> Contenders:
 
 
 def nested(cell: str, shape: Shape) -> Contenders:
-    """Nested tensors in and out, of the lengths above. torch.nn takes none: it packs, and unpacks what it returns."""
+    """Nested tensors in and out, of lengths from 1 to T. torch.nn takes none: it packs, and unpacks what it returns."""
     layer, other = ours(cell, shape, batch_first=True), theirs(cell, shape)
     ends = torch.randint(1, shape.T + 1, (shape.B,), generator=torch.Generator().manual_seed(3))
     steps = torch.randn(int(ends.sum()), shape.I, generator=torch.Generator().manual_seed(1))

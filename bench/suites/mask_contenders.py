@@ -39,7 +39,8 @@ def locked_dropout(cell: str, shape: Shape) -> Contenders:
 
 
 def recurrent_dropout(cell: str, shape: Shape) -> Contenders:
-    """Half of h as the recurrent matrix reads it, with one mask for all steps."""
+    """Half of h as the recurrent matrix reads it, with one mask for all steps. torch's GRU cell is given one h, so that
+    its loop masks also what the gates carry on: as much work, but other numbers."""
     layer, other, x = ours(cell, shape, recurrent_dropout=0.5), theirs(cell, shape, "Cell"), input_of(shape)
 
     def steps(x: Tensor) -> tuple[Tensor]:
