@@ -15,6 +15,7 @@ namespace fastrnn::FASTRNN_TARGET {
 // The factors of a group, of 4 bytes for each output: widened<e> is factor e.
 struct WholeGroups {
   static constexpr int group = 1;
+  static constexpr bool widens = false;
   template <int e>
   static FASTRNN_INLINE Floats widened(Floats w) {
     return w;
@@ -22,6 +23,7 @@ struct WholeGroups {
 };
 struct WidenedPairs {
   static constexpr int group = 2;
+  static constexpr bool widens = true;
   template <int e>
   static FASTRNN_INLINE Floats widened(Floats w) {
     return Floats(e ? Bits(w) & 0xffff0000 : Bits(w) << 16);
@@ -111,7 +113,9 @@ class PackedWeights {
         scales(plan.threads * most_rows), middles(plan.threads * most_rows) {}
 
   // Vectors of outputs in a panel. More of them for few rows: the chains of few multiply-adds wait for each other.
-  static FASTRNN_INLINE int units(int64_t count) { return count <= tile_rows(few * gates) ? few : many; }
+  FASTRNN_INLINE int units(int64_t count) const {
+    return count <= tile_rows(few * gates, weight.format == WeightFormat::packed_bfloat16) ? few : many;
+  }
 
   template <class Then>
   void times(const Team& team, Range mine, int64_t count, bool exact, bool from_end, const Operands<float>& rows,
@@ -184,7 +188,7 @@ class PackedWeights {
     const int64_t blocks = divide_up(count, block_rows);
     for (int64_t i = 0; i < blocks; ++i) {
       const int64_t block = count * i / blocks, height = count * (i + 1) / blocks - block;
-      const int64_t tiles = divide_up(height, tile_rows(n * gates));
+      const int64_t tiles = divide_up(height, tile_rows(n * gates, Format::widens));
       chains(panel, rows.chain / Format::group, [&](int64_t first, int64_t groups) {
         tile.first = first, tile.groups = groups;
         tile.fetch = panel.b[0] + (first + groups) * panel.step;
@@ -192,8 +196,8 @@ class PackedWeights {
         for (int64_t t = 0; t < tiles; ++t) {
           tile.top = block + height * t / tiles;
           tile.rows = int(block + height * (t + 1) / tiles - tile.top);
-          run_tile<gates, few>(n, tile.rows,
-                               [&]<int N, int M>() { multiply_packed<Format, gates, N, M>(panel, operands, tile); });
+          run_tile<gates, few, Format::widens>(
+              n, tile.rows, [&]<int N, int M>() { multiply_packed<Format, gates, N, M>(panel, operands, tile); });
           tile.fetch += groups * tile.fetch_step;
         }
       });
