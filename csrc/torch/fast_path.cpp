@@ -13,6 +13,7 @@
 #include <array>
 
 #include "autograd.h"
+#include "layer_dictionary.h"
 #include "plain.h"
 #include "stack.h"
 
@@ -33,12 +34,6 @@ const Tensor* plain_tensor(PyObject* object) {
 struct Plain : Arguments {
   bool recorded = false;
 };
-
-// What Python gives by position is looked at here, and nowhere before.
-py::dict dictionary(py::handle object) {
-  if (!PyDict_Check(object.ptr())) throw py::type_error("Expected the dictionary of a layer");
-  return py::reinterpret_borrow<py::dict>(object);
-}
 
 Arguments options_of(py::handle cell) {
   Arguments options;
@@ -109,11 +104,6 @@ std::optional<StackResults> run(Plain call, int64_t num_layers, bool one_step = 
   }
 }
 
-template <class... Names>
-std::array<PyObject*, sizeof...(Names)> interned(Names... names) {
-  return {PyUnicode_InternFromString(names)...};
-}
-
 py::object wrap(Tensor t) { return py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(t))); }
 
 py::object state_of(StackResults& results) {
@@ -121,60 +111,21 @@ py::object state_of(StackResults& results) {
   return py::make_tuple(wrap(std::move(results.hn)), wrap(std::move(results.cn)));
 }
 
-// The value of a key, or null. To compare keys may run Python code, which may drop what is not held.
-py::object look_up(const py::object& dictionary, PyObject* key) {
-  PyObject* value = PyDict_GetItemWithError(dictionary.ptr(), key);
-  if (!value && PyErr_Occurred()) throw py::error_already_set();
-  return py::reinterpret_borrow<py::object>(value);
-}
-
-// An attribute as `layer.name` finds it, where it is a plain value: of the object, else of its class. Null otherwise.
-py::object attribute(const py::object& dictionary, py::handle type, PyObject* name) {
-  if (py::object own = look_up(dictionary, name)) return own;
-  if (!PyType_Check(type.ptr())) return {};
-  PyObject* shared = _PyType_Lookup(reinterpret_cast<PyTypeObject*>(type.ptr()), name);
-  if (!shared || Py_TYPE(shared)->tp_descr_get) return {};
-  return py::reinterpret_borrow<py::object>(shared);
-}
-
-// Whether the layer has options that only the long way knows (fastrnn/nn/options.py), or a hidden size for each layer.
-bool beyond_fast_path(const py::dict& layer, py::handle type, bool training) {
-  constexpr size_t at_inference = 3;  // the first three count at inference too, the others in training only
-  static const std::array<PyObject*, 6> names =
-      interned("learn_initial_state", "zoneout_h", "zoneout_c", "input_dropout", "weight_dropout", "recurrent_dropout");
-  static PyObject* const hidden_size = PyUnicode_InternFromString("hidden_size");
-  for (size_t i = 0; i < (training ? names.size() : at_inference); ++i) {
-    const py::object value = attribute(layer, type, names[i]);
-    if (value.ptr() != Py_False && !(value && PyFloat_CheckExact(value.ptr()) && PyFloat_AS_DOUBLE(value.ptr()) == 0))
-      return true;
+// Lengths and resets among the keyword arguments of a layer's forward. False where there is anything else.
+bool read_call_options(const py::dict& given, Arguments& to) {
+  static const std::array<PyObject*, 2> names = interned("lengths", "resets");
+  const std::array<OptionalTensor*, 2> places = {&to.lengths, &to.resets};
+  size_t known = 0;
+  for (size_t i = 0; i < names.size() && !given.empty(); ++i) {
+    const py::object value = look_up(given, names[i]);
+    if (!value) continue;
+    ++known;
+    if (value.is_none()) continue;
+    const Tensor* t = plain_tensor(value.ptr());
+    if (!t) return false;
+    *places[i] = *t;
   }
-  const py::object size = look_up(layer, hidden_size);
-  return !size || !PyLong_Check(size.ptr());
-}
-
-// torch.nn computes with the list `_flat_weights`, and makes it anew where a name stands for another tensor than when
-// it was made, which `_flat_weight_refs` remember. This is that list where names, list and memory agree, else null.
-py::object settled_weights(const py::dict& layer) {
-  static const std::array<PyObject*, 4> keys =
-      interned("_parameters", "_flat_weights_names", "_flat_weights", "_flat_weight_refs");
-  std::array<py::object, 4> values;
-  for (size_t i = 0; i < keys.size(); ++i)
-    if (!(values[i] = look_up(layer, keys[i]))) return {};
-  const auto& [parameters, names, weights, refs] = values;
-  if (!PyDict_Check(parameters.ptr())) return {};
-  for (const py::object& list : {names, weights, refs})
-    if (!PyList_Check(list.ptr())) return {};
-  auto length = [](const py::object& list) { return PyList_GET_SIZE(list.ptr()); };
-  for (Py_ssize_t i = 0; i < length(names); ++i) {
-    const auto name = py::reinterpret_borrow<py::object>(PyList_GET_ITEM(names.ptr(), i));
-    if (!PyUnicode_Check(name.ptr())) return {};
-    py::object named = look_up(layer, name.ptr());
-    if (!named) named = look_up(parameters, name.ptr());
-    if (length(weights) != length(names) || length(refs) != length(names) || i >= length(names)) return {};
-    PyObject *weight = PyList_GET_ITEM(weights.ptr(), i), *ref = PyList_GET_ITEM(refs.ptr(), i);
-    if (named.ptr() != weight || !PyWeakref_CheckRef(ref) || PyWeakref_GetObject(ref) != weight) return {};
-  }
-  return weights;
+  return known == given.size();
 }
 
 // A call of packed weights: `_call` of fastrnn/quantization/layers.py has its options, `_names` names the buffers.
@@ -183,14 +134,15 @@ struct PackedCall {
   int64_t num_layers;
 };
 
-PackedCall packed_call(py::handle input, py::handle hx, const py::dict& layer) {
+PackedCall packed_call(py::handle input, py::handle hx, const py::dict& layer, py::handle options = {}) {
   static const std::array<PyObject*, 3> keys = interned("_call", "_names", "_buffers");
   std::array<py::object, 3> values;
   for (size_t i = 0; i < keys.size(); ++i)
     if (!(values[i] = look_up(layer, keys[i]))) return {};
-  const auto& [options, names, buffers] = values;
+  const auto& [made_with, names, buffers] = values;
   Arguments given;
-  const int64_t num_layers = read_packed_options(options, given);
+  if (options && !read_call_options(dictionary(options), given)) return {};
+  const int64_t num_layers = read_packed_options(made_with, given);
   py::list weights;
   for (py::handle name : py::reinterpret_borrow<py::tuple>(names)) {
     py::object weight = look_up(buffers, name.ptr());
@@ -222,7 +174,8 @@ py::object flat_weights(py::handle layer) {
   return weights ? weights : py::none();
 }
 
-py::object run_layer(py::handle cell, py::handle input, py::handle hx, py::handle of, py::handle type) {
+py::object run_layer(py::handle cell, py::handle input, py::handle hx, py::handle of, py::handle type,
+                     py::handle options) {
   const py::dict layer = dictionary(of);
   static const std::array<PyObject*, 9> names = interned("num_layers", "dropout", "proj_size", "bias", "bidirectional",
                                                          "batch_first", "training", "recompute", "heads");
@@ -247,7 +200,7 @@ py::object run_layer(py::handle cell, py::handle input, py::handle hx, py::handl
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
   std::optional<Plain> call = plain_call(options_of(cell), input, hx, weights);
-  if (!call) return py::none();
+  if (!call || !read_call_options(dictionary(options), *call)) return py::none();
   call->biases = bias == Py_True, call->projected = projection > 0, call->heads = given_heads;
   call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
   call->recompute = call->recorded && recompute == Py_True;
@@ -266,8 +219,8 @@ py::object run_step(py::handle cell, py::handle input, py::handle hx, py::handle
   return results ? state_of(*results) : py::none();
 }
 
-py::object infer_packed(py::handle input, py::handle hx, py::handle layer) {
-  PackedCall call = packed_call(input, hx, dictionary(layer));
+py::object infer_packed(py::handle input, py::handle hx, py::handle layer, py::handle options) {
+  PackedCall call = packed_call(input, hx, dictionary(layer), options);
   if (!call.arguments) return py::none();
   std::optional<StackResults> results = run(std::move(*call.arguments), call.num_layers);
   if (!results) return py::none();

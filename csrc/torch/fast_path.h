@@ -15,8 +15,9 @@ int64_t read_packed_options(pybind11::handle options, Arguments& to);
 
 // What a layer returns, or None where the call is anything but plain: see fast_path.cpp. `layer` is the dictionary of a
 // torch.nn.RNNBase of this `type`: read here, since passing every option from Python takes longer (docs/adr/0005).
+// `options`: the keyword arguments of the call, a dictionary.
 pybind11::object run_layer(pybind11::handle cell, pybind11::handle input, pybind11::handle hx, pybind11::handle layer,
-                           pybind11::handle type);
+                           pybind11::handle type, pybind11::handle options);
 
 // The weights of such a layer, or None where it is torch.nn.RNNBase's business which they are.
 pybind11::object flat_weights(pybind11::handle layer);
@@ -26,7 +27,8 @@ pybind11::object run_step(pybind11::handle cell, pybind11::handle input, pybind1
                           pybind11::handle biases);
 
 // What a layer or cell with packed weights returns; of its dictionary see fastrnn/quantization/layers.py.
-pybind11::object infer_packed(pybind11::handle input, pybind11::handle hx, pybind11::handle layer);
+pybind11::object infer_packed(pybind11::handle input, pybind11::handle hx, pybind11::handle layer,
+                              pybind11::handle options);
 pybind11::object infer_packed_step(pybind11::handle input, pybind11::handle hx, pybind11::handle cell);
 
 }  // namespace fastrnn

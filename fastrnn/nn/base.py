@@ -98,14 +98,12 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
         super().__setattr__(name, checked(name, value) if name in type(self)._beyond_torch else value)
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
-        if type(options) is not dict or options:  # torch.fx passes no dictionary
-            return self._run(input, hx, options)
-        # Try the fast path first. It returns None for calls that it does not handle.
-        if not is_compiling():
-            result = _C.run_layer(self._cell, input, hx, self.__dict__, type(self))
+        # Try the fast path first. It returns None for calls that it does not handle. (torch.fx passes no dictionary.)
+        if not is_compiling() and type(options) is dict:
+            result = _C.run_layer(self._cell, input, hx, self.__dict__, type(self), options)
             if result is not None:
                 return result
-        return self._run(input, hx)
+        return self._run(input, hx, options)
 
     def _sequence(
         self, input: Tensor, hx: Any, batch_sizes: Tensor | None, batch_first: bool, options: CallOptions

@@ -274,14 +274,12 @@ class PackedLayer(AnyInput, PackedModule):
         self._zoneout = plain.zoneout_h, plain.zoneout_c
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
-        # torch.fx passes no dictionary.
-        if type(options) is not dict or options or self._learned or any(self._zoneout):
-            return self._run(input, hx, options)
-        if not is_compiling():
-            result = _C.infer_packed(input, hx, self.__dict__)
+        plain = type(options) is dict and not self._learned and not any(self._zoneout)  # torch.fx passes no dictionary
+        if plain and not is_compiling():
+            result = _C.infer_packed(input, hx, self.__dict__, options)
             if result is not None:
                 return result
-        return self._run(input, hx)
+        return self._run(input, hx, options)
 
     def stream(self, batch_size: int, *, dtype: str | None = None) -> Stream:
         """This layer one step at a time, with the same weights: see :class:`fastrnn.streaming.Stream`.

@@ -158,4 +158,4 @@ def test_a_layer_that_was_packed_before_there_were_heads():
     assert torch.equal(torch.stack([layer.stream(2)(step) for step in x[:1]]), expected[:1])
     layer._call = layer._call[:8]
     with pytest.raises(RuntimeError, match="cast"):
-        _C.infer_packed(x, None, layer.__dict__)
+        _C.infer_packed(x, None, layer.__dict__, {})

@@ -29,7 +29,7 @@ OPTIONS = [
 
 def direct(layer, input, hx=None):
     """What the short way returns; None where it leaves the call to the long one."""
-    return _C.run_layer(layer._cell, input, hx, vars(layer), type(layer))
+    return _C.run_layer(layer._cell, input, hx, vars(layer), type(layer), {})
 
 
 def tensors(results):
@@ -199,25 +199,31 @@ def test_layers_of_other_sizes_are_refused():
     weights = [*fastrnn.GRU(I, H)._weights(), *fastrnn.GRU(H, H + 2)._weights(), *fastrnn.GRU(H + 2, H)._weights()]
     input = torch.randn(4, 3, I)
     with torch.no_grad():
-        assert _C.run_layer("gru", input, None, described(weights[:4], 1), fastrnn.GRU) is not None
-        assert _C.run_layer("gru", input, None, described(weights, 3), fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, described(weights[:5], 2), fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, described([], 1), fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, described(weights[:4], 0), fastrnn.GRU) is None
-        assert _C.run_layer("no cell", input, None, described(weights[:4], 1), fastrnn.GRU) is None
+        assert _C.run_layer("gru", input, None, described(weights[:4], 1), fastrnn.GRU, {}) is not None
+        assert _C.run_layer("gru", input, None, described(weights, 3), fastrnn.GRU, {}) is None
+        assert _C.run_layer("gru", input, None, described(weights[:5], 2), fastrnn.GRU, {}) is None
+        assert _C.run_layer("gru", input, None, described([], 1), fastrnn.GRU, {}) is None
+        assert _C.run_layer("gru", input, None, described(weights[:4], 0), fastrnn.GRU, {}) is None
+        assert _C.run_layer("no cell", input, None, described(weights[:4], 1), fastrnn.GRU, {}) is None
 
 
 def test_odd_dictionaries_are_refused():
     whole, input = described(fastrnn.GRU(I, H)._weights(), 1), torch.randn(4, 3, I)
     with torch.no_grad():
         for name in whole:
-            assert _C.run_layer("gru", input, None, {k: v for k, v in whole.items() if k != name}, fastrnn.GRU) is None
+            assert (
+                _C.run_layer("gru", input, None, {k: v for k, v in whole.items() if k != name}, fastrnn.GRU, {}) is None
+            )
         for name in whole:
-            assert _C.run_layer("gru", input, None, whole | {name: object()}, fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, whole | {"num_layers": 10**30}, fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, whole | {"_flat_weights_names": ["no such name"]}, fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5}, fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5, "training": False}, fastrnn.GRU) is not None
+            assert _C.run_layer("gru", input, None, whole | {name: object()}, fastrnn.GRU, {}) is None
+        assert _C.run_layer("gru", input, None, whole | {"num_layers": 10**30}, fastrnn.GRU, {}) is None
+        assert (
+            _C.run_layer("gru", input, None, whole | {"_flat_weights_names": ["no such name"]}, fastrnn.GRU, {}) is None
+        )
+        assert _C.run_layer("gru", input, None, whole | {"dropout": 0.5}, fastrnn.GRU, {}) is None
+        assert (
+            _C.run_layer("gru", input, None, whole | {"dropout": 0.5, "training": False}, fastrnn.GRU, {}) is not None
+        )
 
 
 def in_place(layer, other):
@@ -339,14 +345,14 @@ def test_options_that_only_the_long_way_knows_are_left_to_it():
     whole, input = described(fastrnn.GRU(I, H)._weights(), 1), torch.randn(4, 3, I)
     training, inference = whole | {"training": True}, whole | {"training": False}
     with torch.no_grad():
-        assert _C.run_layer("gru", input, None, training, fastrnn.GRU) is not None
-        assert _C.run_layer("gru", input, None, inference, Learns) is None
-        assert _C.run_layer("gru", input, None, inference | {"learn_initial_state": True}, fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, inference | {"hidden_size": (H,)}, fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, inference, None) is None
+        assert _C.run_layer("gru", input, None, training, fastrnn.GRU, {}) is not None
+        assert _C.run_layer("gru", input, None, inference, Learns, {}) is None
+        assert _C.run_layer("gru", input, None, inference | {"learn_initial_state": True}, fastrnn.GRU, {}) is None
+        assert _C.run_layer("gru", input, None, inference | {"hidden_size": (H,)}, fastrnn.GRU, {}) is None
+        assert _C.run_layer("gru", input, None, inference, None, {}) is None
         for cls in (Drops, Computed):
-            assert _C.run_layer("gru", input, None, training, cls) is None
-            assert _C.run_layer("gru", input, None, inference, cls) is not None
+            assert _C.run_layer("gru", input, None, training, cls, {}) is None
+            assert _C.run_layer("gru", input, None, inference, cls, {}) is not None
         for name in ("weight_dropout", "input_dropout"):
-            assert _C.run_layer("gru", input, None, training | {name: 0.5}, fastrnn.GRU) is None
-        assert _C.run_layer("gru", input, None, training | {"weight_dropout": 0.0}, Drops) is not None
+            assert _C.run_layer("gru", input, None, training | {name: 0.5}, fastrnn.GRU, {}) is None
+        assert _C.run_layer("gru", input, None, training | {"weight_dropout": 0.0}, Drops, {}) is not None

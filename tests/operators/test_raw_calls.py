@@ -192,7 +192,10 @@ def test_infer_with_anything(draw):
         return _other_tensor(draw, t) if _one_in(4, draw) else t
 
     with torch.no_grad():
-        found = _C.run_layer(cell, near(7, 4, 3), hx, dictionary, fastrnn.RNN)
+        lengths = draw.choice([None, torch.tensor([7, 0, 3, 7]), torch.tensor([8, 0, 3, 7]), near(4), 3])
+        resets = draw.choice([None, torch.rand(7, 4) < 0.5, torch.rand(7, 3) < 0.5, near(7, 4), [True]])
+        options = draw.choice([{}, {"lengths": lengths}, {"resets": resets}, {"lengths": lengths, "resets": resets}])
+        found = _C.run_layer(cell, near(7, 4, 3), hx, dictionary, fastrnn.RNN, options)
         if found is not None:
             found[0].double().sum().item()
         _C.run_step(cell, near(4, 3), hx, weights, draw.choice([False, True]))
@@ -219,7 +222,7 @@ def test_infer_with_a_dictionary_that_changes_meanwhile(name):
     dictionary[key] = dictionary.pop(name, None)
     key.victims = (dictionary, *lists)
     with torch.no_grad():
-        assert _C.run_layer("gru", torch.zeros(2, 1, 3), None, dictionary, fastrnn.GRU) is None
+        assert _C.run_layer("gru", torch.zeros(2, 1, 3), None, dictionary, fastrnn.GRU, {}) is None
 
 
 @pytest.mark.parametrize("run", [_C.activation_float, _C.activation_double])

@@ -54,8 +54,8 @@ def test_unknown_cell(run, name):
 def test_the_short_way_leaves_an_unknown_cell_to_the_long_one(name):
     layer = fastrnn.GRU(5, 6)
     with torch.no_grad():
-        assert _C.run_layer("gru", torch.zeros(3, 2, 5), None, layer.__dict__, type(layer)) is not None
-        assert _C.run_layer(name, torch.zeros(3, 2, 5), None, layer.__dict__, type(layer)) is None
+        assert _C.run_layer("gru", torch.zeros(3, 2, 5), None, layer.__dict__, type(layer), {}) is not None
+        assert _C.run_layer(name, torch.zeros(3, 2, 5), None, layer.__dict__, type(layer), {}) is None
         assert _C.run_step(name, torch.zeros(2, 5), None, layer._flat_weights, True) is None
 
 
