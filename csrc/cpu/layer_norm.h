@@ -56,6 +56,8 @@ struct Normalized : Base {
     if (variance == T(__builtin_inf())) {
       unit = sizeof(T) == 4 ? T(0x1p-80) : T(0x1p-640);
       variance = shrink(row, slots, unit) / count;
+      // A difference from the mean that was beyond T is not found again: all of the row is NaN, and no number 0.
+      if (variance == T(__builtin_inf())) variance = T(__builtin_nan(""));
     }
     const T scale = T(1 / __builtin_sqrt(variance));
     for (int k = 0; k < slots; ++k)
