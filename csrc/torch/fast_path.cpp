@@ -111,12 +111,16 @@ py::object state_of(StackResults& results) {
   return py::make_tuple(wrap(std::move(results.hn)), wrap(std::move(results.cn)));
 }
 
-// Lengths and resets among the keyword arguments of a layer's forward. False where there is anything else.
-bool read_call_options(const py::dict& given, Arguments& to) {
+// Lengths and resets among the keyword arguments of a layer's forward. False where there is anything else. (torch.fx
+// passes no dictionary.)
+bool read_call_options(py::handle options, Arguments& to) {
+  if (!PyDict_CheckExact(options.ptr())) return false;
+  const auto given = py::reinterpret_borrow<py::dict>(options);
+  if (given.empty()) return true;
   static const std::array<PyObject*, 2> names = interned("lengths", "resets");
   const std::array<OptionalTensor*, 2> places = {&to.lengths, &to.resets};
   size_t known = 0;
-  for (size_t i = 0; i < names.size() && !given.empty(); ++i) {
+  for (size_t i = 0; i < names.size(); ++i) {
     const py::object value = look_up(given, names[i]);
     if (!value) continue;
     ++known;
@@ -141,7 +145,7 @@ PackedCall packed_call(py::handle input, py::handle hx, const py::dict& layer, p
     if (!(values[i] = look_up(layer, keys[i]))) return {};
   const auto& [made_with, names, buffers] = values;
   Arguments given;
-  if (options && !read_call_options(dictionary(options), given)) return {};
+  if (options && !read_call_options(options, given)) return {};
   const int64_t num_layers = read_packed_options(made_with, given);
   py::list weights;
   for (py::handle name : py::reinterpret_borrow<py::tuple>(names)) {
@@ -200,7 +204,7 @@ py::object run_layer(py::handle cell, py::handle input, py::handle hx, py::handl
   const py::object weights = settled_weights(layer);
   if (!weights) return py::none();
   std::optional<Plain> call = plain_call(options_of(cell), input, hx, weights);
-  if (!call || !read_call_options(dictionary(options), *call)) return py::none();
+  if (!call || !read_call_options(options, *call)) return py::none();
   call->biases = bias == Py_True, call->projected = projection > 0, call->heads = given_heads;
   call->bidirectional = bidirectional == Py_True, call->batch_first = batch_first == Py_True;
   call->recompute = call->recorded && recompute == Py_True;

@@ -18,14 +18,8 @@ py::object attribute(const py::object& dictionary, py::handle type, PyObject* na
 }  // namespace
 
 py::dict dictionary(py::handle object) {
-  if (!PyDict_Check(object.ptr())) throw py::type_error("Expected a dictionary");
+  if (!PyDict_Check(object.ptr())) throw py::type_error("Expected the dictionary of a layer");
   return py::reinterpret_borrow<py::dict>(object);
-}
-
-py::object look_up(const py::object& dictionary, PyObject* key) {
-  PyObject* value = PyDict_GetItemWithError(dictionary.ptr(), key);
-  if (!value && PyErr_Occurred()) throw py::error_already_set();
-  return py::reinterpret_borrow<py::object>(value);
 }
 
 bool beyond_fast_path(const py::dict& layer, py::handle type, bool training) {

@@ -98,8 +98,8 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
         super().__setattr__(name, checked(name, value) if name in type(self)._beyond_torch else value)
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
-        # Try the fast path first. It returns None for calls that it does not handle. (torch.fx passes no dictionary.)
-        if not is_compiling() and type(options) is dict:
+        # Try the fast path first. It returns None for calls that it does not handle.
+        if not is_compiling():
             result = _C.run_layer(self._cell, input, hx, self.__dict__, type(self), options)
             if result is not None:
                 return result

@@ -274,8 +274,7 @@ class PackedLayer(AnyInput, PackedModule):
         self._zoneout = plain.zoneout_h, plain.zoneout_c
 
     def forward(self, input: Any, hx: Any = None, **options: Any) -> Any:
-        plain = type(options) is dict and not self._learned and not any(self._zoneout)  # torch.fx passes no dictionary
-        if plain and not is_compiling():
+        if not (self._learned or any(self._zoneout) or is_compiling()):
             result = _C.infer_packed(input, hx, self.__dict__, options)
             if result is not None:
                 return result
