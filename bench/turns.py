@@ -15,17 +15,21 @@ WARM_UP = 2
 
 
 def turns(runs: Mapping[str, Callable[[], Any]], rounds: int, block: float) -> dict[str, list[float]]:
-    """The milliseconds that a call of each contender takes, one mean for each round. ``block``: seconds of a turn."""
+    """The milliseconds that a call of each contender takes, one mean for each round. ``block``: seconds of a turn.
+
+    Every other round goes the other way round: whoever comes after a loop in Python finds caches and memory as that
+    has left them.
+    """
     repeats = {}
     for name, run in runs.items():
         for _ in range(WARM_UP):
             run()
         repeats[name] = max(1, round(block / seconds(run, 1)))
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
+    for number in range(rounds):
+        for name in list(runs)[:: -1 if number % 2 else 1]:
             time.sleep(PAUSE)
-            times[name].append(1e3 * seconds(run, repeats[name]))
+            times[name].append(1e3 * seconds(runs[name], repeats[name]))
     return times
 
 

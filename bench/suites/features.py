@@ -178,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="where to write the results")
     parser.add_argument("--only", help="options to measure, with commas between them; by default all")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--block", type=float, default=0.1, help="seconds of a turn")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()

@@ -65,7 +65,7 @@ def test_turns_are_milliseconds_of_one_call() -> None:
     calls: list[str] = []
     times = turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, rounds=3, block=0.0)
     assert [len(times[name]) for name in "ab"] == [3, 3]
-    assert calls[-6:] == ["a", "b"] * 3
+    assert calls[-6:] == [*"abbaab"]
 
 
 def test_the_table_of_a_client_has_medians_and_curves() -> None:
