@@ -181,6 +181,7 @@ def test_what_has_no_lengths_is_given_packed_rows(cell, learned, by_torch, besid
     expected, zeros = results(layer, x, hx, **called), called | {"lengths": torch.zeros(8, dtype=torch.int64)}
     empty = results(layer, x, hx, **zeros) if hx is not None else None
     reference = []
+    monkeypatch.setattr(backend._C, "run_layer", lambda *arguments: None)  # the CPU's fast path
     monkeypatch.setattr(backend, "_takes_options_as_given", lambda call: False)
     monkeypatch.setattr(backend, "_kernels_know_options", lambda call: call.lengths is None)
     monkeypatch.setattr(backend.operators, "run_reference", lambda call: reference.append(call) or run_reference(call))
