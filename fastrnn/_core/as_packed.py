@@ -61,8 +61,9 @@ class Rows(NamedTuple):
         sorted_lengths, order = lengths.sort(descending=True, stable=True)
         sorted_lengths = sorted_lengths[sorted_lengths > 0]
         rows = order[: sorted_lengths.numel()]
-        alive = torch.arange(int(lengths.max()))[:, None] < sorted_lengths
-        places = (torch.arange(alive.size(0))[:, None] * lengths.numel() + rows)[alive]
+        steps = torch.arange(int(lengths.max()), device=lengths.device)[:, None]
+        alive = steps < sorted_lengths
+        places = (steps * lengths.numel() + rows)[alive]
         device = call.input.device
         return cls(rows.to(device), alive.sum(1), places.to(device))
 

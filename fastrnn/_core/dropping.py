@@ -55,5 +55,5 @@ def _drop_locked(call: Call, t: Tensor, p: float) -> Tensor:
     sizes, rows = call.batch_sizes, t.size(0)
     batch: Any = rows if torch.compiler.is_compiling() else int(sizes[0])
     first = torch.repeat_interleave(sizes.cumsum(0) - sizes, sizes, output_size=rows)
-    place = (torch.arange(rows) - first).to(t.device)
+    place = (torch.arange(rows, device=first.device) - first).to(t.device)
     return drop(t, p, kept((batch, t.size(1)), p, t.device)[place])

@@ -72,11 +72,11 @@ def rows_of(
 
 def _places(group: int, outputs: int, depth: int, heads: int) -> tuple[int, int, Tensor]:
     """Blocks of outputs, groups of a row in each, and the columns there of each output's numbers: (outputs, depth)."""
-    unit = torch.arange(outputs)
+    unit = torch.arange(outputs, device="cpu")  # where packed weights are, whatever the default device
     own = unit // (outputs // heads) * depth  # the first number of a row of A that an output is multiplied by
     first = unit // _OUTPUTS * _OUTPUTS
     last = (first + _OUTPUTS - 1).clamp(max=outputs - 1)
     all_groups = -(-depth * heads // group)
     groups = int((-(-(own[last] + depth) // group) - own[first] // group).max())
     before = (own[first] // group).clamp(max=all_groups - groups) * group
-    return -(-outputs // _OUTPUTS), groups, (own - before).unsqueeze(1) + torch.arange(depth)
+    return -(-outputs // _OUTPUTS), groups, (own - before).unsqueeze(1) + torch.arange(depth, device=own.device)
