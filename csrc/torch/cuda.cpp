@@ -48,15 +48,23 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
   return {layer.directions, (layer.times + steps - 1) / steps * layer.batch * layer.hidden_size};  // as on the CPU
 }
 
+// A thread of autograd's may have no context yet: this makes the device's current, which a guard leaves undone where the
+// device already is, and torch would warn when it takes the handle of cuBLAS. Once in a thread, because it is an error
+// while a stream is captured.
+void make_context(c10::Device device) {
+  thread_local bool made = false;
+  if (made) return;
+  C10_CUDA_CHECK(cudaSetDevice(device.index()));
+  made = true;
+}
+
 // Runs the directions one after the other, on the device of the layer and the current stream there, with the same
 // scratch memory: one piece for a whole pass.
 void run(const Layer& layer, const std::vector<Problem<void>>& directions,
          size_t (*bytes)(const Problem<void>&, Precision),
          void (*pass)(const Problem<void>&, Precision, const Resources&)) {
   const c10::cuda::CUDAGuard guard(layer.device);
-  // A thread of autograd's may have no context yet: this makes the device's current, which the guard leaves undone
-  // where the device already is. torch would warn when it takes the handle of cuBLAS.
-  C10_CUDA_CHECK(cudaSetDevice(layer.device.index()));
+  make_context(layer.device);
   const Precision precision = precision_of(layer.dtype);
   size_t most = 0;
   for (const Problem<void>& p : directions) most = std::max(most, bytes(p, precision));
