@@ -29,16 +29,17 @@ def tf32(allowed: bool) -> Iterator[None]:
         matmul.fp32_precision = before
 
 
-def options_of(cell: str, hidden: int, masks: bool) -> dict[str, Any]:
-    """Returns a layer's arguments for the options: all of them, or those without masks and heads.
+def options_of(cell: str, hidden: int, options: str) -> dict[str, Any]:
+    """Returns a layer's arguments for the options of that name, see :class:`Layer`.
 
     What dropout keeps is doubled, which every dtype can do.
     """
-    if not masks:
-        return {"learn_initial_state": True}
-    heads = next(n for n in (5, 3, 1) if hidden % n == 0)
-    zoneout = {"zoneout_h": 0.25} | ({"zoneout_c": 0.25} if cell == "LSTM" else {})
-    return {"learn_initial_state": True, "recurrent_dropout": 0.5, "heads": heads} | zoneout
+    found: dict[str, Any] = {"learn_initial_state": True}
+    if options in ("masks", "heads"):
+        found |= {"recurrent_dropout": 0.5, "zoneout_h": 0.25} | ({"zoneout_c": 0.25} if cell == "LSTM" else {})
+    if options == "heads":
+        found["heads"] = next(n for n in (5, 3, 1) if hidden % n == 0)
+    return found
 
 
 @contextmanager
@@ -57,9 +58,9 @@ class Layer(NamedTuple):
     """A layer's sizes, and who runs it: "torch", or what FASTRNN_CUDA_KERNEL says, such as "cluster:4".
 
     dtype: float64, float32, tf32 (float32 with TF32 allowed), bfloat16 or float16.
-    options: "resets" has resets, every state and a learned initial state, "masks" besides recurrent dropout, zoneout
-        and several heads: what torch.nn lacks, so "torch" is the plain-torch reference then, as with
-        layer_norm. "" has none.
+    options: "resets" has resets, every state and a learned initial state, "masks" besides recurrent dropout and
+        zoneout, and "heads" several heads too: what torch.nn lacks, so "torch" is the plain-torch reference then, as
+        with layer_norm. "" has none.
     """
 
     kernel: str
@@ -95,7 +96,7 @@ class Layer(NamedTuple):
         """Returns the module with weights that were drawn on the device itself: soon, where there are many."""
         package = fastrnn if self.kernel != "torch" or self.lacking_in_torch else torch.nn
         if self.options:
-            options |= options_of(self.cell, self.H, masks=self.options == "masks")
+            options |= options_of(self.cell, self.H, self.options)
         if self.layer_norm:
             options["layer_norm"] = True
         return getattr(package, self.cell)(self.I, self.H, device=device, dtype=dtype, **options)

@@ -32,17 +32,18 @@ NORMALIZED = tuple(partial(make, layer_norm=True) for make in (fastrnn.RNN, fast
 DTYPES = ("float64", "float32", "tf32", "bfloat16", "float16")
 
 
-INPUTS = ("padded", "packed", "with options")
+INPUTS = ("padded", "packed", "masks", "heads")
 
 
 def run(make: Callable[..., Any], layer: Layer, recompute: bool, given: str, device: str) -> None:
     cell = getattr(make, "func", make).__name__
     kind = {"bidirectional": True, "recompute": recompute}
-    kind |= options_of(cell, layer.H, masks=True) if given == "with options" else {}
+    with_options = given in ("masks", "heads")
+    kind |= options_of(cell, layer.H, given) if with_options else {}
     module = make(layer.I, layer.H, **kind, device=device, dtype=layer.torch_dtype)
     x = layer.input(device).requires_grad_()
     input = pack_padded_sequence(x, [3, 3, 2, 1, 1]) if given == "packed" else x
-    options = {"resets": layer.resets(device), "return_states": True} if given == "with options" else {}
+    options = {"resets": layer.resets(device), "return_states": True} if with_options else {}
     with layer.kernel_asked_for(device):
         output, _, *states = module(input, **options)
         every_c = [after.c.sum() for after in states if after.c is not None]
@@ -56,8 +57,8 @@ def main(kernels: list[str], device: str = "cuda") -> None:
         if kernel == "step":
             for make, dtype, recompute, given in itertools.product(LAYERS, DTYPES, (False, True), INPUTS):
                 run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 9), recompute, given, device)
-            for make, dtype in itertools.product(NORMALIZED, DTYPES):  # of 40 units: two warps add up a row
-                run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 40), False, "with options", device)
+            for make, dtype, given in itertools.product(NORMALIZED, DTYPES, INPUTS[2:]):  # 40 units: two warps a row
+                run(make, Layer(kernel, "LSTM", dtype, 3, 5, 7, 40), False, given, device)
             continue
         for make, dtype in itertools.product((LAYERS[0], LAYERS[3], LAYERS[5]), DTYPES[2:]):
             layer = Layer(kernel, make.__name__, dtype, 3, 9, 7, 40)

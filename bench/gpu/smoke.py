@@ -4,7 +4,7 @@
 
 Every kernel with teams of forced sizes, by cell, dtype and odd shape: outputs, final states and all gradients against
 torch.nn in float64 on the CPU; the step kernels also with what torch.nn lacks (resets, every state, a learned initial
-state; beside them recurrent dropout, zoneout and heads; either with layer normalization too), against the plain-torch
+state; beside them recurrent dropout and zoneout; and heads; each with layer normalization too), against the plain-torch
 reference there. An error may be twice that of torch.nn, or of the reference, in the same dtype on the same device, and
 what rounding explains in any case. A kernel's rows run in a process of its own; a row that fails runs once more by
 itself with CUDA_LAUNCH_BLOCKING=1. A line of JSON after every row.
@@ -47,7 +47,7 @@ LIMIT, AGAIN_LIMIT, MOST_AGAIN = 10, 15, 3  # seconds a row, and of a row that r
 
 def rows(kernel: str) -> Iterator[Layer]:
     """Yields what to run of a kernel, the quickest first."""
-    dtypes, options = (STEP_DTYPES, ("", "resets", "masks")) if kernel == "step" else (DTYPES, ("",))
+    dtypes, options = (STEP_DTYPES, ("", "resets", "masks", "heads")) if kernel == "step" else (DTYPES, ("",))
     for shape, forced, dtype, cell, with_them in product(SHAPES, KERNELS[kernel], dtypes, CELLS, options):
         yield Layer(forced, cell, dtype, *shape, with_them)
     if kernel == "step":  # not over 9 numbers: two right computations differ too much there (docs/adr/0038)

@@ -74,8 +74,9 @@ FASTRNN_DEVICE Scalar<Accumulated<T>> zoneout_c(const ForwardStep& p, int64_t ro
 template <class Cell, bool optional = true, class Step>
 FASTRNN_DEVICE int64_t place_by_head(const Step& p, int64_t row, int64_t unit, int g) {
   if (!optional) return (row * Cell::recurrent_gates + g) * p.hidden_size + unit;
-  // 32 bits: a division of 64 is a call, for which registers would have to be spilled.
-  const int64_t head = p.head_size == p.hidden_size ? 0 : uint32_t(unit) / uint32_t(p.head_size);
+  // 32 bits: a division of 64 is a call, for which registers would have to be spilled. It is 0 where there is one head,
+  // and not asked for that: of `one_head ? 0 : unit / head_size` ptxas 13.0 drops the 0 (docs/adr/0045).
+  const int64_t head = uint32_t(unit) / uint32_t(p.head_size);
   return row * Cell::recurrent_gates * p.hidden_size + (head * (Cell::recurrent_gates - 1) + g) * p.head_size + unit;
 }
 

@@ -71,12 +71,12 @@ class TestSmoke:
     def test_rows(self):
         found = {kernel: list(smoke.rows(kernel)) for kernel in smoke.KERNELS}
         assert {kernel: len(each) for kernel, each in found.items()} == {
-            "step": 3 * 5 * 3 * 3 + 2 * 5 * 3 * 2,
+            "step": 3 * 5 * 3 * 4 + 2 * 5 * 3 * 3,
             "block": 3 * 3 * 3,
             "cluster": 3 * 3 * 3 * 3,
             "grid": 3 * 4 * 3 * 3,
         }
-        assert len({row for each in found.values() for row in each}) == 411
+        assert len({row for each in found.values() for row in each}) == 486
         assert all(row.kernel.partition(":")[0] == kernel for kernel, each in found.items() for row in each)
 
     @pytest.mark.parametrize(
@@ -85,8 +85,10 @@ class TestSmoke:
             {},
             {"options": "resets"},
             {"options": "masks"},
+            {"options": "heads"},
             {"options": "resets", "layer_norm": True, "H": 40},
             {"options": "masks", "layer_norm": True, "H": 40},
+            {"options": "heads", "layer_norm": True, "H": 40},
         ],
         ids=str,
     )
@@ -114,8 +116,10 @@ class TestSmoke:
     @pytest.mark.parametrize(
         ("wrong", "options"),
         [
-            *product(["every_c", "d_h_0", "d_learned_h_0", "d_weight_hh_l0", "d_bias_hh_l0"], ["resets", "masks"]),
-            *product(["d_weight_norm_hh_l0", "d_bias_norm_c_l0"], ["resets", "masks"]),
+            *product(
+                ["every_c", "d_h_0", "d_learned_h_0", "d_weight_hh_l0", "d_bias_hh_l0"], ["resets", "masks", "heads"]
+            ),
+            *product(["d_weight_norm_hh_l0", "d_bias_norm_c_l0"], ["resets", "masks", "heads"]),
         ],
     )
     def test_wrong_numbers_of_options_fail(self, wrong, options, monkeypatch):
