@@ -127,7 +127,14 @@ def _left_to_torch(call: Call) -> bool:
     asked_for = call.input.is_cuda and gpu.kernels_asked_for()
     if call.cell.name not in _TORCH_OPERATORS or call.has_options():
         return False
+    if _inside_torch_func_on_cuda(call):
+        return False
     return exports_to_onnx() or (call.input.is_cuda and not asked_for and not kernels_are_faster(call))
+
+
+def _inside_torch_func_on_cuda(call: Call) -> bool:
+    """cuDNN's operator has no rules for vmap, nor for derivatives by torch.func."""
+    return call.input.is_cuda and torch._C._are_functorch_transforms_active()
 
 
 def _takes_options_as_given(call: Call) -> bool:
@@ -155,7 +162,7 @@ def _layer(call: Call) -> Layer | None:
             # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
             known = not call.has_options() or _kernels_know_options(call)
             return autograd.layer if call.weights[0].numel() and known else operators.run_reference
-        if call.has_options() or call.cell.name not in _TORCH_OPERATORS:
+        if call.has_options() or call.cell.name not in _TORCH_OPERATORS or _inside_torch_func_on_cuda(call):
             return operators.run_reference
     return _torch_operator if call.locked_dropout and drops_between(call) else None  # it locks no dropout
 
@@ -193,6 +200,7 @@ def _torch_operator(call: Call) -> Results:
         batch: Any = input.size(call.batch_axis()) if batch_sizes is None else batch_sizes[0]  # seen by tracers
         h0 = torch.zeros(call.state_rows(), batch, call.output_size(), dtype=input.dtype, device=input.device)
         c0 = torch.zeros(call.state_rows(), batch, call.hidden_size(), dtype=input.dtype, device=input.device)
+    h0, c0 = _in_one_piece(h0), None if c0 is None else _in_one_piece(c0)
     dropout, training = call.dropout, call.training
     if input.is_cuda and not training:
         # In eval mode cuDNN keeps nothing for a backward pass. Without dropout training computes the same.
@@ -206,6 +214,11 @@ def _torch_operator(call: Call) -> Results:
     else:
         output, h_n, *c_n = operator(input, batch_sizes, state_of(call, h0, c0), *given)
     return output, h_n, c_n[0] if c_n else input.new_empty(0)
+
+
+def _in_one_piece(state: Tensor) -> Tensor:
+    """Contiguous, as cuDNN wants states; a learned one is expanded."""
+    return state if state.is_contiguous() else state.clone(memory_format=torch.contiguous_format)
 
 
 def _torch_cell(call: Call) -> Any:

@@ -12,7 +12,7 @@ from torch.compiler import is_compiling, is_exporting
 from torch.nn import Parameter
 
 from fastrnn._core import cells
-from fastrnn._core.backend import TORCH_CELLS, sequence
+from fastrnn._core.backend import sequence
 from fastrnn._core.call import Call, cell_and_states, with_initial_states
 from fastrnn._core.extension import _C
 from fastrnn._core.tracing import NotScriptable
@@ -229,8 +229,13 @@ class Layer(AnyInput, Faced, NotScriptable, torch.nn.RNNBase):
                 torch.nn.init.constant_(parameter, name.startswith("weight"))
 
     def flatten_parameters(self) -> None:
-        """Lay the weights out as cuDNN has them, where torch has the cell."""
-        if self._cell in TORCH_CELLS and not self._sizes_differ() and self.heads == 1:
+        """Lay the weights out as cuDNN has them, where torch has the cell.
+
+        Not the tensors that functional_call puts in their place: they are not the layer's to move, and inside of vmap
+        have no memory.
+        """
+        torch_has_it = self._cell == self.mode.lower() and not self._sizes_differ() and self.heads == 1
+        if torch_has_it and all(isinstance(weight, Parameter) for weight in self._flat_weights):
             super().flatten_parameters()
 
     def extra_repr(self) -> str:

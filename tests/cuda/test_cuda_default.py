@@ -58,6 +58,7 @@ def ran(monkeypatch):
 
 def operator_of_sizes(input, hx, weights, *options):
     h, *c = hx if isinstance(hx, tuple) else (hx,)
+    assert all(state.is_contiguous() for state in (h, *c)), "cuDNN refuses states that are not"
     output = weights[0].new_empty(*input.shape[:-1], h.size(-1))
     return output, h, *c
 
@@ -419,3 +420,14 @@ def test_functions_follow_too(built, ran):
         functional.gru(x, None, weights)
         functional.gru(x, None, weights, reset_after=False)
     assert [who for who, _ in ran] == ["torch", "kernels"]
+
+
+@pytest.mark.parametrize("kernels", [True, False])
+@pytest.mark.parametrize("cell", sorted(TORCH_HAS))
+def test_inside_torch_func_cudnn_is_not_asked(cell, kernels, ran, monkeypatch, request):
+    """It has no rules for vmap, nor for derivatives."""
+    if kernels:
+        request.getfixturevalue("built")
+    monkeypatch.setattr(backend, "_inside_torch_func_on_cuda", lambda call: True)
+    run(cell)
+    assert [who for who, _ in ran] == ["kernels" if kernels else "reference"]

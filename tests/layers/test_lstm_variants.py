@@ -339,3 +339,15 @@ def test_the_table_has_them():
     assert CELLS["peephole_lstm"].vectors == {"weight_ci": 1, "weight_cf": 1, "weight_co": 1}
     assert CELLS["coupled_lstm"].gates == 3
     assert all(CELLS[name].carries_c and CELLS[name].projectable for name in ("peephole_lstm", "coupled_lstm"))
+
+
+def test_cudnn_lays_out_torchs_cells_alone(monkeypatch):
+    """A coupled LSTM has a GRU's number of gates, and torch makes its weights as those; with a projection cuDNN would
+    refuse them."""
+    laid_out = []
+    monkeypatch.setattr(torch.nn.RNNBase, "flatten_parameters", lambda self: laid_out.append(type(self)))
+    fastrnn.LSTM(3, 4, proj_size=2, coupled=True)
+    assert laid_out == []
+    for layer in (fastrnn.LSTM, fastrnn.GRU, fastrnn.RNN):
+        layer(3, 4)
+    assert laid_out == [fastrnn.LSTM, fastrnn.GRU, fastrnn.RNN]

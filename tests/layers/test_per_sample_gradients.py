@@ -291,3 +291,16 @@ def test_gradgradcheck_through_per_sample_gradients():
     weights = weights_of(layer)
     each = vmap(grad(lambda w, x: loss(layer, w, x)), (None, 0))
     assert gradgradcheck(lambda x: each(weights, x)["weight_hh_l0"], (x,))
+
+
+def test_weights_that_are_given_are_not_laid_out_anew(monkeypatch):
+    """As cuDNN has them: on a GPU that would move them, or fail inside of vmap, where they have no memory."""
+    layer, x = fastrnn.GRU(3, 4), torch.randn(5, 2, 3)
+    laid_out = []
+    monkeypatch.setattr(nn.RNNBase, "flatten_parameters", lambda self: laid_out.append(self))
+    layer.flatten_parameters()
+    assert laid_out.pop() is layer
+    weights = {name: weight.clone() for name, weight in weights_of(layer).items()}
+    functional_call(layer, weights, (x,))
+    vmap(grad(lambda weights, x: loss(layer, weights, x)), in_dims=(None, 1))(weights, x)
+    assert laid_out == []
