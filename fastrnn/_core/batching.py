@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from fastrnn._core import operators
 from fastrnn._core.call import CONSTANTS, Call
@@ -31,6 +32,7 @@ _NAMES = (
 _WEIGHTS = CONSTANTS + 3  # place of the first weight among those
 _SAVED = 4  # place of `saved` behind d_output, d_hn, d_cn, output
 _BESIDES = 5  # place of the constants behind those
+_LEVELS = 64  # of autograd's vmap, one inside the other
 
 
 def forward(call: Call, *operands: Any) -> tuple:
@@ -177,15 +179,14 @@ def under_autograds_vmap(rule: Callable[..., tuple[list, list]]) -> Callable:
     """
 
     def kernel(*arguments: Any) -> Any:
-        level = torch._C._vmapmode_increment_nesting() - 1
-        torch._C._vmapmode_decrement_nesting()
+        level = _innermost_level(arguments)
         sizes = set()
 
         def unwrap(value: Any) -> tuple[Any, Any]:
             if isinstance(value, (list, tuple)):
                 pairs = [unwrap(v) for v in value]
                 return [v for v, _ in pairs], [dim for _, dim in pairs]
-            if not isinstance(value, Tensor) or not torch._C._functorch.is_legacy_batchedtensor(value):
+            if not _is_batched(value):
                 return value, None
             plain = torch._remove_batch_dim(value, level, 1, 0)
             sizes.add(plain.size(0))
@@ -196,6 +197,30 @@ def under_autograds_vmap(rule: Callable[..., tuple[list, list]]) -> Callable:
         return [t if dim is None else torch._add_batch_dim(t, dim, level) for t, dim in zip(found, where, strict=True)]
 
     return kernel
+
+
+def _is_batched(value: Any) -> bool:
+    return isinstance(value, Tensor) and torch._C._functorch.is_legacy_batchedtensor(value)
+
+
+def _innermost_level(arguments: Sequence[Any]) -> int:
+    """The level of autograd's vmap that a kernel is called at.
+
+    It is the thread's own. A backward pass on a GPU runs on a thread of autograd's, which is in no vmap: there it is
+    the level without which the tensors are plain.
+    """
+    level = torch._C._vmapmode_increment_nesting() - 1
+    torch._C._vmapmode_decrement_nesting()
+    if level > 0:
+        return level
+    batched = next(filter(_is_batched, tree_leaves(arguments)))
+    for level in range(1, _LEVELS):
+        if not _is_batched(torch._remove_batch_dim(batched, level, 1, 0)):
+            return level
+    raise NotImplementedError(
+        "Expected one is_grads_batched=True or vectorize=True around a backward pass on a GPU, got several, one inside "
+        "the other; use torch.func.vmap"
+    )
 
 
 torch.library.register_vmap("fastrnn::forward", _forward_under_vmap)

@@ -4,6 +4,7 @@ those of the plain-torch reference where it has none (torch.vmap of a layer, pac
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -226,3 +227,19 @@ def test_operators_among_dual_numbers_say_what_to_call():
     y = fastrnn.GRU(3, 4)(x.requires_grad_())[0]
     with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="inside the dual level"):
         torch.autograd.grad(y, x, forward_ad.make_dual(torch.ones_like(y), torch.ones_like(y)))
+
+
+@pytest.mark.parametrize("cell", ["rnn_tanh", "gru", "lstm"])
+def test_batched_gradients_on_another_thread(cell):
+    """Where a backward pass on a GPU runs: it knows nothing of the vmap that waits for it."""
+    layer, x = make(fastrnn.nn, cell, 3, 4, dtype=torch.float64), random(5, 2, 3).requires_grad_()
+    wanted, output = [x, *layer.parameters()], layer(x)[0]
+    incoming = random(6, *output.shape)
+    expected = torch.autograd.grad(output, wanted, incoming, is_grads_batched=True, retain_graph=True)
+    with ThreadPoolExecutor(1) as thread:
+
+        def elsewhere(d_output):
+            return thread.submit(torch.autograd.grad, output, wanted, d_output, retain_graph=True).result()
+
+        found = torch._vmap_internals._vmap(elsewhere, 0, 0)(incoming)
+    assert all(map(torch.equal, found, expected))
