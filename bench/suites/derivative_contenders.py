@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad, jvp, vmap
 
-from bench.suites.feature_contenders import Contenders, Run, input_of, ours, theirs
+from bench.suites.feature_contenders import Contenders, Run, generator, input_of, ours, theirs
 from bench.suites.without_fastrnn import hidden, loop
 from fastrnn._bench.work import Shape
 
@@ -39,7 +39,7 @@ def forward_mode(cell: str, shape: Shape) -> Contenders:
     cell. Plain is the layer without it."""
     layer, x = ours(cell, shape).requires_grad_(False), input_of(shape)
     steps = Loop(theirs(cell, shape, "Cell")).requires_grad_(False)
-    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(2))
+    direction = torch.randn(x.shape, generator=generator(2))
 
     def along(output: Callable[[Tensor], Tensor]) -> Run:
         return lambda: list(jvp(output, (x,), (direction,)))

@@ -42,8 +42,13 @@ def theirs(cell: str, shape: Shape, suffix: str = "") -> Any:
     return made
 
 
+def generator(seed: int) -> torch.Generator:
+    """Of the default device, on which the makers are called."""
+    return torch.Generator(torch.get_default_device()).manual_seed(seed)
+
+
 def input_of(shape: Shape) -> Tensor:
-    return torch.randn(shape.T, shape.B, shape.I, generator=torch.Generator().manual_seed(1))
+    return torch.randn(shape.T, shape.B, shape.I, generator=generator(1))
 
 
 def training(forward: Callable[[Tensor], Iterable[Tensor]], x: Tensor, *modules: nn.Module) -> Run:
@@ -57,8 +62,8 @@ def training(forward: Callable[[Tensor], Iterable[Tensor]], x: Tensor, *modules:
             tensor.grad = None
         outputs = list(forward(leaf))
         if not gradients:
-            generator = torch.Generator().manual_seed(2)
-            gradients.extend(torch.randn(output.shape, generator=generator) for output in outputs)
+            drawn = torch.Generator(leaf.device).manual_seed(2)
+            gradients.extend(torch.randn(t.shape, generator=drawn, device=leaf.device) for t in outputs)
         torch.autograd.backward(outputs, gradients)
         assert leaf.grad is not None
         return [*(output.detach() for output in outputs), leaf.grad]
@@ -74,11 +79,12 @@ def plain(cell: str, shape: Shape, **options: Any) -> Run:
 def lengths(cell: str, shape: Shape) -> Contenders:
     """Lengths from 1 to T at random. torch.nn packs, computes and pads."""
     layer, other, x = ours(cell, shape), theirs(cell, shape), input_of(shape)
-    ends = torch.randint(1, shape.T + 1, (shape.B,), generator=torch.Generator().manual_seed(3))
+    ends = torch.randint(1, shape.T + 1, (shape.B,), generator=generator(3))
     ends[0] = shape.T
+    on_cpu = ends.cpu()  # where torch wants them
 
     def packed(x: Tensor) -> tuple[Tensor]:
-        output, _ = other(pack_padded_sequence(x, ends, enforce_sorted=False))
+        output, _ = other(pack_padded_sequence(x, on_cpu, enforce_sorted=False))
         return (pad_packed_sequence(output)[0],)
 
     option = training(lambda x: layer(x, lengths=ends)[:1], x, layer)
@@ -88,8 +94,8 @@ def lengths(cell: str, shape: Shape) -> Contenders:
 def nested(cell: str, shape: Shape) -> Contenders:
     """Nested tensors in and out, of lengths from 1 to T. torch.nn takes none: it packs, and unpacks what it returns."""
     layer, other = ours(cell, shape, batch_first=True), theirs(cell, shape)
-    ends = torch.randint(1, shape.T + 1, (shape.B,), generator=torch.Generator().manual_seed(3))
-    steps = torch.randn(int(ends.sum()), shape.I, generator=torch.Generator().manual_seed(1))
+    ends = torch.randint(1, shape.T + 1, (shape.B,), generator=generator(3))
+    steps = torch.randn(int(ends.sum()), shape.I, generator=generator(1))
     offsets = torch.cat([ends.new_zeros(1), ends.cumsum(0)])
 
     def jagged(x: Tensor) -> tuple[Tensor]:
@@ -105,7 +111,7 @@ def nested(cell: str, shape: Shape) -> Contenders:
 def resets(cell: str, shape: Shape, suffix: str = "") -> Contenders:
     """A twentieth of the steps begins anew. A loop over steps multiplies the state by a mask before each."""
     layer, other, x = ours(cell, shape), theirs(cell, shape, suffix), input_of(shape)
-    begins = torch.rand(shape.T, shape.B, generator=torch.Generator().manual_seed(3)) < 0.05
+    begins = torch.rand(shape.T, shape.B, generator=generator(3)) < 0.05
     keep = (~begins).float().unsqueeze(-1)
 
     def steps(x: Tensor) -> tuple[Tensor]:

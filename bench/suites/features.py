@@ -1,11 +1,12 @@
 """What each option of a layer costs, and how much faster it is than what one does without fastrnn, in turns in one run.
 
-    python -m bench.suites.features --json bench/results/NAME.json [--only lengths,resets]
+    python -m bench.suites.features --json bench/results/NAME.json [--only lengths,resets] [--device cuda]
 
 A row of the table below names an option, who takes part (feature_contenders.py, mask_contenders.py and
 derivative_contenders.py), and the goals. Times are medians over rounds, of training steps: forward, and backward to
 input and weights. Of a stream it is a step at inference, of forward mode output and derivative. All is float32. Before
-they are timed, the layer with the option and the other way are compared, where they draw no masks.
+they are timed, the layer with the option and the other way are compared, where they draw no masks. On CUDA a call
+includes the wait for its end; streams and goals are the CPU's alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from bench.suites.feature_contenders import Contenders
 from bench.turns import heading, medians, turns
 from fastrnn import _markdown
 from fastrnn._bench.work import Shape
+from fastrnn._core import gpu
 from fastrnn._saving import write_text
 
 COMPARED = 10  # steps
@@ -119,7 +121,7 @@ ROWS = (
 )
 
 
-def measure(row: Row, rounds: int, block: float) -> dict[str, Any]:
+def measure(row: Row, rounds: int, block: float, device: str = "cpu") -> dict[str, Any]:
     """The times of a row.
 
     Raises:
@@ -127,9 +129,11 @@ def measure(row: Row, rounds: int, block: float) -> dict[str, Any]:
     """
     with torch.inference_mode() if row.inference else nullcontext():
         if not row.random:
-            compare(row)
-        made = row.make(row.cell, row.shape)
-        times = turns(made._asdict(), rounds, block)
+            compare(row, device)
+        with torch.device(device):
+            made = row.make(row.cell, row.shape)._asdict()
+        waited = {name: waiting_for(run, device) for name, run in made.items()}
+        times = turns(waited, rounds, block)
     return {
         "option": row.option,
         "cell": row.cell,
@@ -137,17 +141,32 @@ def measure(row: Row, rounds: int, block: float) -> dict[str, Any]:
         "other": row.other,
         "milliseconds": medians(times),
         "least": {name: min(of_name) for name, of_name in times.items()},
-        "goals": [list(goal) for goal in row.goals],
+        "goals": [list(goal) for goal in row.goals] if device == "cpu" else [],
     }
 
 
-def compare(row: Row) -> None:
+def waiting_for(run: Callable[[], Any], device: str) -> Callable[[], Any]:
+    """The function, and on a GPU the wait until what it has asked for is done."""
+    if device == "cpu":
+        return run
+
+    def waits() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    return waits
+
+
+def compare(row: Row, device: str = "cpu") -> None:
     """Raise ArithmeticError unless the first and the third contender compute the same, up to rounding.
 
     Over a few steps, because rounding grows from step to step: over a hundred that of a layer normalization to 1e-3.
     """
-    made = row.make(row.cell, row.shape._replace(T=min(row.shape.T, COMPARED)))
-    for found, expected in zip(made.option(), made.other(), strict=True):
+    with torch.device(device):
+        made = row.make(row.cell, row.shape._replace(T=min(row.shape.T, COMPARED)))
+    with gpu.tf32(False):
+        both = zip(made.option(), made.other(), strict=True)
+    for found, expected in both:
         error = float((found - expected).norm() / expected.norm())
         if not error < 1e-3:  # so that a NaN fails too
             raise ArithmeticError(f"{row.option}, {row.cell}: differs from {row.other}, relative error {error:.1e}")
@@ -170,7 +189,8 @@ def markdown(found: dict[str, Any]) -> str:
                 *(row["other"], f"{ms['other']:.3g}", shown["faster"], ", ".join(map(str, goals))),
             ]
         )
-    about = f"{_markdown.about(found['machine'])} {found['threads']} threads. `{found['command']}`"
+    card = f"{found['gpu']['name']}. " if "gpu" in found else ""
+    about = f"{card}{_markdown.about(found['machine'])} {found['threads']} threads. `{found['command']}`"
     return f"{about}\n\n{_markdown.table(columns, lines, 'llrrrrrrrlrrl')}"
 
 
@@ -181,6 +201,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=16)
     parser.add_argument("--block", type=float, default=0.1, help="seconds of a turn")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", choices=gpu.DEVICES, default="cpu")
     given = parser.parse_args()
     names = list(dict.fromkeys(row.option for row in ROWS))
     chosen = given.only.split(",") if given.only else names
@@ -188,10 +209,12 @@ def main() -> None:
         parser.error(f"--only takes {', '.join(names)}; got {', '.join(unknown)}")
     torch.set_num_threads(given.threads)
     found = heading("bench.suites.features") | {"threads": given.threads, "rows": []}
+    if given.device == "cuda":
+        found["gpu"] = gpu.describe() | {"kernel": gpu.kernel() or "default"}
     for row in ROWS:
-        if row.option not in chosen:
+        if row.option not in chosen or (row.option == "stream" and given.device == "cuda"):
             continue
-        found["rows"].append(measure(row, given.rounds, given.block))
+        found["rows"].append(measure(row, given.rounds, given.block, given.device))
         figures = ", ".join(f"{name} {ms:.4g} ms" for name, ms in found["rows"][-1]["milliseconds"].items())
         print(f"{row.option}, {row.cell}: {figures}", flush=True)
         if given.json:
