@@ -89,7 +89,7 @@ def device_tests(names: Sequence[str] | None = None) -> list[str]:
     """Finds the test files that run on any device, of these names or all; not those that need the command line's
     packages."""
     files = sorted((ROOT / "tests").rglob("test_*.py"), key=lambda file: file.name)
-    runs = re.compile(r'^pytestmark = pytest\.mark\.usefixtures\("device"\)|^def _on_cuda\(device\)', re.MULTILINE)
+    runs = re.compile(r'^pytestmark = .*\("(device|on_cuda)"\)|^def test_\w+\(kernels\b', re.MULTILINE)
     needs = re.compile(r"^(from|import) (typer|rich|tests\.cli|fastrnn\.cli|fastrnn import cli)", re.MULTILINE)
     texts = {file: file.read_text() for file in files if names is None or file.stem.removeprefix("test_") in names}
     return [str(file.relative_to(ROOT)) for file, text in texts.items() if runs.search(text) and not needs.search(text)]

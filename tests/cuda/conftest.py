@@ -1,10 +1,12 @@
-"""The CUDA layers compiled for the CPU: see emulation/library.cpp."""
+"""The CUDA layers' operators: compiled for the CPU (see emulation/library.cpp), or on a GPU."""
 
 from pathlib import Path
 
 import pytest
 import torch
 from torch.utils.cpp_extension import CUDA_HOME, load
+
+from fastrnn._core import gpu
 
 ROOT = Path(__file__).parents[2]
 EMULATION = ROOT / "tests" / "cuda" / "emulation"
@@ -28,11 +30,28 @@ def emulated(tmp_path_factory: pytest.TempPathFactory):
     return torch.ops.fastrnn_cuda_on_cpu
 
 
+@pytest.fixture
+def kernels(request, device):
+    """The operators: those of the GPU with `--device cuda`, else the emulated ones."""
+    return torch.ops.fastrnn if device == "cuda" else request.getfixturevalue("emulated")
+
+
 @pytest.fixture(autouse=True)
 def _steps_by_default(request, monkeypatch):
-    """What runs in the emulation, where a test does not ask for other kernels."""
-    if "emulated" in request.fixturenames:
+    """What runs, where a test does not ask for other kernels."""
+    if {"emulated", "kernels"} & set(request.fixturenames):
         monkeypatch.setenv("FASTRNN_CUDA_KERNEL", "step")
+
+
+@pytest.fixture
+def on_cuda(device):
+    """Of tests that no other device can run."""
+    try:
+        gpu.parse_device("cuda")
+    except ValueError as error:
+        pytest.skip(str(error))
+    if device != "cuda":
+        pytest.skip("needs pytest --device cuda")
 
 
 @pytest.fixture

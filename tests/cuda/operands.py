@@ -1,5 +1,6 @@
-"""The operands of one layer, and all that it computes of them: by the emulated operators, and by the reference."""
+"""The operands of one layer, and all that it computes of them: by the CUDA layers' operators, and by the reference."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 import fastrnn.nn
 from fastrnn import reference
 from fastrnn._core.call import with_initial_states
+from tests.support import twins
 from tests.support.twins import initial, make, random
 
 
@@ -93,7 +95,7 @@ def operands(
         random(*shape[:-1], directions * features, seed=3),
         random(*h.shape, seed=4),
         None if c is None else random(*c.shape, seed=5),
-        None if resets is None else torch.rand(shape[:-1], generator=torch.Generator().manual_seed(8)) < resets,
+        None if resets is None else _chosen(shape[:-1], resets),
         every_state,
         learned_state,
         random(*h.shape, seed=11).abs() if "r" in masks else None,
@@ -101,6 +103,11 @@ def operands(
         random(*in_rows[1], seed=13).sigmoid() if "c" in masks and in_rows[1] else None,
         heads,
     )
+
+
+def _chosen(shape: Sequence[int], share: float) -> Tensor:
+    """True for this share of the places."""
+    return (torch.rand(shape, generator=torch.Generator().manual_seed(8)) < share).to(twins.DEVICE)
 
 
 def forward(operators: Any, given: Operands, recompute: bool = False) -> tuple[Tensor, ...]:
@@ -120,7 +127,7 @@ def backward(operators: Any, given: Operands, output: Tensor, saved: Tensor, rec
 
 
 def run(operators: Any, given: Operands, recompute: bool = False) -> list[Tensor]:
-    """Outputs and all gradients of the emulated operators."""
+    """Outputs and all gradients of the operators."""
     output, h_n, c_n, saved = forward(operators, given, recompute)
     grads = backward(operators, given, output, saved, recompute)
     return [t for t in (output, h_n, c_n, *grads) if t.numel()]

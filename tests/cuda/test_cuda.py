@@ -21,14 +21,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 F32 = torch.float32
 
 
-@pytest.fixture(autouse=True)
-def _on_cuda(device):
-    try:
-        gpu.parse_device("cuda")
-    except ValueError as error:
-        pytest.skip(str(error))
-    if device != "cuda":
-        pytest.skip("needs pytest --device cuda")
+pytestmark = pytest.mark.usefixtures("on_cuda")
 
 
 def fail(*arguments, **options):
@@ -284,7 +277,7 @@ class TestBeyond31Bits:
     LAST = slice(-4, None)
 
     @pytest.fixture(autouse=True)
-    def _room(self):
+    def _room(self, on_cuda):
         free, _ = torch.cuda.mem_get_info()
         if free < 40 << 30:
             pytest.skip(f"needs 40 GiB of GPU memory, {free >> 30} are free")

@@ -1,4 +1,5 @@
-"""Layer normalization of numbers whose squares are infinite, in the step kernels of the CUDA layers, by emulation."""
+"""Layer normalization of numbers whose squares are infinite, in the step kernels of the CUDA layers, as
+test_cuda_layer_norm.py runs them."""
 
 from functools import partial
 from itertools import product, zip_longest
@@ -41,11 +42,11 @@ def _assert_close(found, wanted, tolerance):
     [(torch.float32, 90, 1e-5), (torch.float32, 122, 1e-5), (torch.bfloat16, 90, 1e-1), (torch.float64, 700, 1e-10)],
 )
 @pytest.mark.parametrize(("cell", "which"), [*product(NORMALIZED, ["input", "w_hh"]), ("layer_norm_lstm", "c")])
-def test_where_squares_are_infinite(emulated, cell, which, dtype, shift, tolerance):
+def test_where_squares_are_infinite(kernels, cell, which, dtype, shift, tolerance):
     """What is larger by a power of two has the same norm, though neither squares nor variance are of the dtype."""
     given = made_of(cell, hidden=40, times=3).to(dtype)
     with gpu.tf32(False):
-        found, smaller = (_results(partial(run, emulated), given, which, 2.0**k) for k in (shift, 40))
+        found, smaller = (_results(partial(run, kernels), given, which, 2.0**k) for k in (shift, 40))
     if which == "input":
         assert torch.equal(found[0], smaller[0])
     _assert_close(found, _results(expected, given.to(torch.float64), which, 2.0**40), tolerance)
@@ -53,7 +54,7 @@ def test_where_squares_are_infinite(emulated, cell, which, dtype, shift, toleran
 
 @pytest.mark.parametrize(("dtype", "shift", "tolerance"), [(torch.float32, 124, 1e-5), (torch.float64, 1020, 1e-10)])
 @pytest.mark.parametrize("cell", NORMALIZED)
-def test_where_a_sum_is_infinite(emulated, cell, dtype, shift, tolerance):
+def test_where_a_sum_is_infinite(kernels, cell, dtype, shift, tolerance):
     """All products of a row are near the largest number of the dtype, which the sum for their mean is beyond."""
     given = made_of(cell, hidden=40, times=3)
     weights = [3 * given.weights[0].abs(), *given.weights[1:]]
@@ -62,26 +63,26 @@ def test_where_a_sum_is_infinite(emulated, cell, dtype, shift, tolerance):
     assert products.isfinite().all()
     assert products.sum(-1).isinf().any()
     with gpu.tf32(False):
-        found = _results(partial(run, emulated), given, "input", 2.0**shift)
+        found = _results(partial(run, kernels), given, "input", 2.0**shift)
     _assert_close(found, _results(expected, given.to(torch.float64), "input", 2.0**40), tolerance)
 
 
 @pytest.mark.parametrize("cell", NORMALIZED)
-def test_equal_numbers_whose_sum_is_infinite(emulated, cell):
+def test_equal_numbers_whose_sum_is_infinite(kernels, cell):
     """Their variance is 0, and so is their norm, as that of smaller ones."""
     given = made_of(cell, hidden=32, times=3)
     given = given._replace(input=torch.ones_like(given.input))
     given.weights[0].fill_(1)
-    smaller, larger = (forward(emulated, _with_larger(given, "input", 2.0**k))[0] for k in (0, 1021))
+    smaller, larger = (forward(kernels, _with_larger(given, "input", 2.0**k))[0] for k in (0, 1021))
     assert torch.equal(smaller, larger)
 
 
 @pytest.mark.parametrize("number", [torch.inf, torch.nan])
 @pytest.mark.parametrize("cell", NORMALIZED)
-def test_what_is_not_finite_makes_nan_of_its_row(emulated, cell, number):
+def test_what_is_not_finite_makes_nan_of_its_row(kernels, cell, number):
     given = made_of(cell, hidden=40, times=3)
-    clean = forward(emulated, given)[0]
+    clean = forward(kernels, given)[0]
     given.input[1, 2, 0] = number
-    found = forward(emulated, given)[0]
+    found = forward(kernels, given)[0]
     assert found[1:, 2].isnan().all()
     assert torch.equal(found[:, :2], clean[:, :2])

@@ -1,6 +1,6 @@
-"""The CUDA layers without a GPU: csrc/torch/cuda.cpp and the loops and kernels of csrc/cuda against the reference.
+"""The CUDA layers, csrc/torch/cuda.cpp and the loops and kernels of csrc/cuda, against the reference.
 
-See emulation/library.cpp. What runs on a GPU is tested in test_cuda.py and by every test with `--device cuda`.
+On the CPU by emulation, see emulation/library.cpp; on a GPU with `--device cuda`. Other tests of GPUs: test_cuda.py.
 """
 
 import pytest
@@ -35,17 +35,17 @@ OPTIONS = [
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_as_the_reference(emulated, cell, options, recompute):
+def test_as_the_reference(kernels, cell, options, recompute):
     given = operands(cell, **options)
-    _assert_close(run(emulated, given, recompute), expected(given))
+    _assert_close(run(kernels, given, recompute), expected(given))
 
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("packed", [None, [3, 3, 2, 2, 1]], ids=["padded", "packed"])
 @pytest.mark.parametrize("cell", ["peephole_lstm", "coupled_lstm"])
-def test_projections_of_other_cells_that_carry_c(emulated, cell, packed, recompute):
+def test_projections_of_other_cells_that_carry_c(kernels, cell, packed, recompute):
     given = operands(cell, projection=4, packed=packed, bidirectional=True)
-    _assert_close(run(emulated, given, recompute), expected(given))
+    _assert_close(run(kernels, given, recompute), expected(given))
 
 
 # Rounding of weights, inputs and states to the dtype: a few units in its last place.
@@ -57,10 +57,10 @@ def test_projections_of_other_cells_that_carry_c(emulated, cell, packed, recompu
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_narrower_numbers(emulated, cell, dtype, tolerance, options, recompute):
+def test_narrower_numbers(kernels, cell, dtype, tolerance, options, recompute):
     given = operands(cell, bidirectional=True, **options).to(dtype)
     with gpu.tf32(False):
-        found = run(emulated, given, recompute)
+        found = run(kernels, given, recompute)
     for got, want in zip(found, expected(given.to(torch.float64)), strict=True):
         assert got.dtype == dtype
         assert (got.double() - want).abs().max() <= tolerance * max(1.0, float(want.abs().max()))
@@ -73,23 +73,23 @@ def _expanded(x):
 
 def _unfolded(x):
     """A window that moves by one number a step: rows that overlap."""
-    numbers = torch.randn(x.numel(), dtype=x.dtype)
+    numbers = torch.randn(x.numel(), dtype=x.dtype, device=x.device)
     return numbers.as_strided(x.shape, (x.size(1), 1, 1) if x.dim() == 3 else (1, 1))
 
 
 def _columns(x):
     """Of a wider matrix: rows that lie further apart than they are wide."""
-    wide = torch.randn(*x.shape[:-1], 2 * x.size(-1) + 1, dtype=x.dtype)
+    wide = torch.randn(*x.shape[:-1], 2 * x.size(-1) + 1, dtype=x.dtype, device=x.device)
     return wide[..., 1 : 1 + x.size(-1)]
 
 
 def _transposed(x):
-    return torch.randn(*x.shape[::-1], dtype=x.dtype).permute(*range(x.dim())[::-1])
+    return torch.randn(*x.shape[::-1], dtype=x.dtype, device=x.device).permute(*range(x.dim())[::-1])
 
 
 def _every_other_step(x):
     """Steps that lie further apart than a batch."""
-    return torch.randn(2 * len(x), *x.shape[1:], dtype=x.dtype)[::2]
+    return torch.randn(2 * len(x), *x.shape[1:], dtype=x.dtype, device=x.device)[::2]
 
 
 LAYOUTS = [_expanded, _unfolded, _columns, _transposed, _every_other_step]
@@ -98,7 +98,7 @@ LAYOUTS = [_expanded, _unfolded, _columns, _transposed, _every_other_step]
 @pytest.mark.parametrize("packed", [None, [3, 3, 2, 2, 1]], ids=["padded", "packed"])
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_layout_of_the_input(emulated, layout, batch_first, packed):
+def test_any_layout_of_the_input(kernels, layout, batch_first, packed):
     """cuBLAS is told how far apart rows lie. It must not be told wrong, nor read what is not the tensor's."""
     given = operands("lstm", packed=packed, bidirectional=True, batch_first=batch_first and not packed)
     x = given.input
@@ -107,11 +107,11 @@ def test_any_layout_of_the_input(emulated, layout, batch_first, packed):
     of_a_sum = given.d_output.flatten()[0].expand_as(given.d_output)
     wanted = expected(given._replace(input=x.contiguous(), d_output=of_a_sum.contiguous()))
     for recompute in (False, True):
-        _assert_close(run(emulated, given._replace(input=x, d_output=of_a_sum), recompute), wanted)
+        _assert_close(run(kernels, given._replace(input=x, d_output=of_a_sum), recompute), wanted)
 
 
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_tf32_for_matmul_is_not_for_layers(emulated, cell):
+def test_tf32_for_matmul_is_not_for_layers(kernels, cell):
     """Each has a switch of its own. torch's handle of cuBLAS comes with that of its own products."""
     given = operands(cell, bidirectional=True).to(torch.float32)
     found = []
@@ -120,21 +120,21 @@ def test_tf32_for_matmul_is_not_for_layers(emulated, cell):
     try:
         for matmul.fp32_precision in ("ieee", "tf32"):
             with gpu.tf32(False):
-                found.append(run(emulated, given))
+                found.append(run(kernels, given))
     finally:
         matmul.fp32_precision = before
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
     with gpu.tf32(True):
-        rounded = run(emulated, given)
+        rounded = run(kernels, given)
     assert not torch.equal(rounded[0], found[0][0])
 
 
 @pytest.mark.parametrize("packed", [None, list(range(600, 0, -20))], ids=["padded", "packed"])
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_recompute_over_several_checkpoints(emulated, cell, packed):
+def test_recompute_over_several_checkpoints(kernels, cell, packed):
     """A checkpoint stands for 8 steps at least."""
     given = operands(cell, times=20, batch=300, bidirectional=True, packed=packed)
-    _assert_close(run(emulated, given, recompute=True), run(emulated, given))
+    _assert_close(run(kernels, given, recompute=True), run(kernels, given))
 
 
 @pytest.mark.parametrize("recompute", [False, True])

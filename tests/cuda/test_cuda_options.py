@@ -1,7 +1,8 @@
 """What torch's layers lack, in the step kernels of the CUDA layers: resets, every state, a learned initial state,
 recurrent dropout, zoneout, several heads.
 
-On the CPU, by emulation, see emulation/library.cpp; whole modules as well, whose rows with lengths are packed.
+On the CPU by emulation, see emulation/library.cpp, or on a GPU with `--device cuda`; whole modules as well, whose rows
+with lengths are packed.
 """
 
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -60,10 +61,10 @@ def _assert_close(found, wanted):
     ids=str,
 )
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_as_the_reference(emulated, cell, options, recompute):
+def test_as_the_reference(kernels, cell, options, recompute):
     """Outputs, c after every step, final states and all gradients, in both directions."""
     given = _operands(cell, **options)
-    _assert_close(run(emulated, given, recompute), expected(given))
+    _assert_close(run(kernels, given, recompute), expected(given))
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -78,19 +79,19 @@ def test_over_several_chunks(emulated, cell, options, recompute):
 
 @pytest.mark.parametrize("packed", [None, list(range(600, 0, -20))], ids=["padded", "packed"])
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_recompute_over_several_checkpoints(emulated, cell, packed):
+def test_recompute_over_several_checkpoints(kernels, cell, packed):
     given = _operands(cell, **ALL | {"times": 20, "batch": 300, "packed": packed})
-    _assert_close(run(emulated, given, recompute=True), run(emulated, given))
+    _assert_close(run(kernels, given, recompute=True), run(kernels, given))
 
 
 # Rounding of weights, inputs and states to the dtype: a few units in its last place.
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-6), (torch.float16, 4e-3), (torch.bfloat16, 3e-2)])
 @pytest.mark.parametrize("cell", PLAIN_CELLS)
-def test_narrower_numbers(emulated, cell, dtype, tolerance):
+def test_narrower_numbers(kernels, cell, dtype, tolerance):
     for recompute in (False, True):
         given = _operands(cell, **ALL).to(dtype)
         with gpu.tf32(False):
-            found = run(emulated, given, recompute)
+            found = run(kernels, given, recompute)
         for got, want in zip(found, expected(given.to(torch.float64)), strict=True):
             assert got.dtype == dtype
             assert (got.double() - want).abs().max() <= tolerance * max(1.0, float(want.abs().max()))
@@ -106,26 +107,26 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_layout_of_resets(emulated, layout, batch_first):
+def test_any_layout_of_resets(kernels, layout, batch_first):
     """The kernels read them where they lie."""
     given = _operands("lstm", **ALL | {"batch_first": batch_first})
     resets = LAYOUTS[layout](given.resets)
     assert not resets.is_contiguous()
-    wanted = run(emulated, given._replace(resets=resets.contiguous()))
-    for got, want in zip(run(emulated, given._replace(resets=resets)), wanted, strict=True):
+    wanted = run(kernels, given._replace(resets=resets.contiguous()))
+    for got, want in zip(run(kernels, given._replace(resets=resets)), wanted, strict=True):
         assert torch.equal(got, want)
 
 
-def test_resets_of_packed_rows_that_lie_apart(emulated):
+def test_resets_of_packed_rows_that_lie_apart(kernels):
     given = _operands("gru", **ALL | {"packed": RAGGED})
     apart = torch.stack([given.resets, ~given.resets], 1)[:, 0]
-    assert all(map(torch.equal, run(emulated, given), run(emulated, given._replace(resets=apart))))
+    assert all(map(torch.equal, run(kernels, given), run(kernels, given._replace(resets=apart))))
 
 
-def test_resets_that_name_no_row_change_nothing(emulated):
+def test_resets_that_name_no_row_change_nothing(kernels):
     given = _operands("lstm", learned_state=True, resets=0.0)
     assert not given.resets.any()
-    found, wanted = run(emulated, given), run(emulated, given._replace(resets=None))
+    found, wanted = run(kernels, given), run(kernels, given._replace(resets=None))
     assert all(map(torch.equal, found, wanted))
 
 
@@ -223,12 +224,12 @@ def test_modules_with_any_combination(emulated, data, cell, times, batch, units,
     assert emulated.calls()["products"] > before or none
 
 
-def test_a_step_saves_the_same_rows(emulated):
+def test_a_step_saves_the_same_rows(kernels):
     """But with zoneout, which hides what the backward pass goes by: c of the cell, or h of one that saves nothing."""
     for cell, hidden_by in (("lstm", "c"), ("gru", ""), ("rnn_tanh", "h")):
-        plain = forward(emulated, _operands(cell))[3].shape
+        plain = forward(kernels, _operands(cell))[3].shape
         for masks in ("r", "h", "c", "rhc"):
-            found = forward(emulated, _operands(cell, **ALL | {"masks": masks}))[3].shape
+            found = forward(kernels, _operands(cell, **ALL | {"masks": masks}))[3].shape
             assert found[:-1] == plain[:-1]
             assert found[-1] - plain[-1] == (6 if hidden_by and hidden_by in masks else 0)
 
@@ -243,24 +244,24 @@ MASKS = {
 
 @pytest.mark.parametrize("batch_first", [False, True])
 @pytest.mark.parametrize("layout", MASKS)
-def test_any_layout_of_masks(emulated, layout, batch_first):
+def test_any_layout_of_masks(kernels, layout, batch_first):
     """At inference zoneout is one row, expanded."""
     given = _operands("lstm", masks="rhc", batch_first=batch_first)
     names = ("recurrent_mask", "zoneout_h", "zoneout_c")
     laid_out = {name: MASKS[layout](getattr(given, name)) for name in names}
-    wanted = run(emulated, given._replace(**{name: t.contiguous() for name, t in laid_out.items()}))
-    assert all(map(torch.equal, run(emulated, given._replace(**laid_out)), wanted))
+    wanted = run(kernels, given._replace(**{name: t.contiguous() for name, t in laid_out.items()}))
+    assert all(map(torch.equal, run(kernels, given._replace(**laid_out)), wanted))
 
 
-def test_masks_of_more_rows_than_the_batch(emulated):
+def test_masks_of_more_rows_than_the_batch(kernels):
     """As packed input has them while it is traced."""
     given = _operands("gru", masks="r", packed=RAGGED)
     more = torch.cat([given.recurrent_mask, given.recurrent_mask], 1)
-    assert all(map(torch.equal, run(emulated, given), run(emulated, given._replace(recurrent_mask=more))))
+    assert all(map(torch.equal, run(kernels, given), run(kernels, given._replace(recurrent_mask=more))))
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_masks_of_ones_and_zoneout_of_nothing_are_the_plain_layer(emulated, cell):
+def test_masks_of_ones_and_zoneout_of_nothing_are_the_plain_layer(kernels, cell):
     given = _operands(cell, masks="rhc")
     nothing = {
         name: torch.zeros_like(getattr(given, name))
@@ -268,12 +269,12 @@ def test_masks_of_ones_and_zoneout_of_nothing_are_the_plain_layer(emulated, cell
         if getattr(given, name) is not None
     }
     given = given._replace(recurrent_mask=torch.ones_like(given.recurrent_mask), **nothing)
-    _assert_close(run(emulated, given), run(emulated, _operands(cell)))
+    _assert_close(run(kernels, given), run(kernels, _operands(cell)))
 
 
 @pytest.mark.parametrize("cell", CELLS)
-def test_heads_are_the_blocks_of_one(emulated, cell):
+def test_heads_are_the_blocks_of_one(kernels, cell):
     """With as many heads as there are units of the state, and sizes that no vector divides."""
     for heads, hidden in ((3, 6), (5, 30), (2, 4) if cell == "lstm_projected" else (7, 7)):
         given = _operands(cell, heads=heads, hidden=hidden, every_state=True)
-        _assert_close(run(emulated, given), expected(given))
+        _assert_close(run(kernels, given), expected(given))
