@@ -41,6 +41,10 @@ RESULTS = {
     "word2vec": "2026-11-23-amd-epyc-word2vec.json",
 }
 ON_CUDA = "2026-11-27-h100-kernels.json"
+FEATURES_ON_CUDA = {
+    "features-on-cuda": "2026-11-27-nvidia-h200-features.json",
+    "features-step": "2026-11-27-nvidia-h200-features-step.json",
+}
 
 
 def load(topic: str) -> dict[str, Any]:
@@ -68,6 +72,8 @@ def blocks() -> dict[tuple[Path, str], str]:
     }
     found = {(BENCHMARKS, topic): markdown.get(topic, bench_markdown)(load(topic)) for topic in RESULTS}
     found[CUDA, "beside-torch"] = beside_torch.markdown(read(ON_CUDA)["beside_torch"])
+    for topic, file in FEATURES_ON_CUDA.items():
+        found[CUDA, topic] = features.markdown(read(file))
     found[README, "numbers"] = front_page.numbers(load("bench"), load("word2vec"), load("verify"))
     return found
 

@@ -48,9 +48,9 @@ std::vector<int64_t> saved_sizes(const Layer& layer) {
   return {layer.directions, (layer.times + steps - 1) / steps * layer.batch * layer.hidden_size};  // as on the CPU
 }
 
-// A thread of autograd's may have no context yet: this makes the device's current, which a guard leaves undone where the
-// device already is, and torch would warn when it takes the handle of cuBLAS. Once in a thread, because it is an error
-// while a stream is captured.
+// A thread of autograd's may have no context yet: this makes the device's current, which a guard leaves undone where
+// the device already is, and torch would warn when it takes the handle of cuBLAS. Once in a thread, because it is an
+// error while a stream is captured.
 void make_context(c10::Device device) {
   thread_local bool made = false;
   if (made) return;

@@ -105,6 +105,18 @@ def test_a_thread_without_a_context_is_given_one(emulated):
     assert [each["handles without a context"] for each in calls] == [0, 0]
 
 
+def test_a_stream_can_be_captured(emulated):
+    """After a first call, as CUDA graphs want it."""
+    given = operands("gru")
+    expected = run(emulated, given)
+    emulated.set_captured(True)
+    try:
+        found = run(emulated, given)
+    finally:
+        emulated.set_captured(False)
+    assert all(map(torch.equal, found, expected))
+
+
 def test_a_failed_launch_leaves_no_error_behind(emulated):
     """CUDA keeps it until it is asked; torch asks after its next kernel, which would seem to have failed."""
     given = operands("gru")

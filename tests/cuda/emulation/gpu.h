@@ -33,6 +33,7 @@ struct Device {
 };
 inline Device device;
 inline thread_local bool has_context = false;  // as every thread, until it names its device
+inline bool captured = false;                  // a stream is: no device can be named then
 inline cudaError_t last_error = cudaSuccess, next_launch = cudaSuccess;
 
 inline bool next_product_fails = false;

@@ -30,6 +30,7 @@ TORCH_LIBRARY(fastrnn_cuda_on_cpu, m) {
   m.def(team_schema, team_for);
   m.def("set_multiprocessors(int[] groups) -> ()",
         [](std::vector<int64_t> groups) { emulated::device.groups = std::move(groups), ++emulated::device.number; });
+  m.def("set_captured(bool captured) -> ()", [](bool captured) { emulated::captured = captured; });
   m.def("set_chunk_bytes(int bytes) -> int", [](int64_t bytes) {
     chunk_bytes.gradients = 4 * bytes;
     return std::exchange(chunk_bytes.products, bytes);

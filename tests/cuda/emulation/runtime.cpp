@@ -12,7 +12,10 @@ constexpr int most_shared = 227 << 10;
 
 const char* cudaGetErrorString(cudaError_t) { return "no such thing here"; }
 cudaError_t cudaGetLastError() { return std::exchange(emulated::last_error, cudaSuccess); }
-cudaError_t cudaSetDevice(int) { return ++emulated::calls.others, emulated::has_context = true, cudaSuccess; }
+cudaError_t cudaSetDevice(int) {
+  if (emulated::captured) return emulated::failed(cudaErrorStreamCaptureUnsupported);
+  return ++emulated::calls.others, emulated::has_context = true, cudaSuccess;
+}
 cudaError_t cudaGetDevice(int* device) {
   return ++emulated::calls.others, *device = emulated::device.number, cudaSuccess;
 }
