@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from torch import _VF, Tensor
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from fastrnn._core import as_packed, autograd, gpu, operators, options
@@ -127,14 +128,14 @@ def _left_to_torch(call: Call) -> bool:
     asked_for = call.input.is_cuda and gpu.kernels_asked_for()
     if call.cell.name not in _TORCH_OPERATORS or call.has_options():
         return False
-    if _inside_torch_func_on_cuda(call):
+    if _beyond_cudnn(call):
         return False
     return exports_to_onnx() or (call.input.is_cuda and not asked_for and not kernels_are_faster(call))
 
 
-def _inside_torch_func_on_cuda(call: Call) -> bool:
-    """cuDNN's operator has no rules for vmap, nor for derivatives by torch.func."""
-    return call.input.is_cuda and torch._C._are_functorch_transforms_active()
+def _beyond_cudnn(call: Call) -> bool:
+    """Whether this call is inside torch.func or forward mode's dual level, for which cuDNN's operator has no rules."""
+    return call.input.is_cuda and (torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0)
 
 
 def _takes_options_as_given(call: Call) -> bool:
@@ -162,7 +163,7 @@ def _layer(call: Call) -> Layer | None:
             # torch's cells (not its layers) allow sizes of zero, where there is nothing to fuse.
             known = not call.has_options() or _kernels_know_options(call)
             return autograd.layer if call.weights[0].numel() and known else operators.run_reference
-        if call.has_options() or call.cell.name not in _TORCH_OPERATORS or _inside_torch_func_on_cuda(call):
+        if call.has_options() or call.cell.name not in _TORCH_OPERATORS or _beyond_cudnn(call):
             return operators.run_reference
     return _torch_operator if call.locked_dropout and drops_between(call) else None  # it locks no dropout
 

@@ -5,10 +5,11 @@ from unittest import mock
 import pytest
 import torch
 from torch._subclasses import FakeTensorMode
+from torch.autograd import forward_ad
 
 import fastrnn
 from fastrnn import _environment, functional
-from fastrnn._core import backend, cuda_default, gpu, operators
+from fastrnn._core import backend, cuda_default, gpu, operators, transforms
 from fastrnn._core.backend import sequence, step
 from fastrnn._core.call import call_of
 from fastrnn._verify import Case
@@ -424,10 +425,15 @@ def test_functions_follow_too(built, ran):
 
 @pytest.mark.parametrize("kernels", [True, False])
 @pytest.mark.parametrize("cell", sorted(TORCH_HAS))
-def test_inside_torch_func_cudnn_is_not_asked(cell, kernels, ran, monkeypatch, request):
-    """It has no rules for vmap, nor for derivatives."""
+def test_derivatives_that_cudnn_lacks_are_not_asked_of_it(cell, kernels, ran, monkeypatch, request):
+    """It has no rules for torch.func, nor for forward mode."""
     if kernels:
         request.getfixturevalue("built")
-    monkeypatch.setattr(backend, "_inside_torch_func_on_cuda", lambda call: True)
-    run(cell)
-    assert [who for who, _ in ran] == ["kernels" if kernels else "reference"]
+    with monkeypatch.context() as inside:
+        inside.setattr(torch._C, "_are_functorch_transforms_active", lambda: True)
+        inside.setattr(transforms, "layer", operators.run_reference)
+        run(cell)
+    with forward_ad.dual_level():
+        run(cell)
+    assert ("torch", torch.float32) not in ran
+    assert len([who for who, _ in ran if who == "kernels"]) == 2 * kernels
