@@ -1,5 +1,6 @@
 """The CUDA layers' operators: compiled for the CPU (see emulation/library.cpp), or on a GPU."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,16 +16,20 @@ OF_TORCH = [ROOT / "csrc" / "torch" / f"{name}.cpp" for name in ("arguments", "l
 
 @pytest.fixture(scope="session")
 def emulated(tmp_path_factory: pytest.TempPathFactory):
+    """Compiled once: a second process of tests waits for the first, at the lock that torch keeps in the folder."""
     include = Path(CUDA_HOME or "/usr/local/cuda") / "include"
     if not (include / "cuda_fp16.h").exists():
         pytest.skip(f"the headers of CUDA's numbers are not in {include}")
     sources = [*EMULATION.glob("*.cpp"), *(ROOT / "csrc" / "cuda").glob("*.cpp"), *OF_TORCH]
+    ours = tmp_path_factory.getbasetemp()
+    build = (ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours) / "cuda_on_cpu"
+    build.mkdir(exist_ok=True)
     load(
         "fastrnn_cuda_on_cpu",
         [*map(str, sources), str(ROOT / "csrc" / "cpu" / "forked.cpp")],
         extra_cflags=["-std=c++20", "-O1", "-w", f'-DFASTRNN_HARDWARE=\\"{EMULATION / "gpu.h"}\\"'],
         extra_include_paths=[str(EMULATION), str(include)],
-        build_directory=str(tmp_path_factory.mktemp("cuda_on_cpu")),
+        build_directory=str(build),
         is_python_module=False,
     )
     return torch.ops.fastrnn_cuda_on_cpu
