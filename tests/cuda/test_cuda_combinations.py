@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch.func import functional_call, grad, jvp, vmap
 
 from fastrnn._core import backend, gpu, operators
-from tests.layers.test_sequence_options import layer_and_call
-from tests.support.regularized import carries_c, computed, layer_of
+from tests.cuda.test_cuda import warmed_up
+from tests.cuda.test_cuda_options import COMBINATIONS, drawn_module
+from tests.support.regularized import computed, layer_of
 from tests.support.twins import CELLS, PLAIN_CELLS, assert_same, random
 
 pytestmark = pytest.mark.usefixtures("on_cuda")
@@ -26,30 +27,11 @@ def refuse(*arguments, **options):
 
 
 @settings(max_examples=150)
-@given(
-    data=st.data(),
-    cell=st.sampled_from(list(CELLS)),
-    times=st.integers(1, 9),
-    batch=st.integers(1, 6),
-    units=st.integers(1, 4),
-    heads=st.sampled_from([1, 1, 2, 3]),
-    rates=st.tuples(*[st.sampled_from([0.0, 0.25, 1.0])] * 3) | st.just((0.0, 0.0, 0.0)),
-    layers=st.integers(1, 2),
-    flags=st.tuples(*[st.booleans()] * 5),
-)
-def test_any_combination(data, cell, times, batch, units, heads, rates, layers, flags):
+@given(**COMBINATIONS, by_default=st.booleans())
+def test_any_combination(by_default, **combination):
     """The same as the reference on the same device, whose masks come from the same generator. With fastrnn's own
     kernels, or by default, where torch's operator runs what it has."""
-    training, by_default, *flags = flags
-    layer, x, hx, called = layer_and_call(
-        lambda name: data.draw(st.booleans(), label=name),
-        *(cell, times, batch, 2 * units * heads),
-        heads=heads,
-        num_layers=layers,
-        **dict(zip(("bidirectional", "batch_first", "recompute"), flags, strict=True)),
-        **dict(zip(("recurrent_dropout", "zoneout_h", "zoneout_c")[: 2 + carries_c(cell)], rates, strict=False)),
-    )
-    layer.train(training)
+    layer, x, hx, called = drawn_module(**combination)
     if "resets" in called:
         called["resets"] = called["resets"].to(x.device)
     none = "lengths" in called and not called["lengths"].any()  # then there is nothing to run
@@ -104,12 +86,7 @@ def test_a_graph_of_a_training_step(cell):
         return [output.detach(), *torch.autograd.grad(output.square().sum(), [input, *layer.parameters()])]
 
     expected = step(other, others)
-    stream = torch.cuda.Stream()  # as graphs want: a few times on a stream of its own before the capture
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            step(x, resets)
-    torch.cuda.current_stream().wait_stream(stream)
+    warmed_up(lambda: step(x, resets))
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         found = step(x, resets)
@@ -126,12 +103,7 @@ def test_a_graph_draws_masks_anew(cell):
     layer, x, _ = every_option(cell)
     graph = torch.cuda.CUDAGraph()
     with torch.no_grad():
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                layer(x)
-        torch.cuda.current_stream().wait_stream(stream)
+        warmed_up(lambda: layer(x))
         with torch.cuda.graph(graph):
             output, _ = layer(x)
     graph.replay()

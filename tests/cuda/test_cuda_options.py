@@ -188,23 +188,24 @@ def as_on_cuda(emulated, layer=transforms.layer):
         yield
 
 
-@settings(max_examples=80)
-@drawn(
-    data=st.data(),
-    cell=st.sampled_from(list(CELLS)),
-    times=st.integers(1, 9),
-    batch=st.integers(1, 6),
-    units=st.integers(1, 4),
-    heads=st.sampled_from([1, 1, 2, 3]),
-    rates=st.tuples(*[st.sampled_from([0.0, 0.25, 1.0])] * 3) | st.just((0.0, 0.0, 0.0)),
-    layers=st.integers(1, 2),
-    flags=st.tuples(*[st.booleans()] * 4),
-)
-def test_modules_with_any_combination(emulated, data, cell, times, batch, units, heads, rates, layers, flags):
+COMBINATIONS = {
+    "data": st.data(),
+    "cell": st.sampled_from(list(CELLS)),
+    "times": st.integers(1, 9),
+    "batch": st.integers(1, 6),
+    "units": st.integers(1, 4),
+    "heads": st.sampled_from([1, 1, 2, 3]),
+    "rates": st.tuples(*[st.sampled_from([0.0, 0.25, 1.0])] * 3) | st.just((0.0, 0.0, 0.0)),
+    "layers": st.integers(1, 2),
+    "flags": st.tuples(*[st.booleans()] * 4),
+}
+
+
+def drawn_module(data, cell, times, batch, units, heads, rates, layers, flags):
+    """A layer of a combination, its input and state, and what it is called with."""
     training, bidirectional, batch_first, recompute = flags
-    rates = rates[: 2 + carries_c(cell)]
-    names = ("recurrent_dropout", "zoneout_h", "zoneout_c")[: len(rates)]
-    layer, x, hx, called = layer_and_call(
+    names = ("recurrent_dropout", "zoneout_h", "zoneout_c")[: 2 + carries_c(cell)]
+    layer, *given = layer_and_call(
         lambda name: data.draw(st.booleans(), label=name),
         *(cell, times, batch, 2 * units * heads),
         heads=heads,
@@ -212,9 +213,16 @@ def test_modules_with_any_combination(emulated, data, cell, times, batch, units,
         bidirectional=bidirectional,
         batch_first=batch_first,
         recompute=recompute,
-        **dict(zip(names, rates, strict=True)),
+        **dict(zip(names, rates, strict=False)),
     )
-    layer.train(training)
+    return layer.train(training), *given
+
+
+@settings(max_examples=80)
+@drawn(**COMBINATIONS)
+def test_modules_with_any_combination(emulated, rates, **combination):
+    rates = rates[: 2 + carries_c(combination["cell"])]
+    layer, x, hx, called = drawn_module(rates=rates, **combination)
     with as_on_cuda(emulated, operators.run_reference) if any(rates) else nullcontext():  # masks of packed rows
         expected = computed(layer, x, hx, call=None if any(rates) else by_reference, **called)
     none = "lengths" in called and not called["lengths"].any()  # then there is nothing to pack
